@@ -1,0 +1,63 @@
+"""``python -m inference``: the sentiment service, set up by the environment.
+
+HOST, PORT            where to listen (0.0.0.0:5000)
+INFERENCE_MODEL       a hub name, a folder, or auto (auto)
+METRICS_LOG_FILE      where each answered request becomes a row (system_inference_metrics.csv)
+REPLICA_NAME          the name to answer by in X-Replica (the host name)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from inference.app import Service, create_app, replica_name
+from inference.classifier import TransformersClassifier
+from inference.metrics_log import MetricsLog
+from inference.model_choice import ModelUnavailable, choose, wanted_model
+from inference.server import serve
+
+WARM_UP_TEXT = "A first text, so that the first request does not pay for what only the first one pays."
+
+
+def main() -> int:
+    host = os.environ.get("HOST") or "0.0.0.0"  # noqa: S104  a container is reached from outside itself
+    path = Path(os.environ.get("METRICS_LOG_FILE") or "system_inference_metrics.csv")
+    try:
+        port = _port(os.environ.get("PORT") or "5000")
+        metrics = MetricsLog(path)
+    except ValueError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); name a file in a writable folder")
+    with metrics:
+        try:
+            model = choose(wanted_model(), warn=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True))
+            classifier = TransformersClassifier(model.path)
+        except ModelUnavailable as error:
+            return _fail(str(error))
+        classifier.classify(WARM_UP_TEXT)
+        print(f"serving {model.name} at http://{host}:{port}, metrics in {path}", flush=True)
+        try:
+            serve(create_app(Service(classifier, model, metrics, replica_name())), host, port)
+        except OSError as error:
+            return _fail(f"{host}:{port} can't be listened on ({error}); end what listens there, or set PORT")
+        finally:
+            classifier.close()
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"PORT={text} is not a port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The service with Docker Compose: docker-compose.yml of this project, as its users run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from infra.container import last_line, still_there
+from infra.engine import Engine
+from infra.errors import DeploymentError
+from infra.settings import ROOT, Settings, live_file
+from infra.waiting import until_healthy
+
+PROJECT = "fourfold-bench"
+SERVICE = "llm-inference"
+METRICS_FILE = "compose_inference_metrics.csv"
+
+
+def why_not(engine: Engine) -> str | None:
+    for one in _containers(engine):
+        if not _is_ours(one):
+            return (
+                f"a Compose project named {PROJECT} runs from another folder "
+                f"({one.labels.get('com.docker.compose.project.working_dir')}); take it down there and run again"
+            )
+        return still_there(f"Compose project {PROJECT}")
+    return None
+
+
+def start(engine: Engine, settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]]]:
+    metrics = live_file(folder, METRICS_FILE)
+    metrics.touch()  # Docker would make a folder of a file that is not there
+    _compose(settings, metrics, "up", "--detach", "--no-build")
+
+    def evidence() -> str | None:
+        for one in _containers(engine):
+            if one.status in ("exited", "dead"):
+                raise DeploymentError(f"container {one.name} is {one.status}: {last_line(one)}")
+            return f"container {one.name} is {one.status}; its last line was: {last_line(one)}"
+        return "Compose made no container"
+
+    until_healthy(url, settings.start_timeout_s, evidence)
+
+    return f"compose:{PROJECT}/{SERVICE}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))]
+
+
+def remove(engine: Engine, settings: Settings) -> list[str]:
+    if not all(_is_ours(one) for one in _containers(engine)):
+        return []
+    networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
+    if not _containers(engine) and not networks:
+        return []
+    _compose(settings, Path(METRICS_FILE), "down", "--volumes")
+    return [f"Compose project {PROJECT}"]
+
+
+def _is_ours(container: Any) -> bool:
+    return bool(container.labels.get("com.docker.compose.project.working_dir") == str(ROOT))
+
+
+def _containers(engine: Engine) -> list[Any]:
+    filters = {"label": f"com.docker.compose.project={PROJECT}"}
+    return list(engine.client.containers.list(all=True, filters=filters))
+
+
+def _compose(settings: Settings, metrics: Path, *arguments: str) -> None:
+    environment = os.environ | {
+        "INFERENCE_IMAGE": settings.image,
+        "PUBLISHED_PORT": str(settings.ports["compose"]),
+        "METRICS_FILE": str(metrics.resolve()),
+    }
+    done = subprocess.run(
+        ["docker", "compose", "--project-name", PROJECT, "--progress", "plain", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise DeploymentError(f"docker compose {arguments[0]} failed: {said[-1] if said else 'it did not say why'}")

@@ -1,0 +1,119 @@
+"""The deployments: each starts the service one way, waits until it answers, and removes exactly what it made.
+
+``with deployed("docker", settings) as running:`` is all that the experiment needs; ``start`` and ``remove`` are the
+two halves, for ``python -m infra up`` and ``down``. Each deployment is a module of two functions, ``start`` and
+``remove``, beside this one.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import compose, container, host, swarm
+from infra.engine import connect, why_no_compose, why_no_mesh
+from infra.errors import DeploymentError
+from infra.ports import why_port_is_taken
+from infra.settings import Settings, kind_of, replicas_of
+
+
+@dataclass(frozen=True)
+class Running:
+    """A deployment that answers.
+
+    ``replicas`` is what ``--replicas`` of the locustfiles takes; ``copy_metrics`` brings the service's own metrics
+    CSV into a folder and returns the files.
+    """
+
+    name: str
+    url: str
+    replicas: str
+    seconds_to_healthy: float
+    copy_metrics: Callable[[Path], list[Path]]
+
+
+def why_not(name: str, settings: Settings) -> str | None:
+    """Why a deployment can't run here, with the remedy; None where nothing speaks against it."""
+    kind = kind_of(name)
+    try:
+        if kind == "host":
+            return host.why_not() or why_port_is_taken(settings.ports[kind])
+        engine = connect()
+        reason = {"docker": container.why_not, "compose": compose.why_not, "swarm": swarm.why_not}[kind](engine)
+        if reason is None and kind == "compose":
+            reason = why_no_compose(engine)
+        if reason is None and kind == "swarm":
+            reason = why_no_mesh(engine)
+        if reason is None and not engine.is_remote:
+            reason = why_port_is_taken(settings.ports[kind])
+        return reason
+    except DeploymentError as error:
+        return str(error)
+
+
+def start(name: str, settings: Settings, folder: Path) -> Running:
+    """Start a deployment and wait until it is healthy; what it leaves of logs and metrics lands in ``folder``.
+
+    Raises:
+        DeploymentError: it does not come up; what was started by then is still there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = kind_of(name)
+    url = settings.url(kind)
+    began = time.monotonic()
+    if kind == "host":
+        replicas, copy_metrics = host.start(settings, url, folder)
+    elif kind == "docker":
+        replicas, copy_metrics = container.start(connect(), settings, url)
+    elif kind == "compose":
+        replicas, copy_metrics = compose.start(connect(), settings, url, folder)
+    else:
+        replicas, copy_metrics = swarm.start(connect(), settings, url, replicas_of(name))
+    return Running(name, url, replicas, time.monotonic() - began, copy_metrics)
+
+
+def remove(name: str, settings: Settings) -> list[str]:
+    """Remove what ``start`` made, also what an earlier, killed run left; says what that was.
+
+    Raises:
+        DeploymentError: something of it can't be removed.
+    """
+    kind = kind_of(name)
+    if kind == "host":
+        return host.remove()
+    engine = connect()
+    if kind == "docker":
+        return container.remove(engine)
+    if kind == "compose":
+        return compose.remove(engine, settings)
+    return swarm.remove(engine)
+
+
+@contextmanager
+def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
+    """A deployment for as long as the block lasts, gone after it, however it ends."""
+    try:
+        yield start(name, settings, folder)
+    finally:
+        with _uninterrupted():
+            remove(name, settings)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C, a second time and out of impatience, must not leave half of a deployment behind."""
+
+    def say(*_: object) -> None:
+        print("removing what was started, a moment ...", file=sys.stderr)
+
+    before = {number: signal.signal(number, say) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

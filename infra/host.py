@@ -1,0 +1,94 @@
+"""The service as a process of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from infra.container import still_there
+from infra.errors import DeploymentError
+from infra.settings import ROOT, Settings, live_file
+from infra.waiting import until_healthy
+
+STATE = ROOT / ".fourfold" / "host.json"
+"""Which process was started, so that ``down`` ends that one and no other."""
+
+METRICS_FILE = "system_inference_metrics.csv"
+STOP_S = 40
+
+
+def why_not() -> str | None:
+    process = _left()
+    return None if process is None else still_there(f"host process {process.pid}")
+
+
+def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]]]:
+    metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
+    environment = os.environ | {
+        "HOST": "127.0.0.1",
+        "PORT": str(settings.ports["host"]),
+        "METRICS_LOG_FILE": str(metrics.resolve()),
+        "REPLICA_NAME": "host",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inference"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
+        )
+    STATE.parent.mkdir(exist_ok=True)
+    STATE.write_text(json.dumps({"pid": process.pid, "started_at": psutil.Process(process.pid).create_time()}))
+
+    def evidence() -> str:
+        last = _last_line(log)
+        if process.poll() is not None:
+            raise DeploymentError(f"the service ended with exit code {process.returncode}: {last}")
+        return f"its last line was: {last}"
+
+    until_healthy(url, settings.start_timeout_s, evidence)
+
+    return f"process:{process.pid}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))]
+
+
+def remove() -> list[str]:
+    process = _left()
+    STATE.unlink(missing_ok=True)
+    if process is None:
+        return []
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return [f"host process {process.pid}"]
+
+
+def _left() -> psutil.Process | None:
+    """The process that ``start`` started, if it still runs."""
+    if not STATE.is_file():
+        return None
+    known = json.loads(STATE.read_text())
+    try:
+        process = psutil.Process(known["pid"])
+        ours = process.create_time() == known["started_at"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if ours else None  # the number may have been given to another process since
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "(none)"

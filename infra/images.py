@@ -1,0 +1,78 @@
+"""The image that the container deployments run: built here, and known by its ID."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from infra.engine import Engine
+from infra.errors import DeploymentError
+from infra.settings import ROOT
+
+
+def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
+    """Build the project's Dockerfile with the docker command; ``show`` gets each line that it prints.
+
+    A model that INFERENCE_MODEL names takes the place of the one that the Dockerfile would fetch, so that containers
+    and host process run the same.
+
+    Raises:
+        DeploymentError: there is no docker command, or the build failed.
+    """
+    if shutil.which("docker") is None:
+        raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as context:
+        model = []
+        if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
+            fetch = [python, "-m", "inference.fetch", f"{context}/model"]
+            subprocess.run(fetch, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            model = ["--build-context", f"model={context}"]
+        command = ["docker", "build", "--progress", "plain", "--tag", image, *model, str(ROOT)]
+        if not _succeeds(command, log, show):
+            raise DeploymentError(f"the image could not be built: {_last_error(log)}; all of it is in {log}")
+
+
+def find_image(engine: Engine, image: str) -> dict[str, Any]:
+    """Name, ID and size in bytes of the image, for the record.
+
+    Raises:
+        DeploymentError: the engine has no such image.
+    """
+    try:
+        found = engine.client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        raise DeploymentError(f"the engine has no image {image}; build or pull it and run again") from error
+    return {"name": image, "id": found.id, "bytes": found.attrs["Size"]}
+
+
+def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:
+    environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            if line.strip():
+                show(line.strip())
+    return process.returncode == 0
+
+
+def _last_error(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "ERROR" in line or "rror:" in line), lines[-1] if lines else "?")

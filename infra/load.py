@@ -1,0 +1,66 @@
+"""Locust as a subprocess: its gevent patching never reaches this process, and its files land where they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import runfiles
+from infra.errors import DeploymentError
+from infra.settings import ROOT
+
+STOP_S = 20
+POLL_S = 0.25
+ONE_REQUEST_FAILED = 1
+"""Locust's exit code when all went well but for the answers: the figures are there, and say so themselves."""
+
+
+def run_locust(locustfile: str, prefix: Path, arguments: Sequence[str], show: Callable[[int], None]) -> None:
+    """Run one locustfile headless; ``show`` gets the number of requests so far.
+
+    Interrupted, Locust is asked to end, so that its files and ours are whole.
+
+    Raises:
+        DeploymentError: Locust could not run, or ended with an error of its own.
+    """
+    log = prefix.with_name(prefix.name + ".log")
+    command = [sys.executable, "-m", "locust", "--locustfile", str(ROOT / "locustfiles" / f"{locustfile}.py")]
+    command += ["--headless", "--only-summary", "--csv", str(prefix), *arguments]
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
+        )
+        try:
+            while process.poll() is None:
+                show(_requests_so_far(prefix))
+                time.sleep(POLL_S)
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode not in (0, ONE_REQUEST_FAILED):
+        raise DeploymentError(f"Locust ended with exit code {process.returncode}; its words are in {log}")
+    show(_requests_so_far(prefix))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _requests_so_far(prefix: Path) -> int:
+    try:
+        return max(0, Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0

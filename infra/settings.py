@@ -1,0 +1,45 @@
+"""What a user can choose about the deployments, with its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The project's folder: Dockerfile, docker-compose.yml and the packages lie here."""
+
+IMAGE = "llm-inference-image"
+PORTS = {"host": 5000, "docker": 5000, "compose": 8080, "swarm": 8080}
+START_TIMEOUT_S = 180.0
+
+
+def kind_of(name: str) -> str:
+    """Which of the four ways a deployment is: ``swarm`` of ``swarm-3``."""
+    return name.partition("-")[0]
+
+
+def replicas_of(name: str) -> int:
+    """How many replicas a deployment runs."""
+    return int(name.partition("-")[2] or 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``reach`` says where a published port answers when that is not the same port of 127.0.0.1 (engine elsewhere)."""
+
+    image: str = IMAGE
+    ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
+    reach: dict[str, str] = field(default_factory=dict)
+    start_timeout_s: float = START_TIMEOUT_S
+
+    def url(self, kind: str) -> str:
+        """The base URL at which a deployment answers. 127.0.0.1, as Swarm's ingress hangs on ::1."""
+        return "http://" + self.reach.get(kind, f"127.0.0.1:{self.ports[kind]}")
+
+
+def live_file(folder: Path, name: str) -> Path:
+    """Where a service of this machine writes its metrics for as long as it runs: beside the copy that is taken of it
+    after the single pass, which the load that follows must not lengthen."""
+    live = folder / "live"
+    live.mkdir(parents=True, exist_ok=True)
+    return live / name

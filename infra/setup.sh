@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# setup.sh REQUIREMENTS: make .venv and install REQUIREMENTS there; does nothing where that has been done.
+# PYTHON names the Python to use; without it, the newest of 3.13, 3.12 and 3.11 that is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+requirements=${1:?usage: setup.sh REQUIREMENTS}
+venv=.venv
+torch_index=https://download.pytorch.org/whl/cpu
+
+fail() { echo "error: $*" >&2; exit 1; }
+
+fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }
+
+find_python() {
+  local candidate
+  if [[ -n ${PYTHON:-} ]]; then
+    command -v "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is not there"
+    fits "$PYTHON" || fail "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1); Fourfold needs Python 3.11, 3.12 or 3.13"
+    echo "$PYTHON"
+    return
+  fi
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if command -v "$candidate" >/dev/null && fits "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "Fourfold needs Python 3.11, 3.12 or 3.13; found $(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12"
+}
+
+# PyTorch from the usual index brings gigabytes of CUDA packages on Linux. Without a GPU its own index of CPU builds is
+# better, if it answers one short question; in a closed network pip alone would go on asking it for minutes.
+cpu_builds() {
+  [[ $(uname -s) == Linux ]] || return 0
+  if [[ -e /dev/nvidiactl || -e /dev/dxg ]]; then return 0; fi
+  "$1" - "$torch_index/torch/" <<'ASK' >/dev/null 2>&1 || return 0
+import sys
+import threading
+import urllib.request
+
+found = []
+request = urllib.request.Request(sys.argv[1], method="HEAD")
+ask = threading.Thread(target=lambda: found.append(urllib.request.urlopen(request, timeout=3)), daemon=True)
+ask.start()
+ask.join(3)
+sys.exit(not found)
+ASK
+  echo "--extra-index-url $torch_index"
+}
+
+python=$(find_python)
+wanted=$(cat "$requirements" requirements.txt inference/requirements.txt "${BASH_SOURCE[0]##*/}" 2>/dev/null | cksum)
+if [[ -f $venv/installed && -x $venv/bin/python && $(cat "$venv/installed") == *"$wanted"* ]]; then
+  exit 0
+fi
+for module in venv ensurepip; do
+  "$python" -c "import $module" 2>/dev/null ||
+    fail "$("$python" --version) comes without the module $module; install it (Debian, Ubuntu: sudo apt install python3-venv) and run again"
+done
+echo "setting up $venv with $("$python" --version) (PyTorch and all: some minutes the first time) ..."
+[[ -x $venv/bin/python ]] && fits "$venv/bin/python" || "$python" -m venv --clear "$venv"
+rm -f "$venv/installed.new"
+index=$(cpu_builds "$venv/bin/python")
+# shellcheck disable=SC2086  # two words on purpose
+"$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 $index -r "$requirements" |
+  { grep --line-buffered -E '^(Collecting|Downloading|Installing|Successfully)' || true; } |
+  cut -c1-100
+[[ ${PIPESTATUS[0]} -eq 0 ]] || fail "pip could not install all of $requirements; its reason is above"
+{ cat "$venv/installed" 2>/dev/null || true; echo "$wanted"; } >"$venv/installed.new"
+mv "$venv/installed.new" "$venv/installed"

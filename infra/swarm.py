@@ -1,0 +1,157 @@
+"""The service as a Swarm service behind the routing mesh, with one or more replicas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.types import EndpointSpec
+
+from infra.container import CONTAINER_PORT, HEALTHCHECK, METRICS_PATH, STOP_S, copy_file, still_there
+from infra.engine import LABEL, Engine
+from infra.errors import DeploymentError
+from infra.settings import Settings
+from infra.waiting import until_healthy, until_true
+
+NAME = "llm-inference-service"
+SECOND = 1_000_000_000
+ANSWER_S = 30.0
+"""A port that answers nobody this long after all tasks run will not do so later."""
+
+GATEWAY = "docker_gwbridge"
+HAD_GATEWAY = f"{LABEL}.had-gateway"
+"""A label on a swarm of ours: whether the bridge, which leaving a swarm leaves behind, was there before it."""
+
+
+def why_not(engine: Engine) -> str | None:
+    found = _find(engine)
+    if found is not None and _is_ours(found):
+        return still_there(f"service {NAME}")
+    if found is not None:
+        return (
+            f"a Swarm service named {NAME} is there that Fourfold did not make; "
+            f"remove it (docker service rm {NAME}) and run again"
+        )
+    return None
+
+
+def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[str, Callable[[Path], list[Path]]]:
+    if engine.swarm().get("LocalNodeState") != "active":
+        _make_swarm(engine)
+    try:
+        service = engine.client.services.create(
+            settings.image,
+            name=NAME,
+            mode=docker.types.ServiceMode("replicated", replicas=replicas),
+            endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: CONTAINER_PORT}),
+            env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
+            labels={LABEL: "swarm"},
+            container_labels={LABEL: "swarm"},
+            healthcheck=HEALTHCHECK,
+            init=True,
+            stop_grace_period=STOP_S * SECOND,
+        )
+    except docker.errors.APIError as error:
+        raise DeploymentError(f"the engine refused the service: {error.explanation or error}") from error
+
+    def running() -> bool:
+        return len(_running_tasks(service)) == replicas
+
+    if not until_true(running, settings.start_timeout_s):
+        raise DeploymentError(
+            f"{len(_running_tasks(service))} of {replicas} replicas run after {settings.start_timeout_s:g} s: "
+            f"{_last_word(service)}; try docker service ps --no-trunc {NAME}"
+        )
+
+    def evidence() -> str:
+        return (
+            "all tasks run, yet the published port answers nobody: the routing mesh does not work here "
+            "(is there IPVS in the engine's kernel? does --reach name the right address?)"
+        )
+
+    until_healthy(url, ANSWER_S, evidence)
+    return f"swarm:{NAME}", lambda to: _copy_metrics(engine, service, to)
+
+
+def remove(engine: Engine) -> list[str]:
+    removed = []
+    found = _find(engine)
+    if found is not None and _is_ours(found):
+        found.remove()
+        removed.append(f"service {NAME}")
+        if not until_true(lambda: not _containers(engine), STOP_S + 20):
+            raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
+    return removed + _leave_own_swarm(engine)
+
+
+def _make_swarm(engine: Engine) -> None:
+    had_gateway = bool(engine.client.networks.list(names=[GATEWAY]))
+    # Loopback alone: this swarm is for one machine, and nobody else's to join.
+    address = None if engine.is_remote else "127.0.0.1"
+    try:
+        engine.client.swarm.init(
+            advertise_addr=address,
+            listen_addr="0.0.0.0:2377" if address is None else f"{address}:2377",
+            labels={LABEL: "swarm", HAD_GATEWAY: "yes" if had_gateway else "no"},
+        )
+    except docker.errors.APIError as error:
+        raise DeploymentError(f"the engine made no swarm: {error.explanation or error}") from error
+
+
+def _leave_own_swarm(engine: Engine) -> list[str]:
+    """Leave the swarm if Fourfold made it, and take away the bridge that came with it."""
+    if not engine.swarm().get("ControlAvailable"):
+        return []
+    engine.client.swarm.reload()
+    labels = engine.client.swarm.attrs["Spec"].get("Labels") or {}
+    if LABEL not in labels:
+        return []
+    engine.client.swarm.leave(force=True)
+    if labels.get(HAD_GATEWAY) == "no":
+        for network in engine.client.networks.list(names=[GATEWAY]):
+            if network.name == GATEWAY:
+                network.remove()
+    return ["the swarm that Fourfold made"]
+
+
+def _find(engine: Engine) -> Any:
+    if not engine.swarm().get("ControlAvailable"):
+        return None
+    found = engine.client.services.list(filters={"name": NAME})
+    return next((one for one in found if one.name == NAME), None)
+
+
+def _is_ours(service: Any) -> bool:
+    return LABEL in (service.attrs["Spec"].get("Labels") or {})
+
+
+def _running_tasks(service: Any) -> list[dict[str, Any]]:
+    tasks = service.tasks(filters={"desired-state": "running"})
+    return [task for task in tasks if task["Status"]["State"] == "running"]
+
+
+def _last_word(service: Any) -> str:
+    """The newest task's state, and its error where it has one."""
+    tasks = sorted(service.tasks(), key=lambda task: str(task["UpdatedAt"]))
+    if not tasks:
+        return "no task was made"
+    status = tasks[-1]["Status"]
+    return f"the last task is {status['State']} ({status.get('Err') or status.get('Message', 'no message')})"
+
+
+def _containers(engine: Engine) -> list[Any]:
+    filters = {"label": f"com.docker.swarm.service.name={NAME}"}
+    return list(engine.client.containers.list(all=True, filters=filters))
+
+
+def _copy_metrics(engine: Engine, service: Any, to: Path) -> list[Path]:
+    """Each replica's own file, as far as the replica runs on this engine."""
+    files = []
+    for container in _containers(engine):
+        if container.status == "running":
+            replica = re.sub(r"\.[a-z0-9]{25}$", "", container.name)
+            files.append(copy_file(container, METRICS_PATH, to / f"{Path(METRICS_PATH).stem}.{replica}.csv"))
+    return sorted(files)

@@ -1,0 +1,339 @@
+"""The hook into Locust: what a run did, request by request and replica by replica, beside Locust's own CSV files.
+
+With ``--csv PREFIX`` a run leaves ``PREFIX_requests.csv``, ``PREFIX_replica_stats.csv`` and ``PREFIX_run.json``. A
+further run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none overwrites another.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gevent
+import psutil
+import requests
+from locust import events
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherever Locust was started
+
+import runfiles
+
+from _monitor import Monitor
+from _replicas import READ_FAILURES, Finder, NoReplicas, replicas_argument
+from _row_file import RowFile
+from _texts import read_reviews, texts_record
+
+FLUSH_EVERY_S = 1.0
+HEALTH_TIMEOUT_S = 3.0
+WORKER_ROWS = "fourfold_requests"
+
+logger = logging.getLogger("fourfold")
+
+
+class ConnectionCount:
+    """How many connections a user has opened since its last request began."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def count(self, _socket: Any) -> None:
+        self.opened += 1
+
+
+class Recording:
+    """The files of one run, from its start to the last request that is reported."""
+
+    def __init__(self, environment: Environment, prefix: str) -> None:
+        self._environment = environment
+        self._options = environment.parsed_options
+        self._prefix = prefix
+        self._requests = RowFile(Path(prefix + runfiles.REQUESTS_SUFFIX), runfiles.REQUEST_COLUMNS)
+        self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
+        self._failures = 0
+        self._cpu_warnings = 0
+        self._ended_at_unix_s: float | None = None
+        self._ended_by: str | None = None
+        self._generator_percent: float | None = None
+        self._service = _health(environment.host or "")
+        self._problem: str | None = None
+        self._monitor = self._find_replicas()
+        self._generator = psutil.Process()
+        self._generator_cpu_before = sum(self._generator.cpu_times()[:2])
+        if self._monitor is not None:
+            self._monitor.start()
+        self._started_at_unix_s = time.time()
+        self._flusher = gevent.spawn(self._flush_regularly)
+        self._write_record()
+
+    def add_request(self, row: dict[str, Any]) -> None:
+        row["phase"] = self._phase(row["started_at_unix_s"])
+        self._failures += bool(row["error"])
+        self._requests.write(row)
+
+    def add_cpu_warning(self) -> None:
+        self._cpu_warnings += 1
+
+    def stop(self, ended_by: str) -> None:
+        """The load has ended: the last samples, the end in the record. A second call does nothing."""
+        if self._ended_at_unix_s is not None:
+            return
+        self._ended_at_unix_s = time.time()
+        self._ended_by = ended_by
+        used = sum(self._generator.cpu_times()[:2]) - self._generator_cpu_before
+        self._generator_percent = used / (self._ended_at_unix_s - self._started_at_unix_s) * 100
+        if self._monitor is not None:
+            try:
+                self._monitor.stop()
+            except READ_FAILURES as error:
+                logger.warning("no last sample of the replicas: %s", error)
+        self._flush()
+        self._write_record()
+
+    def close(self) -> None:
+        """Nothing more will be reported: the files are whole."""
+        self._flusher.kill()
+        self._requests.close()
+        self._samples.close()
+        self._write_record()
+
+    def _find_replicas(self) -> Monitor | None:
+        asked = self._options.replicas
+        if asked == "none":
+            return None
+        try:
+            finder = Finder(asked, self._environment.host or "", (self._service or {}).get("replica"))
+        except (NoReplicas, *READ_FAILURES) as error:
+            self._problem = f"no replica is sampled: {error}"
+            logger.warning(self._problem)
+            return None
+        return Monitor(finder, self._options.replica_interval, self._add_sample)
+
+    def _add_sample(self, row: dict[str, Any]) -> None:
+        row["phase"] = self._phase(row["sampled_at_unix_s"])
+        self._samples.write(row)
+
+    def _phase(self, at_unix_s: float) -> str:
+        warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._options.warm_up
+        return runfiles.WARM_UP if at_unix_s < warm_until else runfiles.MEASURED
+
+    def _flush_regularly(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_EVERY_S)
+            self._flush()
+
+    def _flush(self) -> None:
+        self._requests.flush()
+        self._samples.flush()
+
+    def _write_record(self) -> None:
+        options, runner, monitor = self._options, self._environment.runner, self._monitor
+        record = {
+            "form": runfiles.FORM,
+            "command": shlex.join(["locust", *sys.argv[1:]]),
+            "user_class": "+".join(one.__name__ for one in self._environment.user_classes),
+            "host": self._environment.host,
+            "users": runner.target_user_count if runner else None,
+            "spawn_rate": options.spawn_rate,
+            "run_time_s": options.run_time or None,
+            "warm_up_s": options.warm_up,
+            "started_at_unix_s": self._started_at_unix_s,
+            "ended_at_unix_s": self._ended_at_unix_s,
+            "ended_by": self._ended_by,
+            "requests": self._requests.rows,
+            "failures": self._failures,
+            "service": self._service,
+            "texts": texts_record(read_reviews()),
+            "replicas": {
+                "asked": options.replicas,
+                "found": str(monitor.finder.target) if monitor else None,
+                "sampling": monitor.finder.sampling if monitor else None,
+                "interval_s": options.replica_interval,
+                "list": monitor.record() if monitor else [],
+                "problems": ([self._problem] if self._problem else []) + (monitor.problems if monitor else []),
+            },
+            "generator": {"cpu_percent": self._generator_percent, "cpu_warnings": self._cpu_warnings},
+            "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
+            | {"python": sys.version.split()[0]},
+            "machine": runfiles.machine_record(),
+        }
+        Path(self._prefix + runfiles.RUN_RECORD_SUFFIX).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+class _Hook:
+    """What the listeners below share: the recording of the run that goes on, and rows that a worker has yet to send."""
+
+    recording: Recording | None = None
+    runs = 0
+    ended_by: str | None = None
+    is_worker = False
+    unsent: list[dict[str, Any]] = []
+
+
+def end_run(environment: Environment, reason: str) -> None:
+    """End the run from within a user: the whole process when headless, just the run under the web UI."""
+    runner = environment.runner
+    if runner is None:
+        return
+    _Hook.ended_by = reason
+    if _Hook.is_worker:
+        runner.send_message("fourfold_end_run", reason)
+    else:
+        gevent.spawn(runner.stop if environment.web_ui else runner.quit)
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--replicas",
+        type=replicas_argument,
+        default="auto",
+        help="Whose CPU, memory and network to record: container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, "
+        "process:PID, none, or auto (default): whoever serves the port of --host",
+    )
+    parser.add_argument(
+        "--replica-interval", type=float, default=0.25, help="Seconds between two samples of a replica (0.25)"
+    )
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=0.0,
+        help="Seconds at the start of a run whose requests and samples are marked 'warm-up' and enter no figure (0)",
+    )
+
+
+@events.init.add_listener
+def know_the_runner(environment: Environment, **_: Any) -> None:
+    def end(environment: Environment, msg: Any, **_: Any) -> None:
+        end_run(environment, msg.data)
+
+    _Hook.is_worker = isinstance(environment.runner, WorkerRunner)
+    if isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message("fourfold_end_run", end)
+
+
+@events.test_start.add_listener
+def begin(environment: Environment, **_: Any) -> None:
+    if _Hook.is_worker:
+        return
+    if _Hook.recording is not None:
+        _Hook.recording.close()
+        _Hook.recording = None
+    _Hook.ended_by = None
+    prefix = environment.parsed_options.csv_prefix
+    if not prefix:
+        logger.info("requests and replicas are not recorded; --csv PREFIX would")
+        return
+    _Hook.runs += 1
+    _Hook.recording = Recording(environment, prefix if _Hook.runs == 1 else f"{prefix}_run{_Hook.runs}")
+
+
+@events.request.add_listener
+def record_request(
+    response_time: float,
+    response_length: int,
+    response: Any,
+    context: dict[str, Any],
+    exception: Exception | None,
+    start_time: float,
+    **_: Any,
+) -> None:
+    headers = getattr(response, "headers", None) or {}
+    durations = _server_timing(headers.get("server-timing", ""))
+    connections = context.get("connections")
+    row = {
+        "started_at_unix_s": start_time,
+        "response_time_ms": response_time,
+        "status": getattr(response, "status_code", 0) or 0,
+        "error": str(exception).partition("\n")[0] or type(exception).__name__ if exception else "",
+        "request_bytes": context.get("request_bytes"),
+        "response_bytes": response_length,
+        "text_id": context.get("text_id"),
+        "replica": headers.get("x-replica"),
+        "queue_ms": durations.get("queue"),
+        "inference_ms": durations.get("inference"),
+        "connection_reused": None if connections is None else int(connections.opened == 0),
+    }
+    if _Hook.recording is not None:
+        _Hook.recording.add_request(row)
+    elif _Hook.is_worker:
+        _Hook.unsent.append(row)
+
+
+@events.report_to_master.add_listener
+def send_rows(data: dict[str, Any], **_: Any) -> None:
+    data[WORKER_ROWS], _Hook.unsent = _Hook.unsent, []
+
+
+@events.worker_report.add_listener
+def receive_rows(data: dict[str, Any], **_: Any) -> None:
+    for row in data.get(WORKER_ROWS, []):
+        if _Hook.recording is not None:
+            _Hook.recording.add_request(row)
+
+
+@events.cpu_warning.add_listener
+def note_cpu_warning(**_: Any) -> None:
+    if _Hook.recording is not None:
+        _Hook.recording.add_cpu_warning()
+
+
+@events.test_stop.add_listener
+def stop(environment: Environment, **_: Any) -> None:
+    if _Hook.recording is not None:
+        run_time = environment.parsed_options.run_time
+        _Hook.recording.stop(_Hook.ended_by or ("run time" if run_time else "stopped"))
+
+
+@events.quitting.add_listener
+def note_interruption(**_: Any) -> None:
+    """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason."""
+    _Hook.ended_by = _Hook.ended_by or "interrupted"
+
+
+@events.quit.add_listener
+def finish(**_: Any) -> None:
+    if _Hook.recording is not None:
+        _Hook.recording.stop(_Hook.ended_by or "interrupted")
+        _Hook.recording.close()
+        _write_locust_totals(_Hook.recording._environment)
+
+
+def _write_locust_totals(environment: Environment) -> None:
+    """Locust's last second: its CSV writer wakes once a second and is not called again when the run ends."""
+    totals = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    prefix = environment.parsed_options.csv_prefix
+    for suffix, write in (
+        ("_stats.csv", totals.requests_csv),
+        ("_failures.csv", totals.failures_csv),
+        ("_exceptions.csv", totals.exceptions_csv),
+    ):
+        with Path(prefix + suffix).open("w", encoding="utf-8", newline="") as file:
+            write(csv.writer(file))
+
+
+def _server_timing(header: str) -> dict[str, float]:
+    """Durations in ms by name, from a Server-Timing header."""
+    return {name: float(value) for name, value in re.findall(r"(\w+)\s*;\s*dur=([\d.]+)", header)}
+
+
+def _health(host: str) -> dict[str, Any] | None:
+    """What the service says of itself; None where it has no ``/health`` that answers with JSON."""
+    try:
+        answer = requests.get(f"{host.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+        answer.raise_for_status()
+        said = answer.json()
+    except (requests.RequestException, ValueError) as error:
+        logger.warning("%s/health does not say who serves: %s", host, error)
+        return None
+    return said if isinstance(said, dict) else None

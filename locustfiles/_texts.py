@@ -1,0 +1,33 @@
+"""The review texts that every user class replays."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+TEXTS_FILE = Path(__file__).parent / "reviews.csv"
+
+
+@dataclass(frozen=True)
+class Review:
+    """One text to classify, by its number in the file."""
+
+    id: int
+    text: str
+
+
+def read_reviews() -> list[Review]:
+    """All texts, in the order of the file."""
+    with TEXTS_FILE.open(encoding="utf-8", newline="") as file:
+        return [Review(int(row["id"]), row["text"]) for row in csv.DictReader(file)]
+
+
+def texts_record(reviews: list[Review]) -> dict[str, str | int]:
+    """Which texts a run sent, for its record: runs with other texts are not comparable."""
+    return {
+        "file": TEXTS_FILE.name,
+        "sha256": hashlib.sha256(TEXTS_FILE.read_bytes()).hexdigest(),
+        "count": len(reviews),
+    }

@@ -1,0 +1,55 @@
+"""What all user classes do: post a review to ``/infer`` and tell the recording about the connection."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from locust import FastHttpUser, events
+
+from _recording import ConnectionCount
+from _texts import Review, read_reviews
+
+REVIEWS = read_reviews()
+HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
+
+
+class ReviewUser(FastHttpUser):
+    """Posts reviews, one at a time and without pause: a closed workload.
+
+    Locust's own client keeps its connection open for the next request; each request is counted as sent over a new
+    connection or over one already open.
+    """
+
+    abstract = True
+    extra_headers: dict[str, str] = {}
+
+    def on_start(self) -> None:
+        self._connections = ConnectionCount()
+        pool = self.client.client.clientpool.get_client(self.client.base_url)._connection_pool
+        pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
+
+    def ask(self, review: Review) -> Any:
+        """Post one review and return Locust's response."""
+        body = json.dumps({"text": review.text}, ensure_ascii=False).encode()
+        self._connections.opened = 0
+        context = {"text_id": review.id, "request_bytes": len(body), "connections": self._connections}
+        return self.client.post("/infer", data=body, headers=HEADERS | self.extra_headers, context=context)
+
+
+class _Turn:
+    """Whose turn it is: all users of a run take the next text of one endless round, so each is sent equally often."""
+
+    reviews: Iterator[Review] = itertools.cycle(REVIEWS)
+
+
+@events.test_start.add_listener
+def begin_with_the_first_text(**_: Any) -> None:
+    _Turn.reviews = itertools.cycle(REVIEWS)
+
+
+def next_review() -> Review:
+    """The next text of the run."""
+    return next(_Turn.reviews)
