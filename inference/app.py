@@ -125,9 +125,10 @@ def _problem(error: HTTPException) -> Response:
     for name, value in error.get_headers(request.environ):
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
+    methods = set(getattr(error, "valid_methods", None) or ()) - {"OPTIONS", "HEAD"}
     detail = {
         404: "expected POST /infer or GET /health",
-        405: f"expected {' or '.join(sorted(getattr(error, 'valid_methods', None) or ()))}, got {request.method}",
+        405: f"expected {' or '.join(sorted(methods))}, got {request.method}",
         413: f"expected a body of at most {MAX_REQUEST_BYTES} bytes",
     }.get(response.status_code, error.description)
     response.set_data(

@@ -1,0 +1,1 @@
+"""From the files of an experiment to figures, doubts and one page."""

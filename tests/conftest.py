@@ -1,0 +1,96 @@
+"""What several tests need: a free port, the real service as a process, an engine that answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.engine import Engine, connect
+from infra.errors import DeploymentError
+from infra.waiting import until_healthy
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The real service with the bundled model, as its users start it."""
+
+    url: str
+    port: int
+    metrics: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_service(folder: Path, **environment: str) -> Service:
+    """Start ``python -m inference`` without waiting for it."""
+    port = free_port()
+    metrics, log = folder / "system_inference_metrics.csv", folder / "service.log"
+    own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": str(metrics), "REPLICA_NAME": "test-replica"}
+    bundled = {"INFERENCE_MODEL": os.environ.get("TMPM") or str(ROOT / "inference" / "bundled_model")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inference"],
+            cwd=ROOT,
+            env=os.environ | own | bundled | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return Service(f"http://127.0.0.1:{port}", port, metrics, log, process)
+
+
+def wait_for(service: Service) -> Service:
+    def evidence() -> str:
+        if service.process.poll() is not None:
+            raise DeploymentError(service.log.read_text())
+        return service.log.read_text()
+
+    until_healthy(service.url, 60, evidence)
+    return service
+
+
+def stop(service: Service) -> None:
+    service.process.terminate()
+    service.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for the tests that only ask it."""
+    service = start_service(tmp_path_factory.mktemp("service"))
+    try:
+        yield wait_for(service)
+    finally:
+        stop(service)
+
+
+@pytest.fixture
+def own_service(tmp_path: Path) -> Iterator[Service]:
+    """A service of the test's own, to stop or to count the rows of."""
+    service = start_service(tmp_path)
+    try:
+        yield wait_for(service)
+    finally:
+        stop(service)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    try:
+        return connect()
+    except DeploymentError as error:
+        pytest.skip(str(error))

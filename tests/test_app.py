@@ -1,0 +1,142 @@
+"""The app with a fake in the model's place: what is answered and what refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from inference.app import MAX_REQUEST_BYTES, Service, create_app
+from inference.classifier import Classification
+from inference.metrics_log import HEADER, MetricsLog
+from inference.model_choice import ModelChoice
+
+
+class FakeClassifier:
+    versions = {"fake": "1"}
+
+    def classify(self, text: str) -> Classification:
+        truncated_to = 512 if text.startswith("long") else None
+        return Classification("POSITIVE", 0.875, queue_ms=1.25, inference_ms=205.871, truncated_to=truncated_to)
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Iterator[MetricsLog]:
+    with MetricsLog(tmp_path / "metrics.csv") as log:
+        yield log
+
+
+@pytest.fixture
+def client(metrics: MetricsLog) -> FlaskClient:
+    model = ModelChoice("fake", "folder", Path("fake"), "0" * 64)
+    return create_app(Service(FakeClassifier(), model, metrics, "replica-7")).test_client()
+
+
+def rows_logged(metrics: MetricsLog) -> int:
+    return metrics.path.read_text().count("\n") - 1
+
+
+def test_the_answer_is_csv_unless_json_is_asked_for(client: FlaskClient) -> None:
+    answer = client.post("/infer", json={"text": "This movie was fantastic!"}, headers={"Accept": "*/*"})
+    assert answer.status_code == 200
+    assert answer.content_type == "text/csv; charset=utf-8"
+    header, row = csv.reader(io.StringIO(answer.text))
+    assert header == list(HEADER)
+    assert row[:3] == ["205.87", "POSITIVE", "This movie was fantastic!"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", row[3])
+
+
+def test_json_has_the_fields_that_are_promised(client: FlaskClient) -> None:
+    answer = client.post("/infer", json={"text": "Prächtig!"}, headers={"Accept": "application/json"})
+    said = answer.get_json()
+    assert said.pop("timestamp")
+    assert said == {
+        "input_text": "Prächtig!",
+        "sentiment": "POSITIVE",
+        "score": 0.875,
+        "latency_ms": 205.87,
+        "replica": "replica-7",
+        "truncated": False,
+    }
+
+
+def test_headers_say_who_answered_and_where_the_time_went(client: FlaskClient) -> None:
+    answer = client.post("/infer", json={"text": "x"})
+    assert answer.headers["X-Replica"] == "replica-7"
+    assert answer.headers["Server-Timing"] == "queue;dur=1.250, inference;dur=205.871"
+    assert "X-Truncated" not in answer.headers
+
+
+def test_a_text_that_was_cut_is_said_to_be(client: FlaskClient) -> None:
+    answer = client.post("/infer", json={"text": "long text"}, headers={"Accept": "application/json"})
+    assert answer.get_json()["truncated"] is True
+    assert "512 tokens" in answer.headers["X-Truncated"]
+
+
+def test_the_row_logged_is_the_row_answered(client: FlaskClient, metrics: MetricsLog) -> None:
+    answer = client.post("/infer", json={"text": 'a, "b"\nc'})
+    assert metrics.path.read_text() == answer.text
+
+
+def test_health_names_model_and_replica(client: FlaskClient, metrics: MetricsLog) -> None:
+    said = client.get("/health").get_json()
+    assert said["status"] == "ok"
+    assert said["model"] == {"name": "fake", "source": "folder", "sha256": "0" * 64}
+    assert said["replica"] == "replica-7"
+    assert rows_logged(metrics) == 0
+
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "expected"),
+    [
+        (b"{nonsense", JSON, 400, "not JSON"),
+        (b"\xff\xfe", JSON, 400, "not JSON"),
+        (b"", JSON, 400, "not JSON"),
+        (b"[" * 20000, JSON, 400, "not JSON"),
+        (b'["text"]', JSON, 400, "not a JSON object"),
+        (b"{}", JSON, 400, '"text" is missing'),
+        (b'{"text": 5}', JSON, 400, "not a string"),
+        (b'{"text": null}', JSON, 400, "not a string"),
+        (b'{"text": ""}', JSON, 400, "empty"),
+        (b'{"text": " \\n "}', JSON, 400, "empty"),
+        (b'{"text": "\\ud800"}', JSON, 400, "not valid Unicode"),
+        (b'{"text": "x"}', "text/plain", 415, "application/json"),
+        (b'{"text": "x"}', "application/x-www-form-urlencoded", 415, "application/json"),
+        (b'{"text": "' + b"x" * MAX_REQUEST_BYTES + b'"}', JSON, 413, str(MAX_REQUEST_BYTES)),
+    ],
+)
+def test_bad_input_is_refused_with_what_was_expected(
+    client: FlaskClient, metrics: MetricsLog, body: bytes, content_type: str, status: int, expected: str
+) -> None:
+    answer = client.post("/infer", data=body, content_type=content_type)
+    problem = answer.get_json(force=True)
+    assert answer.status_code == problem["status"] == status
+    assert answer.content_type == "application/problem+json"
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert expected in problem["detail"]
+    assert answer.headers["X-Replica"] == "replica-7"
+    assert rows_logged(metrics) == 0
+
+
+def test_the_wrong_method_and_path_are_problems_too(client: FlaskClient) -> None:
+    wrong_method = client.get("/infer")
+    assert wrong_method.status_code == 405
+    assert "POST" in wrong_method.headers["Allow"]
+    assert wrong_method.get_json(force=True)["detail"] == "expected POST, got GET"
+    assert client.get("/nothing").get_json(force=True)["status"] == 404
+
+
+def test_a_metrics_file_that_cannot_be_written_is_no_answer(client: FlaskClient, metrics: MetricsLog) -> None:
+    metrics.close()
+    answer = client.post("/infer", json={"text": "x"})
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"

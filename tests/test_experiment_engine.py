@@ -1,0 +1,161 @@
+"""The experiment against a real engine: docker run and Compose measured, and nothing left or harmed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, free_port
+
+from infra.engine import Engine, why_no_compose
+from infra.errors import DeploymentError
+from infra.images import find_image
+from infra.settings import IMAGE
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> str:
+    """The service's image, built from the project's Dockerfile if it is not there yet."""
+    if reason := why_no_compose(engine):
+        pytest.skip(reason)
+    try:
+        find_image(engine, IMAGE)
+    except DeploymentError:
+        built = subprocess.run(["docker", "build", "-t", IMAGE, str(ROOT)], capture_output=True, text=True, check=False)
+        if built.returncode != 0:
+            pytest.skip(f"the image can't be built here: {built.stderr.strip().splitlines()[-1]}")
+    return IMAGE
+
+
+@pytest.fixture
+def bystanders(engine: Engine, image: str) -> Iterator[list[str]]:
+    """A container and a network that are not Fourfold's, and all that the engine holds with them."""
+    network = engine.client.networks.create("bystander-network")
+    container = engine.client.containers.run(
+        image, ["sleep", "600"], name="bystander", network=network.name, detach=True, init=True
+    )
+    try:
+        yield everything(engine)
+    finally:
+        container.remove(force=True)
+        network.remove()
+
+
+def everything(engine: Engine) -> list[str]:
+    containers = [f"{one.id} {one.name} {one.status}" for one in engine.client.containers.list(all=True)]
+    networks = [f"{one.id} {one.name}" for one in engine.client.networks.list()]
+    return sorted(containers + networks + [str(engine.swarm().get("LocalNodeState"))])
+
+
+def infra(results: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "infra", "run", "--results", str(results), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def experiment(results: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
+    (folder,) = results.iterdir()
+    said = json.loads((folder / "experiment.json").read_text())
+    return folder, {one["name"]: one for one in said["deployments"]}
+
+
+def ports() -> list[str]:
+    return ["--port", f"docker={free_port()}", "--port", f"compose={free_port()}", "--port", f"host={free_port()}"]
+
+
+def test_docker_and_compose_are_measured_and_nothing_is_left(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path
+) -> None:
+    quick = ["--only", "docker,compose", "--image", image, "--users", "3", "--seconds", "4", "--warm-up", "1"]
+    run = infra(tmp_path, *quick, *ports())
+    said, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, said
+    folder, deployments = experiment(tmp_path)
+    with (ROOT / "locustfiles" / "reviews.csv").open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    for name in ("docker", "compose"):
+        assert deployments[name]["status"] == "measured"
+        (metrics,) = deployments[name]["metrics_files"]
+        assert (folder / metrics).read_bytes().count(b"\n") == 161
+        with (folder / metrics).open(newline="") as file:
+            assert [row["Input Text"] for row in csv.DictReader(file)] == texts
+        with (folder / name / "load_replica_stats.csv").open(newline="") as file:
+            samples = list(csv.DictReader(file))
+        assert len(samples) > 8
+        received = [int(one["net_rx_bytes"]) for one in samples]
+        assert received == sorted(received)
+        assert received[-1] > received[0]
+        assert any(float(one["cpu_percent"] or 0) > 10 for one in samples)
+        with (folder / name / "load_requests.csv").open(newline="") as file:
+            answered_by = {row["replica"] for row in csv.DictReader(file)}
+        assert answered_by == {samples[0]["replica_id"]}
+    assert deployments["host"]["reason"] == "not asked for (--only)"
+    assert (folder / "report.html").is_file()
+    assert everything(engine) == bystanders
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--seconds", "60", *ports())
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("*/docker/load_requests.csv")) and time.monotonic() < until:
+        time.sleep(0.2)
+    run.send_signal(number)
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 130, said
+    assert "Traceback" not in said
+    folder, deployments = experiment(tmp_path)
+    assert deployments["docker"]["status"] == "failed"
+    assert deployments["docker"]["runs"] == ["single_pass"]
+    assert deployments["compose"]["reason"] == "the experiment ended before its turn"
+    assert json.loads((folder / "docker" / "load_run.json").read_text())["ended_by"] == "interrupted"
+    assert (folder / "report.html").is_file()
+    assert everything(engine) == bystanders
+
+
+def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path
+) -> None:
+    tag = "fourfold-broken:test"
+    broken = engine.client.containers.create(image, ["python", "-c", "raise SystemExit('no model here')"])
+    try:
+        broken.commit("fourfold-broken", "test")
+        run = infra(tmp_path, "--only", "docker,compose", "--image", tag, *ports())
+        said, _ = run.communicate(timeout=120)
+    finally:
+        broken.remove(force=True)
+        engine.client.images.remove(tag)
+    assert run.returncode == 1, said
+    _, deployments = experiment(tmp_path)
+    assert deployments["docker"]["status"] == "failed"
+    assert "exit code 1: no model here" in deployments["docker"]["reason"]
+    assert deployments["compose"]["status"] == "failed"
+    assert "no model here" in deployments["compose"]["reason"]
+    assert everything(engine) == bystanders
+
+
+def test_a_foreign_container_of_the_same_name_is_left_alone(
+    engine: Engine, image: str, tmp_path: Path
+) -> None:
+    foreign = engine.client.containers.create(image, name="llm-inference-container")
+    try:
+        run = infra(tmp_path, "--only", "docker", "--image", image, *ports())
+        said, _ = run.communicate(timeout=60)
+        _, deployments = experiment(tmp_path)
+        assert "that Fourfold did not make" in deployments["docker"]["reason"]
+        assert run.returncode == 1, said
+        foreign.reload()
+        assert foreign.status == "created"
+    finally:
+        foreign.remove()

@@ -1,0 +1,200 @@
+"""Real Locust against the real service: what a run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from conftest import ROOT, Service, free_port, start_service, stop, wait_for
+
+import runfiles
+
+
+def locust(locustfile: str, service: Service, prefix: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start Locust headless; its output is in PREFIX.log."""
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py"), "--headless"]
+    command += ["--host", service.url, "--csv", str(prefix), "--only-summary", *arguments]
+    with prefix.with_name(prefix.name + ".log").open("w") as log:
+        return subprocess.Popen(command, cwd=prefix.parent, stdout=log, stderr=subprocess.STDOUT, text=True)
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record(prefix: Path) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").read_text())
+    return said
+
+
+def totals_agree(prefix: Path) -> int:
+    """The number of requests, after checking that Locust's own totals and ours say the same."""
+    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    (total,) = [row for row in rows(f"{prefix}_stats.csv") if row["Name"] == "Aggregated"]
+    assert len(requested) == int(total["Request Count"]) == record(prefix)["requests"]
+    assert sum(bool(row["error"]) for row in requested) == int(total["Failure Count"]) == record(prefix)["failures"]
+    times = [float(row["response_time_ms"]) for row in requested]
+    assert sum(times) / len(times) == pytest.approx(float(total["Average Response Time"]))
+    return len(requested)
+
+
+def texts() -> list[str]:
+    return [row["text"] for row in rows(str(ROOT / "locustfiles" / "reviews.csv"))]
+
+
+def test_the_single_pass_sends_each_text_once_in_order_and_ends(own_service: Service, tmp_path: Path) -> None:
+    prefix = tmp_path / "single"
+    assert locust("single_pass", own_service, prefix, "--users", "5").wait(60) == 0
+    assert totals_agree(prefix) == 160
+    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    assert [int(row["text_id"]) for row in requested] == list(range(1, 161))
+    assert [row["connection_reused"] for row in requested] == ["0"] + ["1"] * 159
+    assert {row["replica"] for row in requested} == {"test-replica"}
+    assert all(float(row["response_time_ms"]) > float(row["inference_ms"]) > 0 for row in requested)
+    said = record(prefix)
+    assert said["ended_by"] == "all texts sent"
+    assert said["service"]["model"]["source"] == "folder"
+    assert said["texts"]["count"] == 160
+    stop(own_service)
+    assert own_service.metrics.read_bytes().count(b"\n") == 161
+    assert [row["Input Text"] for row in rows(str(own_service.metrics))] == texts()
+
+
+def test_latency_test_prints_every_query(own_service: Service) -> None:
+    script = [str(ROOT / "infra" / "latency_test.sh"), "127.0.0.1", str(own_service.port)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
+    queries = [line for line in done.stdout.splitlines() if line.startswith("Query ")]
+    assert queries == [f"Query {number}" for number in range(1, 161)]
+    assert "POSITIVE,This movie was fantastic!" in done.stdout
+    assert own_service.metrics.read_bytes().count(b"\n") == 161
+
+
+@pytest.mark.parametrize(("locustfile", "opened"), [("keep_alive", 3), ("new_connection", None)])
+def test_users_keep_or_renew_their_connections(
+    shared_service: Service, tmp_path: Path, locustfile: str, opened: int | None
+) -> None:
+    prefix = tmp_path / locustfile
+    assert locust(locustfile, shared_service, prefix, "-u", "3", "-r", "3", "-t", "3", "--warm-up", "1").wait(60) == 0
+    assert totals_agree(prefix) > 30
+    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    over_new_ones = sum(row["connection_reused"] == "0" for row in requested)
+    assert over_new_ones == (len(requested) if opened is None else opened)
+    assert {row["phase"] for row in requested} == {runfiles.WARM_UP, runfiles.MEASURED}
+    began = record(prefix)["started_at_unix_s"]
+    assert all((float(row["started_at_unix_s"]) < began + 1) == (row["phase"] == "warm-up") for row in requested)
+    assert record(prefix)["ended_by"] == "run time"
+
+
+def test_the_process_behind_the_port_is_sampled(shared_service: Service, tmp_path: Path) -> None:
+    prefix = tmp_path / "sampled"
+    assert locust("keep_alive", shared_service, prefix, "-u", "2", "-t", "3").wait(60) == 0
+    samples = rows(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}")
+    assert 8 <= len(samples) <= 15
+    assert {(one["replica"], one["replica_id"]) for one in samples} == {
+        ("test-replica", str(shared_service.process.pid))
+    }
+    assert {one["net_rx_bytes"] for one in samples} == {""}
+    used = float(samples[-1]["cpu_seconds"]) - float(samples[0]["cpu_seconds"])
+    assert used > 0.5
+    assert record(prefix)["replicas"]["found"] == f"process:{shared_service.process.pid}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_lost_when_a_run_is_interrupted(
+    shared_service: Service, tmp_path: Path, number: signal.Signals
+) -> None:
+    prefix = tmp_path / "cut"
+    run = locust("keep_alive", shared_service, prefix, "-u", "4", "-r", "4")
+    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    until = time.monotonic() + 30
+    while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
+        time.sleep(0.1)
+    run.send_signal(number)
+    run.wait(30)
+    assert totals_agree(prefix) >= 200
+    assert record(prefix)["ended_by"] == "interrupted"
+    assert record(prefix)["ended_at_unix_s"]
+
+
+def test_requests_that_fail_are_recorded_with_their_reason(tmp_path: Path) -> None:
+    service = wait_for(start_service(tmp_path))
+    prefix = tmp_path / "failing"
+    run = locust("keep_alive", service, prefix, "-u", "2", "-t", "4")
+    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    until = time.monotonic() + 30
+    while (not requested.exists() or requested.read_bytes().count(b"\n") < 50) and time.monotonic() < until:
+        time.sleep(0.1)
+    stop(service)
+    assert run.wait(30) == 1
+    totals_agree(prefix)
+    last = rows(str(requested))[-1]
+    assert last["status"] == "0"
+    assert "refused" in last["error"]
+    assert last["inference_ms"] == ""
+
+
+def test_workers_rows_come_together(shared_service: Service, tmp_path: Path) -> None:
+    prefix = tmp_path / "workers"
+    port = str(free_port())
+    arguments = ["--processes", "2", "-u", "4", "-r", "4", "-t", "4", "--master-bind-port", port, "--master-port", port]
+    assert locust("keep_alive", shared_service, prefix, *arguments).wait(60) == 0
+    assert totals_agree(prefix) > 50
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"), [("pod:web", "expected auto, none, container:NAME"), ("process:x", "'process:x'")]
+)
+def test_a_slip_in_the_arguments_ends_before_the_run(
+    shared_service: Service, tmp_path: Path, argument: str, expected: str
+) -> None:
+    prefix = tmp_path / "slip"
+    assert locust("keep_alive", shared_service, prefix, "--replicas", argument).wait(30) == 2
+    assert expected in prefix.with_name("slip.log").read_text()
+
+
+def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Service, tmp_path: Path) -> None:
+    prefix, port = tmp_path / "web", free_port()
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py")]
+    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--csv", str(prefix), "--host", shared_service.url]
+    with (tmp_path / "web.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"BROWSER": "true"})
+    web = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(2):
+            swarm(web, shared_service.url)
+            time.sleep(1.5)
+            assert requests.post(f"{web}/stop", timeout=10).ok
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    first, second = rows(f"{prefix}_requests.csv"), rows(f"{prefix}_run2_requests.csv")
+    assert first
+    assert second
+    assert float(first[-1]["started_at_unix_s"]) < float(second[0]["started_at_unix_s"])
+    assert record(prefix)["ended_by"] == "stopped"
+    (total,) = [row for row in rows(f"{prefix}_stats.csv") if row["Name"] == "Aggregated"]
+    assert int(total["Request Count"]) == len(second)
+
+
+def swarm(web: str, host: str) -> None:
+    """Start a run in the web UI, as soon as it answers."""
+    until = time.monotonic() + 30
+    form = {"user_count": 2, "spawn_rate": 2, "host": host, "replicas": "auto", "warm_up": "0", "replica_interval": "1"}
+    while True:
+        try:
+            assert requests.post(f"{web}/swarm", data=form, timeout=10).ok
+        except requests.ConnectionError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        else:
+            return

@@ -1,0 +1,89 @@
+"""Arithmetic on replies of the Docker API: recorded ones, and made ones with answers known beforehand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _stats import Counters, counters_of, cpu_percent, parse_time, working_set
+
+DATA = Path(__file__).parent / "data"
+
+
+def reading(at: float, cpu: float) -> Counters:
+    return Counters(at, cpu, memory_bytes=1, memory_limit_bytes=None, net_rx_bytes=None, net_tx_bytes=None)
+
+
+def reply(**changes: Any) -> dict[str, Any]:
+    whole: dict[str, Any] = {
+        "read": "2026-01-02T03:04:05.123456789Z",
+        "cpu_stats": {"cpu_usage": {"total_usage": 2_500_000_000}},
+        "memory_stats": {"usage": 1000, "limit": 5000, "stats": {"inactive_file": 300}},
+        "networks": {"eth0": {"rx_bytes": 10, "tx_bytes": 20}, "eth1": {"rx_bytes": 1, "tx_bytes": 2}},
+    }
+    return whole | changes
+
+
+def test_a_recorded_reply_gives_its_counters() -> None:
+    recorded = json.loads((DATA / "stats_cgroup_v1.json").read_text())
+    counters = counters_of(recorded)
+    assert counters is not None
+    assert counters.cpu_seconds == recorded["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+    assert counters.net_rx_bytes == recorded["networks"]["eth0"]["rx_bytes"]
+    assert 0 < counters.memory_bytes <= recorded["memory_stats"]["usage"]
+
+
+def test_interfaces_are_summed_and_cache_is_left_out() -> None:
+    counters = counters_of(reply())
+    assert counters == Counters(parse_time("2026-01-02T03:04:05.123456Z"), 2.5, 700, 5000, 11, 22)
+
+
+def test_a_network_that_is_not_told_is_not_zero() -> None:
+    without = reply()
+    del without["networks"]
+    counters = counters_of(without)
+    assert counters is not None
+    assert counters.net_rx_bytes is None
+    assert counters.net_tx_bytes is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"read": "0001-01-01T00:00:00Z"},
+        {"cpu_stats": {"cpu_usage": {"total_usage": 0}}},
+        {"memory_stats": {}},
+    ],
+)
+def test_a_stopped_container_is_no_sample(changes: dict[str, Any]) -> None:
+    assert counters_of(reply(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ({"usage": 1000, "stats": {"inactive_file": 300}}, 700),
+        ({"usage": 1000, "stats": {"total_inactive_file": 200, "inactive_file": 300}}, 800),
+        ({"usage": 1000, "stats": {"inactive_file": 1500}}, 1000),
+        ({"usage": 1000}, 1000),
+    ],
+)
+def test_the_working_set_is_that_of_docker_stats(memory: dict[str, Any], expected: int) -> None:
+    assert working_set(memory) == expected
+
+
+def test_cpu_is_used_seconds_over_seconds_between_readings() -> None:
+    assert cpu_percent(reading(100.0, 5.0), reading(100.5, 5.1)) == pytest.approx(20.0)
+
+
+def test_there_is_no_rate_without_a_baseline_or_over_a_reset() -> None:
+    assert cpu_percent(None, reading(100.0, 5.0)) is None
+    assert cpu_percent(reading(100.0, 5.0), reading(101.0, 0.2)) is None
+    assert cpu_percent(reading(100.0, 5.0), reading(100.0, 5.0)) is None
+
+
+def test_nanoseconds_and_offsets_are_read() -> None:
+    assert parse_time("1970-01-01T00:00:01.500000000Z") == 1.5
+    assert parse_time("1970-01-01T01:00:00+01:00") == 0

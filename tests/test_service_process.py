@@ -1,0 +1,159 @@
+"""The service as a process, with the real bundled model, over real HTTP."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Service, free_port, start_service, stop, wait_for
+
+from inference.model_choice import weights_sha256
+
+TEXT = {"text": "This movie was fantastic!"}
+
+
+def ask(service: Service, text: str, connection: http.client.HTTPConnection | None = None) -> http.client.HTTPResponse:
+    """Ask over a kept connection, or over one that the server closes behind its answer."""
+    headers = {"Content-Type": "application/json"} | ({} if connection else {"Connection": "close"})
+    connection = connection or http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection.request("POST", "/infer", json.dumps({"text": text}), headers)
+    return connection.getresponse()
+
+
+def test_the_model_tells_praise_from_complaint(shared_service: Service) -> None:
+    for text, sentiment in [("This movie was fantastic!", b"POSITIVE"), ("The food was awful.", b"NEGATIVE")]:
+        with ask(shared_service, text) as answer:
+            assert answer.status == 200
+            assert sentiment in answer.read()
+
+
+def test_health_says_which_model_answers(shared_service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_service.port)
+    connection.request("GET", "/health")
+    said = json.loads(connection.getresponse().read())
+    assert said["model"]["sha256"] == weights_sha256(ROOT / "inference" / "bundled_model")
+    assert said["replica"] == "test-replica"
+    connection.close()
+
+
+def test_a_connection_serves_many_requests(shared_service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_service.port)
+    sockets = set()
+    for _ in range(20):
+        with ask(shared_service, "again", connection) as answer:
+            assert answer.read()
+        sockets.add(connection.sock.getsockname())
+    assert len(sockets) == 1
+    connection.close()
+
+
+def test_a_long_text_is_cut_and_answered(shared_service: Service) -> None:
+    with ask(shared_service, "word " * 3000) as answer:
+        assert answer.status == 200
+        assert answer.headers["X-Truncated"] == "only the first 512 tokens were read"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_requests_in_flight_are_answered_when_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    service = wait_for(start_service(tmp_path))
+    statuses: list[int] = []
+    asked = threading.Barrier(13)
+
+    def one() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        body = json.dumps({"text": "a long text " * 2000})
+        connection.request("POST", "/infer", body, {"Content-Type": "application/json"})
+        asked.wait()
+        statuses.append(connection.getresponse().status)
+        connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    asked.wait()
+    until = time.monotonic() + 10
+    while service.metrics.read_bytes().count(b"\n") < 2 and time.monotonic() < until:
+        pass  # the first has been answered: the others are inside
+    service.process.send_signal(number)
+    for thread in threads:
+        thread.join(30)
+    assert service.process.wait(30) == 0
+    assert statuses == [200] * 12
+    with service.metrics.open(newline="") as file:
+        assert len(list(csv.reader(file))) == 13
+
+
+def test_concurrent_requests_leave_whole_rows(own_service: Service) -> None:
+    def some(thread: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", own_service.port, timeout=30)
+        for number in range(25):
+            with ask(own_service, f'thread {thread}, "request"\n{number}', connection) as answer:
+                answer.read()
+        connection.close()
+
+    threads = [threading.Thread(target=some, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop(own_service)
+    with own_service.metrics.open(newline="") as file:
+        texts = [row["Input Text"] for row in csv.DictReader(file)]
+    assert sorted(texts) == sorted(f'thread {t}, "request"\n{n}' for t in range(8) for n in range(25))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"PORT": "none"}, "PORT=none is not a port"),
+        ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
+        ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
+        ({"INFERENCE_MODEL": str(ROOT / "tests")}, "a folder without config.json"),
+        ({"INFERENCE_MODEL": "no-one/no-such-model", "HF_HUB_OFFLINE": "1"}, "is not cached and can't be downloaded"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_line(tmp_path: Path, environment: dict[str, str], expected: str) -> None:
+    service = start_service(tmp_path, **environment)
+    assert service.process.wait(60) == 1
+    said = service.log.read_text()
+    assert expected in said
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_named(shared_service: Service, tmp_path: Path) -> None:
+    service = start_service(tmp_path, PORT=str(shared_service.port))
+    assert service.process.wait(60) == 1
+    assert f"127.0.0.1:{shared_service.port} can't be listened on" in service.log.read_text()
+
+
+def test_auto_takes_the_bundled_model_with_one_warning_in_a_closed_network(tmp_path: Path) -> None:
+    environment = {"INFERENCE_MODEL": "auto", "HF_HOME": str(tmp_path / "cache")}
+    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"  # nobody listens there
+    service = wait_for(start_service(tmp_path, **environment))
+    try:
+        log = service.log.read_text()
+        assert log.count("warning") == 1
+        assert "the small bundled model answers instead" in log
+    finally:
+        stop(service)
+
+
+def test_fetch_copies_the_model_and_where_it_came_from(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "inference.fetch", str(tmp_path / "model")]
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": "/usr/bin"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["source"] == "bundled"
+    service = wait_for(start_service(tmp_path, INFERENCE_MODEL=str(tmp_path / "model")))
+    try:
+        assert "serving bundled at" in service.log.read_text()
+    finally:
+        stop(service)
