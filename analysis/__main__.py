@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -38,16 +39,24 @@ def main() -> int:
 
 def _print_summary(results: Results) -> None:
     console = Console(highlight=False)
-    table = Table(title="Under load, warm-up excluded", title_justify="left")
-    for name in ("", "n", "median ms", "p95 ms", "answers/s", "CPU-ms/answer", "memory MB", "median against host"):
-        table.add_column(name, justify="left" if name == "" else "right")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title="Under load, warm-up excluded; CPU-ms: CPU time an answer",
+        title_justify="left",
+    )
+    for name in ("", "n", "p50 ms", "p95 ms", "req/s", "CPU-ms", "MB", "p50 / host"):
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     host = next((one for one in results.deployments if one.name == "host" and one.load), None)
     for one in results.deployments:
         if one.load is None:
             continue
         summary = summarize(one.load)
-        compared = "" if host is None or host is one or host.load is None else ratio_text(
-            ratio(summary.latency.median, summarize(host.load).latency.median, why_unlike(one, host))
+        compared = (
+            ""
+            if host is None or host is one or host.load is None
+            else ratio_text(ratio(summary.latency.median, summarize(host.load).latency.median, why_unlike(one, host)))
         )
         table.add_row(
             one.title,

@@ -24,7 +24,7 @@ class Caveat:
 def caveats(results: Results) -> list[Caveat]:
     """All doubts about an experiment, the serious ones first."""
     found = [one for deployment in results.deployments for one in _of_deployment(deployment)]
-    found += _of_comparison(results)
+    found += _of_tails(results) + _of_comparison(results)
     return sorted(found, key=lambda caveat: not caveat.is_serious)
 
 
@@ -33,8 +33,6 @@ def _of_deployment(deployment: Deployment) -> list[Caveat]:
     for run, what in ((deployment.single_pass, "single pass"), (deployment.load, "load")):
         if run is not None:
             found += [Caveat(f"{deployment.title}, {what}: {text}", serious) for text, serious in _of_run(run)]
-    if deployment.load is not None:
-        found += [Caveat(f"{deployment.title}, load: {text}", False) for text in _of_tail(deployment.load)]
     return found
 
 
@@ -44,7 +42,9 @@ def _of_run(run: Run) -> list[tuple[str, bool]]:
     percent = generator["cpu_percent"]
     if generator["cpu_warnings"] or (percent or 0) > GENERATOR_LIMIT_PERCENT:
         spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
-        found.append((f"the load generator itself was short of CPU ({spent}); latency and throughput are its own", True))
+        found.append(
+            (f"the load generator itself was short of CPU ({spent}); latency and throughput are its own", True)
+        )
     measured = run.measured
     errors = (measured["error"] != "").sum()
     if len(measured) and errors / len(measured) > ERROR_LIMIT:
@@ -79,13 +79,23 @@ def _of_samples(run: Run) -> list[tuple[str, bool]]:
     return found
 
 
-def _of_tail(run: Run) -> list[str]:
-    """Percentiles that rest on few requests."""
-    n = len(run.measured)
-    thin = [f"p{q}" for q in (95, 99) if n * (100 - q) / 100 < REQUESTS_ABOVE_PERCENTILE]
-    if not thin:
-        return []
-    return [f"{' and '.join(thin)} from {n} requests: fewer than {REQUESTS_ABOVE_PERCENTILE} lie above"]
+def _of_tails(results: Results) -> list[Caveat]:
+    """Percentiles under load that rest on few requests."""
+    found = []
+    for q in (95, 99):
+        thin = [
+            f"{one.title} ({len(one.load.measured):,} requests)"
+            for one in results.deployments
+            if one.load is not None and len(one.load.measured) * (100 - q) / 100 < REQUESTS_ABOVE_PERCENTILE
+        ]
+        if thin:
+            found.append(
+                Caveat(
+                    f"p{q} under load: fewer than {REQUESTS_ABOVE_PERCENTILE} lie above it for {', '.join(thin)}",
+                    False,
+                )
+            )
+    return found
 
 
 def _of_comparison(results: Results) -> list[Caveat]:
@@ -117,7 +127,7 @@ def _of_comparison(results: Results) -> list[Caveat]:
     if any(one.load and "127.0.0.1" in str(one.load.record.get("host")) for one in measured):
         found.append(
             Caveat(
-                "Load generator and service share this machine's processors: under load they take time from each other.",
+                "Load generator and service share this machine's processors: under load one takes time from the other.",
                 False,
             )
         )

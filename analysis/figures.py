@@ -70,9 +70,7 @@ def percentiles(summaries: Summaries) -> go.Figure:
     return figure
 
 
-def by_deployment(
-    summaries: Summaries, of: Callable[[RunSummary], Figure], unit: str, scale: float = 1.0
-) -> go.Figure:
+def by_deployment(summaries: Summaries, of: Callable[[RunSummary], Figure], unit: str, scale: float = 1.0) -> go.Figure:
     """One bar a deployment for one figure."""
     figure = go.Figure()
     for deployment, summary in summaries:
@@ -84,7 +82,7 @@ def by_deployment(
 
 def where_the_time_goes(summaries: Summaries) -> go.Figure:
     """Medians of queue, inference and the rest of the response time, stacked a deployment."""
-    parts = (
+    parts: tuple[tuple[str, str, Callable[[RunSummary], Figure]], ...] = (
         ("waiting for the model", "#56B4E9", lambda summary: summary.queue_ms),
         ("in the model", "#009E73", lambda summary: summary.inference_ms),
         ("HTTP, network and ingress", "#E69F00", lambda summary: summary.rest_ms),
@@ -120,14 +118,16 @@ def over_time(runs: Sequence[tuple[Deployment, Run]], of: str) -> go.Figure:
             line={"color": COLOURS[deployment.name], "width": 2},
         )
     figure.update_xaxes(title="seconds of the measured phase")
-    figure.update_yaxes(title="answers a second" if of == "throughput" else "CPU in percent of one core", rangemode="tozero")
+    figure.update_yaxes(
+        title="answers a second" if of == "throughput" else "CPU in percent of one core", rangemode="tozero"
+    )
     return figure
 
 
 def traffic(summaries: Summaries) -> go.Figure:
     """Bytes in and out in the measured phase: the client's view, and that of the containers' interfaces."""
     figure = go.Figure()
-    views = (
+    views: tuple[tuple[str, str, str, Callable[[RunSummary], Figure]], ...] = (
         ("in: request bodies, client's view", "#56B4E9", "", lambda one: one.client_traffic.received_bytes),
         ("out: answer bodies, client's view", "#0072B2", "", lambda one: one.client_traffic.sent_bytes),
         ("in: containers' interfaces", "#F0E442", "/", lambda one: one.interface_traffic.received_bytes),

@@ -78,7 +78,7 @@ def read_results(folder: Path) -> Results:
     path = folder / runfiles.EXPERIMENT_FILE
     if not path.is_file():
         raise UnreadableResults(
-            f"{folder} holds no {runfiles.EXPERIMENT_FILE}; name a folder that `make bench` wrote, such as results/<time>"
+            f"{folder} holds no {runfiles.EXPERIMENT_FILE}; name one that `make bench` wrote, such as results/<time>"
         )
     try:
         experiment = json.loads(path.read_text(encoding="utf-8"))
@@ -127,6 +127,9 @@ def _read_csv(path: Path, columns: tuple[runfiles.Column, ...]) -> pd.DataFrame:
     if not whole:
         return pd.DataFrame({name: pd.Series(dtype=str if name in TEXT_COLUMNS else float) for name in wanted})
     types = {name: (str if name in TEXT_COLUMNS else float) for name in wanted}
-    return pd.read_csv(io.BytesIO(whole), dtype=types, keep_default_na=False, na_values={
-        name: [""] for name in wanted if name not in TEXT_COLUMNS
-    }).reindex(columns=wanted)
+    return pd.read_csv(
+        io.BytesIO(whole),
+        dtype=types,
+        keep_default_na=False,
+        na_values={name: [""] for name in wanted if name not in TEXT_COLUMNS},
+    ).reindex(columns=wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -51,7 +52,9 @@ def render(results: Results) -> str:
     environment = Environment(
         loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=number, interval=interval, ratio=ratio_text, times=times, bytes=megabytes)
+    environment.filters.update(
+        number=number, interval=interval, time=time_of_day, ratio=ratio_text, times=times, bytes=megabytes
+    )
     loads = [(one, summarize(one.load)) for one in results.deployments if one.load is not None]
     passes = [(one, summarize(one.single_pass)) for one in results.deployments if one.single_pass is not None]
     host = next(((one, summary) for one, summary in loads if one.name == "host"), None)
@@ -90,7 +93,7 @@ def interval(figure: Figure, digits: int = 1, scale: float = 1.0) -> str:
         return n
     low = "?" if math.isnan(figure.low) else f"{figure.low * scale:,.{digits}f}"
     high = "?" if math.isnan(figure.high) else f"{figure.high * scale:,.{digits}f}"
-    return f"{low} – {high}, {n}"
+    return f"{low} to {high}, {n}"
 
 
 def ratio_text(one: Ratio) -> str:
@@ -98,13 +101,18 @@ def ratio_text(one: Ratio) -> str:
     if math.isnan(one.value):
         return one.unlike or "not measured"
     if math.isnan(one.low) or math.isnan(one.high):
-        return f"{one.value:.2f} ×"
-    return f"{one.value:.2f} × ({one.low:.2f} – {one.high:.2f})"
+        return f"{one.value:.2f}"
+    return f"{one.value:.2f} ({one.low:.2f}-{one.high:.2f})"
+
+
+def time_of_day(stamp: str) -> str:
+    """A time of the record (ISO 8601, UTC) as people write it."""
+    return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def times(one: Ratio) -> str:
     """A ratio's value alone, for the large print above its interval."""
-    return "–" if math.isnan(one.value) else f"{one.value:.2f} ×"
+    return "?" if math.isnan(one.value) else f"{one.value:.2f}"
 
 
 def megabytes(value: float) -> str:
@@ -142,9 +150,7 @@ def _sections(
         Section("memory", "Memory", _memory_charts(loads)),
         Section("network", "Network I/O", _network_charts(loads)),
     ]
-    swarm = [
-        chart for one, run in load_runs if one.name.startswith("swarm") for chart in _replica_charts(one, run)
-    ]
+    swarm = [chart for one, run in load_runs if one.name.startswith("swarm") for chart in _replica_charts(one, run)]
     if swarm:
         sections.append(Section("replicas", "Replicas under Swarm", tuple(swarm)))
     return [section for section in sections if section.charts] if loads or passes else []
@@ -213,7 +219,7 @@ def _throughput_charts(
         _chart(
             "throughput-time",
             "Answers in each second",
-            "A level line is what a mean can stand for; a slope says that the service was not warm or the machine busy.",
+            "A level line is what a mean can stand for; a slope says that something was not warm or busy.",
             figures.over_time(load_runs, "throughput"),
         ),
     )
@@ -277,7 +283,7 @@ def _replica_charts(deployment: Deployment, run: Run) -> list[Chart]:
         _chart(
             f"{name}-network-time",
             f"{title}: network I/O of each replica over time",
-            "Bytes a second through each replica's interfaces. Lines that lie on each other: the load is spread evenly.",
+            "Bytes a second through each replica's interfaces. Where they lie on each other the load is spread evenly.",
             figures.replica_network_over_time(run),
         ),
         _chart(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +160,7 @@ def throughput_per_second(answered: pd.DataFrame, start: float, end: float) -> p
     """Answers completed in each whole second of the measured phase, seconds without any included as 0."""
     seconds = int(end - start)
     completed = answered["started_at_unix_s"] + answered["response_time_ms"] / 1000 - start
-    counts = np.floor(completed).astype(int).value_counts()
+    counts: pd.Series = np.floor(completed).astype(int).value_counts()
     return counts.reindex(range(seconds), fill_value=0)
 
 
@@ -222,7 +223,10 @@ def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
     users = run.record.get("users") or 0
     if reused > 0.5 and users:
         share = math.ceil(users / replicas) / users
-        return share, f"{users} users keep their connections: at most {math.ceil(users / replicas)} of them on one replica"
+        return (
+            share,
+            f"{users} users keep their connections: at most {math.ceil(users / replicas)} of them on one replica",
+        )
     return 1 / replicas, "each request has a connection of its own"
 
 
@@ -237,16 +241,22 @@ def why_unlike(one: Deployment, other: Deployment) -> str | None:
     """What differs between two deployments' loads that must not, if they are to be compared."""
     if one.load is None or other.load is None:
         return "not measured"
-    likenesses = {
-        "model": lambda run: ((run.record.get("service") or {}).get("model") or {}).get("sha256"),
-        "texts": lambda run: run.record["texts"]["sha256"],
-        "user class": lambda run: run.record["user_class"],
-        "users": lambda run: run.record["users"],
-        "run time": lambda run: run.record["run_time_s"],
-        "warm-up": lambda run: run.record["warm_up_s"],
-    }
-    unlike = [name for name, of in likenesses.items() if of(one.load) != of(other.load)]
+    mine, theirs = _conditions(one.load), _conditions(other.load)
+    unlike = [name for name in mine if mine[name] != theirs[name]]
     return f"not compared: {', '.join(unlike)} not the same" if unlike else None
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    """What two runs must have in common for their figures to be comparable."""
+    record = run.record
+    return {
+        "model": ((record.get("service") or {}).get("model") or {}).get("sha256"),
+        "texts": record["texts"]["sha256"],
+        "user class": record["user_class"],
+        "users": record["users"],
+        "run time": record["run_time_s"],
+        "warm-up": record["warm_up_s"],
+    }
 
 
 def _median_told(values: np.ndarray) -> Figure:

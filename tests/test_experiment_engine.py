@@ -145,9 +145,7 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
     assert everything(engine) == bystanders
 
 
-def test_a_foreign_container_of_the_same_name_is_left_alone(
-    engine: Engine, image: str, tmp_path: Path
-) -> None:
+def test_a_foreign_container_of_the_same_name_is_left_alone(engine: Engine, image: str, tmp_path: Path) -> None:
     foreign = engine.client.containers.create(image, name="llm-inference-container")
     try:
         run = infra(tmp_path, "--only", "docker", "--image", image, *ports())

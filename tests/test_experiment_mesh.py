@@ -48,7 +48,7 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def state() -> list[str]:
     client = connect().client
     names = [one.name for one in client.containers.list(all=True)] + [one.name for one in client.networks.list()]
-    return sorted(names + [str(client.info()["Swarm"]["LocalNodeState"])])
+    return sorted([*names, str(client.info()["Swarm"]["LocalNodeState"])])
 
 
 def run(results: Path, mesh: list[str], *arguments: str) -> tuple[Path, dict[str, dict[str, Any]]]:

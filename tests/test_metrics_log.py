@@ -32,7 +32,8 @@ def test_a_row_looks_as_the_assignment_shows_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['a, b and "c"', "two\nlines", "mac\rline", "dos\r\nline", "ünï — 漢字 🎬", '"', ",", " lead", "nul\0", "=1+1"]
+    "text",
+    ['a, b and "c"', "two\nlines", "mac\rline", "dos\r\nline", "ünï — 漢字 🎬", '"', ",", " lead", "nul\0", "=1+1"],
 )
 def test_a_csv_reader_gets_the_text_back(tmp_path: Path, text: str) -> None:
     path = tmp_path / "metrics.csv"

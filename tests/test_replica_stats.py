@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from _stats import Counters, counters_of, cpu_percent, parse_time, working_set
 
 DATA = Path(__file__).parent / "data"

@@ -7,8 +7,9 @@ import os
 
 import docker
 import pytest
-from _replicas import Finder, NoReplicas, Target, _published, replicas_argument
 from conftest import Service, free_port
+
+from _replicas import Finder, NoReplicas, Target, _published, replicas_argument
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,9 @@ def test_what_can_be_named(text: str) -> None:
     assert replicas_argument(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "web", "container:", "compose:project", "process:abc", "pod:web", "compose:a/b/c"])
+@pytest.mark.parametrize(
+    "text", ["", "web", "container:", "compose:project", "process:abc", "pod:web", "compose:a/b/c"]
+)
 def test_what_can_not_be_named_is_explained(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="expected auto, none, container:NAME"):
         replicas_argument(text)
@@ -101,4 +104,3 @@ def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
 def test_a_container_is_found_by_its_whole_name(engine: docker.DockerClient) -> None:
     with pytest.raises(NoReplicas, match="no running container is container:no-such-container"):
         Finder("container:no-such-container", "http://127.0.0.1", None).replicas()
-
