@@ -1,0 +1,131 @@
+"""What drifts: the import rule, the files that must agree, and what the README promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+import runfiles
+from infra.container import HEALTHCHECK, SECOND, STOP_S
+
+FOLDERS = ("inference", "locustfiles", "infra", "analysis")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The first names of all modules that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_folders_do_not_import_each_other(folder: str) -> None:
+    files = list((ROOT / folder).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not imports_of(path) & (set(FOLDERS) - {folder}), path
+
+
+def test_the_shared_module_imports_only_the_standard_library() -> None:
+    assert imports_of(ROOT / "runfiles.py") <= set(sys.stdlib_module_names)
+
+
+def test_the_form_of_a_run_is_documented_as_it_is() -> None:
+    text = (ROOT / "docs" / "run-files.md").read_text(encoding="utf-8")
+    for name in ("REQUEST_COLUMNS", "REPLICA_STATS_COLUMNS"):
+        table = text[text.index(f"<!-- columns: {name} -->") :].split("\n\n")[0]
+        documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
+        assert documented == [(one.name, one.meaning) for one in getattr(runfiles, name)]
+
+
+def healthcheck_of(service: dict[str, Any]) -> dict[str, Any]:
+    said: dict[str, Any] = service["healthcheck"]
+    return said
+
+
+def test_compose_stack_and_docker_run_agree() -> None:
+    (compose,) = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+    (stack,) = yaml.safe_load((ROOT / "stack.yml").read_text())["services"].values()
+    for key in ("healthcheck", "init", "stop_signal", "stop_grace_period"):
+        assert compose[key] == stack[key], key
+    check = healthcheck_of(compose)
+    assert check["test"] == HEALTHCHECK["Test"]
+    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
+        assert check[key] == f"{HEALTHCHECK[name] // SECOND}s"
+    assert check["retries"] == HEALTHCHECK["Retries"]
+    assert compose["stop_grace_period"] == f"{STOP_S}s"
+    assert compose["ports"] == ["127.0.0.1:${PUBLISHED_PORT:-8080}:5000"]
+    assert stack["ports"] == [{"target": 5000, "published": 8080, "mode": "ingress"}]
+    assert "llm-inference-image" in compose["image"]
+    assert "llm-inference-image" in stack["image"]
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".ci/run"):
+        named = set(re.findall(r"(?:`|^    )make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE))
+        assert named <= targets, name
+
+
+def test_the_readme_names_files_and_commands_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / link).exists(), link
+    for command in sorted(set(re.findall(r"python -m (infra \w+|analysis|inference)", text))):
+        arguments = command.split() if command != "inference" else None
+        if arguments:
+            done = subprocess.run(
+                [sys.executable, "-m", *arguments, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, command
+    for file in re.findall(r"locust -f (\S+)", text):
+        assert (ROOT / file).is_file()
+
+
+def test_setup_says_at_once_which_python_it_needs(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo "Python 3.9.18"; else exit 1; fi\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "infra" / "setup.sh"), "requirements.txt"],
+        env={"PYTHON": str(old), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "is Python 3.9.18; Fourfold needs Python 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_setup_says_at_once_that_venv_is_missing(tmp_path: Path) -> None:
+    bare = tmp_path / "python3"
+    bare.write_text(
+        f'#!/bin/sh\ncase "$*" in *"import venv"*|*"import ensurepip"*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+    )
+    bare.chmod(0o755)
+    project = tmp_path / "project"
+    for name in ("infra/setup.sh", "requirements.txt", "inference/requirements.txt"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        ["bash", str(project / "infra" / "setup.sh"), "requirements.txt"],
+        env={"PYTHON": str(bare), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "comes without the module venv" in done.stderr
+    assert "python3-venv" in done.stderr
