@@ -2,8 +2,11 @@
 FROM python:3.12-slim AS requirements
 WORKDIR /app
 COPY inference/requirements.txt requirements.txt
-# PyTorch's own index has builds without CUDA, which save gigabytes.
-RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.txt
+# PyTorch's own index has builds without CUDA, which save gigabytes. Where it does not answer, one short try is all that is
+# lost, and the second line takes torch from wherever the rest comes from.
+RUN grep '^torch' requirements.txt >/tmp/torch.txt && \
+    (pip install --no-cache-dir --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu -r /tmp/torch.txt || true)
+RUN pip install --no-cache-dir -r requirements.txt
 
 # The model lies in the image, so that no replica needs the network to start. Another model than the default:
 #   docker build --build-context model=FOLDER ..., where FOLDER/model was written by `python -m inference.fetch FOLDER/model`.

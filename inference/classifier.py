@@ -68,7 +68,7 @@ class TransformersClassifier:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
             transformers.utils.logging.disable_progress_bar()
             self._model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # each library below raises errors of its own over a file that is none
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelUnavailable(f"the model in {folder} can't be loaded: {reason}") from error
         self._max_tokens = min(

@@ -1,0 +1,149 @@
+"""The command line of infra, and the host process, on a machine without an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from conftest import ROOT, free_port
+
+from infra.settings import Settings
+
+NOWHERE = "unix:///nowhere/docker.sock"
+
+
+def infra(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    own = {"DOCKER_HOST": NOWHERE, "INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "infra", *arguments],
+        cwd=ROOT,
+        env=os.environ | own | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def said_by(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=120)
+    assert "Traceback" not in said
+    return said
+
+
+def deployments(results: Path) -> dict[str, dict[str, Any]]:
+    (path,) = results.glob("*/experiment.json")
+    return {one["name"]: one for one in json.loads(path.read_text())["deployments"]}
+
+
+def test_doctor_says_what_can_run_and_why_not() -> None:
+    said = said_by(infra("doctor", "--port", f"host={free_port()}"))
+    assert "host     Host process: can run" in said
+    assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 4
+
+
+def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_path: Path) -> None:
+    run = infra("run", "--results", str(tmp_path), "--seconds", "3", "--warm-up", "1", "--port", f"host={free_port()}")
+    said = said_by(run)
+    assert run.returncode == 0, said
+    known = deployments(tmp_path)
+    assert known["host"]["status"] == "measured"
+    assert known["swarm-3"]["reason"] == f"no Docker engine at {NOWHERE}, start one and run again"
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "host" / "system_inference_metrics.csv").read_bytes().count(b"\n") == 161
+    page = folder / "report.html"
+    assert f"The page: {page.as_uri()}" in said
+    assert "start one and run again" in page.read_text()
+
+
+def test_a_port_that_is_taken_is_a_reason_that_names_who_has_it(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        run = infra("run", "--only", "host", "--results", str(tmp_path), "--port", f"host={port}")
+        said_by(run)
+    assert run.returncode == 1
+    reason = deployments(tmp_path)["host"]["reason"]
+    assert reason.startswith(f"port {port} is taken by ")
+    assert f"(process {os.getpid()})" in reason
+
+
+def test_a_service_that_ends_at_once_is_a_failure_with_its_last_word(tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"model_type": "distilbert"}')
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    results = tmp_path / "results"
+    arguments = ["run", "--only", "host", "--results", str(results), "--port", f"host={free_port()}"]
+    run = infra(*arguments, INFERENCE_MODEL=str(broken))
+    said = said_by(run)
+    assert run.returncode == 1, said
+    assert "the service ended with exit code 1: error: the model in" in deployments(results)["host"]["reason"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_service_and_locust(tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    run = infra("run", "--only", "host", "--results", str(tmp_path), "--seconds", "60", "--port", f"host={port}")
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*/host/load_requests.csv")) and time.monotonic() < until:
+        time.sleep(0.1)
+    children = psutil.Process(run.pid).children(recursive=True)
+    assert len(children) >= 2
+    run.send_signal(number)
+    said_by(run)
+    assert run.returncode == 130
+    assert not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert deployments(tmp_path)["host"]["runs"] == ["single_pass"]
+    assert list(tmp_path.glob("*/report.html"))
+
+
+def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
+    port = free_port()
+    up = infra("up", "host", "--port", f"host={port}")
+    try:
+        said = said_by(up)
+        assert f"http://127.0.0.1:{port} answers" in said
+        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["replica"] == "host"
+        again = infra("up", "host", "--port", f"host={free_port()}")
+        assert "is still there" in said_by(again)
+        assert again.returncode == 1
+    finally:
+        down = infra("down", "host")
+        assert "removed: host process" in said_by(down)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+    assert "nothing of Fourfold's was there" in said_by(infra("down", "host"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--only", "host,pod"], "'pod' is none of host, docker, compose, swarm-1, swarm-3"),
+        (["run", "--users", "0"], "'0' is not a whole number above 0"),
+        (["run", "--port", "docker=x"], "'docker=x' is not KIND=PORT"),
+        (["run", "--reach", "swarm=host"], "'swarm=host' is not KIND=HOST:PORT"),
+        (["up"], "the following arguments are required: name"),
+        (["down"], "one of the arguments name --all is required"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected: str) -> None:
+    run = infra(*arguments)
+    assert expected in said_by(run)
+    assert run.returncode == 2
+
+
+def test_urls_are_of_loopback_unless_said_otherwise() -> None:
+    settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
+    assert settings.url("docker") == "http://127.0.0.1:5000"
+    assert settings.url("swarm") == "http://server:11080"
