@@ -64,7 +64,7 @@ def _is_ours(container: Any) -> bool:
 
 def _containers(engine: Engine) -> list[Any]:
     filters = {"label": f"com.docker.compose.project={PROJECT}"}
-    return list(engine.client.containers.list(all=True, filters=filters))
+    return list(engine.client.containers.list(all=True, filters=filters, ignore_removed=True))
 
 
 def _compose(settings: Settings, metrics: Path, *arguments: str) -> None:

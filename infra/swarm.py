@@ -78,13 +78,16 @@ def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[
 
 def remove(engine: Engine) -> list[str]:
     removed = []
-    found = _find(engine)
-    if found is not None and _is_ours(found):
-        found.remove()
-        removed.append(f"service {NAME}")
-        if not until_true(lambda: not _containers(engine), STOP_S + 20):
-            raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
-    return removed + _leave_own_swarm(engine)
+    try:
+        found = _find(engine)
+        if found is not None and _is_ours(found):
+            found.remove()
+            removed.append(f"service {NAME}")
+            if not until_true(lambda: not _containers(engine), STOP_S + 20):
+                raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
+    finally:
+        removed += _leave_own_swarm(engine)
+    return removed
 
 
 def _make_swarm(engine: Engine) -> None:
@@ -144,7 +147,7 @@ def _last_word(service: Any) -> str:
 
 def _containers(engine: Engine) -> list[Any]:
     filters = {"label": f"com.docker.swarm.service.name={NAME}"}
-    return list(engine.client.containers.list(all=True, filters=filters))
+    return list(engine.client.containers.list(all=True, filters=filters, ignore_removed=True))
 
 
 def _copy_metrics(engine: Engine, service: Any, to: Path) -> list[Path]:
