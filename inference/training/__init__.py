@@ -1,0 +1,1 @@
+"""Where the small bundled model comes from: its sentences, and the program that trains it."""
