@@ -70,6 +70,8 @@ class Recording:
         self._monitor = self._find_replicas()
         self._generator = psutil.Process()
         self._generator_cpu_before = sum(self._generator.cpu_times()[:2])
+        self._machine_percent: float | None = None
+        self._machine_cpu_before = _machine_cpu_seconds()
         if self._monitor is not None:
             self._monitor.start()
         self._started_at_unix_s = time.time()
@@ -91,7 +93,9 @@ class Recording:
         self._ended_at_unix_s = time.time()
         self._ended_by = ended_by
         used = sum(self._generator.cpu_times()[:2]) - self._generator_cpu_before
-        self._generator_percent = used / (self._ended_at_unix_s - self._started_at_unix_s) * 100
+        elapsed = self._ended_at_unix_s - self._started_at_unix_s
+        self._generator_percent = used / elapsed * 100
+        self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
         if self._monitor is not None:
             try:
                 self._monitor.stop()
@@ -165,7 +169,7 @@ class Recording:
             "generator": {"cpu_percent": self._generator_percent, "cpu_warnings": self._cpu_warnings},
             "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
             | {"python": sys.version.split()[0]},
-            "machine": runfiles.machine_record(),
+            "machine": runfiles.machine_record() | {"cpu_percent": self._machine_percent},
         }
         Path(self._prefix + runfiles.RUN_RECORD_SUFFIX).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
@@ -320,6 +324,12 @@ def _write_locust_totals(environment: Environment) -> None:
     ):
         with Path(prefix + suffix).open("w", encoding="utf-8", newline="") as file:
             write(csv.writer(file))
+
+
+def _machine_cpu_seconds() -> float:
+    """CPU time that all programs of this machine, its kernel and its hypervisor have taken from its processors."""
+    times = psutil.cpu_times()._asdict()
+    return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 
 
 def _server_timing(header: str) -> dict[str, float]:
