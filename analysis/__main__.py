@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from rich.table import Table
 import runfiles
 from analysis.caveats import caveats
 from analysis.frames import Results, UnreadableResults, read_results
-from analysis.page import number, ratio_text, render
-from analysis.summary import ratio, summarize, why_unlike
+from analysis.page import number, render
+from analysis.summary import Ratio, ratio, summarize, why_unlike
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def _print_summary(results: Results) -> None:
         compared = (
             ""
             if host is None or host is one or host.load is None
-            else ratio_text(ratio(summary.latency.median, summarize(host.load).latency.median, why_unlike(one, host)))
+            else _short(ratio(summary.latency.median, summarize(host.load).latency.median, why_unlike(one, host)))
         )
         table.add_row(
             one.title,
@@ -76,6 +77,11 @@ def _print_summary(results: Results) -> None:
     for caveat in caveats(results):
         if caveat.is_serious:
             console.print(f"! {caveat.text}", markup=False, soft_wrap=True, style="red")
+
+
+def _short(one: Ratio) -> str:
+    """A ratio for a narrow terminal; its interval stands on the page."""
+    return "not compared" if math.isnan(one.value) else f"{one.value:.2f}"
 
 
 if __name__ == "__main__":

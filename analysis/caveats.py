@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.frames import Deployment, Results, Run
-from analysis.summary import why_unlike
+from analysis.summary import throughput_per_second, why_no_samples, why_unlike
 
 GENERATOR_LIMIT_PERCENT = 90
 ERROR_LIMIT = 0.01
 REQUESTS_ABOVE_PERCENTILE = 100
 GAP_LIMIT_S = 5.0
+UNSTEADY = 0.25
+"""Standard deviation of the answers in each second over their mean, above which a run was not one steady state."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ def caveats(results: Results) -> list[Caveat]:
 
 
 def _of_deployment(deployment: Deployment) -> list[Caveat]:
-    found = []
+    found = [Caveat(f"{deployment.title}: {text}", True) for text in deployment.unread]
+    if deployment.status == "measured" and deployment.single_pass is None and deployment.load is None:
+        found.append(Caveat(f"{deployment.title}: it is said to be measured, but no run of it can be read", True))
     for run, what in ((deployment.single_pass, "single pass"), (deployment.load, "load")):
         if run is not None:
             found += [Caveat(f"{deployment.title}, {what}: {text}", serious) for text, serious in _of_run(run)]
@@ -39,7 +44,7 @@ def _of_deployment(deployment: Deployment) -> list[Caveat]:
 def _of_run(run: Run) -> list[tuple[str, bool]]:
     found = []
     generator = run.record["generator"]
-    percent = generator["cpu_percent"]
+    percent = generator.get("cpu_percent")
     if generator["cpu_warnings"] or (percent or 0) > GENERATOR_LIMIT_PERCENT:
         spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
         found.append(
@@ -50,21 +55,40 @@ def _of_run(run: Run) -> list[tuple[str, bool]]:
     if len(measured) and errors / len(measured) > ERROR_LIMIT:
         first = measured[measured["error"] != ""]["error"].iloc[0]
         found.append((f"{errors} of {len(measured)} requests failed (the first: {first})", True))
+    seconds = throughput_per_second(run)
+    if len(seconds) > 1 and seconds.std() > UNSTEADY * seconds.mean():
+        found.append(
+            (
+                f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second; "
+                "a mean says little of such a run",
+                False,
+            )
+        )
     if run.record.get("ended_by") in (None, "interrupted"):
         found.append(("the run was cut off before its end", True))
+    said = run.record.get("requests")
+    if run.record.get("ended_at_unix_s") is not None and said is not None and said != len(run.requests):
+        found.append((f"{said:,} requests were recorded, but {len(run.requests):,} rows can be read", True))
     found += _of_samples(run)
-    found += [(problem, False) for problem in run.record["replicas"]["problems"]]
-    found += [
-        (f"{replica['name']} was not sampled: it {replica['reason']}", True)
-        for replica in run.record["replicas"]["list"]
-        if not replica["sampled"]
-    ]
+    found += [(str(problem), False) for problem in run.record["replicas"]["problems"]]
+    reason = why_no_samples(run)
+    if reason is not None and reason not in run.record["replicas"]["problems"]:
+        found.append((reason, True))
     return found
 
 
 def _of_samples(run: Run) -> list[tuple[str, bool]]:
     found = []
     start, end = run.window_unix_s
+    for name, ids in run.samples.groupby("replica")["replica_id"].unique().items():
+        if len(ids) > 1:
+            found.append((f"{name} was replaced while it was measured: {len(ids)} containers had that name", True))
+    known = set(run.samples["replica"]) | set(run.samples["replica_id"])
+    unknown = sorted(set(run.measured["replica"]) - known - {""})
+    if known and unknown:
+        found.append(
+            (f"{', '.join(unknown)} answered but was not sampled: CPU, memory and network are short of it", True)
+        )
     for _, samples in run.samples.groupby("replica_id"):
         name = samples["replica"].iloc[0]
         gap = samples["sampled_at_unix_s"].diff().max()
@@ -80,22 +104,21 @@ def _of_samples(run: Run) -> list[tuple[str, bool]]:
 
 
 def _of_tails(results: Results) -> list[Caveat]:
-    """Percentiles under load that rest on few requests."""
-    found = []
-    for q in (95, 99):
-        thin = [
-            f"{one.title} ({len(one.load.measured):,} requests)"
-            for one in results.deployments
-            if one.load is not None and len(one.load.measured) * (100 - q) / 100 < REQUESTS_ABOVE_PERCENTILE
-        ]
-        if thin:
-            found.append(
-                Caveat(
-                    f"p{q} under load: fewer than {REQUESTS_ABOVE_PERCENTILE} lie above it for {', '.join(thin)}",
-                    False,
-                )
-            )
-    return found
+    """Percentiles that rest on few requests, those that rest on the same ones together."""
+    thin: dict[tuple[str, str], list[str]] = {}
+    for what in ("under load", "in the single pass"):
+        for q in (95, 99):
+            few = []
+            for one in results.deployments:
+                run = one.load if what == "under load" else one.single_pass
+                if run is not None and len(run.measured) * (100 - q) / 100 < REQUESTS_ABOVE_PERCENTILE:
+                    few.append(f"{one.title} ({len(run.measured):,} requests)")
+            if few:
+                thin.setdefault((what, "; ".join(few)), []).append(f"p{q}")
+    return [
+        Caveat(f"{' and '.join(qs)} {what}: fewer than {REQUESTS_ABOVE_PERCENTILE} requests lie above for {few}", False)
+        for (what, few), qs in thin.items()
+    ]
 
 
 def _of_comparison(results: Results) -> list[Caveat]:
@@ -105,26 +128,29 @@ def _of_comparison(results: Results) -> list[Caveat]:
         unlike = why_unlike(one, measured[0])
         if unlike:
             found.append(Caveat(f"{one.title} against {measured[0].title}: {unlike}", True))
-    sources = {
-        ((one.load.record.get("service") or {}).get("model") or {}).get("source") for one in measured if one.load
-    }
-    if "bundled" in sources:
+    images = {str(one.image["id"]) for one in measured if one.image and one.image.get("id")}
+    if len(images) > 1:
+        found.append(Caveat("The containers ran different images: what differs may be theirs, not Docker's", True))
+    if any(_model_source(run) == "bundled" for one in results.deployments for run in (one.single_pass, one.load)):
         found.append(
             Caveat(
-                "The small bundled model answered, not DistilBERT. Compare deployments with it, not models: an answer "
-                "costs it so little that HTTP and Docker's share looks larger than beside a real model.",
+                "The small bundled model answered, not DistilBERT: absolute figures are those of a toy. Compare "
+                "deployments with it, not models: an answer costs it so little that HTTP and Docker's share looks "
+                "larger than beside a real model.",
                 False,
             )
         )
-    if len(measured) > 1:
+    if measured:
         found.append(
             Caveat(
-                "Each deployment was measured once, one after the other. The intervals describe the variation within "
-                "a run; what changed between the runs (temperature, other programs) is not in them.",
+                "Each deployment was measured once, one after the other: the order in which they ran and noise can't "
+                "be told from what the deployment does. The intervals describe the variation within a run, as if its "
+                "requests and seconds were independent; what changed between runs (temperature, other programs) is "
+                "not in them.",
                 False,
             )
         )
-    if any(one.load and "127.0.0.1" in str(one.load.record.get("host")) for one in measured):
+    if any(one.load and any(name in str(one.load.record.get("host")) for name in LOOPBACK) for one in measured):
         found.append(
             Caveat(
                 "Load generator and service share this machine's processors: under load one takes time from the other.",
@@ -132,3 +158,8 @@ def _of_comparison(results: Results) -> list[Caveat]:
             )
         )
     return found
+
+
+def _model_source(run: Run | None) -> str | None:
+    service = (run.record.get("service") or {}) if run else {}
+    return (service.get("model") or {}).get("source")

@@ -23,6 +23,7 @@ from analysis.summary import (
     expected_largest_share,
     ratio,
     replica_shares,
+    replicas_of,
     summarize,
     why_unlike,
 )
@@ -53,7 +54,13 @@ def render(results: Results) -> str:
         loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(
-        number=number, interval=interval, time=time_of_day, ratio=ratio_text, times=times, bytes=megabytes
+        number=number,
+        interval=interval,
+        time=time_of_day,
+        ratio=ratio_text,
+        ratio_interval=ratio_interval,
+        times=times,
+        bytes=megabytes,
     )
     loads = [(one, summarize(one.load)) for one in results.deployments if one.load is not None]
     passes = [(one, summarize(one.single_pass)) for one in results.deployments if one.single_pass is not None]
@@ -63,12 +70,14 @@ def render(results: Results) -> str:
         experiment=results.experiment,
         deployments=results.deployments,
         not_measured=[one for one in results.deployments if one.status != "measured"],
+        measured=[one.title for one in results.deployments if one.load or one.single_pass],
         models=_models(results),
         caveats=caveats(results),
         loads=loads,
         passes=passes,
         ratios=_ratios(loads, host),
-        colours=figures.COLOURS,
+        colours={one.name: figures.colour(one) for one in results.deployments},
+        texts=_texts(results),
         sections=_sections(results, loads, passes),
         shares=_shares(results),
         versions=_versions(results),
@@ -93,7 +102,7 @@ def interval(figure: Figure, digits: int = 1, scale: float = 1.0) -> str:
         return n
     low = "?" if math.isnan(figure.low) else f"{figure.low * scale:,.{digits}f}"
     high = "?" if math.isnan(figure.high) else f"{figure.high * scale:,.{digits}f}"
-    return f"{low} to {high}, {n}"
+    return f"{low} to {high}\n{n}"
 
 
 def ratio_text(one: Ratio) -> str:
@@ -110,9 +119,16 @@ def time_of_day(stamp: str) -> str:
     return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def ratio_interval(one: Ratio) -> str:
+    """A ratio's interval alone, or why there is no ratio."""
+    if math.isnan(one.value):
+        return (one.unlike or "not measured").removeprefix("not compared: ")
+    return "" if math.isnan(one.low) or math.isnan(one.high) else f"{one.low:.2f} to {one.high:.2f}"
+
+
 def times(one: Ratio) -> str:
     """A ratio's value alone, for the large print above its interval."""
-    return "?" if math.isnan(one.value) else f"{one.value:.2f}"
+    return "not compared" if math.isnan(one.value) else f"{one.value:.2f}"
 
 
 def megabytes(value: float) -> str:
@@ -168,7 +184,8 @@ def _latency_charts(
                 "latency-load",
                 "Under load: median, p95 and p99",
                 "Half of the requests were answered within the median, 95 and 99 of 100 within p95 and p99. The thin "
-                "lines are 95% intervals within the run; where two overlap, the run does not tell the bars apart.",
+                "lines are 95% intervals within the run; where two overlap, the run may not tell the bars apart. A bar "
+                "without a line has too few requests for an interval.",
                 figures.percentiles(loads),
             ),
             _chart(
@@ -232,6 +249,13 @@ def _cpu_charts(
         return ()
     return (
         _chart(
+            "cpu-mean",
+            "CPU under load",
+            "The mean over the seconds of the measured phase, all replicas together; 100 is one core. A service that "
+            "answers more also uses more: for the cost of an answer see the next chart.",
+            figures.by_deployment(loads, lambda one: one.cpu_percent, "CPU in percent of one core"),
+        ),
+        _chart(
             "cpu-request",
             "CPU time an answer",
             "The service's own CPU time divided by its answers: what a deployment costs whatever its throughput. "
@@ -267,12 +291,18 @@ def _network_charts(loads: list[tuple[Deployment, RunSummary]]) -> tuple[Chart, 
         return ()
     return (
         _chart(
-            "network-total",
-            "Bytes in and out, by vantage",
-            "The client's view counts bodies alone and is the same thing in every deployment. A container's interfaces "
-            "also carry HTTP, TCP, IP and Ethernet headers and, under Swarm, what ingress adds; a host process has no "
-            "interfaces of its own, so that view is not measured for it. More answers make more bytes.",
-            figures.traffic(loads),
+            "network-client",
+            "Bytes in and out: the client's view",
+            "Bodies of requests and answers, as the load generator counts them: the same thing in every deployment, "
+            "the host process included. More answers make more bytes.",
+            figures.traffic(loads, lambda one: one.client_traffic),
+        ),
+        _chart(
+            "network-interfaces",
+            "Bytes in and out: the containers' interfaces",
+            "Counters of the containers' own interfaces: bodies and also HTTP, TCP, IP and Ethernet headers and, under "
+            "Swarm, what ingress adds. A host process has no interfaces of its own, so this is not measured for it.",
+            figures.traffic(loads, lambda one: one.interface_traffic),
         ),
     )
 
@@ -312,7 +342,7 @@ def _shares(results: Results) -> list[dict[str, Any]]:
     for one in results.deployments:
         if one.name.startswith("swarm") and one.load is not None:
             shares = replica_shares(one.load)
-            largest, why = expected_largest_share(one.load, max(1, len(shares)))
+            largest, why = expected_largest_share(one.load, replicas_of(one.load))
             tables.append({"title": one.title, "shares": shares, "largest": largest, "why": why})
     return tables
 
@@ -323,14 +353,25 @@ def _models(results: Results) -> list[str]:
     for one in results.deployments:
         for run in (one.single_pass, one.load):
             model = ((run.record.get("service") or {}).get("model") or {}) if run else {}
-            if model and model["name"] not in names:
+            if model.get("name") and model["name"] not in names:
                 names.append(model["name"])
     return names
+
+
+def _texts(results: Results) -> list[str]:
+    """The texts that were replayed: file, how many, and the digest that says whether two runs had the same."""
+    found = [
+        run.record["texts"] for one in results.deployments for run in (one.single_pass, one.load) if run is not None
+    ]
+    return list(
+        dict.fromkeys(f"{one.get('file')}, {one.get('count')} texts, sha256 {one['sha256'][:12]}" for one in found)
+    )
 
 
 def _versions(results: Results) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in results.deployments:
         if one.load is not None:
-            found |= (one.load.record.get("service") or {}).get("versions", {}) | one.load.record["versions"]
+            found |= (one.load.record.get("service") or {}).get("versions") or {}
+            found |= one.load.record.get("versions") or {}
     return found | {"plotly": version("plotly"), "scipy": version("scipy")}

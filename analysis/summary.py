@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-import runfiles
 from analysis.frames import Deployment, Run
 
 CONFIDENCE = 0.95
 NAN = float("nan")
+COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
+LEAST_COVERED_S = 0.5
+"""A second of which the samples cover less gives no rate."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Traffic:
 
     received_bytes: Figure
     sent_bytes: Figure
+    received_bytes_per_s: Figure
+    sent_bytes_per_s: Figure
 
 
 @dataclass(frozen=True)
@@ -123,94 +127,140 @@ def mean(values: np.ndarray, of: str, reason: str) -> Figure:
 
 
 def summarize(run: Run) -> RunSummary:
-    """All figures of one run."""
+    """All figures of one run. Latency is of the requests sent in the measured phase; failed ones are only counted."""
     measured = run.measured
     answered = measured[measured["error"] == ""]
     times = answered["response_time_ms"].to_numpy()
     start, end = run.window_unix_s
-    rates = replica_rates(run)
-    per_second = throughput_per_second(answered, start, end)
-    used = rates["cpu_seconds"].sum(min_count=1)
     rest = times - answered["queue_ms"].to_numpy() - answered["inference_ms"].to_numpy()
-    why_no_samples = _why_no_samples(run)
-    cpu = cpu_per_second(rates)
+    no_samples = why_no_samples(run)
+    cpu, memory = cpu_per_second(run), memory_per_second(run)
     return RunSummary(
         requests=len(measured),
         failures=len(measured) - len(answered),
         seconds=end - start,
         latency=Latency(*(quantile(times, q) for q in (0.5, 0.95, 0.99))),
-        throughput=mean(per_second.to_numpy(dtype=float), "seconds", "the measured phase is shorter than a second"),
+        throughput=mean(
+            throughput_per_second(run).to_numpy(dtype=float), "seconds", "the measured phase is shorter than a second"
+        ),
         queue_ms=_median_told(answered["queue_ms"].to_numpy()),
         inference_ms=_median_told(answered["inference_ms"].to_numpy()),
         rest_ms=_median_told(rest),
-        cpu_percent=mean(cpu.to_numpy(dtype=float), "seconds", why_no_samples),
-        cpu_ms_per_request=(
-            missing(why_no_samples)
-            if pd.isna(used) or not len(answered)
-            else Figure(float(used) * 1000 / len(answered), NAN, NAN, len(answered), "requests")
+        cpu_percent=_unless(no_samples, mean(cpu.to_numpy(dtype=float), "seconds", "the samples cover no second")),
+        cpu_ms_per_request=_unless(no_samples, _cpu_ms_per_request(run)),
+        memory_mean_bytes=_unless(
+            no_samples, mean(memory.to_numpy(dtype=float), "seconds", "the samples cover no second")
         ),
-        memory_mean_bytes=mean(_memory(run).to_numpy(dtype=float), "seconds", why_no_samples),
-        memory_max_bytes=_maximum(_memory(run), why_no_samples),
-        client_traffic=Traffic(_total(answered["request_bytes"]), _total(answered["response_bytes"])),
-        interface_traffic=_interface_traffic(rates, why_no_samples),
+        memory_max_bytes=_unless(no_samples, _memory_maximum(run)),
+        client_traffic=_client_traffic(answered, end - start),
+        interface_traffic=_interface_traffic(run, no_samples),
     )
 
 
-def throughput_per_second(answered: pd.DataFrame, start: float, end: float) -> pd.Series:
-    """Answers completed in each whole second of the measured phase, seconds without any included as 0."""
-    seconds = int(end - start)
-    completed = answered["started_at_unix_s"] + answered["response_time_ms"] / 1000 - start
-    counts: pd.Series = np.floor(completed).astype(int).value_counts()
-    return counts.reindex(range(seconds), fill_value=0)
+def throughput_per_second(run: Run) -> pd.Series:
+    """Answers completed in each whole second of the measured phase, seconds without any included as 0.
 
-
-def replica_rates(run: Run) -> pd.DataFrame:
-    """What each replica used between one sample and the next, in the measured phase.
-
-    Columns: ``replica``, ``second`` (since the measured phase began), ``elapsed_s``, and the increase of
-    ``cpu_seconds``, ``net_rx_bytes`` and ``net_tx_bytes``. Where a counter fell the replica was started anew, and the
-    counter itself is what it used since.
+    An answer counts when it came, so those to requests sent at the end of the warm-up are in it.
     """
-    samples = run.samples.sort_values(["replica_id", "read_at_unix_s"])
-    grouped = samples.groupby("replica_id", sort=False)
-    rates = pd.DataFrame({"replica": samples["replica"], "phase": samples["phase"]})
-    rates["second"] = np.floor(samples["sampled_at_unix_s"] - run.window_unix_s[0])
-    rates["elapsed_s"] = grouped["read_at_unix_s"].diff()
-    for name in ("cpu_seconds", "net_rx_bytes", "net_tx_bytes"):
-        increase = grouped[name].diff()
-        rates[name] = increase.where(~(increase < 0), samples[name])
-    return rates[(rates["phase"] == runfiles.MEASURED) & (rates["elapsed_s"] > 0)]
+    start, end = run.window_unix_s
+    answered = run.requests[run.requests["error"] == ""]
+    completed = answered["started_at_unix_s"] + answered["response_time_ms"] / 1000 - start
+    counts: pd.Series = np.floor(completed.dropna()).astype(int).value_counts()
+    return counts.reindex(range(int(end - start)), fill_value=0)
 
 
-def cpu_per_second(rates: pd.DataFrame) -> pd.Series:
-    """CPU percent (100 = one core) in each second, all replicas together."""
-    sums = rates.groupby(["replica", "second"])[["cpu_seconds", "elapsed_s"]].sum(min_count=1)
-    percent = sums["cpu_seconds"] / sums["elapsed_s"] * 100
-    return percent.groupby("second").sum(min_count=1)
+def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
+    """By how much each replica's counters grew between each edge and the next.
+
+    Between two samples a counter is taken to grow evenly, so an interval gets the part of the growth that lies in it,
+    however far apart the samples are. Where a counter fell the replica was started anew, and what the counter shows
+    is what was used since. Beyond a replica's first and last sample nothing is known, and nothing is made up.
+
+    Returns:
+        One row a replica and interval: ``replica``, ``interval`` (from 0), ``covered_s`` (how much of it lies between
+        the first and the last sample), ``cpu_seconds``, ``net_rx_bytes``, ``net_tx_bytes`` (NaN: not measured).
+    """
+    tables = []
+    for _, own in run.samples.groupby("replica_id", sort=False):
+        at, samples = _on_generators_clock(own)
+        if len(at) < 2:
+            continue
+        edges = np.clip(edges_unix_s, at[0], at[-1])
+        table = pd.DataFrame({"replica": own["replica"].iloc[0], "interval": range(len(edges) - 1)})
+        table["covered_s"] = np.diff(edges)
+        for name in COUNTERS:
+            counter = samples[name].ffill()
+            increase = counter.diff()
+            total = increase.where(~(increase < 0), counter).fillna(0).cumsum()
+            grown = np.diff(np.interp(edges, at, total))
+            table[name] = grown if samples[name].notna().any() else NAN
+        tables.append(table[table["covered_s"] > 0])
+    if not tables:
+        return pd.DataFrame({name: pd.Series(dtype=float) for name in ("replica", "interval", "covered_s", *COUNTERS)})
+    sums: pd.DataFrame = pd.concat(tables).groupby(["replica", "interval"], as_index=False).sum(min_count=1)
+    return sums
 
 
-def network_per_second(rates: pd.DataFrame) -> pd.DataFrame:
+def rates_per_second(run: Run) -> pd.DataFrame:
+    """What each replica used in each whole second of the measured phase, per second.
+
+    Columns: ``replica``, ``second``, ``cpu_seconds``, ``net_rx_bytes``, ``net_tx_bytes``.
+    """
+    start, end = run.window_unix_s
+    grown = growth(run, start + np.arange(int(end - start) + 1))
+    grown = grown[grown["covered_s"] >= LEAST_COVERED_S].rename(columns={"interval": "second"})
+    rates = grown[list(COUNTERS)].div(grown["covered_s"], axis=0)
+    return pd.concat([grown[["replica", "second"]], rates], axis=1)
+
+
+def totals(run: Run) -> pd.DataFrame:
+    """What each replica used in the whole measured phase: as ``growth``, one row a replica, indexed by its name."""
+    return growth(run, np.array(run.window_unix_s)).set_index("replica")
+
+
+def cpu_per_second(run: Run) -> pd.Series:
+    """CPU percent (100 = one core) in each second of the measured phase, all replicas together."""
+    percent: pd.Series = rates_per_second(run).groupby("second")["cpu_seconds"].sum(min_count=1) * 100
+    return percent
+
+
+def memory_per_second(run: Run) -> pd.Series:
+    """Memory of all replicas together in the middle of each second of the measured phase, in bytes."""
+    start, end = run.window_unix_s
+    return _memory_at(run, start + 0.5 + np.arange(int(end - start)))
+
+
+def network_per_second(run: Run) -> pd.DataFrame:
     """Bytes a second through each replica's interfaces: columns ``replica``, ``second``, ``bytes_per_s``."""
-    both = rates.assign(bytes=rates["net_rx_bytes"] + rates["net_tx_bytes"])
-    sums = both.groupby(["replica", "second"], as_index=False)[["bytes", "elapsed_s"]].sum(min_count=1)
-    return sums.assign(bytes_per_s=sums["bytes"] / sums["elapsed_s"])
+    rates = rates_per_second(run)
+    return rates[["replica", "second"]].assign(bytes_per_s=rates["net_rx_bytes"] + rates["net_tx_bytes"])
 
 
 def replica_shares(run: Run) -> list[ReplicaShare]:
-    """Who answered, and whose interfaces carried how much, in the measured phase."""
-    rates = replica_rates(run)
-    ids = dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
+    """Who answered, and whose interfaces carried how much, in the measured phase.
+
+    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name or its ID.
+    """
+    listed = {one.get("id"): one.get("name") for one in run.record["replicas"]["list"]}
+    names = listed | dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
     answered = run.measured[run.measured["error"] == ""]
-    counts = answered["replica"].map(lambda name: ids.get(name, name)).value_counts()
-    traffic = rates.groupby("replica")[["net_rx_bytes", "net_tx_bytes"]].sum(min_count=1)
+    counts = answered["replica"].map(lambda said: names.get(said, said) or "(did not say)").value_counts()
+    traffic = totals(run)[["net_rx_bytes", "net_tx_bytes"]]
     all_bytes = traffic.to_numpy().sum()
     shares = []
-    for name in sorted(set(counts.index) | set(traffic.index)):
+    for name in sorted(set(counts.index) | set(names.values())):
         requests = int(counts.get(name, 0))
         received, sent = (float(traffic[one].get(name, NAN)) for one in ("net_rx_bytes", "net_tx_bytes"))
         byte_share = (received + sent) / all_bytes if all_bytes else NAN
         shares.append(ReplicaShare(name, requests, requests / max(1, counts.sum()), received, sent, byte_share))
     return shares
+
+
+def replicas_of(run: Run) -> int:
+    """How many replicas the load met: those that were found, else those that answered; at least 1."""
+    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"])
+    answered = set(run.measured["replica"]) - {""}
+    return max(1, len(found) or len(answered))
 
 
 def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
@@ -243,7 +293,22 @@ def why_unlike(one: Deployment, other: Deployment) -> str | None:
         return "not measured"
     mine, theirs = _conditions(one.load), _conditions(other.load)
     unlike = [name for name in mine if mine[name] != theirs[name]]
-    return f"not compared: {', '.join(unlike)} not the same" if unlike else None
+    if unlike:
+        return f"not compared: {', '.join(unlike)} not the same"
+    return None if mine["model"] else "not compared: the service did not say which model answered"
+
+
+def why_no_samples(run: Run) -> str | None:
+    """Why CPU, memory and interfaces of all replicas together are not known; None where they are."""
+    unsampled = [one for one in run.record["replicas"]["list"] if not one.get("sampled")]
+    if unsampled:
+        return f"{unsampled[0].get('name')} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"
+    if run.record["replicas"].get("asked") == "none":
+        return "sampling was switched off (--replicas none)"
+    if totals(run).empty:
+        problems = run.record["replicas"]["problems"]
+        return str(problems[0]) if problems else "no replica was sampled long enough"
+    return None
 
 
 def _conditions(run: Run) -> dict[str, Any]:
@@ -253,10 +318,21 @@ def _conditions(run: Run) -> dict[str, Any]:
         "model": ((record.get("service") or {}).get("model") or {}).get("sha256"),
         "texts": record["texts"]["sha256"],
         "user class": record["user_class"],
-        "users": record["users"],
-        "run time": record["run_time_s"],
+        "users": record.get("users"),
+        "run time": record.get("run_time_s"),
         "warm-up": record["warm_up_s"],
     }
+
+
+def _on_generators_clock(samples: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    """When one replica's counters were read, by the load generator's clock, and the samples in that order.
+
+    Time between reads is exact by the reader's clock, but that may be another machine's: the median of what the two
+    clocks say apart is taken off.
+    """
+    own = samples.dropna(subset=["cpu_seconds"]).sort_values("read_at_unix_s").drop_duplicates("read_at_unix_s")
+    apart = (own["sampled_at_unix_s"] - own["read_at_unix_s"]).median()
+    return (own["read_at_unix_s"] + apart).to_numpy(dtype=float), own
 
 
 def _median_told(values: np.ndarray) -> Figure:
@@ -264,16 +340,44 @@ def _median_told(values: np.ndarray) -> Figure:
     return quantile(told, 0.5) if len(told) else missing("the service did not say (Server-Timing)")
 
 
-def _memory(run: Run) -> pd.Series:
-    """Memory of all replicas together in each second of the measured phase, in bytes."""
-    samples = run.samples[run.samples["phase"] == runfiles.MEASURED]
-    second = np.floor(samples["sampled_at_unix_s"] - run.window_unix_s[0]).rename("second")
-    each = samples["memory_bytes"].groupby([samples["replica_id"], second]).mean()
-    return each.groupby("second").sum(min_count=1)
+def _unless(reason: str | None, figure: Figure) -> Figure:
+    return figure if reason is None else missing(reason)
 
 
-def _maximum(values: pd.Series, reason: str) -> Figure:
-    return Figure(float(values.max()), NAN, NAN, len(values), "seconds") if len(values) else missing(reason)
+def _cpu_ms_per_request(run: Run) -> Figure:
+    """CPU time used between the first and the last sample, over the answers that came between these."""
+    used = totals(run)["cpu_seconds"].sum(min_count=1)
+    start, end = run.window_unix_s
+    sampled = run.samples["sampled_at_unix_s"]
+    answered = run.requests[run.requests["error"] == ""]
+    completed = answered["started_at_unix_s"] + answered["response_time_ms"] / 1000
+    answers = int(completed.between(max(start, sampled.min()), min(end, sampled.max())).sum())
+    if pd.isna(used) or not answers:
+        return missing("no answer came while the replicas were sampled")
+    return Figure(float(used) * 1000 / answers, NAN, NAN, answers, "answers")
+
+
+def _memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
+    """Memory of all replicas together at each moment, in bytes; a replica counts from its first to its last sample."""
+    each = []
+    for _, own in run.samples.dropna(subset=["memory_bytes"]).groupby("replica_id", sort=False):
+        at = own["sampled_at_unix_s"].to_numpy(dtype=float)
+        each.append(np.interp(moments_unix_s, at, own["memory_bytes"], left=NAN, right=NAN))
+    return pd.DataFrame(each, columns=range(len(moments_unix_s)), dtype=float).sum(min_count=1)
+
+
+def _memory_maximum(run: Run) -> Figure:
+    start, end = run.window_unix_s
+    sampled = run.samples["sampled_at_unix_s"]
+    values = _memory_at(run, sampled[sampled.between(start, end)].to_numpy(dtype=float)).dropna()
+    if values.empty:
+        return missing("no sample in the measured phase told it")
+    return Figure(float(values.max()), NAN, NAN, len(values), "samples")
+
+
+def _client_traffic(answered: pd.DataFrame, seconds: float) -> Traffic:
+    both = [_total(answered[name]) for name in ("request_bytes", "response_bytes")]
+    return Traffic(*both, *(_a_second(one, seconds) for one in both))
 
 
 def _total(values: pd.Series) -> Figure:
@@ -282,18 +386,24 @@ def _total(values: pd.Series) -> Figure:
     return Figure(float(values.sum()), NAN, NAN, len(values), "requests")
 
 
-def _interface_traffic(rates: pd.DataFrame, why_no_samples: str) -> Traffic:
-    if not len(rates):
-        return Traffic(missing(why_no_samples), missing(why_no_samples))
-    if rates["net_rx_bytes"].isna().all():
-        reason = "a process has no network interfaces of its own; see the client's view"
-        return Traffic(missing(reason), missing(reason))
-    received, sent = (
-        Figure(float(rates[name].sum()), NAN, NAN, len(rates), "samples") for name in ("net_rx_bytes", "net_tx_bytes")
-    )
-    return Traffic(received, sent)
+def _a_second(total: Figure, seconds: float) -> Figure:
+    if not total.is_measured or seconds <= 0:
+        return missing(total.missing or "the measured phase has no length")
+    return Figure(total.value / seconds, NAN, NAN, total.n, total.of)
 
 
-def _why_no_samples(run: Run) -> str:
-    problems = run.record["replicas"]["problems"]
-    return problems[0] if problems else "no replica was sampled long enough"
+def _interface_traffic(run: Run, no_samples: str | None) -> Traffic:
+    used = totals(run)
+    reason = no_samples
+    if reason is None and used["net_rx_bytes"].isna().all():
+        is_process = str(run.record["replicas"].get("found")).startswith("process")
+        reason = (
+            "a process has no network interfaces of its own; see the client's view"
+            if is_process
+            else "the engine told no counters of the interfaces"
+        )
+    if reason is not None:
+        return Traffic(*[missing(reason)] * 4)
+    of = "replica" if len(used) == 1 else "replicas"
+    both = [Figure(float(used[name].sum()), NAN, NAN, len(used), of) for name in ("net_rx_bytes", "net_tx_bytes")]
+    return Traffic(*both, *(_a_second(one, float(used["covered_s"].max())) for one in both))

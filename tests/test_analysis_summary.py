@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from recorded_runs import (
     MODEL,
+    START,
     measured,
     request,
     sample,
@@ -20,11 +21,14 @@ from recorded_runs import (
 
 from analysis.frames import Deployment, read_results
 from analysis.summary import (
+    cpu_per_second,
     expected_largest_share,
     quantile,
     ratio,
     replica_shares,
+    replicas_of,
     summarize,
+    throughput_per_second,
     why_unlike,
 )
 
@@ -90,6 +94,13 @@ def test_throughput_is_answers_a_second(tmp_path: Path) -> None:
     assert throughput.n == 10
 
 
+def test_an_answer_counts_in_the_second_in_which_it_came(tmp_path: Path) -> None:
+    sent_in_warm_up = [request(1.5, 1000), request(1.9, 50)]
+    load = host(tmp_path, requests=[*sent_in_warm_up, request(2.2, 500), request(11.9, 500)]).load
+    assert load is not None
+    assert throughput_per_second(load).tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
 def test_the_time_is_split_by_what_the_service_said(tmp_path: Path) -> None:
     load = host(tmp_path, requests=steady_requests(10)).load
     assert load is not None
@@ -111,15 +122,68 @@ def test_cpu_comes_from_counters_of_all_replicas(tmp_path: Path) -> None:
     assert load is not None
     summary = summarize(load)
     assert summary.cpu_percent.value == pytest.approx(75)
-    assert summary.cpu_ms_per_request.value == pytest.approx(0.75 * 10.5 * 1000 / 100)
+    assert summary.cpu_ms_per_request.value == pytest.approx(0.75 * 10 * 1000 / 100)
     assert summary.memory_mean_bytes.value == pytest.approx(200e6)
+    assert summary.memory_max_bytes.value == pytest.approx(200e6)
 
 
 def test_a_counter_that_begins_anew_gives_no_negative_rate(tmp_path: Path) -> None:
     samples = [sample(2, 50), sample(3, 51), sample(4, 0.5), sample(5, 1.5)]
     load = host(tmp_path, requests=steady_requests(10), samples=samples).load
     assert load is not None
-    assert summarize(load).cpu_ms_per_request.value == pytest.approx(2.5 * 1000 / 100)
+    assert cpu_per_second(load).tolist() == pytest.approx([100, 50, 100])
+
+
+def test_cpu_an_answer_counts_the_answers_that_came_while_it_was_sampled(tmp_path: Path) -> None:
+    samples = [sample(2, 50), sample(3, 51), sample(4, 51.5), sample(5, 52.5)]
+    load = host(tmp_path, requests=steady_requests(10), samples=samples).load
+    assert load is not None
+    figure = summarize(load).cpu_ms_per_request
+    assert figure.value == pytest.approx(2.5 * 1000 / 30)
+    assert figure.n == 30
+
+
+def test_samples_more_than_a_second_apart_lose_no_replica(tmp_path: Path) -> None:
+    slow = [
+        sample(at + shift, (at + shift) * 0.2, replica=name, replica_id=name, memory_bytes=50e6)
+        for name, shift in (("a", 0.0), ("b", 0.7))
+        for at in (-1.0, 0.6, 2.2, 3.8, 5.4, 7.0, 8.6, 10.2, 11.8, 13.4)
+    ]
+    load = host(tmp_path, requests=steady_requests(10), samples=slow).load
+    assert load is not None
+    summary = summarize(load)
+    assert summary.cpu_percent.value == pytest.approx(40)
+    assert summary.cpu_percent.n == 10
+    assert summary.memory_mean_bytes.value == summary.memory_max_bytes.value == pytest.approx(100e6)
+
+
+def test_a_clock_that_differs_moves_nothing(tmp_path: Path) -> None:
+    skewed = [row | {"read_at_unix_s": row["read_at_unix_s"] - 3600} for row in steady_samples(0.5, 1000)]
+    load = host(tmp_path, requests=steady_requests(10), samples=skewed).load
+    assert load is not None
+    summary = summarize(load)
+    assert summary.cpu_percent.value == pytest.approx(50)
+    assert summary.interface_traffic.received_bytes.value == pytest.approx(10_000)
+
+
+def test_nothing_is_made_up_beyond_the_samples(tmp_path: Path) -> None:
+    half = [row for row in steady_samples(0.5) if row["sampled_at_unix_s"] <= START + 7]
+    load = host(tmp_path, requests=steady_requests(10), samples=half).load
+    assert load is not None
+    assert cpu_per_second(load).index.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_replica_out_of_reach_leaves_the_sum_unmeasured(tmp_path: Path) -> None:
+    away = {"name": "web.2", "id": "2", "node": "n2", "sampled": False, "reason": "runs on another node"}
+    replicas = {"asked": "swarm:web", "found": "swarm:web", "sampling": "x", "interval_s": 0.25, "problems": []}
+    load = host(
+        tmp_path, requests=steady_requests(10), samples=steady_samples(0.5), replicas=replicas | {"list": [away]}
+    ).load
+    assert load is not None
+    summary = summarize(load)
+    for figure in (summary.cpu_percent, summary.cpu_ms_per_request, summary.memory_max_bytes):
+        assert not figure.is_measured
+        assert figure.missing == "web.2 was not sampled: it runs on another node"
 
 
 def test_a_host_process_has_no_interfaces_and_that_is_not_zero(tmp_path: Path) -> None:
@@ -130,6 +194,7 @@ def test_a_host_process_has_no_interfaces_and_that_is_not_zero(tmp_path: Path) -
     assert "no network interfaces of its own" in str(summary.interface_traffic.sent_bytes.missing)
     assert summary.client_traffic.received_bytes.value == 100 * 100
     assert summary.client_traffic.sent_bytes.value == 100 * 200
+    assert summary.client_traffic.sent_bytes_per_s.value == pytest.approx(10 * 200)
 
 
 def test_bytes_through_interfaces_are_summed_over_replicas(tmp_path: Path) -> None:
@@ -137,8 +202,9 @@ def test_bytes_through_interfaces_are_summed_over_replicas(tmp_path: Path) -> No
     load = host(tmp_path, requests=steady_requests(10), samples=samples).load
     assert load is not None
     traffic = summarize(load).interface_traffic
-    assert traffic.received_bytes.value == pytest.approx(4000 * 10.5)
-    assert traffic.sent_bytes.value == pytest.approx(8000 * 10.5)
+    assert traffic.received_bytes.value == pytest.approx(4000 * 10)
+    assert traffic.sent_bytes.value == pytest.approx(8000 * 10)
+    assert traffic.received_bytes_per_s.value == pytest.approx(4000)
 
 
 def test_shares_join_requests_by_name_or_by_id(tmp_path: Path) -> None:
@@ -150,6 +216,18 @@ def test_shares_join_requests_by_name_or_by_id(tmp_path: Path) -> None:
     first, second = replica_shares(load)
     assert (first.name, first.requests, first.request_share, first.byte_share) == ("web.1", 300, 0.75, 0.75)
     assert (second.name, second.requests, second.request_share, second.byte_share) == ("web.2", 100, 0.25, 0.25)
+
+
+def test_a_replica_that_answered_nothing_has_a_share_of_zero(tmp_path: Path) -> None:
+    samples = steady_samples(0.1, 1000, replica="web.1", replica_id="1")
+    samples += steady_samples(0.1, 0, replica="web.2", replica_id="2")
+    load = host(tmp_path, requests=steady_requests(10, replica="web.1"), samples=samples).load
+    assert load is not None
+    assert [(one.name, one.request_share, one.byte_share) for one in replica_shares(load)] == [
+        ("web.1", 1, 1),
+        ("web.2", 0, 0),
+    ]
+    assert replicas_of(load) == 2
 
 
 @pytest.mark.parametrize(
@@ -171,6 +249,9 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     assert why_unlike(docker, one) is None
     unlike = why_unlike(compose, one)
     assert unlike == "not compared: model, users not the same"
+    write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
+    silent = read_results(tmp_path).deployments[2]
+    assert why_unlike(silent, silent) == "not compared: the service did not say which model answered"
     assert one.load is not None
     figure = summarize(one.load).latency.median
     assert ratio(figure, figure, None).value == 1
