@@ -103,6 +103,7 @@ def machine_record() -> dict[str, str | int | None]:
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     told = all(name in os.sysconf_names for name in names)
     return {
+        "node": platform.node(),
         "system": platform.system(),
         "kernel": platform.release(),
         "cpu_model": _cpu_model(),

@@ -11,6 +11,8 @@ GENERATOR_LIMIT_PERCENT = 90
 ERROR_LIMIT = 0.01
 REQUESTS_ABOVE_PERCENTILE = 100
 GAP_LIMIT_S = 5.0
+OTHERS_LIMIT_PERCENT = 30
+"""CPU that neither load generator nor service used; Docker's proxy and the kernel's network work are part of it."""
 UNSTEADY = 0.25
 """Standard deviation of the answers in each second over their mean, above which a run was not one steady state."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -64,6 +66,9 @@ def _of_run(run: Run) -> list[tuple[str, bool]]:
                 False,
             )
         )
+    others = _cpu_of_others(run)
+    if others is not None and others > OTHERS_LIMIT_PERCENT:
+        found.append((f"other programs and the system took {others:.0f}% of a core meanwhile", False))
     if run.record.get("ended_by") in (None, "interrupted"):
         found.append(("the run was cut off before its end", True))
     said = run.record.get("requests")
@@ -75,6 +80,28 @@ def _of_run(run: Run) -> list[tuple[str, bool]]:
     if reason is not None and reason not in run.record["replicas"]["problems"]:
         found.append((reason, True))
     return found
+
+
+def _cpu_of_others(run: Run) -> float | None:
+    """CPU percent of this machine that went neither to the load generator nor to the sampled replicas, over the whole
+    run; None where the service ran elsewhere or something of it was not recorded."""
+    machine = (run.record.get("machine") or {}).get("cpu_percent")
+    generator = run.record["generator"].get("cpu_percent")
+    if not _is_local(run) or machine is None or generator is None or run.samples.empty:
+        return None
+    grouped = run.samples.sort_values("read_at_unix_s").groupby("replica_id")
+    used = grouped["cpu_seconds"].last() - grouped["cpu_seconds"].first()
+    elapsed = grouped["read_at_unix_s"].last() - grouped["read_at_unix_s"].first()
+    if not (elapsed > 1).all():
+        return None
+    return float(machine - generator - (used / elapsed * 100).sum())
+
+
+def _is_local(run: Run) -> bool:
+    """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
+    nodes = set(run.samples["node"])
+    here = (run.record.get("machine") or {}).get("node")
+    return any(name in str(run.record.get("host")) for name in LOOPBACK) and (here is None or nodes <= {here})
 
 
 def _of_samples(run: Run) -> list[tuple[str, bool]]:
@@ -150,7 +177,7 @@ def _of_comparison(results: Results) -> list[Caveat]:
                 False,
             )
         )
-    if any(one.load and any(name in str(one.load.record.get("host")) for name in LOOPBACK) for one in measured):
+    if any(one.load and _is_local(one.load) for one in measured):
         found.append(
             Caveat(
                 "Load generator and service share this machine's processors: under load one takes time from the other.",

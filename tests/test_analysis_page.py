@@ -295,3 +295,12 @@ def test_a_browser_without_network_draws_every_chart(tmp_path: Path) -> None:
     ]
     assert len(drawn) == done.stdout.count('<figure class="card chart"') == 15
     assert "<title>Fourfold" in done.stdout
+
+
+@pytest.mark.parametrize(("node", "is_said"), [("n1", True), ("another", False)])
+def test_cpu_that_others_took_is_said_where_it_can_be_told(tmp_path: Path, node: str, is_said: bool) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    busy = {"node": node, "cpu_percent": 170.0}  # 20 by the generator, 50 by the service: 100 by others
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), machine=busy)
+    said = " ".join(one.text for one in caveats(read_results(tmp_path)))
+    assert ("other programs and the system took 100% of a core" in said) is is_said
