@@ -158,6 +158,13 @@ def _of_comparison(results: Results) -> list[Caveat]:
     images = {str(one.image["id"]) for one in measured if one.image and one.image.get("id")}
     if len(images) > 1:
         found.append(Caveat("The containers ran different images: what differs may be theirs, not Docker's", True))
+    for name in sorted({name for one in measured for name in _versions(one.load)}):
+        ran = {one.title: _versions(one.load).get(name, "none") for one in measured}
+        if len(set(ran.values())) > 1:
+            each = ", ".join(f"{title} {version}" for title, version in ran.items())
+            found.append(
+                Caveat(f"Not the same {name} served everywhere: {each}. What differs may come from that.", False)
+            )
     if any(_model_source(run) == "bundled" for one in results.deployments for run in (one.single_pass, one.load)):
         found.append(
             Caveat(
@@ -185,6 +192,12 @@ def _of_comparison(results: Results) -> list[Caveat]:
             )
         )
     return found
+
+
+def _versions(run: Run | None) -> dict[str, str]:
+    """The versions of what computed in the service, as it told them itself."""
+    versions = ((run.record.get("service") or {}) if run else {}).get("versions")
+    return versions if isinstance(versions, dict) else {}
 
 
 def _model_source(run: Run | None) -> str | None:

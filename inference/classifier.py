@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class TransformersClassifier:
 
     def __init__(self, folder: Path) -> None:
         self.versions = {name: version(name) for name in ("torch", "transformers")}
+        self.versions["python"] = platform.python_version()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._thread.submit(self._load, folder).result()
 

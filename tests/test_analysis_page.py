@@ -304,3 +304,13 @@ def test_cpu_that_others_took_is_said_where_it_can_be_told(tmp_path: Path, node:
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), machine=busy)
     said = " ".join(one.text for one in caveats(read_results(tmp_path)))
     assert ("other programs and the system took 100% of a core" in said) is is_said
+
+
+def test_a_service_of_other_versions_is_doubted(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    for name, python in (("host", "3.13.1"), ("docker", "3.12.9")):
+        write_run(
+            tmp_path / name, "load", steady_requests(50), service={"model": MODEL, "versions": {"python": python}}
+        )
+    said = [one.text for one in caveats(read_results(tmp_path))]
+    assert any("Not the same python served everywhere: Host process 3.13.1, docker run 3.12.9" in one for one in said)
