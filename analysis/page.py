@@ -372,6 +372,5 @@ def _versions(results: Results) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in results.deployments:
         if one.load is not None:
-            found |= (one.load.record.get("service") or {}).get("versions") or {}
             found |= one.load.record.get("versions") or {}
     return found | {"plotly": version("plotly"), "scipy": version("scipy")}
