@@ -41,7 +41,7 @@ def start_service(folder: Path, **environment: str) -> Service:
     port = free_port()
     metrics, log = folder / "system_inference_metrics.csv", folder / "service.log"
     own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": str(metrics), "REPLICA_NAME": "test-replica"}
-    bundled = {"INFERENCE_MODEL": os.environ.get("TMPM") or str(ROOT / "inference" / "bundled_model")}
+    bundled = {"INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "inference"],
