@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from infra.errors import DeploymentError
 from infra.waiting import until_healthy
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell starts what it runs in the background with SIGINT ignored, which what is interrupted here must not inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
