@@ -11,7 +11,9 @@ from infra.deployments import remove, start, why_not
 from infra.engine import connect
 from infra.errors import DeploymentError
 from infra.experiment import Experiment, Plan
-from infra.settings import IMAGE, PORTS, ROOT, START_TIMEOUT_S, Settings
+from infra.images import find_image
+from infra.preflight import why_no_image
+from infra.settings import IMAGE, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
 
 
 def main() -> int:
@@ -43,6 +45,8 @@ def _up(name: str, settings: Settings) -> int:
     reason = why_not(name, settings)
     if reason is not None:
         raise DeploymentError(f"{runfiles.DEPLOYMENTS[name]} can't run here: {reason}")
+    if kind_of(name) != "host":
+        find_image(connect(), settings.image)
     folder = ROOT / ".fourfold" / name
     try:
         running = start(name, settings, folder)
@@ -72,6 +76,7 @@ def _doctor(settings: Settings) -> int:
     try:
         engine = connect()
         print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
+        print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
     except DeploymentError as error:
         print(f"engine   {error}")
     for name, title in runfiles.DEPLOYMENTS.items():

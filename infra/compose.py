@@ -12,6 +12,7 @@ from typing import Any
 from infra.container import last_line, still_there
 from infra.engine import Engine
 from infra.errors import DeploymentError
+from infra.hardening import user
 from infra.settings import ROOT, Settings, live_file
 from infra.waiting import until_healthy
 
@@ -33,11 +34,10 @@ def why_not(engine: Engine) -> str | None:
 
 def start(engine: Engine, settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]]]:
     metrics = live_file(folder, METRICS_FILE)
-    metrics.touch()  # Docker would make a folder of a file that is not there
-    _compose(settings, metrics, "up", "--detach", "--no-build")
+    _compose(settings, metrics.parent, "up", "--detach", "--no-build")
 
     def evidence() -> str | None:
-        for one in _containers(engine):
+        for one in _containers(engine, SERVICE):
             if one.status in ("exited", "dead"):
                 raise DeploymentError(f"container {one.name} is {one.status}: {last_line(one)}")
             return f"container {one.name} is {one.status}; its last line was: {last_line(one)}"
@@ -54,7 +54,7 @@ def remove(engine: Engine, settings: Settings) -> list[str]:
     networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
     if not _containers(engine) and not networks:
         return []
-    _compose(settings, Path(METRICS_FILE), "down", "--volumes")
+    _compose(settings, ROOT, "down", "--volumes")
     return [f"Compose project {PROJECT}"]
 
 
@@ -62,16 +62,18 @@ def _is_ours(container: Any) -> bool:
     return bool(container.labels.get("com.docker.compose.project.working_dir") == str(ROOT))
 
 
-def _containers(engine: Engine) -> list[Any]:
-    filters = {"label": f"com.docker.compose.project={PROJECT}"}
-    return list(engine.client.containers.list(all=True, filters=filters, ignore_removed=True))
+def _containers(engine: Engine, service: str | None = None) -> list[Any]:
+    """The project's containers, or those of one of its services."""
+    labels = [f"com.docker.compose.project={PROJECT}"] + ([f"com.docker.compose.service={service}"] if service else [])
+    return list(engine.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
 
-def _compose(settings: Settings, metrics: Path, *arguments: str) -> None:
+def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
     environment = os.environ | {
         "INFERENCE_IMAGE": settings.image,
         "PUBLISHED_PORT": str(settings.ports["compose"]),
-        "METRICS_FILE": str(metrics.resolve()),
+        "METRICS_FOLDER": str(metrics_folder.resolve()),
+        "SERVICE_USER": user(),
     }
     done = subprocess.run(
         ["docker", "compose", "--project-name", PROJECT, "--progress", "plain", *arguments],

@@ -9,28 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.types import Healthcheck
 
 from infra.engine import LABEL, Engine
 from infra.errors import DeploymentError
+from infra.hardening import HEALTHCHECK, MEMORY_BYTES, METRICS_PATH, PIDS, PORT, STOP_S, STOP_SIGNAL, app_volume, user
 from infra.settings import Settings
 from infra.waiting import until_healthy
 
 NAME = "llm-inference-container"
-CONTAINER_PORT = 5000
-METRICS_PATH = "/app/docker_system_inference_metrics.csv"
-STOP_S = 40
-
-ASK_HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/health', timeout=3)"
-SECOND = 1_000_000_000
-HEALTHCHECK = Healthcheck(
-    test=["CMD", "python", "-c", ASK_HEALTH],
-    interval=30 * SECOND,
-    timeout=5 * SECOND,
-    retries=3,
-    start_period=120 * SECOND,
-)
-"""As in docker-compose.yml and stack.yml. Seldom, since each check starts a Python inside the measured container."""
 
 
 def still_there(what: str) -> str:
@@ -56,17 +42,33 @@ def why_not(engine: Engine) -> str | None:
 def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]]]:
     # An engine elsewhere has to publish on its own network to be reached at all.
     address = "0.0.0.0" if engine.is_remote else "127.0.0.1"  # noqa: S104
+    api = engine.client.api
     try:
-        made = engine.client.containers.run(
+        host_config = api.create_host_config(
+            port_bindings={PORT: (address, settings.ports["docker"])},
+            read_only=True,
+            mounts=[app_volume()],
+            tmpfs={"/tmp": ""},  # noqa: S108  inside the container
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            mem_limit=MEMORY_BYTES,
+            pids_limit=PIDS,
+            init=True,
+        )
+        # The convenience of containers.run() has no stop_timeout.
+        made_id = api.create_container(
             settings.image,
             name=NAME,
-            detach=True,
-            ports={f"{CONTAINER_PORT}/tcp": (address, settings.ports["docker"])},
+            ports=[PORT],
             labels={LABEL: "docker"},
-            init=True,
-            stop_signal="SIGTERM",
+            user=user(),
             healthcheck=HEALTHCHECK,
-        )
+            stop_signal=STOP_SIGNAL,
+            stop_timeout=STOP_S,
+            host_config=host_config,
+        )["Id"]
+        made = engine.client.containers.get(made_id)
+        made.start()
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine refused docker run: {error.explanation or error}") from error
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import compose, container, host, swarm
-from infra.engine import connect, why_no_compose, why_no_mesh
+from infra.engine import Engine, connect, why_no_compose, why_no_mesh
 from infra.errors import DeploymentError
-from infra.ports import why_port_is_taken
-from infra.settings import Settings, kind_of, replicas_of
+from infra.preflight import RESULTS_DISK_BYTES, why_port_is_taken, why_too_little_disk, why_too_little_memory
+from infra.settings import ROOT, Settings, kind_of, replicas_of
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,32 @@ def why_not(name: str, settings: Settings) -> str | None:
     kind = kind_of(name)
     try:
         if kind == "host":
-            return host.why_not() or why_port_is_taken(settings.ports[kind])
-        engine = connect()
-        reason = {"docker": container.why_not, "compose": compose.why_not, "swarm": swarm.why_not}[kind](engine)
-        if reason is None and kind == "compose":
-            reason = why_no_compose(engine)
-        if reason is None and kind == "swarm":
-            reason = why_no_mesh(engine)
-        if reason is None and not engine.is_remote:
-            reason = why_port_is_taken(settings.ports[kind])
-        return reason
+            engine = _engine_of_this_machine()
+            reason = host.why_not()
+        else:
+            engine = connect()
+            reason = {"docker": container.why_not, "compose": compose.why_not, "swarm": swarm.why_not}[kind](engine)
+            if reason is None and kind == "compose":
+                reason = why_no_compose(engine)
+            if reason is None and kind == "swarm":
+                reason = why_no_mesh(engine)
+        return (
+            reason
+            or why_too_little_memory(replicas_of(name), engine)
+            or why_too_little_disk(ROOT, RESULTS_DISK_BYTES, "a run's record")
+            or why_port_is_taken(settings.ports[kind], engine)
+        )
     except DeploymentError as error:
         return str(error)
+
+
+def _engine_of_this_machine() -> Engine | None:
+    """To tell which container holds a port that the host process wants."""
+    try:
+        engine = connect()
+    except DeploymentError:
+        return None
+    return None if engine.is_remote else engine
 
 
 def start(name: str, settings: Settings, folder: Path) -> Running:

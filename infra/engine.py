@@ -24,6 +24,9 @@ LABEL = "io.fourfold"
 
 API_FAILURES = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 API_TIMEOUT_S = 60
+IPVS = "ip_vs"
+"""The kernel's module, and its file under /proc/net."""
+
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
 
 
@@ -72,12 +75,26 @@ def _why_no_engine(where: str, error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES:
+            group = _group_of(where) or "docker"
             return (
-                f"the Docker socket at {where} may not be opened by this user; "
-                "join the group that owns it (often: sudo usermod -aG docker $USER, then log in again) and run again"
+                f"the Docker socket at {where} is open to the group {group} alone, and this user is not in it; "
+                f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
             )
         cause = cause.__cause__ or cause.__context__
     return f"no Docker engine at {where}, start one and run again"
+
+
+def _group_of(where: str) -> str | None:
+    """The group that owns a Unix socket, by name or number; None where there is none, or it can't be told."""
+    if urlsplit(where).scheme != "unix":
+        return None
+    socket = Path(urlsplit(where).path)
+    try:
+        return socket.group()
+    except KeyError:
+        return str(socket.stat().st_gid)
+    except OSError:
+        return None
 
 
 def why_no_compose(engine: Engine) -> str | None:
@@ -91,7 +108,10 @@ def why_no_compose(engine: Engine) -> str | None:
         return "no docker command on the PATH; install the Docker CLI with the Compose plugin and run again"
     asked = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
-        return "docker compose is not there (Compose v2); install the package docker-compose-plugin and run again"
+        has_v1 = shutil.which("docker-compose") is not None
+        return (
+            "only Compose v1 (docker-compose) is there, which is no longer kept" if has_v1 else "there is no Compose"
+        ) + "; install Compose v2 (the package docker-compose-plugin or docker-compose-v2) and run again"
     return None
 
 
@@ -104,10 +124,10 @@ def why_no_mesh(engine: Engine) -> str | None:
     if state not in ("active", "inactive"):
         return f"this engine's part in its swarm is '{state}'; mend that (docker info) and run again"
     same_kernel = not engine.is_remote and platform.system() == "Linux" and engine.kernel == platform.release()
-    if same_kernel and not Path("/proc/net/ip_vs").exists() and not _has_module("ip_vs"):
+    if same_kernel and not Path("/proc/net", IPVS).exists() and not _has_module(IPVS):
         return (
             f"this kernel ({engine.kernel}) has no IPVS, with which Swarm's routing mesh balances; "
-            "load or install the module ip_vs, or run on another machine"
+            f"load or install the module {IPVS}, or run on another machine"
         )
     return None
 

@@ -14,7 +14,8 @@ import docker
 
 from infra.engine import Engine
 from infra.errors import DeploymentError
-from infra.settings import ROOT
+from infra.preflight import why_no_image
+from infra.settings import IMAGE, ROOT
 
 
 def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
@@ -40,15 +41,20 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
 
 
 def find_image(engine: Engine, image: str) -> dict[str, Any]:
-    """Name, ID and size in bytes of the image, for the record.
+    """Name, ID and size in bytes of the image, for the record; one of a registry is pulled if it is not there.
 
     Raises:
-        DeploymentError: the engine has no such image.
+        DeploymentError: the engine has no such image, and can't get it.
     """
     try:
         found = engine.client.images.get(image)
-    except docker.errors.ImageNotFound as error:
-        raise DeploymentError(f"the engine has no image {image}; build or pull it and run again") from error
+    except docker.errors.ImageNotFound:
+        if image == IMAGE:
+            raise DeploymentError(f"the engine has no image {image} yet; build it (make image) and run again") from None
+        if reason := why_no_image(engine, image):
+            raise DeploymentError(reason) from None
+        name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
+        found = engine.client.images.pull(name, tag=tag)
     return {"name": image, "id": found.id, "bytes": found.attrs["Size"]}
 
 

@@ -8,16 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.types import EndpointSpec
+from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
-from infra.container import CONTAINER_PORT, HEALTHCHECK, METRICS_PATH, STOP_S, copy_file, still_there
+from infra.container import copy_file, still_there
 from infra.engine import LABEL, Engine
 from infra.errors import DeploymentError
+from infra.hardening import (
+    HEALTHCHECK,
+    MEMORY_BYTES,
+    METRICS_PATH,
+    PIDS,
+    PORT,
+    RESERVED_MEMORY_BYTES,
+    SECOND_NS,
+    STOP_S,
+    STOP_SIGNAL,
+    app_volume,
+    user,
+)
 from infra.settings import Settings
 from infra.waiting import until_healthy, until_true
 
 NAME = "llm-inference-service"
-SECOND = 1_000_000_000
+MONITOR_NS = 10 * SECOND_NS
+"""How long a replica is watched after its update before the next one has its turn."""
+
 ANSWER_S = 30.0
 """A port that answers nobody this long after all tasks run will not do so later."""
 
@@ -46,13 +61,25 @@ def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[
             settings.image,
             name=NAME,
             mode=docker.types.ServiceMode("replicated", replicas=replicas),
-            endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: CONTAINER_PORT}),
+            endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: PORT}),
             env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
             labels={LABEL: "swarm"},
             container_labels={LABEL: "swarm"},
+            user=user(),
+            read_only=True,
+            mounts=[app_volume(), Mount("/tmp", None, type="tmpfs")],  # noqa: S108  inside the container
+            cap_drop=["ALL"],
+            privileges=_no_new_privileges(),
+            resources=_resources(),
+            restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
+            update_config=UpdateConfig(
+                parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"
+            ),
+            rollback_config=RollbackConfig(parallelism=1, order="start-first", monitor=MONITOR_NS),
             healthcheck=HEALTHCHECK,
             init=True,
-            stop_grace_period=STOP_S * SECOND,
+            stop_signal=STOP_SIGNAL,
+            stop_grace_period=STOP_S * SECOND_NS,
         )
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine refused the service: {error.explanation or error}") from error
@@ -88,6 +115,20 @@ def remove(engine: Engine) -> list[str]:
     finally:
         removed += _leave_own_swarm(engine)
     return removed
+
+
+def _no_new_privileges() -> Privileges:
+    """docker-py has no argument for it yet; engines before 25 pass over it."""
+    privileges = Privileges()
+    privileges["NoNewPrivileges"] = True
+    return privileges
+
+
+def _resources() -> Resources:
+    """docker-py has no argument for the PIDs yet."""
+    resources = Resources(mem_limit=MEMORY_BYTES, mem_reservation=RESERVED_MEMORY_BYTES)
+    resources["Limits"]["Pids"] = PIDS
+    return resources
 
 
 def _make_swarm(engine: Engine) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from infra.engine import Engine, connect
 from infra.errors import DeploymentError
+from infra.images import find_image
+from infra.settings import IMAGE
 from infra.waiting import until_healthy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,3 +100,15 @@ def engine() -> Engine:
         return connect()
     except DeploymentError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def service_image(engine: Engine) -> str:
+    """The service's image, built from the project's Dockerfile if it is not there yet."""
+    try:
+        find_image(engine, IMAGE)
+    except DeploymentError:
+        built = subprocess.run(["docker", "build", "-t", IMAGE, str(ROOT)], capture_output=True, text=True, check=False)
+        if built.returncode != 0:
+            pytest.skip(f"the image can't be built here: {built.stderr.strip().splitlines()[-1]}")
+    return IMAGE

@@ -16,25 +16,16 @@ import pytest
 from conftest import ROOT, free_port
 
 from infra.engine import Engine, why_no_compose
-from infra.errors import DeploymentError
-from infra.images import find_image
-from infra.settings import IMAGE
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def image(engine: Engine) -> str:
-    """The service's image, built from the project's Dockerfile if it is not there yet."""
+@pytest.fixture
+def image(engine: Engine, service_image: str) -> str:
+    """The service's image, on an engine with Compose."""
     if reason := why_no_compose(engine):
         pytest.skip(reason)
-    try:
-        find_image(engine, IMAGE)
-    except DeploymentError:
-        built = subprocess.run(["docker", "build", "-t", IMAGE, str(ROOT)], capture_output=True, text=True, check=False)
-        if built.returncode != 0:
-            pytest.skip(f"the image can't be built here: {built.stderr.strip().splitlines()[-1]}")
-    return IMAGE
+    return service_image
 
 
 @pytest.fixture

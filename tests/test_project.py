@@ -7,14 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from conftest import ROOT
 
 import runfiles
-from infra.container import HEALTHCHECK, SECOND, STOP_S
 
 FOLDERS = ("inference", "locustfiles", "infra", "analysis")
 
@@ -48,28 +45,6 @@ def test_the_form_of_a_run_is_documented_as_it_is() -> None:
         table = text[text.index(f"<!-- columns: {name} -->") :].split("\n\n")[0]
         documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
         assert documented == [(one.name, one.meaning) for one in getattr(runfiles, name)]
-
-
-def healthcheck_of(service: dict[str, Any]) -> dict[str, Any]:
-    said: dict[str, Any] = service["healthcheck"]
-    return said
-
-
-def test_compose_stack_and_docker_run_agree() -> None:
-    (compose,) = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
-    (stack,) = yaml.safe_load((ROOT / "stack.yml").read_text())["services"].values()
-    for key in ("healthcheck", "init", "stop_signal", "stop_grace_period"):
-        assert compose[key] == stack[key], key
-    check = healthcheck_of(compose)
-    assert check["test"] == HEALTHCHECK["Test"]
-    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
-        assert check[key] == f"{HEALTHCHECK[name] // SECOND}s"
-    assert check["retries"] == HEALTHCHECK["Retries"]
-    assert compose["stop_grace_period"] == f"{STOP_S}s"
-    assert compose["ports"] == ["127.0.0.1:${PUBLISHED_PORT:-8080}:5000"]
-    assert stack["ports"] == [{"target": 5000, "published": 8080, "mode": "ingress"}]
-    assert "llm-inference-image" in compose["image"]
-    assert "llm-inference-image" in stack["image"]
 
 
 def test_every_make_target_that_is_named_exists() -> None:

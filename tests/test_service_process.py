@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 from conftest import ROOT, Service, free_port, start_service, stop, wait_for
 
 from inference.model_choice import weights_sha256
@@ -108,6 +109,59 @@ def test_concurrent_requests_leave_whole_rows(own_service: Service) -> None:
     with own_service.metrics.open(newline="") as file:
         texts = [row["Input Text"] for row in csv.DictReader(file)]
     assert sorted(texts) == sorted(f'thread {t}, "request"\n{n}' for t in range(8) for n in range(25))
+
+
+def test_a_stop_costs_clients_that_keep_their_connections_no_request(own_service: Service) -> None:
+    """Each is answered until it is told to close, as when a replica among others is replaced."""
+    answers: list[list[str]] = [[] for _ in range(4)]
+    stopping = threading.Event()
+
+    def client(said: list[str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", own_service.port, timeout=30)
+        while not said or said[-1] != "close":
+            connection.request("POST", "/infer", '{"text": "fine"}', {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+            said.append(answer.headers.get("Connection", "kept"))
+            if len(said) == 20:
+                stopping.set()
+        connection.close()
+
+    threads = [threading.Thread(target=client, args=(said,)) for said in answers]
+    for thread in threads:
+        thread.start()
+    assert stopping.wait(30)
+    stop(own_service)
+    for thread in threads:
+        thread.join()
+    assert own_service.process.returncode == 0
+    assert [said[-1] for said in answers] == ["close"] * 4
+    assert all("kept" in said for said in answers)
+
+
+def test_a_second_signal_stops_at_once(own_service: Service) -> None:
+    """Where clients come back as long as they are let in, draining would go on for seconds."""
+    gone = threading.Event()
+
+    def client() -> None:
+        while not gone.is_set():
+            try:
+                requests.post(f"{own_service.url}/infer", json={"text": "fine"}, timeout=30)
+            except requests.ConnectionError:
+                return
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        own_service.process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            own_service.process.wait(2)
+        own_service.process.terminate()
+        assert own_service.process.wait(2) == 0
+    finally:
+        gone.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""How each container of the service is confined, watched and stopped: docker run and Swarm take it from here, and
+docker-compose.yml and stack.yml say the same (a test holds them together).
+
+There is no CPU limit on purpose: the host process has none, and a quota would be measured instead of the deployment.
+"""
+
+from __future__ import annotations
+
+import os
+
+from docker.types import Healthcheck, Mount
+
+PORT = 5000
+"""Inside the container, as the Dockerfile exposes it."""
+
+APP_FOLDER = "/app"
+METRICS_PATH = f"{APP_FOLDER}/docker_system_inference_metrics.csv"
+
+MEMORY_BYTES = 2 * 1024**3
+"""The service with DistilBERT holds about 0.6 GB; what takes more than this takes it from the user's other programs."""
+
+RESERVED_MEMORY_BYTES = 512 * 1024**2
+PIDS = 512
+
+STOP_SIGNAL = "SIGTERM"
+STOP_S = 40
+"""Longer than the service itself waits for the requests in flight."""
+
+SECOND_NS = 1_000_000_000
+HEALTHCHECK = Healthcheck(
+    test=[
+        "CMD",
+        "bash",
+        "-c",
+        r"exec 3<>/dev/tcp/127.0.0.1/5000 && printf 'GET /health HTTP/1.0\r\n\r\n' >&3 && "
+        "read -r _ status _ <&3 && [ $status = 200 ]",
+    ],
+    interval=5 * SECOND_NS,
+    timeout=10 * SECOND_NS,
+    retries=6,
+    start_period=120 * SECOND_NS,
+)
+"""By bash, which takes 3 ms of CPU time where a Python would take 60: the check runs inside the measured container.
+
+A replica under heavy load may answer late, and must not be killed for that: it has a minute."""
+
+
+def user() -> str:
+    """``UID:GID`` that a container runs as: the user's own, so that files it writes are the user's; never root's."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000"
+
+
+def app_volume() -> Mount:
+    """An anonymous volume over /app, the one place that a read-only root leaves writable.
+
+    It starts as a copy of the image's folder, owners and modes included, so that of all files in it only the metrics
+    file can be written by the container's user; ``docker cp`` finds it there, which a tmpfs would hide.
+    """
+    return Mount(APP_FOLDER, None, type="volume")

@@ -1,0 +1,139 @@
+"""What a machine must have before anything is started: image, memory, disk and a free port, each with its remedy."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import docker
+import psutil
+
+from infra.engine import API_FAILURES, Engine
+from infra.hardening import RESERVED_MEMORY_BYTES
+from infra.settings import IMAGE
+
+BASE_IMAGE = "python:3.12-slim"
+"""What the Dockerfile starts from."""
+
+BUILD_DISK_BYTES = 5 * 10**9
+"""The image and the build's stages: PyTorch's CPU build takes about 1 GB, and the model is in it twice."""
+
+RESULTS_DISK_BYTES = 200 * 10**6
+
+
+def why_too_little_memory(replicas: int, engine: Engine | None) -> str | None:
+    """Why so many replicas of the model don't fit; of an engine elsewhere only the whole memory is known."""
+    if engine is not None and engine.is_remote:
+        there, what = int(engine.client.info().get("MemTotal") or 0), "in all"
+    else:
+        there, what = psutil.virtual_memory().available, "free"
+    needed = replicas * RESERVED_MEMORY_BYTES
+    if not there or there >= needed:
+        return None
+    return (
+        f"too little memory: {replicas} {'replica needs' if replicas == 1 else 'replicas need'} {needed / 1e9:.1f} GB, "
+        f"{there / 1e9:.1f} GB are {what}; end other programs, or leave this deployment out (--only), and run again"
+    )
+
+
+def why_too_little_disk(folder: Path, needed: int, purpose: str) -> str | None:
+    """Why ``purpose`` does not fit onto the disk under ``folder``; None where that can't be known."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # an engine in a virtual machine, as on macOS: its folder is not on this machine
+        return None
+    if free >= needed:
+        return None
+    return (
+        f"too little disk: {purpose} takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free at {folder}; "
+        "make room (docker system df tells what Docker holds) and run again"
+    )
+
+
+def why_no_image(engine: Engine, image: str) -> str | None:
+    """Why there is no image to run and none can be had, neither by building nor from a registry."""
+    if _has_image(engine, image):
+        return None
+    if image != IMAGE:
+        reason = _why_not_in_registry(engine, image)
+        return reason and f"image {image} is not here, and {reason}; build or load it (docker load) and run again"
+    if not engine.is_remote:
+        root = Path(engine.client.info().get("DockerRootDir") or "/")
+        if reason := why_too_little_disk(root, BUILD_DISK_BYTES, "building the image"):
+            return reason
+    if _has_image(engine, BASE_IMAGE):
+        return None
+    reason = _why_not_in_registry(engine, BASE_IMAGE)
+    return reason and (
+        f"image {image} is not here and can't be built: its base {BASE_IMAGE} is not here either, and {reason}; "
+        "connect to the network, or load an image (docker load) and name it (--image), and run again"
+    )
+
+
+def why_port_is_taken(port: int, engine: Engine | None) -> str | None:
+    """Who listens on a TCP port, with the remedy; None when it is free.
+
+    Of an engine elsewhere only what it publishes itself can be seen.
+    """
+    holder = publisher(engine, port) if engine is not None else None
+    if holder is None:
+        if (engine is not None and engine.is_remote) or _is_free(port):
+            return None
+        holder = _listener(port)
+    return f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
+
+
+def publisher(engine: Engine, port: int) -> str | None:
+    """The container or Swarm service that publishes a port."""
+    for container in engine.client.api.containers():
+        if any(one.get("PublicPort") == port for one in container.get("Ports") or ()):
+            return f"container {container['Names'][0].lstrip('/')}"
+    if engine.swarm().get("ControlAvailable"):
+        for service in engine.client.services.list():
+            if any(one.get("PublishedPort") == port for one in service.attrs["Endpoint"].get("Ports") or ()):
+                return f"Swarm service {service.name}"
+    return None
+
+
+def _has_image(engine: Engine, image: str) -> bool:
+    try:
+        engine.client.images.get(image)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def _why_not_in_registry(engine: Engine, image: str) -> str | None:
+    """Why the engine can't pull an image. Asks the registry for its digest, and downloads nothing."""
+    try:
+        engine.client.images.get_registry_data(image)
+    except docker.errors.NotFound:
+        return "its registry does not have it"
+    except docker.errors.APIError as error:
+        if error.status_code in (401, 403):
+            return "its registry does not have it for you (docker login)"
+        return f"its registry can't be reached ({error.explanation or error})"
+    except API_FAILURES as error:
+        return f"its registry can't be reached ({error})"
+    return None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _listener(port: int) -> str:
+    try:
+        for one in psutil.net_connections(kind="tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid:
+                return f"{psutil.Process(one.pid).name()} (process {one.pid})"
+    except psutil.Error:
+        pass
+    return "a process of another user"

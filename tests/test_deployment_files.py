@@ -1,0 +1,119 @@
+"""Dockerfile, docker-compose.yml and stack.yml: to the assignment's letter, and in agreement with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from infra.hardening import (
+    HEALTHCHECK,
+    MEMORY_BYTES,
+    METRICS_PATH,
+    PIDS,
+    PORT,
+    RESERVED_MEMORY_BYTES,
+    SECOND_NS,
+    STOP_S,
+    STOP_SIGNAL,
+)
+from infra.settings import IMAGE, PORTS
+
+ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """Each instruction of a Dockerfile, as its keyword and the rest, comments dropped and continued lines joined."""
+    lines = [line for line in dockerfile.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [(line.split()[0], line.partition(" ")[2]) for line in joined.splitlines()]
+
+
+def of(keyword: str) -> list[str]:
+    """What the Dockerfile says with a keyword, in order."""
+    return [rest for one, rest in instructions((ROOT / "Dockerfile").read_text()) if one == keyword]
+
+
+def service(file: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())["services"][name]
+    return found
+
+
+@pytest.fixture(name="compose")
+def compose_service() -> dict[str, Any]:
+    return service("docker-compose.yml", "llm-inference")
+
+
+@pytest.fixture(name="stack")
+def stack_service() -> dict[str, Any]:
+    return service("stack.yml", "inference")
+
+
+def test_the_dockerfile_uses_no_other_keyword() -> None:
+    keywords = {keyword for keyword, _ in instructions((ROOT / "Dockerfile").read_text())}
+    assert keywords <= ALLOWED
+    assert "USER" in {keyword for keyword, _ in instructions("FROM x\nUSER me\n")} - ALLOWED  # the reader sees them
+
+
+def test_the_dockerfile_says_what_the_assignment_asks_for() -> None:
+    assert of("FROM")[0].split()[0] == "python:3.12-slim"
+    assert of("WORKDIR")[0] == "/app"
+    assert "requirements.txt" in of("COPY")[0]
+    assert of("COPY")[-1] == "inference inference"
+    assert of("ENV")[0].split()[0] == "METRICS_LOG_FILE=docker_system_inference_metrics.csv"
+    assert of("EXPOSE") == [str(PORT)]
+    assert json.loads(of("CMD")[0]) == ["python", "-m", "inference"]
+
+
+def test_compose_and_stack_name_the_same_image_and_port(compose: dict[str, Any], stack: dict[str, Any]) -> None:
+    for one in (compose, stack):
+        assert one["image"].startswith("${INFERENCE_IMAGE:-")
+        assert one["image"].endswith(f"{IMAGE}}}")
+    assert "${DOCKERHUB_USER" in compose["image"]
+    assert compose["ports"] == [f"127.0.0.1:${{PUBLISHED_PORT:-{PORTS['compose']}}}:{PORT}"]
+    assert stack["ports"] == [{"target": PORT, "published": PORTS["swarm"], "mode": "ingress"}]
+
+
+def test_compose_and_stack_are_watched_and_stopped_alike(compose: dict[str, Any], stack: dict[str, Any]) -> None:
+    for key in ("healthcheck", "init", "stop_signal", "stop_grace_period"):
+        assert compose[key] == stack[key], key
+    check = compose["healthcheck"]
+    assert [part.replace("$$", "$") for part in check["test"]] == HEALTHCHECK["Test"]
+    for key, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
+        assert check[key] == f"{HEALTHCHECK[name] // SECOND_NS}s"
+    assert check["retries"] == HEALTHCHECK["Retries"]
+    assert compose["init"] is True
+    assert compose["stop_signal"] == STOP_SIGNAL
+    assert compose["stop_grace_period"] == f"{STOP_S}s"
+
+
+def test_compose_and_stack_have_the_same_limits_and_hardening(compose: dict[str, Any], stack: dict[str, Any]) -> None:
+    for key in ("user", "read_only", "cap_drop"):
+        assert compose[key] == stack[key], key
+    assert compose["user"] == "${SERVICE_USER:-1000:1000}"
+    assert compose["read_only"] is True
+    assert compose["cap_drop"] == ["ALL"]
+    assert compose["security_opt"] == ["no-new-privileges:true"]  # Swarm has no option for it
+    assert compose["deploy"]["resources"] == stack["deploy"]["resources"]
+    assert compose["deploy"]["resources"] == {
+        "limits": {"memory": f"{MEMORY_BYTES // 1024**3}G", "pids": PIDS},
+        "reservations": {"memory": f"{RESERVED_MEMORY_BYTES // 1024**2}M"},
+    }
+
+
+def test_each_writes_the_metrics_file_that_the_assignment_names(compose: dict[str, Any], stack: dict[str, Any]) -> None:
+    inside = compose["environment"]["METRICS_LOG_FILE"]
+    assert inside == "inside_compose_inference_metrics.csv"
+    assert compose["volumes"] == [f"${{METRICS_FOLDER:-.}}/compose_inference_metrics.csv:/app/{inside}"]
+    assert f"/app/{stack['environment']['METRICS_LOG_FILE']}" == METRICS_PATH
+
+
+def test_the_stack_rolls_out_without_a_gap(stack: dict[str, Any]) -> None:
+    update, rollback = stack["deploy"]["update_config"], stack["deploy"]["rollback_config"]
+    assert update["order"] == rollback["order"] == "start-first"
+    assert update["failure_action"] == "rollback"
+    assert stack["deploy"]["restart_policy"]["condition"] == "any"

@@ -1,0 +1,211 @@
+"""``python -m infra doctor``, provoked into each of its messages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from conftest import free_port
+
+from infra import __main__ as command_line
+from infra import engine as engine_module
+from infra import preflight
+from infra.container import NAME
+from infra.engine import Engine, why_no_mesh
+from infra.images import find_image
+
+SILENT_PORT = "127.0.0.1:1"
+"""Nobody listens there: a registry that can't be reached."""
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(monkeypatch, capsys)
+
+
+class Doctor:
+    """The command, asked with free ports unless told otherwise; ``self[name]`` is what it says of one subject."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> dict[str, str]:
+        free = [part for kind in ("host", "docker", "compose", "swarm") for part in ("--port", f"{kind}={free_port()}")]
+        self._monkeypatch.setattr(sys, "argv", ["infra", "doctor", *free, *arguments])
+        assert command_line.main() == 0
+        lines = self._capsys.readouterr().out.splitlines()
+        return {line.split()[0]: line.partition(" ")[2].strip() for line in lines}
+
+
+def test_no_engine(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    said = doctor()
+    assert said["engine"] == "no Docker engine at unix:///nowhere/docker.sock, start one and run again"
+    assert said["host"] == "Host process: can run"
+    for name in ("docker", "compose", "swarm-1", "swarm-3"):
+        assert said[name].endswith(f"can't run: {said['engine']}")
+
+
+def test_a_socket_that_is_denied_names_its_group(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp())  # short enough for a socket's path, and open to all
+    folder.chmod(0o755)
+    path = folder / "docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    as_root = os.geteuid() == 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o000)
+        group = path.group()
+        try:
+            if as_root:
+                os.seteuid(65534)  # root may open any socket
+            said = doctor()
+        finally:
+            if as_root:
+                os.seteuid(0)
+            shutil.rmtree(folder)
+    assert f"is open to the group {group} alone, and this user is not in it" in said["engine"]
+    assert f"sudo usermod -aG {group} $USER" in said["docker"]
+
+
+def test_a_port_that_a_program_holds(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        said = doctor("--port", f"host={port}")
+    assert f"port {port} is taken by " in said["host"]
+    assert f"(process {os.getpid()}); end that, or choose another port (--port)" in said["host"]
+
+
+def test_too_little_memory(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=300_000_000))
+    said = doctor()
+    assert "too little memory: 1 replica needs 0.5 GB, 0.3 GB are free; end other programs" in said["host"]
+
+
+def test_too_little_disk(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000_000))
+    assert "too little disk: a run's record takes 0.2 GB, 0.1 GB are free at " in doctor()["host"]
+
+
+@pytest.mark.engine
+def test_an_engine_that_is_well(doctor: Doctor, engine: Engine, service_image: str) -> None:
+    said = doctor()
+    assert said["engine"].startswith(f"{engine.version} at {engine.endpoint}")
+    assert said["image"] == f"{service_image} is here, or can be had"
+    assert said["docker"] == "docker run: can run"
+
+
+@pytest.mark.engine
+def test_a_port_that_a_container_publishes(doctor: Doctor, engine: Engine, service_image: str) -> None:
+    port = free_port()
+    holder = engine.client.containers.run(
+        service_image, ["sleep", "60"], name="foreign-holder", ports={"80/tcp": ("127.0.0.1", port)}, detach=True
+    )
+    try:
+        said = doctor("--port", f"docker={port}", "--port", f"host={port}")
+    finally:
+        holder.remove(force=True)
+    assert f"port {port} is taken by container foreign-holder; end that" in said["docker"]
+    assert f"port {port} is taken by container foreign-holder; end that" in said["host"]
+
+
+@pytest.mark.engine
+def test_a_name_that_a_foreign_container_has(doctor: Doctor, engine: Engine, service_image: str) -> None:
+    foreign = engine.client.containers.create(service_image, name=NAME)
+    try:
+        said = doctor()
+    finally:
+        foreign.remove()
+    assert f"a container named {NAME} is there that Fourfold did not make; rename or remove it" in said["docker"]
+
+
+@pytest.mark.engine
+def test_remains_of_a_killed_run(doctor: Doctor, engine: Engine, service_image: str) -> None:
+    remains = engine.client.containers.create(service_image, name=NAME, labels={engine_module.LABEL: "docker"})
+    try:
+        said = doctor()
+    finally:
+        remains.remove()
+    assert f"container {NAME} is still there" in said["docker"]
+    assert "python -m infra down --all" in said["docker"]
+
+
+@pytest.mark.engine
+def test_an_image_that_no_registry_gives(doctor: Doctor, engine: Engine) -> None:
+    image = f"{SILENT_PORT}/llm-inference-image"
+    said = doctor("--image", image)
+    assert f"image {image} is not here, and its registry can't be reached (" in said["image"]
+    assert "build or load it (docker load)" in said["image"]
+
+
+@pytest.mark.engine
+def test_an_image_that_can_not_be_built(doctor: Doctor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "BASE_IMAGE", f"{SILENT_PORT}/python:3.12-slim")
+    monkeypatch.setattr(preflight, "IMAGE", "fourfold-not-built")
+    said = doctor("--image", "fourfold-not-built")
+    assert "can't be built: its base" in said["image"]
+    assert "its registry can't be reached (" in said["image"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    assert (
+        "too little disk: building the image takes 5.0 GB, 1.0 GB are free"
+        in doctor("--image", "fourfold-not-built")["image"]
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("programs", "expected"),
+    [
+        ((), "no docker command on the PATH"),
+        (("docker",), "there is no Compose; install Compose v2"),
+        (("docker", "docker-compose"), "only Compose v1 (docker-compose) is there, which is no longer kept; install"),
+    ],
+)
+def test_a_compose_that_is_missing_or_old(
+    doctor: Doctor,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: tuple[str, ...],
+    expected: str,
+) -> None:
+    for name in programs:
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert expected in doctor()["compose"]
+
+
+@pytest.mark.engine
+def test_a_kernel_without_ipvs(doctor: Doctor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    if why_no_mesh(engine) is None:  # this kernel has it: look for another module
+        monkeypatch.setattr(engine_module, "IPVS", "no_such_module")
+    assert "has no IPVS, with which Swarm's routing mesh balances; load or install the module" in doctor()["swarm-3"]
+
+
+@pytest.mark.engine
+def test_an_image_of_a_registry_is_pulled(engine: Engine, service_image: str) -> None:
+    registry = os.environ.get("FOURFOLD_REGISTRY")
+    if not registry:
+        pytest.skip("FOURFOLD_REGISTRY names no registry that the tests may write to")
+    image = engine.client.images.get(service_image)
+    name = f"{registry}/fourfold-pulled"
+    image.tag(name)
+    try:
+        assert "error" not in engine.client.images.push(name)
+        engine.client.images.remove(name)
+        assert find_image(engine, name)["id"] == image.id
+    finally:
+        engine.client.images.remove(name)
