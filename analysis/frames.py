@@ -60,6 +60,7 @@ RUN_NEEDS: Mapping[str, tuple[type, ...]] = {
     "replicas.list": (list,),
     "replicas.problems": (list,),
     "generator.cpu_percent": NUMBER + OR_NONE,
+    "generator.cpu_percent_all": NUMBER + OR_NONE,
     "generator.cpu_warnings": NUMBER,
 }
 """What a record must say for the figures to mean anything: where it stands in the JSON -> of which types it may be.

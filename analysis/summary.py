@@ -115,7 +115,8 @@ def quantile(values: np.ndarray, q: float, of: str = "requests") -> Figure:
 
 
 def mean(values: np.ndarray, of: str, reason: str) -> Figure:
-    """The mean with its t interval; ``reason`` says why there is none when ``values`` is empty."""
+    """The mean of what can't be negative, with its t interval cut at 0; ``reason`` says why there is none when
+    ``values`` is empty."""
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return missing(reason)
@@ -123,7 +124,7 @@ def mean(values: np.ndarray, of: str, reason: str) -> Figure:
     if len(values) < 2 or np.ptp(values) == 0:
         return Figure(value, NAN, NAN, len(values), of)
     low, high = stats.t.interval(CONFIDENCE, len(values) - 1, loc=value, scale=stats.sem(values))
-    return Figure(value, float(low), float(high), len(values), of)
+    return Figure(value, max(0.0, float(low)), float(high), len(values), of)
 
 
 def summarize(run: Run) -> RunSummary:
@@ -219,8 +220,9 @@ def totals(run: Run) -> pd.DataFrame:
 
 
 def cpu_per_second(run: Run) -> pd.Series:
-    """CPU percent (100 = one core) in each second of the measured phase, all replicas together."""
-    percent: pd.Series = rates_per_second(run).groupby("second")["cpu_seconds"].sum(min_count=1) * 100
+    """CPU percent (100 = one core) of all replicas together, in each second of the measured phase that covers all."""
+    each = rates_per_second(run).pivot(index="second", columns="replica", values="cpu_seconds")
+    percent: pd.Series = each.dropna().sum(axis=1) * 100
     return percent
 
 
@@ -281,10 +283,11 @@ def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
 
 
 def ratio(figure: Figure, host: Figure, unlike: str | None) -> Ratio:
-    """``figure`` over ``host``; the interval is the widest that the two intervals allow."""
+    """``figure`` over ``host``; the interval is the widest that the two intervals allow, without an upper bound where
+    the host's may be 0."""
     if unlike is not None or not (figure.is_measured and host.is_measured and host.value):
         return Ratio(NAN, NAN, NAN, unlike or "not measured")
-    return Ratio(figure.value / host.value, figure.low / host.high, figure.high / host.low)
+    return Ratio(figure.value / host.value, figure.low / host.high, figure.high / host.low if host.low else NAN)
 
 
 def why_unlike(one: Deployment, other: Deployment) -> str | None:
@@ -358,12 +361,20 @@ def _cpu_ms_per_request(run: Run) -> Figure:
 
 
 def _memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
-    """Memory of all replicas together at each moment, in bytes; a replica counts from its first to its last sample."""
+    """Memory of all replicas together at each moment, in bytes; NaN where one of them was not sampled around it.
+
+    A replica counts from its first to its last sample, and together with the one that took its name and place.
+    """
     each = []
-    for _, own in run.samples.dropna(subset=["memory_bytes"]).groupby("replica_id", sort=False):
+    for replica, own in run.samples.dropna(subset=["memory_bytes"]).groupby(["replica", "replica_id"], sort=False):
         at = own["sampled_at_unix_s"].to_numpy(dtype=float)
-        each.append(np.interp(moments_unix_s, at, own["memory_bytes"], left=NAN, right=NAN))
-    return pd.DataFrame(each, columns=range(len(moments_unix_s)), dtype=float).sum(min_count=1)
+        memory = np.interp(moments_unix_s, at, own["memory_bytes"], left=NAN, right=NAN)
+        each.append(pd.DataFrame({"replica": replica[0], "moment": range(len(moments_unix_s)), "bytes": memory}))
+    if not each:
+        return pd.Series(NAN, index=range(len(moments_unix_s)), dtype=float)
+    by_replica = pd.concat(each).groupby(["moment", "replica"])["bytes"].sum(min_count=1).unstack()
+    total: pd.Series = by_replica.sum(axis=1, skipna=False)
+    return total
 
 
 def _memory_maximum(run: Run) -> Figure:

@@ -26,11 +26,12 @@ def main() -> int:
     path = Path(os.environ.get("METRICS_LOG_FILE") or "system_inference_metrics.csv")
     try:
         port = _port(os.environ.get("PORT") or "5000")
+        replica = replica_name()
         metrics = MetricsLog(path)
     except ValueError as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); name a file in a writable folder")
+        return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); {_remedy(path)}")
     with metrics:
         try:
             model = choose(wanted_model(), warn=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True))
@@ -40,12 +41,19 @@ def main() -> int:
         classifier.classify(WARM_UP_TEXT)
         print(f"serving {model.name} at http://{host}:{port}, metrics in {path}", flush=True)
         try:
-            serve(create_app(Service(classifier, model, metrics, replica_name())), host, port)
+            serve(create_app(Service(classifier, model, metrics, replica)), host, port)
         except OSError as error:
             return _fail(f"{host}:{port} can't be listened on ({error}); end what listens there, or set PORT")
         finally:
             classifier.close()
     return 0
+
+
+def _remedy(path: Path) -> str:
+    """What lets the metrics file be written."""
+    if not path.is_file():
+        return "name a file in a writable folder"
+    return f"it belongs to user {path.stat().st_uid}: run as that user (this is {os.getuid()}), or change its owner"
 
 
 def _port(text: str) -> int:

@@ -34,8 +34,15 @@ class Service:
 
 
 def replica_name() -> str:
-    """``REPLICA_NAME``, else the host name, which in a container is the first 12 digits of its ID."""
-    return os.environ.get("REPLICA_NAME") or socket.gethostname()
+    """``REPLICA_NAME``, else the host name, which in a container is the first 12 digits of its ID.
+
+    Raises:
+        ValueError: it can't go into a header.
+    """
+    name = os.environ.get("REPLICA_NAME") or socket.gethostname()
+    if not (name.isascii() and name.isprintable()):
+        raise ValueError(f"REPLICA_NAME={name!r} goes into a header; expected printable ASCII characters")
+    return name
 
 
 def create_app(service: Service) -> Flask:

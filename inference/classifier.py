@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from inference.model_choice import ModelUnavailable
 
@@ -73,9 +73,7 @@ class TransformersClassifier:
         except Exception as error:  # each library below raises errors of its own over a file that is none
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelUnavailable(f"the model in {folder} can't be loaded: {reason}") from error
-        self._max_tokens = min(
-            self._tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", 512)
-        )
+        self._max_tokens = min(self._tokenizer.model_max_length, _positions(self._model.config))
 
     def _classify(self, text: str, asked_at: float) -> Classification:
         started_at = time.perf_counter()
@@ -95,3 +93,9 @@ class TransformersClassifier:
 
     def _is_longer(self, text: str, tokens_read: int) -> bool:
         return bool(tokens_read == self._max_tokens < len(self._tokenizer(text, verbose=False)["input_ids"]))
+
+
+def _positions(config: Any) -> int:
+    """How many tokens a model has positions for. RoBERTa and its kin count them from behind the padding's own."""
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions

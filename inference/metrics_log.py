@@ -55,10 +55,7 @@ class MetricsLog:
         self.path = path
         self._lock = threading.Lock()
         self._file = path.open("ab")
-        if self._file.tell() == 0:
-            self._file.write(csv_line(HEADER).encode())
-        elif not _ends_with_newline(path):
-            self._file.write(b"\n")
+        self._file.write(csv_line(HEADER).encode() if self._file.tell() == 0 else _end_of_torn_row(path))
         self._file.flush()
 
     def append(self, row: MetricsRow) -> None:
@@ -80,7 +77,12 @@ class MetricsLog:
         self.close()
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, io.SEEK_END)
-        return file.read(1) == b"\n"
+def _end_of_torn_row(path: Path) -> bytes:
+    """What closes a last row that was not written whole; nothing where it was.
+
+    Inside a quoted text also a line break is no end, and an open quote would swallow the rows to come.
+    """
+    content = path.read_bytes()
+    if content.count(b'"') % 2:
+        return b'"\n'
+    return b"" if content.endswith(b"\n") else b"\n"

@@ -53,9 +53,13 @@ def find_image(engine: Engine, image: str) -> dict[str, Any]:
             raise DeploymentError(f"the engine has no image {image} yet; build it (make image) and run again") from None
         if reason := why_no_image(engine, image):
             raise DeploymentError(reason) from None
-        name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
-        found = engine.client.images.pull(name, tag=tag)
+        found = engine.client.images.pull(with_tag(image))
     return {"name": image, "id": found.id, "bytes": found.attrs["Size"]}
+
+
+def with_tag(image: str) -> str:
+    """The image's name with the tag that it has when it is given none."""
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
 def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:

@@ -26,6 +26,7 @@ from infra.hardening import (
     app_volume,
     user,
 )
+from infra.images import with_tag
 from infra.settings import Settings
 from infra.waiting import until_healthy, until_true
 
@@ -58,7 +59,7 @@ def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[
         _make_swarm(engine)
     try:
         service = engine.client.services.create(
-            settings.image,
+            with_tag(settings.image),  # as the docker command does: else its `service scale` would see a new image
             name=NAME,
             mode=docker.types.ServiceMode("replicated", replicas=replicas),
             endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: PORT}),

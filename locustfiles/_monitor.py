@@ -13,6 +13,7 @@ from gevent.pool import Group
 from _replicas import READ_FAILURES, Finder, NoReplicas, Replica
 from _stats import Counters, cpu_percent
 
+LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between tries while the engine does not answer: each pause is twice the one before."""
@@ -29,9 +30,10 @@ class Monitor:
 
     def __init__(self, finder: Finder, interval_s: float, write: Callable[[dict[str, Any]], None]) -> None:
         self.finder = finder
-        self.interval_s = interval_s
+        self.interval_s = max(interval_s, LEAST_INTERVAL_S)  # the web UI's field is checked by nobody
         self.problems: list[str] = []
         self._seen: dict[str, Replica] = {}
+        self._sampled: set[str] = set()
         self._write = write
         self._samplers: dict[str, gevent.Greenlet] = {}
         self._greenlets = Group()
@@ -45,7 +47,10 @@ class Monitor:
         samplers = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
         for replica in samplers:
-            self._sample(replica, None)
+            try:
+                self._sample(replica, None)
+            except READ_FAILURES as error:
+                self._problem(f"no last sample of {replica.name}: {error}")
 
     def record(self) -> list[dict[str, Any]]:
         """All replicas seen, for the record of the run."""
@@ -54,7 +59,7 @@ class Monitor:
                 "name": one.name,
                 "id": one.id,
                 "node": one.node,
-                "sampled": one.read is not None,
+                "sampled": one.id in self._sampled,
                 "reason": one.reason,
             }
             for one in self._seen.values()
@@ -108,6 +113,7 @@ class Monitor:
             return None
         now = replica.read()
         if now is not None:
+            self._sampled.add(replica.id)
             self._write(
                 {
                     "sampled_at_unix_s": time.time(),

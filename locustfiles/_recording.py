@@ -6,6 +6,7 @@ further run in the same process (web UI: stop, then start) gets ``PREFIX_run2_..
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import logging
@@ -29,14 +30,15 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherev
 
 import runfiles
 
-from _monitor import Monitor
+from _monitor import LEAST_INTERVAL_S, Monitor
 from _replicas import READ_FAILURES, Finder, NoReplicas, replicas_argument
 from _row_file import RowFile
 from _texts import read_reviews, texts_record
 
 FLUSH_EVERY_S = 1.0
 HEALTH_TIMEOUT_S = 3.0
-WORKER_ROWS = "fourfold_requests"
+RUN_TIME_SLACK_S = 1.0
+WORKER_ROWS, WORKER_CPU = "fourfold_requests", "fourfold_cpu"
 
 logger = logging.getLogger("fourfold")
 
@@ -61,15 +63,29 @@ class Recording:
         self._requests = RowFile(Path(prefix + runfiles.REQUESTS_SUFFIX), runfiles.REQUEST_COLUMNS)
         self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
         self._failures = 0
+        # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
+        self._warm_up_s = self._options.warm_up
+        self._settings = {
+            "command": shlex.join(["locust", *sys.argv[1:]]),
+            "user_class": "+".join(one.__name__ for one in environment.user_classes),
+            "host": environment.host,
+            "spawn_rate": self._options.spawn_rate,
+            "run_time_s": self._options.run_time or None,
+            "warm_up_s": self._warm_up_s,
+        }
+        self._users: int | None = None
+        self._asked = self._options.replicas
+        self._interval_s = self._options.replica_interval
         self._cpu_warnings = 0
+        self._workers: dict[str, dict[str, float]] = {}
         self._ended_at_unix_s: float | None = None
         self._ended_by: str | None = None
-        self._generator_percent: float | None = None
+        self._generator_percents: list[float] = []
         self._service = _health(environment.host or "")
         self._problem: str | None = None
         self._monitor = self._find_replicas()
         self._generator = psutil.Process()
-        self._generator_cpu_before = sum(self._generator.cpu_times()[:2])
+        self._generator_cpu_before = _cpu_seconds(self._generator)
         self._machine_percent: float | None = None
         self._machine_cpu_before = _machine_cpu_seconds()
         if self._monitor is not None:
@@ -86,21 +102,31 @@ class Recording:
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
 
-    def stop(self, ended_by: str) -> None:
-        """The load has ended: the last samples, the end in the record. A second call does nothing."""
+    def note_worker(self, client_id: str, spent: dict[str, float]) -> None:
+        """What a worker process says of its own CPU since the run began."""
+        self._workers[client_id] = spent
+
+    def stop(self, ended_by: str | None) -> None:
+        """The load has ended: the last samples, the end in the record. A second call does nothing.
+
+        ``ended_by`` None: nothing ended it but its run time, or somebody's hand.
+        """
         if self._ended_at_unix_s is not None:
             return
         self._ended_at_unix_s = time.time()
-        self._ended_by = ended_by
-        used = sum(self._generator.cpu_times()[:2]) - self._generator_cpu_before
         elapsed = self._ended_at_unix_s - self._started_at_unix_s
-        self._generator_percent = used / elapsed * 100
+        run_time_s = self._settings["run_time_s"]
+        self._ended_by = ended_by or (
+            "run time" if run_time_s and elapsed > run_time_s - RUN_TIME_SLACK_S else "stopped"
+        )
+        runner = self._environment.runner
+        self._users = runner.target_user_count if runner else None
+        spent = [_cpu_seconds(self._generator) - self._generator_cpu_before]
+        spent += [one["cpu_seconds"] for one in self._workers.values()]
+        self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
         self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
         if self._monitor is not None:
-            try:
-                self._monitor.stop()
-            except READ_FAILURES as error:
-                logger.warning("no last sample of the replicas: %s", error)
+            self._monitor.stop()
         self._flush()
         self._write_record()
 
@@ -112,23 +138,22 @@ class Recording:
         self._write_record()
 
     def _find_replicas(self) -> Monitor | None:
-        asked = self._options.replicas
-        if asked == "none":
+        if self._asked == "none":
             return None
         try:
-            finder = Finder(asked, self._environment.host or "", (self._service or {}).get("replica"))
+            finder = Finder(self._asked, self._environment.host or "", (self._service or {}).get("replica"))
         except (NoReplicas, *READ_FAILURES) as error:
             self._problem = f"no replica is sampled: {error}"
             logger.warning(self._problem)
             return None
-        return Monitor(finder, self._options.replica_interval, self._add_sample)
+        return Monitor(finder, self._interval_s, self._add_sample)
 
     def _add_sample(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["sampled_at_unix_s"])
         self._samples.write(row)
 
     def _phase(self, at_unix_s: float) -> str:
-        warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._options.warm_up
+        warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._warm_up_s
         return runfiles.WARM_UP if at_unix_s < warm_until else runfiles.MEASURED
 
     def _flush_regularly(self) -> None:
@@ -141,16 +166,12 @@ class Recording:
         self._samples.flush()
 
     def _write_record(self) -> None:
-        options, runner, monitor = self._options, self._environment.runner, self._monitor
-        record = {
+        runner, monitor = self._environment.runner, self._monitor
+        users = runner.target_user_count if runner and self._ended_at_unix_s is None else self._users
+        warnings = self._cpu_warnings + sum(int(one["cpu_warnings"]) for one in self._workers.values())
+        record = self._settings | {
             "form": runfiles.FORM,
-            "command": shlex.join(["locust", *sys.argv[1:]]),
-            "user_class": "+".join(one.__name__ for one in self._environment.user_classes),
-            "host": self._environment.host,
-            "users": runner.target_user_count if runner else None,
-            "spawn_rate": options.spawn_rate,
-            "run_time_s": options.run_time or None,
-            "warm_up_s": options.warm_up,
+            "users": users,
             "started_at_unix_s": self._started_at_unix_s,
             "ended_at_unix_s": self._ended_at_unix_s,
             "ended_by": self._ended_by,
@@ -159,14 +180,19 @@ class Recording:
             "service": self._service,
             "texts": texts_record(read_reviews()),
             "replicas": {
-                "asked": options.replicas,
+                "asked": self._asked,
                 "found": str(monitor.finder.target) if monitor else None,
                 "sampling": monitor.finder.sampling if monitor else None,
-                "interval_s": options.replica_interval,
+                "interval_s": self._interval_s,
                 "list": monitor.record() if monitor else [],
                 "problems": ([self._problem] if self._problem else []) + (monitor.problems if monitor else []),
             },
-            "generator": {"cpu_percent": self._generator_percent, "cpu_warnings": self._cpu_warnings},
+            "generator": {
+                "cpu_percent": max(self._generator_percents, default=None),
+                "cpu_percent_all": sum(self._generator_percents) if self._generator_percents else None,
+                "processes": 1 + len(self._workers),
+                "cpu_warnings": warnings,
+            },
             "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
             | {"python": sys.version.split()[0]},
             "machine": runfiles.machine_record() | {"cpu_percent": self._machine_percent},
@@ -175,13 +201,15 @@ class Recording:
 
 
 class _Hook:
-    """What the listeners below share: the recording of the run that goes on, and rows that a worker has yet to send."""
+    """What the listeners below share: the recording of the run that goes on; in a worker, what it has yet to send."""
 
     recording: Recording | None = None
     runs = 0
     ended_by: str | None = None
     is_worker = False
     unsent: list[dict[str, Any]] = []
+    cpu_seconds_before = 0.0
+    cpu_warnings = 0
 
 
 def end_run(environment: Environment, reason: str) -> None:
@@ -206,7 +234,10 @@ def add_arguments(parser: Any) -> None:
         "process:PID, none, or auto (default): whoever serves the port of --host",
     )
     parser.add_argument(
-        "--replica-interval", type=float, default=0.25, help="Seconds between two samples of a replica (0.25)"
+        "--replica-interval",
+        type=_interval,
+        default=0.25,
+        help=f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
     )
     parser.add_argument(
         "--warm-up",
@@ -224,11 +255,15 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
     _Hook.is_worker = isinstance(environment.runner, WorkerRunner)
     if isinstance(environment.runner, MasterRunner):
         environment.runner.register_message("fourfold_end_run", end)
+    # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
+    environment.events.quitting.add_listener(note_interruption)
 
 
 @events.test_start.add_listener
 def begin(environment: Environment, **_: Any) -> None:
     if _Hook.is_worker:
+        _Hook.unsent = []
+        _Hook.cpu_seconds_before, _Hook.cpu_warnings = _cpu_seconds(psutil.Process()), 0
         return
     if _Hook.recording is not None:
         _Hook.recording.close()
@@ -253,7 +288,7 @@ def record_request(
     **_: Any,
 ) -> None:
     headers = getattr(response, "headers", None) or {}
-    durations = _server_timing(headers.get("server-timing", ""))
+    durations = _server_timing(_header(headers, "server-timing") or "")
     connections = context.get("connections")
     row = {
         "started_at_unix_s": start_time,
@@ -263,7 +298,7 @@ def record_request(
         "request_bytes": context.get("request_bytes"),
         "response_bytes": response_length,
         "text_id": context.get("text_id"),
-        "replica": headers.get("x-replica"),
+        "replica": _header(headers, "x-replica"),
         "queue_ms": durations.get("queue"),
         "inference_ms": durations.get("inference"),
         "connection_reused": None if connections is None else int(connections.opened == 0),
@@ -277,32 +312,42 @@ def record_request(
 @events.report_to_master.add_listener
 def send_rows(data: dict[str, Any], **_: Any) -> None:
     data[WORKER_ROWS], _Hook.unsent = _Hook.unsent, []
+    spent = _cpu_seconds(psutil.Process()) - _Hook.cpu_seconds_before
+    data[WORKER_CPU] = {"cpu_seconds": spent, "cpu_warnings": _Hook.cpu_warnings}
 
 
 @events.worker_report.add_listener
-def receive_rows(data: dict[str, Any], **_: Any) -> None:
-    for row in data.get(WORKER_ROWS, []):
-        if _Hook.recording is not None:
+def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    if _Hook.recording is not None:
+        for row in data.get(WORKER_ROWS, []):
             _Hook.recording.add_request(row)
+        if WORKER_CPU in data:
+            _Hook.recording.note_worker(client_id, data[WORKER_CPU])
 
 
 @events.cpu_warning.add_listener
 def note_cpu_warning(**_: Any) -> None:
+    _Hook.cpu_warnings += 1
     if _Hook.recording is not None:
         _Hook.recording.add_cpu_warning()
 
 
 @events.test_stop.add_listener
 def stop(environment: Environment, **_: Any) -> None:
+    if _Hook.is_worker and environment.runner is not None:
+        environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
     if _Hook.recording is not None:
-        run_time = environment.parsed_options.run_time
-        _Hook.recording.stop(_Hook.ended_by or ("run time" if run_time else "stopped"))
+        _Hook.recording.stop(_Hook.ended_by)
 
 
-@events.quitting.add_listener
-def note_interruption(**_: Any) -> None:
-    """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason."""
+def note_interruption(environment: Environment, **_: Any) -> None:
+    """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
+
+    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
+    """
     _Hook.ended_by = _Hook.ended_by or "interrupted"
+    if _Hook.is_worker and environment.runner is not None:
+        environment.runner.stop()
 
 
 @events.quit.add_listener
@@ -326,10 +371,27 @@ def _write_locust_totals(environment: Environment) -> None:
             write(csv.writer(file))
 
 
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def _machine_cpu_seconds() -> float:
     """CPU time that all programs of this machine, its kernel and its hypervisor have taken from its processors."""
     times = psutil.cpu_times()._asdict()
     return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
+
+
+def _interval(text: str) -> float:
+    if not (seconds := float(text)) >= LEAST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than {LEAST_INTERVAL_S:g} s")
+    return seconds
+
+
+def _header(headers: Any, name: str) -> str | None:
+    """A header's value; of one that came several times, as through a proxy that adds its own, all values."""
+    value = headers.get(name)
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _server_timing(header: str) -> dict[str, float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import platform
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,17 +61,24 @@ class Replica:
 
 def replicas_argument(text: str) -> str:
     """Checks ``--replicas`` when the command line is read, so that a slip ends the run before it begins."""
-    if text in ("auto", "none"):
-        return text
+    if text not in ("auto", "none"):
+        try:
+            _named(text)
+        except NoReplicas as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _named(text: str) -> Target:
     kind, _, name = text.partition(":")
     wrong = kind not in KINDS or not name
     wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
     wrong = wrong or (kind == "process" and not name.isdecimal())
     if wrong:
-        raise argparse.ArgumentTypeError(
+        raise NoReplicas(
             f"{text!r}; expected auto, none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
         )
-    return text
+    return Target(kind, name)
 
 
 class Finder:
@@ -81,7 +90,7 @@ class Finder:
         service_name: the name by which a host process answers (X-Replica), for its samples.
 
     Raises:
-        NoReplicas: ``auto`` found neither a container nor a process behind the URL's port.
+        NoReplicas: ``asked`` is no target (the web UI's field is checked by nobody), or ``auto`` found none.
     """
 
     def __init__(self, asked: str, host: str, service_name: str | None) -> None:
@@ -89,7 +98,7 @@ class Finder:
         self._engine: docker.DockerClient | None = None
         self._engine_name = ""
         self._node_id = ""
-        self.target = _target_behind(host, self._connect) if asked == "auto" else Target(*asked.split(":", 1))
+        self.target = _target_behind(host, self._connect) if asked == "auto" else _named(asked)
 
     @property
     def sampling(self) -> str:
@@ -165,19 +174,34 @@ class Finder:
 def _target_behind(host: str, connect: Callable[[], docker.DockerClient]) -> Target:
     """Who serves the port of a URL: a Swarm service, a Compose service or a container that publishes it, else the
     process of this machine that listens there."""
-    port = _port(host)
+    name, port = _address(host)
+    is_here = _is_this_machine(name)
     try:
-        target = _published(connect(), port)
-        engine = "no container or service of the Docker engine publishes it"
+        engine = connect()
+        engine_is_here = engine.api.base_url in ("http+docker://localhost", "http+docker://localnpipe")
+        target = _published(engine, port) if is_here or not engine_is_here else None
+        looked = "no container or service of the Docker engine publishes it"
     except READ_FAILURES as error:
         target = None
-        engine = f"no Docker engine answers ({_first_line(error)})"
+        looked = f"no Docker engine answers ({_first_line(error)})"
+    if target is None and not is_here:
+        raise NoReplicas(f"{name} is another machine; name its replicas (--replicas), and its engine (DOCKER_HOST)")
     if target is None:
         pid = _listening_process(port)
         if pid is None:
-            raise NoReplicas(f"port {port}: {engine}, and no process of this user listens on it here")
+            raise NoReplicas(f"port {port}: {looked}, and no process of this user listens on it here")
         target = Target("process", str(pid))
     return target
+
+
+def _is_this_machine(name: str) -> bool:
+    """Whether a host's name or address is one of this machine's."""
+    own = {one.address.partition("%")[0] for ones in psutil.net_if_addrs().values() for one in ones}
+    try:
+        addresses = {str(one[4][0]) for one in socket.getaddrinfo(name, None)}
+    except OSError:
+        return False
+    return any(one in own or ipaddress.ip_address(one).is_loopback for one in addresses)
 
 
 def _published(engine: docker.DockerClient, port: int) -> Target | None:
@@ -185,10 +209,11 @@ def _published(engine: docker.DockerClient, port: int) -> Target | None:
     if swarm.get("ControlAvailable"):
         for service in engine.api.services():
             ports = service.get("Endpoint", {}).get("Ports") or []
-            if any(one.get("PublishedPort") == port for one in ports):
+            if any(one.get("PublishedPort") == port and one.get("Protocol") == "tcp" for one in ports):
                 return Target("swarm", service["Spec"]["Name"])
     for container in engine.api.containers():
-        if any(one.get("PublicPort") == port for one in container.get("Ports") or []):
+        ports = container.get("Ports") or []
+        if any(one.get("PublicPort") == port and one.get("Type") == "tcp" for one in ports):
             labels = container.get("Labels") or {}
             if project := labels.get("com.docker.compose.project"):
                 return Target("compose", f"{project}/{labels['com.docker.compose.service']}")
@@ -249,9 +274,9 @@ def _memory_bytes(process: psutil.Process) -> int:
     return int(getattr(memory, "pss", 0) or memory.rss)
 
 
-def _port(host: str) -> int:
+def _address(host: str) -> tuple[str, int]:
     parts = urlsplit(host)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _name(container: dict[str, Any]) -> str:

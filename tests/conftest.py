@@ -1,4 +1,9 @@
-"""What several tests need: a free port, the real service as a process, an engine that answers."""
+"""What several tests need: a free port, the real service as a process, an engine that answers, one with a mesh.
+
+The mesh is this machine's own where its kernel has IPVS. Else the environment names an engine elsewhere:
+FOURFOLD_MESH_HOST (its DOCKER_HOST), FOURFOLD_MESH_REACH (where its port 8080 answers) and FOURFOLD_MESH_IMAGE (an
+image of the service that lies there).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.engine import Engine, connect
+from infra.engine import Engine, connect, why_no_mesh
 from infra.errors import DeploymentError
 from infra.images import find_image
-from infra.settings import IMAGE
+from infra.settings import IMAGE, PORTS
 from infra.waiting import until_healthy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,3 +117,42 @@ def service_image(engine: Engine) -> str:
         if built.returncode != 0:
             pytest.skip(f"the image can't be built here: {built.stderr.strip().splitlines()[-1]}")
     return IMAGE
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """An engine with a routing mesh, which DOCKER_HOST names for as long as the test runs."""
+
+    engine: Engine
+    url: str
+    image: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """What tells infra's commands of it."""
+        return ["--image", self.image, "--reach", f"swarm={self.url.removeprefix('http://')}", "--start-timeout", "400"]
+
+
+@pytest.fixture
+def mesh(monkeypatch: pytest.MonkeyPatch) -> Mesh:
+    if host := os.environ.get("FOURFOLD_MESH_HOST"):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        return Mesh(connect(), f"http://{os.environ['FOURFOLD_MESH_REACH']}", os.environ["FOURFOLD_MESH_IMAGE"])
+    try:
+        engine = connect()
+        reason = why_no_mesh(engine)
+        find_image(engine, IMAGE)
+    except DeploymentError as error:
+        pytest.skip(str(error))
+    if reason:
+        pytest.skip(reason)
+    return Mesh(engine, f"http://127.0.0.1:{PORTS['swarm']}", IMAGE)
+
+
+def names_on(engine: Engine) -> list[str]:
+    """All that an engine holds, by name: containers, networks, volumes, services, and its part in a swarm."""
+    client = engine.client
+    held = [*client.containers.list(all=True), *client.networks.list(), *client.volumes.list()]
+    swarm = engine.swarm()
+    services = client.services.list() if swarm.get("ControlAvailable") else []
+    return sorted([*(one.name for one in [*held, *services]), str(swarm.get("LocalNodeState"))])

@@ -256,3 +256,25 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     figure = summarize(one.load).latency.median
     assert ratio(figure, figure, None).value == 1
     assert math.isnan(ratio(figure, figure, unlike).value)
+
+
+def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:
+    both = [*steady_samples(1.0), *steady_samples(1.0, replica="b", replica_id="b")]
+    short = [one for one in both if one["replica"] != "b" or one["sampled_at_unix_s"] <= START + 9]
+    load = host(tmp_path, requests=steady_requests(50), samples=short).load
+    assert load is not None
+    assert set(cpu_per_second(load).round(6)) == {200.0}
+    assert len(cpu_per_second(load)) == 7
+    summary = summarize(load)
+    assert summary.cpu_percent.value == pytest.approx(200)
+    assert summary.memory_mean_bytes.value == 2 * short[0]["memory_bytes"]
+
+
+def test_an_interval_of_what_can_not_be_negative_ends_at_zero(tmp_path: Path) -> None:
+    load = host(tmp_path, requests=[request(4, 5000), request(10, 1000)]).load
+    assert load is not None
+    rare = summarize(load).throughput
+    assert rare.low == 0
+    against_it = ratio(rare, rare, None)
+    assert against_it.value == 1
+    assert math.isnan(against_it.high)

@@ -1,15 +1,9 @@
-"""Swarm's routing mesh for real: one replica, three replicas, and who answered what.
-
-On an engine whose kernel has IPVS the tests run as they are. Else the environment names an engine elsewhere:
-FOURFOLD_MESH_HOST (its DOCKER_HOST), FOURFOLD_MESH_REACH (where its port 8080 answers) and FOURFOLD_MESH_IMAGE (an
-image of the service that lies there).
-"""
+"""The experiment through Swarm's routing mesh: one replica, three replicas, and who answered what."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -17,42 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
-
-from infra.engine import connect, why_no_mesh
-from infra.errors import DeploymentError
-from infra.images import find_image
-from infra.settings import IMAGE
+from conftest import ROOT, Mesh, names_on
 
 pytestmark = pytest.mark.mesh
 
 
-@pytest.fixture
-def mesh(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The arguments that lead to an engine with a mesh, and the engine in DOCKER_HOST."""
-    if host := os.environ.get("FOURFOLD_MESH_HOST"):
-        monkeypatch.setenv("DOCKER_HOST", host)
-        where = ["--image", os.environ["FOURFOLD_MESH_IMAGE"], "--reach", f"swarm={os.environ['FOURFOLD_MESH_REACH']}"]
-        return [*where, "--start-timeout", "400"]
-    try:
-        engine = connect()
-        reason = why_no_mesh(engine)
-        find_image(engine, IMAGE)
-    except DeploymentError as error:
-        reason = str(error)
-    if reason:
-        pytest.skip(reason)
-    return ["--image", IMAGE]
-
-
-def state() -> list[str]:
-    client = connect().client
-    names = [one.name for one in client.containers.list(all=True)] + [one.name for one in client.networks.list()]
-    return sorted([*names, str(client.info()["Swarm"]["LocalNodeState"])])
-
-
-def run(results: Path, mesh: list[str], *arguments: str) -> tuple[Path, dict[str, dict[str, Any]]]:
-    command = [sys.executable, "-m", "infra", "run", "--results", str(results), *mesh, *arguments]
+def run(results: Path, mesh: Mesh, *arguments: str) -> tuple[Path, dict[str, dict[str, Any]]]:
+    command = [sys.executable, "-m", "infra", "run", "--results", str(results), *mesh.arguments, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = results.iterdir()
@@ -70,8 +35,8 @@ def shares(folder: Path, name: str) -> dict[str, float]:
     return {replica: count / answered.total() for replica, count in answered.items()}
 
 
-def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: list[str], tmp_path: Path) -> None:
-    before = state()
+def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
+    before = names_on(mesh.engine)
     folder, deployments = run(
         tmp_path, mesh, "--only", "swarm-1,swarm-3", "--users", "6", "--seconds", "15", "--user-class", "new_connection"
     )
@@ -89,10 +54,10 @@ def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: list[str], t
     assert len(logged) == 160
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(replica in page for replica in of_three)
-    assert state() == before
+    assert names_on(mesh.engine) == before
 
 
-def test_keep_alive_users_stay_with_their_replica(mesh: list[str], tmp_path: Path) -> None:
+def test_keep_alive_users_stay_with_their_replica(mesh: Mesh, tmp_path: Path) -> None:
     folder, _ = run(tmp_path, mesh, "--only", "swarm-3", "--users", "3", "--seconds", "10")
     requested = rows(folder / "swarm-3" / "load_requests.csv")
     opened = [row for row in requested if row["connection_reused"] == "0"]

@@ -20,11 +20,13 @@ import runfiles
 
 
 def locust(locustfile: str, service: Service, prefix: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start Locust headless; its output is in PREFIX.log."""
+    """Start Locust headless, in a process group of its own; its output is in PREFIX.log."""
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py"), "--headless"]
     command += ["--host", service.url, "--csv", str(prefix), "--only-summary", *arguments]
     with prefix.with_name(prefix.name + ".log").open("w") as log:
-        return subprocess.Popen(command, cwd=prefix.parent, stdout=log, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, cwd=prefix.parent, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
 
 
 def rows(path: str) -> list[dict[str, str]]:
@@ -134,7 +136,8 @@ def test_requests_that_fail_are_recorded_with_their_reason(tmp_path: Path) -> No
     until = time.monotonic() + 30
     while (not requested.exists() or requested.read_bytes().count(b"\n") < 50) and time.monotonic() < until:
         time.sleep(0.1)
-    stop(service)
+    service.process.kill()
+    service.process.wait(30)
     assert run.wait(30) == 1
     totals_agree(prefix)
     last = rows(str(requested))[-1]
@@ -149,6 +152,26 @@ def test_workers_rows_come_together(shared_service: Service, tmp_path: Path) -> 
     arguments = ["--processes", "2", "-u", "4", "-r", "4", "-t", "4", "--master-bind-port", port, "--master-port", port]
     assert locust("keep_alive", shared_service, prefix, *arguments).wait(60) == 0
     assert totals_agree(prefix) > 50
+    generator = record(prefix)["generator"]
+    assert generator["processes"] == 3
+    assert generator["cpu_percent_all"] > generator["cpu_percent"] > 1
+
+
+def test_no_worker_loses_a_row_on_ctrl_c(own_service: Service, tmp_path: Path) -> None:
+    prefix, port = tmp_path / "workers", str(free_port())
+    arguments = ["--processes", "2", "-u", "4", "-r", "4", "--master-bind-port", port, "--master-port", port]
+    run = locust("keep_alive", own_service, prefix, *arguments)
+    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    until = time.monotonic() + 30
+    while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    run.wait(30)
+    stop(own_service)
+    with own_service.metrics.open(encoding="utf-8", newline="") as file:
+        answered = sum(1 for _ in csv.DictReader(file))
+    assert answered - 4 <= totals_agree(prefix) <= answered  # a user in mid-request is cut off before its answer
+    assert record(prefix)["ended_by"] == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -170,8 +193,8 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"BROWSER": "true"})
     web = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(2):
-            swarm(web, shared_service.url)
+        for changed in ({}, {"user_count": "3", "warm_up": "60", "replicas": "no-such-thing"}):
+            swarm(web, {"host": shared_service.url} | changed)
             time.sleep(1.5)
             assert requests.post(f"{web}/stop", timeout=10).ok
     finally:
@@ -180,16 +203,21 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     first, second = rows(f"{prefix}_requests.csv"), rows(f"{prefix}_run2_requests.csv")
     assert first
     assert second
+    assert (record(prefix)["users"], record(prefix)["warm_up_s"]) == (2, 0)
+    assert (record(Path(f"{prefix}_run2"))["users"], record(Path(f"{prefix}_run2"))["warm_up_s"]) == (3, 60)
+    assert {row["phase"] for row in first} == {"measured"}
+    assert {row["phase"] for row in second} == {"warm-up"}
+    assert "expected auto, none, container:NAME" in record(Path(f"{prefix}_run2"))["replicas"]["problems"][0]
     assert float(first[-1]["started_at_unix_s"]) < float(second[0]["started_at_unix_s"])
     assert record(prefix)["ended_by"] == "stopped"
     (total,) = [row for row in rows(f"{prefix}_stats.csv") if row["Name"] == "Aggregated"]
     assert int(total["Request Count"]) == len(second)
 
 
-def swarm(web: str, host: str) -> None:
+def swarm(web: str, changed: dict[str, str]) -> None:
     """Start a run in the web UI, as soon as it answers."""
     until = time.monotonic() + 30
-    form = {"user_count": 2, "spawn_rate": 2, "host": host, "replicas": "auto", "warm_up": "0", "replica_interval": "1"}
+    form = {"user_count": "2", "spawn_rate": "2", "replicas": "auto", "warm_up": "0", "replica_interval": "1"} | changed
     while True:
         try:
             assert requests.post(f"{web}/swarm", data=form, timeout=10).ok

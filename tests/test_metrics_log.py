@@ -60,6 +60,18 @@ def test_a_row_cut_off_by_a_kill_stays_apart_from_the_next(tmp_path: Path) -> No
     assert [line[-2] for line in read(path)] == [HEADER[2], "whole", "12.0", "next"]
 
 
+@pytest.mark.parametrize("torn", ['12.0,NEGATIVE,"Hello, wor', '12.0,NEGATIVE,"Hello\n', '12.0,NEGATIVE,"so ""call'])
+def test_a_text_cut_off_within_its_quotes_swallows_no_row(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "metrics.csv"
+    with MetricsLog(path) as log:
+        log.append(row("whole"))
+    path.write_bytes(path.read_bytes() + torn.encode())
+    with MetricsLog(path) as log:
+        log.append(row("next"))
+        log.append(row("last"))
+    assert [line[2] for line in read(path)[-2:]] == ["next", "last"]
+
+
 def test_rows_of_many_threads_are_whole_and_unmixed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     texts = [f'text {number}, "quoted" ' + "x" * (number % 700) for number in range(2000)]

@@ -85,12 +85,16 @@ class FakeEngine:
 
 
 def container(port: int, name: str, labels: dict[str, str] | None = None) -> dict[str, object]:
-    return {"Names": [f"/other/{name}-link", f"/{name}"], "Ports": [{"PublicPort": port}], "Labels": labels or {}}
+    return {
+        "Names": [f"/other/{name}-link", f"/{name}"],
+        "Ports": [{"PublicPort": port, "Type": "tcp"}],
+        "Labels": labels or {},
+    }
 
 
 def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
     compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
-    service = {"Spec": {"Name": "web"}, "Endpoint": {"Ports": [{"PublishedPort": 7000}]}}
+    service = {"Spec": {"Name": "web"}, "Endpoint": {"Ports": [{"PublishedPort": 7000, "Protocol": "tcp"}]}}
     api = FakeApi([container(5000, "plain"), container(6000, "shop-web-1", compose)], [service])
     manager = FakeEngine(api, {"ControlAvailable": True})
     assert _published(manager, 5000) == Target("container", "plain")
@@ -98,6 +102,26 @@ def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
     assert _published(manager, 7000) == Target("swarm", "web")
     assert _published(manager, 8000) is None
     assert _published(FakeEngine(api), 7000) is None
+
+
+def test_a_port_published_for_udp_is_another_one() -> None:
+    name_server = container(5000, "names") | {"Ports": [{"PublicPort": 5000, "Type": "udp"}]}
+    assert _published(FakeEngine(FakeApi([name_server, container(5000, "web")], [])), 5000) == Target(
+        "container", "web"
+    )
+    assert _published(FakeEngine(FakeApi([name_server], [])), 5000) is None
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_port_of_another_machine_is_not_looked_for_here(shared_service: Service) -> None:
+    with pytest.raises(NoReplicas, match=r"192\.0\.2\.1 is another machine; name its replicas"):
+        Finder("auto", f"http://192.0.2.1:{shared_service.port}", None)
+
+
+@pytest.mark.parametrize("text", ["", "web", "process:abc"])
+def test_a_slip_in_the_web_ui_is_a_reason_too(text: str) -> None:
+    with pytest.raises(NoReplicas, match="expected auto, none, container:NAME"):
+        Finder(text, "http://127.0.0.1", None)
 
 
 @pytest.mark.engine

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,7 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
     ("environment", "expected"),
     [
         ({"PORT": "none"}, "PORT=none is not a port"),
+        ({"REPLICA_NAME": "réplique"}, "goes into a header; expected printable ASCII characters"),
         ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
         ({"INFERENCE_MODEL": str(ROOT / "tests")}, "a folder without config.json"),
@@ -181,6 +183,38 @@ def test_what_a_user_can_get_wrong_is_one_line(tmp_path: Path, environment: dict
     assert expected in said
     assert said.startswith("error: ")
     assert "Traceback" not in said
+
+
+def test_what_is_left_of_a_refused_body_is_no_next_request(shared_service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_service.port, timeout=30)
+    inner = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    with closing(connection):
+        for _ in range(2):
+            connection.request("POST", "/health", iter([inner]), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 405
+        assert ask(shared_service, TEXT["text"], connection).status == 200
+
+
+def test_a_body_in_chunks_is_read(shared_service: Service) -> None:
+    parts = iter([b'{"text": "This movie ', b'was fantastic!"}'])
+    answer = requests.post(
+        f"{shared_service.url}/infer", data=parts, headers={"Content-Type": "application/json"}, timeout=30
+    )
+    assert answer.status_code == 200
+    assert "This movie was fantastic!" in answer.text
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+def test_a_huge_body_is_refused_unread(shared_service: Service, content_type: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_service.port, timeout=30)
+    with closing(connection):
+        connection.putrequest("POST", "/infer")
+        connection.putheader("Content-Type", content_type)
+        connection.putheader("Content-Length", str(5 * 10**9))
+        connection.endheaders()
+        assert connection.getresponse().status == 413
 
 
 def test_a_port_that_is_taken_is_named(shared_service: Service, tmp_path: Path) -> None:
