@@ -3,7 +3,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help bench test check setup doctor clean
+image := llm-inference-image
+TAG := latest
+
+.PHONY: help bench test check setup doctor image push clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -19,6 +22,7 @@ check: ## Lint and types
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
+	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
 	@$(python) -m mypy runfiles.py inference infra locustfiles analysis tests
 
 setup: ## Make .venv and install what bench needs
@@ -26,6 +30,14 @@ setup: ## Make .venv and install what bench needs
 
 doctor: setup ## Say what can run here, and why the rest can't
 	@$(python) -m infra doctor
+
+image: ## Build the image that the container deployments run
+	docker build --tag $(image) $(ARGS) .
+
+push: ## Push the image: make push REGISTRY=docker.io/YOU (TAG=latest)
+	@if [ -z "$(REGISTRY)" ]; then echo "error: name a registry to push to: make push REGISTRY=docker.io/YOU" >&2; exit 2; fi
+	docker tag $(image) $(REGISTRY)/$(image):$(TAG)
+	docker push $(REGISTRY)/$(image):$(TAG)
 
 clean: ## Remove what was started, and .venv; results stay
 	@if [ -x $(python) ]; then $(python) -m infra down --all; fi

@@ -156,3 +156,19 @@ def names_on(engine: Engine) -> list[str]:
     swarm = engine.swarm()
     services = client.services.list() if swarm.get("ControlAvailable") else []
     return sorted([*(one.name for one in [*held, *services]), str(swarm.get("LocalNodeState"))])
+
+
+@pytest.fixture
+def bystanders(engine: Engine, service_image: str) -> Iterator[list[str]]:
+    """A container and a network that are not Fourfold's, and the names of all that the engine holds with them."""
+    network = engine.client.networks.create("bystander-network")
+    container = engine.client.containers.run(
+        service_image, ["sleep", "600"], name="bystander", network=network.name, detach=True, init=True
+    )
+    try:
+        yield names_on(engine)
+        container.reload()
+        assert container.status == "running"
+    finally:
+        container.remove(force=True)
+        network.remove()

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, free_port
+from conftest import ROOT, free_port, names_on
 
 from infra.engine import Engine, why_no_compose
 
@@ -26,26 +25,6 @@ def image(engine: Engine, service_image: str) -> str:
     if reason := why_no_compose(engine):
         pytest.skip(reason)
     return service_image
-
-
-@pytest.fixture
-def bystanders(engine: Engine, image: str) -> Iterator[list[str]]:
-    """A container and a network that are not Fourfold's, and all that the engine holds with them."""
-    network = engine.client.networks.create("bystander-network")
-    container = engine.client.containers.run(
-        image, ["sleep", "600"], name="bystander", network=network.name, detach=True, init=True
-    )
-    try:
-        yield everything(engine)
-    finally:
-        container.remove(force=True)
-        network.remove()
-
-
-def everything(engine: Engine) -> list[str]:
-    containers = [f"{one.id} {one.name} {one.status}" for one in engine.client.containers.list(all=True)]
-    networks = [f"{one.id} {one.name}" for one in engine.client.networks.list()]
-    return sorted(containers + networks + [str(engine.swarm().get("LocalNodeState"))])
 
 
 def infra(results: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -91,7 +70,7 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
         assert answered_by == {samples[0]["replica_id"]}
     assert deployments["host"]["reason"] == "not asked for (--only)"
     assert (folder / "report.html").is_file()
-    assert everything(engine) == bystanders
+    assert names_on(engine) == bystanders
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -112,7 +91,7 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     assert deployments["compose"]["reason"] == "the experiment ended before its turn"
     assert json.loads((folder / "docker" / "load_run.json").read_text())["ended_by"] == "interrupted"
     assert (folder / "report.html").is_file()
-    assert everything(engine) == bystanders
+    assert names_on(engine) == bystanders
 
 
 def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
@@ -133,7 +112,7 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
     assert "exit code 1: no model here" in deployments["docker"]["reason"]
     assert deployments["compose"]["status"] == "failed"
     assert "no model here" in deployments["compose"]["reason"]
-    assert everything(engine) == bystanders
+    assert names_on(engine) == bystanders
 
 
 def test_a_foreign_container_of_the_same_name_is_left_alone(engine: Engine, image: str, tmp_path: Path) -> None:

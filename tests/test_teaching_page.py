@@ -1,0 +1,107 @@
+"""docs/deployments.md: its figures are those of the recorded runs, and what it quotes stands in the files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import runfiles
+from analysis.frames import Deployment, read_results
+from analysis.summary import replica_shares, summarize
+from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL
+
+EXAMPLES = ROOT / "examples"
+TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
+
+
+def deployments(folder: Path) -> list[Deployment]:
+    return [one for one in read_results(folder).deployments if one.load is not None]
+
+
+def figures_of(folder: Path) -> list[str]:
+    """A row of figures for each deployment that was recorded."""
+    rows = []
+    for one in deployments(folder):
+        assert one.load is not None
+        assert one.single_pass is not None
+        load, alone = summarize(one.load), summarize(one.single_pass)
+        machine, generator = (one.load.record[name] for name in ("machine", "generator"))
+        others = machine["cpu_percent"] - generator["cpu_percent_all"] - load.cpu_percent.value
+        cells = [
+            f"{alone.rest_ms.value:.2f}",
+            f"{load.latency.median.value:.1f}",
+            f"{load.throughput.value:.0f}",
+            f"{load.cpu_ms_per_request.value:.2f}",
+            f"{others:.0f}",
+            f"{load.memory_mean_bytes.value / 1e6:.0f}",
+        ]
+        rows.append(f"| {runfiles.DEPLOYMENTS[one.name]} | {' | '.join(cells)} |")
+    return rows
+
+
+def shares_of(folder: Path) -> list[str]:
+    """A row for each replica: its part of the answers and of the bytes, and its kB in and out."""
+    rows = []
+    for one in deployments(folder):
+        assert one.load is not None
+        for share in replica_shares(one.load):
+            cells = [
+                f"{share.request_share * 100:.1f}",
+                f"{share.byte_share * 100:.1f}",
+                f"{share.received_bytes / 1e3:.0f}",
+                f"{share.sent_bytes / 1e3:.0f}",
+            ]
+            rows.append(f"| {runfiles.DEPLOYMENTS[one.name]}: `{share.name}` | {' | '.join(cells)} |")
+    return rows
+
+
+def table_after(mark: str) -> list[str]:
+    """The rows of the table below a mark in the page."""
+    lines = TEXT[TEXT.index(f"<!-- {mark} -->") :].split("\n\n")[0].splitlines()
+    return lines[3:]
+
+
+@pytest.mark.parametrize("name", ["engine-keep-alive", "engine-new-connection"])
+def test_the_figures_are_those_of_the_recorded_run(name: str) -> None:
+    assert table_after(f"examples/{name}") == figures_of(EXAMPLES / name)
+
+
+@pytest.mark.parametrize("name", ["mesh-keep-alive", "mesh-new-connection"])
+def test_the_shares_are_those_of_the_recorded_run(name: str) -> None:
+    assert table_after(f"examples/{name}") == shares_of(EXAMPLES / name)
+
+
+def test_each_line_that_is_quoted_stands_in_its_file() -> None:
+    quoted = re.findall(r"`([^`]+)`\s+\(`([\w./-]+)`\)", TEXT)
+    assert len(quoted) > 12
+    for line, file in quoted:
+        assert line in (ROOT / file).read_text(encoding="utf-8"), (line, file)
+
+
+def test_the_docker_run_command_confines_as_infra_does() -> None:
+    options = docker_run()
+    said = dict(zip(options, [*options[1:], ""], strict=True))
+    assert said["--memory"] == f"{MEMORY_BYTES // 1024**3}g"
+    assert said["--pids-limit"] == str(PIDS)
+    assert said["--stop-signal"] == STOP_SIGNAL
+    assert said["--stop-timeout"] == str(STOP_S)
+    assert said["--cap-drop"] == "ALL"
+    assert said["--security-opt"] == "no-new-privileges"
+    assert {"--read-only", "--init"} <= set(options)
+    assert said["-v"] == "/app"
+    assert said["--health-interval"] == f"{HEALTHCHECK['Interval'] // SECOND_NS}s"
+    assert said["--health-timeout"] == f"{HEALTHCHECK['Timeout'] // SECOND_NS}s"
+    assert said["--health-retries"] == str(HEALTHCHECK["Retries"])
+    assert said["--health-start-period"] == f"{HEALTHCHECK['StartPeriod'] // SECOND_NS}s"
+    assert said["--health-cmd"].split() == HEALTHCHECK["Test"][1:]
+
+
+def docker_run() -> list[str]:
+    """The words of the page's ``docker run`` command, as a shell would give them."""
+    start = TEXT.index("    docker run -d")
+    command = TEXT[start : TEXT.index("\n\n", start)]
+    return shlex.split(command.replace("\\\n", " ").replace("$(id -u):$(id -g)", "1000:1000"))
