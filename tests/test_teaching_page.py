@@ -44,12 +44,14 @@ def figures_of(folder: Path) -> list[str]:
 
 
 def shares_of(folder: Path) -> list[str]:
-    """A row for each replica: its part of the answers and of the bytes, and its kB in and out."""
+    """A row for each replica: its connections, its part of the answers and of the bytes, and its kB in and out."""
     rows = []
     for one in deployments(folder):
         assert one.load is not None
+        opened = one.load.requests[one.load.requests["connection_reused"] == 0]["replica"].value_counts()
         for share in replica_shares(one.load):
             cells = [
+                str(opened.get(share.name, 0)),
                 f"{share.request_share * 100:.1f}",
                 f"{share.byte_share * 100:.1f}",
                 f"{share.received_bytes / 1e3:.0f}",
