@@ -94,6 +94,26 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     assert names_on(engine) == bystanders
 
 
+@pytest.mark.parametrize("name", ["docker", "compose"])
+def test_what_a_killed_run_left_is_found_and_removed(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path, name: str
+) -> None:
+    run = infra(tmp_path, "--only", name, "--image", image, "--seconds", "3", *ports())
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob(f"*/{name}/load_requests.csv")) and time.monotonic() < until:
+        time.sleep(0.2)
+    run.kill()
+    run.communicate()
+    assert names_on(engine) != bystanders
+    down = subprocess.run(
+        [sys.executable, "-m", "infra", "down", "--all"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {"docker": "container llm-inference-container", "compose": "Compose project fourfold-bench"}[
+        name
+    ] in down.stdout
+    assert names_on(engine) == bystanders
+
+
 def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
