@@ -79,7 +79,7 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
 ) -> None:
     run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--seconds", "60", *ports())
     until = time.monotonic() + 120
-    while not list(tmp_path.glob("*/docker/load_requests.csv")) and time.monotonic() < until:
+    while not list(tmp_path.glob("*/docker/load_run.json")) and time.monotonic() < until:
         time.sleep(0.2)
     run.send_signal(number)
     said, _ = run.communicate(timeout=120)
@@ -100,7 +100,7 @@ def test_what_a_killed_run_left_is_found_and_removed(
 ) -> None:
     run = infra(tmp_path, "--only", name, "--image", image, "--seconds", "3", *ports())
     until = time.monotonic() + 120
-    while not list(tmp_path.glob(f"*/{name}/load_requests.csv")) and time.monotonic() < until:
+    while not list(tmp_path.glob(f"*/{name}/load_run.json")) and time.monotonic() < until:
         time.sleep(0.2)
     run.kill()
     run.communicate()

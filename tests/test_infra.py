@@ -96,7 +96,7 @@ def test_an_interrupted_run_ends_service_and_locust(tmp_path: Path, number: sign
     port = free_port()
     run = infra("run", "--only", "host", "--results", str(tmp_path), "--seconds", "60", "--port", f"host={port}")
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("*/host/load_requests.csv")) and time.monotonic() < until:
+    while not list(tmp_path.glob("*/host/load_run.json")) and time.monotonic() < until:
         time.sleep(0.1)
     children = psutil.Process(run.pid).children(recursive=True)
     assert len(children) >= 2
