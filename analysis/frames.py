@@ -232,13 +232,15 @@ def _says(record: Any, name: str, types: tuple[type, ...]) -> bool:
 
 def _read_csv(path: Path, columns: tuple[runfiles.Column, ...]) -> pd.DataFrame:
     """A CSV file as a frame with ``columns``; what a killed process left of a last row is not a row."""
-    types = {name: (str if name in TEXT_COLUMNS else float) for name in runfiles.names(columns)}
+    # Columns that are late additions are in no figure yet, and runs of an earlier version lack them.
+    types = {one.name: (str if one.name in TEXT_COLUMNS else float) for one in columns if not one.is_late}
     try:
         whole = _whole_rows(path.read_bytes() if path.is_file() else b"")
         if not whole:
             return pd.DataFrame({name: pd.Series(dtype=type_) for name, type_ in types.items()})
         frame = pd.read_csv(
             io.BytesIO(whole),
+            usecols=lambda name: name in types,
             dtype=types,
             keep_default_na=False,
             na_values={name: [""] for name in types if name not in TEXT_COLUMNS},

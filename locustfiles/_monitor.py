@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import gevent
 from gevent.pool import Group
 
 from _replicas import READ_FAILURES, Finder, NoReplicas, Replica
-from _stats import Counters, cpu_percent
+from _stats import Counters, cpu_percent, rate
 
 LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
@@ -22,24 +24,33 @@ logger = logging.getLogger("fourfold.monitor")
 
 
 class Monitor:
-    """Follows the replicas of one target and hands each sample on as a row of ``PREFIX_replica_stats.csv``.
+    """Follows the replicas of one target; hands each sample on as a row of ``PREFIX_replica_stats.csv``, and what
+    becomes of them as rows of ``PREFIX_replica_events.csv``.
 
     It never ends the load: what keeps it from sampling is logged once and kept in ``problems``, and the samples that
     are missing stay missing.
     """
 
-    def __init__(self, finder: Finder, interval_s: float, write: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        finder: Finder,
+        interval_s: float,
+        write_sample: Callable[[dict[str, Any]], None],
+        write_event: Callable[[dict[str, Any]], None],
+    ) -> None:
         self.finder = finder
         self.interval_s = max(interval_s, LEAST_INTERVAL_S)  # the web UI's field is checked by nobody
         self.problems: list[str] = []
         self._seen: dict[str, Replica] = {}
         self._sampled: set[str] = set()
-        self._write = write
+        self._ended: set[str] = set()
+        self._write_sample = write_sample
+        self._write_event = write_event
         self._samplers: dict[str, gevent.Greenlet] = {}
         self._greenlets = Group()
 
     def start(self) -> None:
-        self._find()
+        self._find(event="found")
         self._greenlets.spawn(self._follow)
 
     def stop(self) -> None:
@@ -69,40 +80,71 @@ class Monitor:
         pause = FIND_EVERY_S
         while True:
             gevent.sleep(pause)
-            pause = FIND_EVERY_S if self._find() else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
+            pause = FIND_EVERY_S if self._find("started") else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
 
-    def _find(self) -> bool:
-        """Start sampling the replicas that are new; whether the engine told which there are."""
+    def _find(self, event: str) -> bool:
+        """Start sampling the replicas that are new, which is the ``event``; whether the engine told which there are."""
         try:
             replicas = self.finder.replicas()
-        except (NoReplicas, *READ_FAILURES) as error:
+        except NoReplicas as error:
+            self._problem(f"replicas of {self.finder.target} can't be found: {error}")
+            replicas = []
+        except READ_FAILURES as error:
             self._problem(f"replicas of {self.finder.target} can't be found: {error}")
             return False
         for replica in replicas:
             if replica.id not in self._seen:
                 logger.info("replica %s (%s) on %s", replica.name, replica.id, replica.node)
+                self._event(event, replica, replica.reason or "")
+            elif replica.id in self._ended:
+                self._event("restarted", replica, "")
+            self._ended.discard(replica.id)
             self._seen[replica.id] = replica
             if replica.read is not None and replica.id not in self._samplers:
                 self._samplers[replica.id] = self._greenlets.spawn(self._sample_on_schedule, replica)
-        return True
+        there = {replica.id for replica in replicas}
+        for gone in [one for id, one in self._seen.items() if id not in there]:
+            self._end(gone)
+        return bool(replicas)
+
+    def _end(self, replica: Replica) -> None:
+        """Note, once, that a replica is no longer there."""
+        if replica.id in self._ended:
+            return
+        self._ended.add(replica.id)
+        try:
+            detail = replica.why_ended()
+        except READ_FAILURES as error:
+            detail = f"the engine did not say why ({error})"
+        if detail == "restarted":  # before the end was noticed
+            self._ended.discard(replica.id)
+        self._event(detail if detail == "restarted" else "ended", replica, "" if detail == "restarted" else detail)
 
     def _sample_on_schedule(self, replica: Replica) -> None:
         before: Counters | None = None
         due = time.monotonic()
         pause = FIRST_PAUSE_S
+        is_read = True
         while True:
             try:
-                before = self._sample(replica, before)
-                pause = FIRST_PAUSE_S
+                now = self._sample(self._seen[replica.id], before)
             except READ_FAILURES as error:
                 self._problem(f"no samples of {replica.name} for a while: {error}")
-                before = None
+                if is_read:
+                    self._event("not sampled", replica, str(error))
+                is_read, before = False, None
                 gevent.sleep(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
             else:
-                if before is None:
+                if now is None:
                     self._samplers.pop(replica.id)
+                    self._end(replica)
                     return
+                if not is_read:
+                    self._event("sampled again", replica, "")
+                if before is not None and now.cpu_seconds < before.cpu_seconds:
+                    self._event("restarted", replica, "")
+                is_read, before, pause = True, now, FIRST_PAUSE_S
             late_by = time.monotonic() - due
             due += self.interval_s * max(1, int(late_by / self.interval_s) + 1)
             gevent.sleep(max(0.0, due - time.monotonic()))
@@ -114,24 +156,54 @@ class Monitor:
         now = replica.read()
         if now is not None:
             self._sampled.add(replica.id)
-            self._write(
-                {
-                    "sampled_at_unix_s": time.time(),
-                    "read_at_unix_s": now.read_at_unix_s,
-                    "replica": replica.name,
-                    "replica_id": replica.id,
-                    "node": replica.node,
-                    "cpu_seconds": now.cpu_seconds,
-                    "cpu_percent": cpu_percent(before, now),
-                    "memory_bytes": now.memory_bytes,
-                    "memory_limit_bytes": now.memory_limit_bytes,
-                    "net_rx_bytes": now.net_rx_bytes,
-                    "net_tx_bytes": now.net_tx_bytes,
-                }
-            )
+            self._write_sample(_row(replica, before, now))
         return now
+
+    def _event(self, event: str, replica: Replica, detail: str) -> None:
+        self._write_event(
+            {
+                "at_unix_s": time.time(),
+                "event": event,
+                "replica": replica.name,
+                "replica_id": replica.id,
+                "generation": replica.generation,
+                "node": replica.node,
+                "detail": detail,
+            }
+        )
 
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             logger.warning(text)
             self.problems.append(text)
+
+
+def _row(replica: Replica, before: Counters | None, now: Counters) -> dict[str, Any]:
+    """A sample as a row of ``REPLICA_STATS_COLUMNS``, but for what only the run knows (phase, users)."""
+    received, sent = now.network("rx_bytes"), now.network("tx_bytes")
+    had_received, had_sent = (before.network("rx_bytes"), before.network("tx_bytes")) if before else (None, None)
+    interfaces = None if now.interfaces is None else {name: astuple(one) for name, one in now.interfaces.items()}
+    return {
+        "sampled_at_unix_s": time.time(),
+        "read_at_unix_s": now.read_at_unix_s,
+        "replica": replica.name,
+        "replica_id": replica.id,
+        "node": replica.node,
+        "cpu_seconds": now.cpu_seconds,
+        "cpu_percent": cpu_percent(before, now),
+        "memory_bytes": now.memory_bytes,
+        "memory_limit_bytes": now.memory_limit_bytes,
+        "net_rx_bytes": received,
+        "net_tx_bytes": sent,
+        "generation": replica.generation,
+        "state": replica.state,
+        "net_rx_bytes_per_s": rate(before, now, had_received, received),
+        "net_tx_bytes_per_s": rate(before, now, had_sent, sent),
+        "net_rx_packets": now.network("rx_packets"),
+        "net_tx_packets": now.network("tx_packets"),
+        "interfaces": None if interfaces is None else json.dumps(interfaces, separators=(",", ":")),
+        "block_read_bytes": now.block_read_bytes,
+        "block_write_bytes": now.block_write_bytes,
+        "pids": now.pids,
+        "throttled_seconds": now.throttled_seconds,
+    }

@@ -30,6 +30,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherev
 
 import runfiles
 
+from _machine import MachineMonitor
 from _monitor import LEAST_INTERVAL_S, Monitor
 from _replicas import READ_FAILURES, Finder, NoReplicas, replicas_argument
 from _row_file import RowFile
@@ -62,6 +63,8 @@ class Recording:
         self._prefix = prefix
         self._requests = RowFile(Path(prefix + runfiles.REQUESTS_SUFFIX), runfiles.REQUEST_COLUMNS)
         self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
+        self._machine_stats = RowFile(Path(prefix + runfiles.MACHINE_STATS_SUFFIX), runfiles.MACHINE_STATS_COLUMNS)
+        self._events = RowFile(Path(prefix + runfiles.REPLICA_EVENTS_SUFFIX), runfiles.REPLICA_EVENTS_COLUMNS)
         self._failures = 0
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
         self._warm_up_s = self._options.warm_up
@@ -90,6 +93,7 @@ class Recording:
         self._machine_cpu_before = _machine_cpu_seconds()
         if self._monitor is not None:
             self._monitor.start()
+        self._machine = MachineMonitor(self._add_machine_sample)
         self._started_at_unix_s = time.time()
         self._flusher = gevent.spawn(self._flush_regularly)
         self._write_record()
@@ -125,6 +129,7 @@ class Recording:
         spent += [one["cpu_seconds"] for one in self._workers.values()]
         self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
         self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
+        self._machine.stop()
         if self._monitor is not None:
             self._monitor.stop()
         self._flush()
@@ -135,6 +140,8 @@ class Recording:
         self._flusher.kill()
         self._requests.close()
         self._samples.close()
+        self._events.close()
+        self._machine_stats.close()
         self._write_record()
 
     def _find_replicas(self) -> Monitor | None:
@@ -146,11 +153,17 @@ class Recording:
             self._problem = f"no replica is sampled: {error}"
             logger.warning(self._problem)
             return None
-        return Monitor(finder, self._interval_s, self._add_sample)
+        return Monitor(finder, self._interval_s, self._add_sample, self._events.write)
 
     def _add_sample(self, row: dict[str, Any]) -> None:
+        runner = self._environment.runner
         row["phase"] = self._phase(row["sampled_at_unix_s"])
+        row["users"] = runner.user_count if runner else None
         self._samples.write(row)
+
+    def _add_machine_sample(self, row: dict[str, Any]) -> None:
+        row["phase"] = self._phase(row["sampled_at_unix_s"])
+        self._machine_stats.write(row)
 
     def _phase(self, at_unix_s: float) -> str:
         warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._warm_up_s
@@ -164,6 +177,8 @@ class Recording:
     def _flush(self) -> None:
         self._requests.flush()
         self._samples.flush()
+        self._events.flush()
+        self._machine_stats.flush()
 
     def _write_record(self) -> None:
         runner, monitor = self._environment.runner, self._monitor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import logging
 import platform
 import re
 import socket
@@ -18,10 +19,17 @@ import psutil
 import requests
 import urllib3
 
+from _cgroup import CgroupReader, NoCgroup
 from _stats import Counters, counters_of
 
 KINDS = ("container", "compose", "swarm", "process")
 API_TIMEOUT_S = 3
+SLOW_ONE_SHOT_S = 0.5
+"""Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
+
+YEAR_ONE = "0001-01-01T00:00:00Z"
+
+logger = logging.getLogger("fourfold.replicas")
 
 READ_FAILURES = (
     docker.errors.DockerException,
@@ -50,13 +58,20 @@ class Target:
 
 @dataclass(frozen=True)
 class Replica:
-    """One instance of the service. ``read`` gives its counters, or None when it has ended; None: out of reach."""
+    """One instance of the service.
+
+    ``read`` gives its counters, or None when it has ended; no ``read``: it is out of reach, for ``reason``.
+    ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end.
+    """
 
     name: str
     id: str
     node: str
     read: Callable[[], Counters | None] | None
     reason: str | None = None
+    generation: str = ""
+    state: str = ""
+    why_ended: Callable[[], str] = lambda: ""
 
 
 def replicas_argument(text: str) -> str:
@@ -98,12 +113,15 @@ class Finder:
         self._engine: docker.DockerClient | None = None
         self._engine_name = ""
         self._node_id = ""
+        self._readers: dict[str, Callable[[], Counters | None]] = {}
+        self._is_one_shot_fast: bool | None = None
+        self._sampling: set[str] = set()
         self.target = _target_behind(host, self._connect) if asked == "auto" else _named(asked)
 
     @property
-    def sampling(self) -> str:
-        """How the counters are had, for the record of the run."""
-        return "psutil, the process and its children" if self.target.kind == "process" else "docker stats, one-shot"
+    def sampling(self) -> str | None:
+        """How the counters are had, for the record of the run; None where none were."""
+        return "; ".join(sorted(self._sampling)) or None
 
     def replicas(self) -> list[Replica]:
         """The replicas that run now.
@@ -113,6 +131,7 @@ class Finder:
             docker.errors.DockerException and others of ``READ_FAILURES``: the engine does not answer.
         """
         if self.target.kind == "process":
+            self._sampling.add("psutil, the process and its children")
             return [_process(int(self.target.name), self._service_name)]
         engine = self._connect()
         if self.target.kind == "swarm":
@@ -128,12 +147,12 @@ class Finder:
                     "com.docker.compose.oneoff=False",
                 ]
             }
-        found = {_name(one): one["Id"] for one in engine.api.containers(filters=filters)}
+        found = {_name(one): one for one in engine.api.containers(filters=filters)}
         if self.target.kind == "container":  # the API's name filter matches parts of names
-            found = {name: id for name, id in found.items() if name == self.target.name}
+            found = {name: one for name, one in found.items() if name == self.target.name}
         if not found:
             raise NoReplicas(f"no running container is {self.target}")
-        return [self._container(engine, name, id) for name, id in sorted(found.items())]
+        return [self._container(engine, name, one["Id"], state=one["State"]) for name, one in sorted(found.items())]
 
     def _connect(self) -> docker.DockerClient:
         if self._engine is None:
@@ -153,22 +172,80 @@ class Finder:
             name = f"{self.target.name}.{task.get('Slot') or task['NodeID']}"
             id = task["Status"]["ContainerStatus"]["ContainerID"]
             if task["NodeID"] == self._node_id:
-                replicas.append(self._container(engine, name, id))
+                replicas.append(self._container(engine, name, id, task["ID"], task["Status"]["State"]))
             else:
                 reason = "runs on another node, whose engine alone can tell its counters"
-                replicas.append(Replica(name, id[:12], task["NodeID"], None, reason))
+                replicas.append(Replica(name, id[:12], task["NodeID"], None, reason, task["ID"]))
         if not replicas:
             raise NoReplicas(f"no running task belongs to {self.target}")
         return replicas
 
-    def _container(self, engine: docker.DockerClient, name: str, id: str) -> Replica:
+    def _container(
+        self, engine: docker.DockerClient, name: str, id: str, generation: str = "", state: str = ""
+    ) -> Replica:
         def read() -> Counters | None:
+            counters = self._reader(engine, id)()
+            if counters is None:
+                self._readers.pop(id, None)  # should it come back, its processes are others
+            return counters
+
+        def why_ended() -> str:
+            return _end_of(engine, id)
+
+        return Replica(name, id[:12], self._engine_name, read, None, generation, state, why_ended)
+
+    def _reader(self, engine: docker.DockerClient, id: str) -> Callable[[], Counters | None]:
+        """The cheapest way to read a container: the cgroup's own files, else a fast one-shot, else the stream."""
+        if id not in self._readers:
+            self._readers[id], how = self._choose_reader(engine, id)
+            self._sampling.add(how)
+        return self._readers[id]
+
+    def _choose_reader(self, engine: docker.DockerClient, id: str) -> tuple[Callable[[], Counters | None], str]:
+        try:
+            about = engine.api.inspect_container(id)
+        except docker.errors.NotFound:
+            return (lambda: None), "docker stats, one-shot"
+        try:
+            limit = about["HostConfig"].get("Memory") or psutil.virtual_memory().total
+            reader = CgroupReader(about["State"]["Pid"], id, limit)
+            return reader.read, f"the control group's files (v{reader.version}) and /proc/PID/net/dev"
+        except NoCgroup as error:
+            logger.debug("%s: %s; asking the engine", id[:12], error)
+
+        def one_shot() -> Counters | None:
             try:
                 return counters_of(engine.api.stats(id, stream=False, one_shot=True))
             except docker.errors.NotFound:
                 return None
 
-        return Replica(name, id[:12], self._engine_name, read)
+        if self._is_one_shot_fast is None:
+            one_shot()
+            began = time.monotonic()
+            one_shot()
+            self._is_one_shot_fast = time.monotonic() - began < SLOW_ONE_SHOT_S
+        if self._is_one_shot_fast:
+            return one_shot, "docker stats, one-shot"
+        frames = engine.api.stats(id, stream=True, decode=True)
+
+        def next_frame() -> Counters | None:
+            return counters_of(next(frames, {"read": YEAR_ONE}))
+
+        return next_frame, "docker stats, stream (one a second)"
+
+
+def _end_of(engine: docker.DockerClient, id: str) -> str:
+    """What the engine says of a container's end."""
+    try:
+        state = engine.api.inspect_container(id)["State"]
+    except docker.errors.NotFound:
+        return "removed"
+    if state.get("Running"):
+        return "restarted"
+    code = state.get("ExitCode")
+    if state.get("OOMKilled"):
+        return f"exit code {code}: out of memory"
+    return f"exit code {code}" + (": killed, out of memory suspected" if code == 137 else "")
 
 
 def _target_behind(host: str, connect: Callable[[], docker.DockerClient]) -> Target:
@@ -250,9 +327,7 @@ def _process(pid: int, service_name: str | None) -> Replica:
                 read_at_unix_s=time.time(),
                 cpu_seconds=ended_children + sum(_cpu_seconds(one) for one in tree),
                 memory_bytes=sum(_memory_bytes(one) for one in tree),
-                memory_limit_bytes=None,
-                net_rx_bytes=None,
-                net_tx_bytes=None,
+                pids=sum(one.num_threads() for one in tree),
             )
         except psutil.NoSuchProcess:
             return None

@@ -17,6 +17,7 @@ import requests
 from conftest import ROOT, Service, free_port, start_service, stop, wait_for
 
 import runfiles
+from infra.waiting import until_true
 
 
 def locust(locustfile: str, service: Service, prefix: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -131,16 +132,20 @@ def test_nothing_is_lost_when_a_run_is_interrupted(
 def test_requests_that_fail_are_recorded_with_their_reason(tmp_path: Path) -> None:
     service = wait_for(start_service(tmp_path))
     prefix = tmp_path / "failing"
-    run = locust("keep_alive", service, prefix, "-u", "2", "-t", "4")
-    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
-    until = time.monotonic() + 30
-    while (not requested.exists() or requested.read_bytes().count(b"\n") < 50) and time.monotonic() < until:
-        time.sleep(0.1)
+    run = locust("keep_alive", service, prefix, "-u", "2", "-t", "60")
+    requested = f"{prefix}{runfiles.REQUESTS_SUFFIX}"
+
+    def answers() -> list[str]:
+        return [row["status"] for row in rows(requested)] if Path(requested).exists() else []
+
+    assert until_true(lambda: answers().count("200") >= 50, 30)
     service.process.kill()
     service.process.wait(30)
+    assert until_true(lambda: "0" in answers(), 30)
+    run.terminate()
     assert run.wait(30) == 1
     totals_agree(prefix)
-    last = rows(str(requested))[-1]
+    last = rows(requested)[-1]
     assert last["status"] == "0"
     assert "refused" in last["error"]
     assert last["inference_ms"] == ""

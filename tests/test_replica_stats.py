@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from _stats import Counters, counters_of, cpu_percent, parse_time, working_set
+from _stats import Counters, Interface, counters_of, cpu_percent, parse_time, working_set
 
 DATA = Path(__file__).parent / "data"
 
 
 def reading(at: float, cpu: float) -> Counters:
-    return Counters(at, cpu, memory_bytes=1, memory_limit_bytes=None, net_rx_bytes=None, net_tx_bytes=None)
+    return Counters(at, cpu, memory_bytes=1)
 
 
 def reply(**changes: Any) -> dict[str, Any]:
@@ -22,7 +22,10 @@ def reply(**changes: Any) -> dict[str, Any]:
         "read": "2026-01-02T03:04:05.123456789Z",
         "cpu_stats": {"cpu_usage": {"total_usage": 2_500_000_000}},
         "memory_stats": {"usage": 1000, "limit": 5000, "stats": {"inactive_file": 300}},
-        "networks": {"eth0": {"rx_bytes": 10, "tx_bytes": 20}, "eth1": {"rx_bytes": 1, "tx_bytes": 2}},
+        "networks": {
+            "eth0": {"rx_bytes": 10, "tx_bytes": 20, "rx_packets": 3, "tx_packets": 4},
+            "eth1": {"rx_bytes": 1, "tx_bytes": 2, "rx_packets": 5, "tx_packets": 6},
+        },
     }
     return whole | changes
 
@@ -32,13 +35,36 @@ def test_a_recorded_reply_gives_its_counters() -> None:
     counters = counters_of(recorded)
     assert counters is not None
     assert counters.cpu_seconds == recorded["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
-    assert counters.net_rx_bytes == recorded["networks"]["eth0"]["rx_bytes"]
+    assert counters.network("rx_bytes") == recorded["networks"]["eth0"]["rx_bytes"]
     assert 0 < counters.memory_bytes <= recorded["memory_stats"]["usage"]
 
 
 def test_interfaces_are_summed_and_cache_is_left_out() -> None:
     counters = counters_of(reply())
-    assert counters == Counters(parse_time("2026-01-02T03:04:05.123456Z"), 2.5, 700, 5000, 11, 22)
+    interfaces = {"eth0": Interface(10, 20, 3, 4), "eth1": Interface(1, 2, 5, 6)}
+    assert counters == Counters(parse_time("2026-01-02T03:04:05.123456Z"), 2.5, 700, 5000, interfaces)
+    assert [counters.network(name) for name in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")] == [11, 22, 8, 10]
+
+
+def test_block_io_pids_and_throttling_are_read_as_v1_and_v2_write_them() -> None:
+    for read, write in (("Read", "Write"), ("read", "write")):
+        devices = [{"op": read, "value": 5}, {"op": write, "value": 7}, {"op": write, "value": 1}]
+        counters = counters_of(
+            reply(
+                blkio_stats={"io_service_bytes_recursive": devices},
+                pids_stats={"current": 9},
+                cpu_stats={"cpu_usage": {"total_usage": 1}, "throttling_data": {"throttled_time": 2_500_000_000}},
+            )
+        )
+        assert counters is not None
+        assert (counters.block_read_bytes, counters.block_write_bytes) == (5, 8)
+        assert (counters.pids, counters.throttled_seconds) == (9, 2.5)
+    not_told = counters_of(reply(blkio_stats={"io_service_bytes_recursive": None}))
+    assert not_told is not None
+    assert not_told.block_read_bytes is None
+    nothing_yet = counters_of(reply(blkio_stats={"io_service_bytes_recursive": []}))
+    assert nothing_yet is not None
+    assert nothing_yet.block_read_bytes == 0
 
 
 def test_a_network_that_is_not_told_is_not_zero() -> None:
@@ -46,8 +72,8 @@ def test_a_network_that_is_not_told_is_not_zero() -> None:
     del without["networks"]
     counters = counters_of(without)
     assert counters is not None
-    assert counters.net_rx_bytes is None
-    assert counters.net_tx_bytes is None
+    assert counters.interfaces is None
+    assert counters.network("rx_bytes") is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""The control group's own files against what the engine says of the same container."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.engine import Engine
+
+from _cgroup import CgroupReader, NoCgroup
+from _stats import Counters, counters_of, cpu_percent
+
+pytestmark = pytest.mark.engine
+
+BUSY = "import time\nwhile 1:\n t = time.time() + {busy}\n while time.time() < t: pass\n time.sleep({idle})"
+LOADS = {
+    "a fifth of a core": BUSY.format(busy=0.02, idle=0.08),
+    "a whole core": "while 1: pass",
+    "bursts": BUSY.format(busy=0.7, idle=1.1),
+}
+
+
+@pytest.fixture(params=LOADS)
+def container(engine: Engine, service_image: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    if engine.is_remote:
+        pytest.skip(f"the engine at {engine.endpoint} is not on this machine")
+    made = engine.client.containers.run(service_image, ["python", "-c", LOADS[request.param]], detach=True, init=True)
+    try:
+        made.reload()
+        yield made
+    finally:
+        made.remove(force=True, v=True)
+
+
+def asked(engine: Engine, container: Any) -> Counters:
+    """What the engine says of it."""
+    counters = counters_of(engine.client.api.stats(container.id, stream=False, one_shot=True))
+    assert counters is not None
+    return counters
+
+
+def reader(container: Any) -> CgroupReader:
+    try:
+        return CgroupReader(container.attrs["State"]["Pid"], container.id, psutil.virtual_memory().total)
+    except NoCgroup as error:
+        pytest.skip(str(error))
+
+
+def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: Any) -> None:
+    files = reader(container)
+    shares = []
+    for read in (files.read, lambda: asked(engine, container)):
+        readings = []
+        for _ in range(2):
+            before, told, after = files.read(), read(), files.read()
+            assert before is not None
+            assert told is not None
+            assert after is not None
+            assert before.cpu_seconds <= told.cpu_seconds <= after.cpu_seconds
+            assert told.memory_bytes in (before.memory_bytes, after.memory_bytes)
+            assert told.interfaces in (before.interfaces, after.interfaces)
+            assert told.block_read_bytes in (before.block_read_bytes, after.block_read_bytes)
+            assert told.pids == after.pids
+            readings.append(told)
+            time.sleep(3.6)
+        shares.append(cpu_percent(*readings))
+    ours, theirs = shares
+    assert ours == pytest.approx(theirs, rel=0.15)  # of different seconds; what they read at one moment is held above
+
+
+def test_a_reader_of_another_container_is_refused(container: Any) -> None:
+    reader(container)
+    with pytest.raises(NoCgroup, match="is not the container's"):
+        CgroupReader(container.attrs["State"]["Pid"], "0" * 64, None)
+
+
+def test_one_that_has_ended_reads_as_none(container: Any) -> None:
+    files = reader(container)
+    container.kill()
+    container.wait()
+    assert files.read() is None

@@ -1,0 +1,150 @@
+"""The replica monitor over the life of replicas: what it writes when they come, go, return and can't be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+
+import _monitor
+from _monitor import Monitor
+from _replicas import NoReplicas, Replica
+from _stats import Counters, Interface
+
+
+class Container:
+    """Uses a fifth of a core; runs, ends, and refuses to be read as it is told."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.runs = True
+        self.is_denied = False
+        self.cpu_seconds = 10.0
+        self._at = 1000.0
+
+    def read(self) -> Counters | None:
+        if self.is_denied:
+            raise OSError("socket denied")
+        self._at += 0.05
+        self.cpu_seconds += 0.01
+        interfaces = {"eth0": Interface(round(self.cpu_seconds * 100), 7, 3, 2), "eth1": Interface(1, 1, 1, 1)}
+        return Counters(self._at, self.cpu_seconds, 500, 900, interfaces, 1, 2, 3, 0.5) if self.runs else None
+
+    def replica(self, name: str) -> Replica:
+        return Replica(name, self.id, "n1", self.read, None, f"task-{self.id}", "running", lambda: "exit code 137")
+
+
+class Service:
+    """A finder of the containers that run under each name."""
+
+    target = "swarm:web"
+    sampling = "made up"
+
+    def __init__(self, **containers: Container) -> None:
+        self.containers = containers
+
+    def replicas(self) -> list[Replica]:
+        found = [one.replica(name) for name, one in self.containers.items() if one.runs]
+        if not found:
+            raise NoReplicas("nobody is there")
+        return found
+
+
+class Watched:
+    """A monitor at work, and what it has written."""
+
+    def __init__(self, service: Service) -> None:
+        self.samples: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.monitor = Monitor(service, 0.05, self.samples.append, self.events.append)  # type: ignore[arg-type]
+        self.monitor.start()
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(one["event"], one["replica"], one["detail"]) for one in self.events]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_monitor, "FIND_EVERY_S", 0.1)
+    monkeypatch.setattr(_monitor, "FIRST_PAUSE_S", 0.1)
+
+
+def test_a_sample_holds_counters_and_rates() -> None:
+    watched = Watched(Service(web1=Container("1")))
+    gevent.sleep(0.5)
+    watched.monitor.stop()
+    first, second = watched.samples[:2]
+    assert first["cpu_percent"] is None
+    assert first["net_rx_bytes_per_s"] is None
+    assert second["cpu_percent"] == pytest.approx(20)
+    assert second["net_rx_bytes_per_s"] == pytest.approx(20)
+    assert second["net_tx_bytes_per_s"] == 0
+    assert (second["net_rx_packets"], second["net_tx_packets"]) == (4, 3)
+    assert second["interfaces"] == '{"eth0":[1002,7,3,2],"eth1":[1,1,1,1]}'
+    assert (second["generation"], second["state"], second["pids"]) == ("task-1", "running", 3)
+    assert (second["block_read_bytes"], second["block_write_bytes"], second["throttled_seconds"]) == (1, 2, 0.5)
+    assert 5 <= len(watched.samples) <= 13
+    assert watched.told() == [("found", "web1", "")]
+
+
+def test_one_that_ends_is_noted_with_its_reason_and_its_successor_begins_anew() -> None:
+    old, new = Container("1"), Container("2")
+    service = Service(web1=old)
+    watched = Watched(service)
+    gevent.sleep(0.3)
+    old.runs = False
+    gevent.sleep(0.3)
+    service.containers = {"web1": new}
+    gevent.sleep(0.4)
+    watched.monitor.stop()
+    assert watched.told() == [("found", "web1", ""), ("ended", "web1", "exit code 137"), ("started", "web1", "")]
+    (begin,) = [one for one in watched.samples if one["replica_id"] == "2" and one["cpu_percent"] is None][:-1]
+    assert begin["generation"] == "task-2"
+    assert watched.monitor.problems == ["replicas of swarm:web can't be found: nobody is there"]
+
+
+def test_one_that_is_restarted_keeps_its_name_and_has_no_negative_rate() -> None:
+    container = Container("1")
+    watched = Watched(Service(web1=container))
+    gevent.sleep(0.3)
+    container.runs = False
+    gevent.sleep(0.3)
+    container.runs, container.cpu_seconds = True, 0.0
+    gevent.sleep(0.4)
+    container.cpu_seconds = 0.0  # so fast that nobody missed it
+    gevent.sleep(0.2)
+    watched.monitor.stop()
+    assert [event for event, _, _ in watched.told()] == ["found", "ended", "restarted", "restarted"]
+    rates = [one["cpu_percent"] for one in watched.samples if one["cpu_percent"] is not None]
+    assert all(rate == pytest.approx(20) for rate in rates)
+
+
+def test_what_comes_and_goes_is_noted() -> None:
+    service = Service(web1=Container("1"))
+    watched = Watched(service)
+    service.containers["web2"] = Container("2")
+    gevent.sleep(0.3)
+    service.containers.pop("web2").runs = False
+    gevent.sleep(0.3)
+    watched.monitor.stop()
+    assert watched.told() == [("found", "web1", ""), ("started", "web2", ""), ("ended", "web2", "exit code 137")]
+    assert {one["replica"] for one in watched.samples} == {"web1", "web2"}
+
+
+def test_a_gap_is_a_gap_and_noted_with_its_reason_once() -> None:
+    container = Container("1")
+    watched = Watched(Service(web1=container))
+    gevent.sleep(0.2)
+    container.is_denied = True
+    gevent.sleep(0.5)
+    container.is_denied = False
+    gevent.sleep(0.5)
+    watched.monitor.stop()
+    assert watched.told() == [
+        ("found", "web1", ""),
+        ("not sampled", "web1", "socket denied"),
+        ("sampled again", "web1", ""),
+    ]
+    assert watched.monitor.problems == ["no samples of web1 for a while: socket denied"]
+    assert sum(one["cpu_percent"] is None for one in watched.samples) == 3  # the first, that after the gap, the last
