@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,10 +14,11 @@ import pytest
 
 from infra.engine import Engine
 
+import _cgroup
 from _cgroup import CgroupReader, NoCgroup
 from _stats import Counters, counters_of, cpu_percent
 
-pytestmark = pytest.mark.engine
+RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
 
 BUSY = "import time\nwhile 1:\n t = time.time() + {busy}\n while time.time() < t: pass\n time.sleep({idle})"
 LOADS = {
@@ -50,6 +54,7 @@ def reader(container: Any) -> CgroupReader:
         pytest.skip(str(error))
 
 
+@pytest.mark.engine
 def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: Any) -> None:
     files = reader(container)
     shares = []
@@ -72,14 +77,53 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
     assert ours == pytest.approx(theirs, rel=0.15)  # of different seconds; what they read at one moment is held above
 
 
+@pytest.mark.engine
 def test_a_reader_of_another_container_is_refused(container: Any) -> None:
     reader(container)
     with pytest.raises(NoCgroup, match="is not the container's"):
         CgroupReader(container.attrs["State"]["Pid"], "0" * 64, None)
 
 
+@pytest.mark.engine
 def test_one_that_has_ended_reads_as_none(container: Any) -> None:
     files = reader(container)
     container.kill()
     container.wait()
+    assert files.read() is None
+
+
+def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded on a machine with cgroup v2: the files of a replica, between two replies of its engine."""
+    container_id, pid = "0" * 64, 7
+    group = tmp_path / "cgroup" / "system.slice" / f"docker-{container_id}.scope"
+    group.mkdir(parents=True)
+    (tmp_path / "cgroup" / "cgroup.controllers").touch()
+    for name in ("cpu.stat", "memory.current", "memory.stat", "io.stat", "pids.current"):
+        shutil.copy(RECORDED / name, group)
+    process = tmp_path / "proc" / str(pid)
+    (process / "net").mkdir(parents=True)
+    shutil.copy(RECORDED / "cgroup", process)
+    shutil.copy(RECORDED / "net_dev", process / "net" / "dev")
+    monkeypatch.setattr(_cgroup, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(_cgroup, "PROC", tmp_path / "proc")
+    files = CgroupReader(pid, container_id, 2 * 1024**3)
+    assert files.version == 2
+    read = files.read()
+    before, after = (
+        counters_of(json.loads((RECORDED / f"stats_{one}.json").read_text())) for one in ("before", "after")
+    )
+    assert read is not None
+    assert before is not None
+    assert after is not None
+    assert before.cpu_seconds < read.cpu_seconds < after.cpu_seconds
+    assert read.memory_bytes == pytest.approx(before.memory_bytes, rel=0.03)
+    assert read.memory_limit_bytes == before.memory_limit_bytes
+    assert before.interfaces == read.interfaces == after.interfaces
+    assert read.pids == before.pids
+    assert read.throttled_seconds == before.throttled_seconds == 0
+    (group / "io.stat").write_text("11:0 \n254:0 rbytes=4096 wbytes=512 rios=3 wios=9\n8:0 rbytes=1 wbytes=2\n")
+    read = files.read()
+    assert read is not None
+    assert (read.block_read_bytes, read.block_write_bytes) == (4097, 514)
+    shutil.rmtree(process)
     assert files.read() is None
