@@ -17,7 +17,6 @@ OTHERS_LIMIT_PERCENT = 30
 """CPU that neither load generator nor service used; Docker's proxy and the kernel's network work are part of it."""
 UNSTEADY = 0.25
 """Standard deviation of the answers in each second over their mean, above which a run was not one steady state."""
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _cpu_of_others(run: Run) -> float | None:
     run; None where the service ran elsewhere or something of it was not recorded."""
     machine = (run.record.get("machine") or {}).get("cpu_percent")
     generator = run.record["generator"].get("cpu_percent_all", run.record["generator"].get("cpu_percent"))
-    if not _is_local(run) or machine is None or generator is None or run.samples.empty:
+    if not run.is_local or machine is None or generator is None or run.samples.empty:
         return None
     grouped = run.samples.sort_values("read_at_unix_s").groupby("replica_id")
     used = grouped["cpu_seconds"].last() - grouped["cpu_seconds"].first()
@@ -99,13 +98,6 @@ def _cpu_of_others(run: Run) -> float | None:
     return float(machine - generator - (used / elapsed * 100).sum())
 
 
-def _is_local(run: Run) -> bool:
-    """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
-    nodes = set(run.samples["node"])
-    here = (run.record.get("machine") or {}).get("node")
-    return any(name in str(run.record.get("host")) for name in LOOPBACK) and (here is None or nodes <= {here})
-
-
 def _of_samples(run: Run) -> list[tuple[str, bool]]:
     found = []
     start, end = run.window_unix_s
@@ -113,6 +105,11 @@ def _of_samples(run: Run) -> list[tuple[str, bool]]:
     for name, ids in run.samples.groupby("replica")["replica_id"].unique().items():
         if len(ids) > 1:
             found.append((f"{name} was replaced while it was measured: {len(ids)} containers had that name", True))
+    for event in run.events.to_dict("records"):
+        if event["event"] in ("ended", "not sampled") and event["at_unix_s"] < end:
+            after_s = event["at_unix_s"] - run.record["started_at_unix_s"]
+            why = f" ({event['detail']})" if event["detail"] else ""
+            found.append((f"{event['replica']}: {event['event']}, {after_s:.0f} s after the start{why}", True))
     known = set(run.samples["replica"]) | set(run.samples["replica_id"])
     unknown = sorted(set(run.measured["replica"]) - known - {""})
     if known and unknown:
@@ -187,7 +184,7 @@ def _of_comparison(results: Results) -> list[Caveat]:
                 False,
             )
         )
-    if any(one.load and _is_local(one.load) for one in measured):
+    if any(one.load and one.load.is_local for one in measured):
         found.append(
             Caveat(
                 "Load generator and service share this machine's processors: under load one takes time from the other.",

@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.balance import expected_largest_share, replica_shares, replicas_of
 from analysis.frames import Deployment, Run
+from analysis.hidden import hidden_cpu_ms
 from analysis.summary import (
     Figure,
     RunSummary,
     Traffic,
     cpu_per_second,
-    expected_largest_share,
     network_per_second,
-    replica_shares,
-    replicas_of,
     throughput_per_second,
 )
 
@@ -123,6 +122,31 @@ def where_the_time_goes(summaries: Summaries) -> go.Figure:
     _label_deployments(figure, summaries)
     figure.update_layout(barmode="stack")
     figure.update_yaxes(title="median, ms")
+    return figure
+
+
+def where_the_cpu_goes(summaries: Summaries) -> go.Figure:
+    """CPU time an answer: the service's own, and what is in no container's account, stacked a deployment."""
+    shown = [(deployment, summary) for deployment, summary in summaries if deployment.load is not None]
+    parts: dict[str, list[Figure]] = {"the service": [summary.cpu_ms_per_request for _, summary in shown]}
+    for deployment, _ in shown:
+        if deployment.load is not None:
+            for name, one in hidden_cpu_ms(deployment.load).items():
+                parts.setdefault(name, []).append(one)
+    figure = go.Figure()
+    for (name, values), colour in zip(
+        parts.items(), ("#56B4E9", "#D55E00", "#E69F00", "#F0E442", "#999999"), strict=True
+    ):
+        figure.add_bar(
+            name=name,
+            x=[_name(deployment) for deployment, _ in shown],
+            y=[_or_none(one.value) for one in values],
+            marker={"color": colour},
+            hovertemplate="%{x}: %{y:.2f} CPU-ms " + name + "<extra></extra>",
+        )
+    _label_deployments(figure, shown)
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(title="CPU-ms an answer")
     return figure
 
 

@@ -15,7 +15,9 @@ import pandas as pd
 
 import runfiles
 
-TEXT_COLUMNS = {"error", "replica", "replica_id", "node", "phase"}
+TEXT_COLUMNS = {"error", "replica", "replica_id", "node", "phase", "event", "generation", "detail"}
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 LONGEST_RUN_S = 7 * 24 * 3600
 """A record that tells of more has a wrong time in it; figures by second would fill the memory."""
@@ -75,11 +77,14 @@ class UnreadableResults(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One Locust run: its record, one row a request, one row a sample of a replica (columns as in ``runfiles``)."""
+    """One Locust run: its record, one row a request, one a sample of a replica, one for what became of a replica, one
+    a sample of the machine (columns as in ``runfiles``); the last two are empty where an earlier version recorded."""
 
     record: dict[str, Any]
     requests: pd.DataFrame
     samples: pd.DataFrame
+    events: pd.DataFrame
+    machine: pd.DataFrame
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -95,6 +100,13 @@ class Run:
             finished = self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
             ended = finished.max() if len(finished) else start
         return start, max(start, ended)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
+        nodes = set(self.samples["node"])
+        here = (self.record.get("machine") or {}).get("node")
+        return any(name in str(self.record.get("host")) for name in LOOPBACK) and (here is None or nodes <= {here})
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,8 @@ def _read_run(prefix: Path) -> Run | None:
         record=_read_record(record, RUN_NEEDS),
         requests=_read_csv(Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"), runfiles.REQUEST_COLUMNS),
         samples=_read_csv(Path(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}"), runfiles.REPLICA_STATS_COLUMNS),
+        events=_read_csv(Path(f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}"), runfiles.REPLICA_EVENTS_COLUMNS),
+        machine=_read_csv(Path(f"{prefix}{runfiles.MACHINE_STATS_SUFFIX}"), runfiles.MACHINE_STATS_COLUMNS),
     )
     for one in run.record["replicas"]["list"]:
         if not (isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("id"), str)):

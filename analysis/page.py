@@ -14,16 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from analysis import figures
+from analysis.balance import evenness, replica_shares
 from analysis.caveats import caveats
 from analysis.frames import Deployment, Results, Run
 from analysis.summary import (
     Figure,
     Ratio,
     RunSummary,
-    expected_largest_share,
     ratio,
-    replica_shares,
-    replicas_of,
     summarize,
     why_unlike,
 )
@@ -263,6 +261,14 @@ def _cpu_charts(
             figures.by_deployment(loads, lambda one: one.cpu_ms_per_request, "CPU-ms an answer"),
         ),
         _chart(
+            "cpu-hidden",
+            "Where the CPU time of an answer goes",
+            "The service's own, and what stands in no container's account: Docker's proxy, its daemon, the kernel's "
+            "work for the network (softirq, with that of all other programs), and the load generator. A part that is "
+            "not there was not measured.",
+            figures.where_the_cpu_goes(loads),
+        ),
+        _chart(
             "cpu-time",
             "CPU in each second",
             "100 is one core, all replicas of a deployment together.",
@@ -337,14 +343,12 @@ def _chart(id: str, title: str, how_to_read: str, figure: go.Figure) -> Chart:
 
 
 def _shares(results: Results) -> list[dict[str, Any]]:
-    """Under Swarm: each replica's share, and the largest that was to be expected."""
-    tables = []
-    for one in results.deployments:
-        if one.name.startswith("swarm") and one.load is not None:
-            shares = replica_shares(one.load)
-            largest, why = expected_largest_share(one.load, replicas_of(one.load))
-            tables.append({"title": one.title, "shares": shares, "largest": largest, "why": why})
-    return tables
+    """Under Swarm: each replica's share, and how even they are."""
+    return [
+        {"title": one.title, "shares": replica_shares(one.load), "even": evenness(one.load)}
+        for one in results.deployments
+        if one.name.startswith("swarm") and one.load is not None
+    ]
 
 
 def _models(results: Results) -> list[str]:

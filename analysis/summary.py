@@ -76,18 +76,6 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class ReplicaShare:
-    """One replica's part in a run: answers, and bytes through its interfaces; shares are 0 to 1."""
-
-    name: str
-    requests: int
-    request_share: float
-    received_bytes: float
-    sent_bytes: float
-    byte_share: float
-
-
-@dataclass(frozen=True)
 class Ratio:
     """A deployment's figure over the host process's; ``unlike`` says why the two are not compared."""
 
@@ -236,50 +224,6 @@ def network_per_second(run: Run) -> pd.DataFrame:
     """Bytes a second through each replica's interfaces: columns ``replica``, ``second``, ``bytes_per_s``."""
     rates = rates_per_second(run)
     return rates[["replica", "second"]].assign(bytes_per_s=rates["net_rx_bytes"] + rates["net_tx_bytes"])
-
-
-def replica_shares(run: Run) -> list[ReplicaShare]:
-    """Who answered, and whose interfaces carried how much, in the measured phase.
-
-    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name or its ID.
-    """
-    listed = {one.get("id"): one.get("name") for one in run.record["replicas"]["list"]}
-    names = listed | dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
-    answered = run.measured[run.measured["error"] == ""]
-    counts = answered["replica"].map(lambda said: names.get(said, said) or "(did not say)").value_counts()
-    traffic = totals(run)[["net_rx_bytes", "net_tx_bytes"]]
-    all_bytes = traffic.to_numpy().sum()
-    shares = []
-    for name in sorted(set(counts.index) | set(names.values())):
-        requests = int(counts.get(name, 0))
-        received, sent = (float(traffic[one].get(name, NAN)) for one in ("net_rx_bytes", "net_tx_bytes"))
-        byte_share = (received + sent) / all_bytes if all_bytes else NAN
-        shares.append(ReplicaShare(name, requests, requests / max(1, counts.sum()), received, sent, byte_share))
-    return shares
-
-
-def replicas_of(run: Run) -> int:
-    """How many replicas the load met: those that were found, else those that answered; at least 1."""
-    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"])
-    answered = set(run.measured["replica"]) - {""}
-    return max(1, len(found) or len(answered))
-
-
-def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
-    """The share of the busiest replica if connections are dealt round, and why.
-
-    Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the replicas like
-    cards: of U users ceil(U / R) meet one replica. With a connection a request each replica gets 1 / R.
-    """
-    reused = run.measured["connection_reused"].mean()
-    users = run.record.get("users") or 0
-    if reused > 0.5 and users:
-        share = math.ceil(users / replicas) / users
-        return (
-            share,
-            f"{users} users keep their connections: at most {math.ceil(users / replicas)} of them on one replica",
-        )
-    return 1 / replicas, "each request has a connection of its own"
 
 
 def ratio(figure: Figure, host: Figure, unlike: str | None) -> Ratio:

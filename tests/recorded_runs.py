@@ -47,6 +47,8 @@ def write_run(
     prefix: str,
     requests: Iterable[Mapping[str, Any]],
     samples: Iterable[Mapping[str, Any]] = (),
+    events: Iterable[Mapping[str, Any]] = (),
+    machine_samples: Iterable[Mapping[str, Any]] = (),
     **record: Any,
 ) -> None:
     """The files of one run of 2 s of warm-up and 10 s measured, by 4 users."""
@@ -77,6 +79,8 @@ def write_run(
     (folder / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(content | record))
     _write(folder / f"{prefix}{runfiles.REQUESTS_SUFFIX}", runfiles.REQUEST_COLUMNS, requests)
     _write(folder / f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}", runfiles.REPLICA_STATS_COLUMNS, samples)
+    _write(folder / f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}", runfiles.REPLICA_EVENTS_COLUMNS, events)
+    _write(folder / f"{prefix}{runfiles.MACHINE_STATS_SUFFIX}", runfiles.MACHINE_STATS_COLUMNS, machine_samples)
 
 
 def request(at_s: float, response_time_ms: float = 10.0, **values: Any) -> dict[str, Any]:

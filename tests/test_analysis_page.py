@@ -293,7 +293,7 @@ def test_a_browser_without_network_draws_every_chart(tmp_path: Path) -> None:
         for chart in re.findall(r'<div class="plot[^>]*id="chart-[^>]*>', done.stdout)
         if re.search(re.escape(chart) + r'.{0,400}?class="main-svg"', done.stdout, re.DOTALL)
     ]
-    assert len(drawn) == done.stdout.count('<figure class="card chart"') == 15
+    assert len(drawn) == done.stdout.count('<figure class="card chart"') == 16
     assert "<title>Fourfold" in done.stdout
 
 

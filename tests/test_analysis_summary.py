@@ -19,14 +19,14 @@ from recorded_runs import (
     write_run,
 )
 
-from analysis.frames import Deployment, read_results
+from analysis.balance import evenness, expected_largest_share, replica_shares, replicas_of
+from analysis.caveats import caveats
+from analysis.frames import Deployment, Run, read_results
+from analysis.hidden import hidden_cpu_ms
 from analysis.summary import (
     cpu_per_second,
-    expected_largest_share,
     quantile,
     ratio,
-    replica_shares,
-    replicas_of,
     summarize,
     throughput_per_second,
     why_unlike,
@@ -278,3 +278,89 @@ def test_an_interval_of_what_can_not_be_negative_ends_at_zero(tmp_path: Path) ->
     against_it = ratio(rare, rare, None)
     assert against_it.value == 1
     assert math.isnan(against_it.high)
+
+
+def machine_sample(at_s: float, **seconds: float) -> dict[str, object]:
+    """A sample of the machine ``at_s`` seconds into the run."""
+    return {"sampled_at_unix_s": START + at_s, "phase": "measured"} | seconds
+
+
+def test_hidden_cpu_is_what_grew_in_the_measured_phase_over_its_answers(tmp_path: Path) -> None:
+    grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5, softirq_cpu_seconds=at * 0.1) for at in range(1, 13)]
+    load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows).load
+    assert load is not None
+    hidden = hidden_cpu_ms(load)
+    assert hidden["Docker's proxy"].value == pytest.approx(0.5 * 1000 / 50, rel=0.01)
+    assert hidden["the kernel's softirq"].value == pytest.approx(2, rel=0.01)
+    assert not hidden["Docker's daemon, containerd"].is_measured
+    assert not hidden["the load generator"].is_measured
+
+
+def test_hidden_cpu_of_another_machine_is_not_measured(tmp_path: Path) -> None:
+    grows = [machine_sample(at, softirq_cpu_seconds=at * 0.1) for at in range(1, 13)]
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(50), machine_samples=grows, host="http://server:5000")
+    load = read_results(tmp_path).deployments[0].load
+    assert load is not None
+    assert {one.missing for one in hidden_cpu_ms(load).values()} == {
+        "the service ran on another machine than the load generator"
+    }
+
+
+def test_a_run_of_an_earlier_version_lacks_events_and_machine(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(1.0))
+    for name in ("load_replica_events.csv", "load_machine_stats.csv"):
+        (tmp_path / "host" / name).unlink()
+    load = read_results(tmp_path).deployments[0].load
+    assert load is not None
+    assert load.events.empty
+    assert load.machine.empty
+    assert summarize(load).cpu_percent.value == pytest.approx(100)
+
+
+def test_a_replica_that_ends_in_the_run_is_a_serious_doubt(tmp_path: Path) -> None:
+    ended = {"at_unix_s": START + 5, "event": "ended", "replica": "web.1", "detail": "exit code 137"}
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(1.0), events=[ended])
+    serious = [one.text for one in caveats(read_results(tmp_path)) if one.is_serious]
+    assert any("web.1: ended, 5 s after the start (exit code 137)" in text for text in serious)
+
+
+def shared_by(folder: Path, counts: dict[str, int], reused: int, opened: dict[str, int] | None = None) -> Run:
+    """A run in which each replica gave so many answers, over connections that were kept or not."""
+    rows = [
+        request(2 + number / 100, replica=name, connection_reused=reused)
+        for name, count in counts.items()
+        for number in range(count)
+    ]
+    rows += [
+        request(1, replica=name, connection_reused=0) for name, count in (opened or {}).items() for _ in range(count)
+    ]
+    load = host(folder, requests=rows).load
+    assert load is not None
+    return load
+
+
+def test_jains_index_and_evenness_of_requests_with_connections_of_their_own(tmp_path: Path) -> None:
+    even = evenness(shared_by(tmp_path / "even", {"a": 100, "b": 100, "c": 100}, 0))
+    assert even is not None
+    assert (even.jain, even.p_value, even.cards) == (1.0, 1.0, "answers")
+    assert even.largest == pytest.approx(1 / 3)
+    uneven = evenness(shared_by(tmp_path / "uneven", {"a": 200, "b": 100, "c": 100}, 0))
+    assert uneven is not None
+    assert uneven.jain == pytest.approx(400**2 / (3 * 60000))
+    assert uneven.p_value < 1e-9
+    assert uneven.expected_largest == pytest.approx(1 / 3)
+
+
+def test_evenness_of_kept_connections_is_that_of_the_connections(tmp_path: Path) -> None:
+    few = evenness(shared_by(tmp_path / "few", {"a": 200, "b": 100, "c": 100}, 1, {"a": 2, "b": 1, "c": 1}))
+    assert few is not None
+    assert few.cards == "connections"
+    assert math.isnan(few.p_value)
+    assert few.largest == few.expected_largest == 0.5
+    many = evenness(shared_by(tmp_path / "many", {"a": 200, "b": 100, "c": 100}, 1, {"a": 20, "b": 10, "c": 10}))
+    assert many is not None
+    assert many.p_value == pytest.approx(0.0821, abs=1e-4)
+    assert evenness(shared_by(tmp_path / "one", {"a": 10}, 1)) is None

@@ -10,8 +10,9 @@ import pytest
 from conftest import ROOT
 
 import runfiles
+from analysis.balance import replica_shares
 from analysis.frames import Deployment, read_results
-from analysis.summary import replica_shares, summarize
+from analysis.summary import summarize
 from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL
 
 EXAMPLES = ROOT / "examples"
@@ -48,10 +49,9 @@ def shares_of(folder: Path) -> list[str]:
     rows = []
     for one in deployments(folder):
         assert one.load is not None
-        opened = one.load.requests[one.load.requests["connection_reused"] == 0]["replica"].value_counts()
         for share in replica_shares(one.load):
             cells = [
-                str(opened.get(share.name, 0)),
+                str(share.connections),
                 f"{share.request_share * 100:.1f}",
                 f"{share.byte_share * 100:.1f}",
                 f"{share.received_bytes / 1e3:.0f}",

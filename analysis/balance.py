@@ -1,0 +1,129 @@
+"""How the load was spread over the replicas, and whether that is what its users' connections make of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.frames import Run
+from analysis.summary import totals
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class ReplicaShare:
+    """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
+
+    Connections are those of the whole run: users that keep theirs opened them before the measured phase.
+    """
+
+    name: str
+    connections: int
+    requests: int
+    request_share: float
+    received_bytes: float
+    sent_bytes: float
+    byte_share: float
+    cpu_share: float
+
+
+@dataclass(frozen=True)
+class Evenness:
+    """How even the deal was.
+
+    ``jain`` is Jain's index of the answers: 1 where all replicas gave as many, 1 / n where one gave all (R. Jain and
+    others, 1984). ``p_value`` says how often a fair draw of the same number of ``cards`` would come out at least as
+    uneven (chi-squared); NaN where there are fewer than 5 to a replica.
+    """
+
+    jain: float
+    largest: float
+    expected_largest: float
+    why: str
+    cards: str
+    p_value: float
+
+
+def replica_shares(run: Run) -> list[ReplicaShare]:
+    """Who answered, and whose interfaces carried how much, in the measured phase.
+
+    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name or its ID.
+    """
+    listed = {one.get("id"): one.get("name") for one in run.record["replicas"]["list"]}
+    names = listed | dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
+
+    def count(requests: pd.DataFrame) -> pd.Series:
+        return requests["replica"].map(lambda said: names.get(said, said) or "(did not say)").value_counts()
+
+    counts = count(run.measured[run.measured["error"] == ""])
+    opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
+    used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]]
+    all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
+    all_cpu = used["cpu_seconds"].sum()
+    shares = []
+    for name in sorted(set(counts.index) | set(names.values())):
+        requests = int(counts.get(name, 0))
+        received, sent, cpu = (
+            float(used[one].get(name, NAN)) for one in ("net_rx_bytes", "net_tx_bytes", "cpu_seconds")
+        )
+        shares.append(
+            ReplicaShare(
+                name=name,
+                connections=int(opened.get(name, 0)),
+                requests=requests,
+                request_share=requests / max(1, counts.sum()),
+                received_bytes=received,
+                sent_bytes=sent,
+                byte_share=(received + sent) / all_bytes if all_bytes else NAN,
+                cpu_share=cpu / all_cpu if all_cpu else NAN,
+            )
+        )
+    return shares
+
+
+def evenness(run: Run) -> Evenness | None:
+    """How even the replicas' answers were; None where nobody said who answered, or only one replica was there."""
+    shares = [one for one in replica_shares(run) if one.name != "(did not say)"]
+    answers = np.array([one.requests for one in shares], dtype=float)
+    if len(shares) < 2 or not answers.any():
+        return None
+    expected, why = expected_largest_share(run, len(shares))
+    keeps = run.measured["connection_reused"].mean() > 0.5
+    dealt = np.array([one.connections for one in shares]) if keeps else answers
+    return Evenness(
+        jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
+        largest=float(answers.max() / answers.sum()),
+        expected_largest=expected,
+        why=why,
+        cards="connections" if keeps else "answers",
+        p_value=float(stats.chisquare(dealt).pvalue) if dealt.sum() >= 5 * len(dealt) else NAN,
+    )
+
+
+def replicas_of(run: Run) -> int:
+    """How many replicas the load met: those that were found, else those that answered; at least 1."""
+    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"])
+    answered = set(run.measured["replica"]) - {""}
+    return max(1, len(found) or len(answered))
+
+
+def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
+    """The share of the busiest replica if connections are dealt round, and why.
+
+    Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the replicas like
+    cards: of U users ceil(U / R) meet one replica. With a connection a request each replica gets 1 / R.
+    """
+    reused = run.measured["connection_reused"].mean()
+    users = run.record.get("users") or 0
+    if reused > 0.5 and users:
+        share = math.ceil(users / replicas) / users
+        return (
+            share,
+            f"{users} users keep their connections: at most {math.ceil(users / replicas)} of them on one replica",
+        )
+    return 1 / replicas, "each request has a connection of its own"
