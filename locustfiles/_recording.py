@@ -16,6 +16,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gevent
@@ -30,6 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherev
 
 import runfiles
 
+from _live import Live, show_live
 from _machine import MachineMonitor
 from _monitor import LEAST_INTERVAL_S, Monitor
 from _replicas import READ_FAILURES, Finder, NoReplicas, replicas_argument
@@ -65,6 +67,13 @@ class Recording:
         self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
         self._machine_stats = RowFile(Path(prefix + runfiles.MACHINE_STATS_SUFFIX), runfiles.MACHINE_STATS_COLUMNS)
         self._events = RowFile(Path(prefix + runfiles.REPLICA_EVENTS_SUFFIX), runfiles.REPLICA_EVENTS_COLUMNS)
+        suffixes = {
+            "requests": runfiles.REQUESTS_SUFFIX,
+            "replica_stats": runfiles.REPLICA_STATS_SUFFIX,
+            "replica_events": runfiles.REPLICA_EVENTS_SUFFIX,
+            "machine_stats": runfiles.MACHINE_STATS_SUFFIX,
+        }
+        self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
         self._failures = 0
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
         self._warm_up_s = self._options.warm_up
@@ -102,6 +111,7 @@ class Recording:
         row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
         self._requests.write(row)
+        self.live.add_request(row)
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
@@ -160,6 +170,7 @@ class Recording:
         row["phase"] = self._phase(row["sampled_at_unix_s"])
         row["users"] = runner.user_count if runner else None
         self._samples.write(row)
+        self.live.add_sample(row)
 
     def _add_machine_sample(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["sampled_at_unix_s"])
@@ -219,6 +230,7 @@ class _Hook:
     """What the listeners below share: the recording of the run that goes on; in a worker, what it has yet to send."""
 
     recording: Recording | None = None
+    kept_nowhere: TemporaryDirectory[str] | None = None
     runs = 0
     ended_by: str | None = None
     is_worker = False
@@ -272,6 +284,7 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
         environment.runner.register_message("fourfold_end_run", end)
     # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
     environment.events.quitting.add_listener(note_interruption)
+    show_live(environment, lambda: _Hook.recording.live if _Hook.recording else None)
 
 
 @events.test_start.add_listener
@@ -286,8 +299,11 @@ def begin(environment: Environment, **_: Any) -> None:
     _Hook.ended_by = None
     prefix = environment.parsed_options.csv_prefix
     if not prefix:
-        logger.info("requests and replicas are not recorded; --csv PREFIX would")
-        return
+        logger.info("requests and replicas are not kept; --csv PREFIX would keep them")
+        if environment.web_ui is None:
+            return
+        _Hook.kept_nowhere = _Hook.kept_nowhere or TemporaryDirectory(prefix="fourfold-")
+        prefix = str(Path(_Hook.kept_nowhere.name, "run"))
     _Hook.runs += 1
     _Hook.recording = Recording(environment, prefix if _Hook.runs == 1 else f"{prefix}_run{_Hook.runs}")
 
@@ -370,7 +386,10 @@ def finish(**_: Any) -> None:
     if _Hook.recording is not None:
         _Hook.recording.stop(_Hook.ended_by or "interrupted")
         _Hook.recording.close()
-        _write_locust_totals(_Hook.recording._environment)
+        if _Hook.kept_nowhere is None:
+            _write_locust_totals(_Hook.recording._environment)
+        else:
+            _Hook.kept_nowhere.cleanup()
 
 
 def _write_locust_totals(environment: Environment) -> None:

@@ -219,6 +219,61 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     assert int(total["Request Count"]) == len(second)
 
 
+@pytest.mark.parametrize("base", ["", "/load"])
+def test_the_web_ui_shows_replicas_live_and_gives_the_files(shared_service: Service, tmp_path: Path, base: str) -> None:
+    """Also without --csv: what is shown is then kept only as long as Locust runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py")]
+    command += ["--web-host", "127.0.0.1", "--web-port", str(port)] + (["--web-base-path", base] if base else [])
+    with (tmp_path / "web.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path)
+    web = f"http://127.0.0.1:{port}{base}"
+    try:
+        assert until_true(lambda: answers_at(f"{web}/replicas/data"), 30)
+        assert requests.get(f"{web}/replicas/data", timeout=10).json() == {"charts": {}, "table": []}
+        assert requests.get(f"{web}/replicas/requests.csv", timeout=10).status_code == 404
+        swarm(web, {"host": shared_service.url})
+
+        def table() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = requests.get(f"{web}/replicas/data", timeout=10).json()["table"]
+            return found
+
+        assert until_true(lambda: bool(table()) and table()[0]["requests"] > 20 and table()[0]["cpu"] != "-", 30)
+        (row,) = table()
+        assert row["replica"] == "test-replica"
+        assert row["share"] == 100
+        assert row["memory"] > 50
+        assert row["received"] == "-"
+        (tab,) = requests.get(f"{web}/stats/requests", timeout=10).json()["extended_stats"]
+        assert tab["key"] == "replicas"
+        assert tab["data"][0]["replica"] == "test-replica"
+        charts = requests.get(f"{web}/replicas/data", timeout=10).json()["charts"]
+        assert set(charts) == {"cpu", "memory", "network", "requests"}
+        assert sum(charts["requests"]["test-replica"]["y"]) > 10
+        assert f'src="{base}/replicas/plotly.js"' in requests.get(f"{web}/replicas", timeout=10).text
+        for name, columns in (
+            ("requests", runfiles.REQUEST_COLUMNS),
+            ("replica_stats", runfiles.REPLICA_STATS_COLUMNS),
+            ("replica_events", runfiles.REPLICA_EVENTS_COLUMNS),
+            ("machine_stats", runfiles.MACHINE_STATS_COLUMNS),
+        ):
+            given = requests.get(f"{web}/replicas/{name}.csv", timeout=10)
+            read = list(csv.DictReader(given.text.splitlines()))
+            assert list(read[0]) == runfiles.names(columns)
+            assert "attachment" in given.headers["Content-Disposition"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert [one.name for one in tmp_path.iterdir()] == ["web.log"]
+
+
+def answers_at(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
 def swarm(web: str, changed: dict[str, str]) -> None:
     """Start a run in the web UI, as soon as it answers."""
     until = time.monotonic() + 30

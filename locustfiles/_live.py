@@ -1,0 +1,180 @@
+"""The replicas while a run goes on, in Locust's web UI: a table in a tab, a page of charts, and the files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, render_template_string, request, send_file
+from locust.env import Environment
+from plotly.offline import get_plotlyjs
+
+PAGE = Path(__file__).with_name("live.html.j2")
+
+SHOWN_S = 120.0
+"""How far the charts look back."""
+
+LEAST_STEP_S = 1.0
+"""Between two points of a line: samples between them are not drawn."""
+
+COLUMNS = {
+    "replica": "Replica",
+    "node": "Node",
+    "state": "State",
+    "requests": "Requests",
+    "share": "Share %",
+    "cpu": "CPU %",
+    "memory": "Memory MB",
+    "received": "In kB/s",
+    "sent": "Out kB/s",
+}
+FILES = {
+    "replica_stats": "Replicas: samples",
+    "replica_events": "Replicas: events",
+    "requests": "Requests",
+    "machine_stats": "Machine: samples",
+}
+
+
+class Live:
+    """What is shown of one run: the last samples of each replica, and who answered how often."""
+
+    def __init__(self, files: Mapping[str, Path], flush: Callable[[], None]) -> None:
+        self.files = files
+        self.flush = flush
+        self.started_at_s = time.time()
+        self._samples: dict[str, deque[dict[str, Any]]] = {}
+        self._answers: dict[str, Counter[int]] = {}
+        self._names: dict[str, str] = {}
+
+    def add_sample(self, row: Mapping[str, Any]) -> None:
+        self._names[row["replica_id"]] = row["replica"]
+        kept = self._samples.setdefault(row["replica"], deque())
+        if kept and row["sampled_at_unix_s"] - kept[-1]["sampled_at_unix_s"] < LEAST_STEP_S:
+            return
+        if kept and row["cpu_percent"] is None:
+            return
+        kept.append(dict(row))
+        while kept[0]["sampled_at_unix_s"] < row["sampled_at_unix_s"] - SHOWN_S:
+            kept.popleft()
+
+    def add_request(self, row: Mapping[str, Any]) -> None:
+        if row["replica"] and not row["error"]:
+            second = int(row["started_at_unix_s"] + row["response_time_ms"] / 1000)
+            self._answers.setdefault(row["replica"], Counter())[second] += 1
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a replica, as the tab shows it; what was not measured is ``-``."""
+        answers = self._answers_by_name()
+        total = sum(one.total() for one in answers.values())
+        rows = []
+        for name in sorted(set(answers) | set(self._samples)):
+            last = self._samples[name][-1] if name in self._samples else {}
+            count = answers[name].total() if name in answers else 0
+            rows.append(
+                {
+                    "replica": name,
+                    "node": last.get("node") or "-",
+                    "state": last.get("state") or "-",
+                    "requests": count,
+                    "share": round(count / total * 100, 1) if total else "-",
+                    "cpu": _shown(last.get("cpu_percent")),
+                    "memory": _shown(last.get("memory_bytes"), 1e-6),
+                    "received": _shown(last.get("net_rx_bytes_per_s"), 1e-3),
+                    "sent": _shown(last.get("net_tx_bytes_per_s"), 1e-3),
+                }
+            )
+        return rows
+
+    def series(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
+        """Chart -> replica -> seconds of the run and values, for the last ``SHOWN_S``."""
+        charts: dict[str, dict[str, dict[str, list[float | None]]]] = {
+            name: {} for name in ("cpu", "memory", "network", "requests")
+        }
+        for name, kept in self._samples.items():
+            x = [round(one["sampled_at_unix_s"] - self.started_at_s, 1) for one in kept]
+            charts["cpu"][name] = {"x": x, "y": [one["cpu_percent"] for one in kept]}
+            charts["memory"][name] = {"x": x, "y": [_scaled(one["memory_bytes"], 1e-6) for one in kept]}
+            both = [_sum(one["net_rx_bytes_per_s"], one["net_tx_bytes_per_s"]) for one in kept]
+            charts["network"][name] = {"x": x, "y": [_scaled(one, 1e-3) for one in both]}
+        now = int(time.time())
+        seconds = range(max(int(self.started_at_s), now - int(SHOWN_S)), now)
+        for name, counts in self._answers_by_name().items():
+            x = [second - int(self.started_at_s) for second in seconds]
+            charts["requests"][name] = {"x": x, "y": [counts[second] for second in seconds]}
+        return charts
+
+    def _answers_by_name(self) -> dict[str, Counter[int]]:
+        """Containers answer by their ID where nobody gave them a name."""
+        found: dict[str, Counter[int]] = {}
+        for said, counts in self._answers.items():
+            found.setdefault(self._names.get(said, said), Counter()).update(counts)
+        return found
+
+
+def show_live(environment: Environment, current: Callable[[], Live | None]) -> None:
+    """Add the tab, the page and the files to the web UI; ``current`` gives the run that is shown, None before one."""
+    web = environment.web_ui
+    if web is None:
+        return
+    base = (environment.parsed_options.web_base_path or "").rstrip("/") if environment.parsed_options else ""
+    pages = Blueprint("fourfold", __name__, url_prefix=base or None)
+    web.template_args["extended_tabs"] = [{"title": "Replicas", "key": "replicas"}]
+    web.template_args["extended_tables"] = [
+        {"key": "replicas", "structure": [{"key": key, "title": title} for key, title in COLUMNS.items()]}
+    ]
+    web.template_args["extended_csv_files"] = [
+        {"href": f"{base}/replicas/{name}.csv", "title": f"Download {title} CSV"} for name, title in FILES.items()
+    ] + [{"href": f"{base}/replicas", "title": "Replicas: live charts"}]
+
+    @pages.route("/replicas")
+    @web.auth_required_if_enabled
+    def charts() -> str:
+        return render_template_string(PAGE.read_text(encoding="utf-8"), base=base)
+
+    @pages.route("/replicas/plotly.js")
+    @web.auth_required_if_enabled
+    def plotly() -> Response:
+        return Response(get_plotlyjs(), mimetype="text/javascript", headers={"Cache-Control": "max-age=86400"})
+
+    @pages.route("/replicas/data")
+    @web.auth_required_if_enabled
+    def data() -> Response:
+        live = current()
+        return jsonify({"charts": live.series() if live else {}, "table": live.table() if live else []})
+
+    @pages.route("/replicas/<name>.csv")
+    @web.auth_required_if_enabled
+    def file(name: str) -> Response:
+        live = current()
+        if live is None or name not in live.files:
+            abort(404, "no run has begun yet")
+        live.flush()
+        path = live.files[name].resolve()
+        return send_file(path, mimetype="text/csv", as_attachment=True, download_name=path.name)
+
+    @web.app.after_request
+    def add_table(response: Response) -> Response:
+        if request.path == f"{base}/stats/requests" and response.is_json:
+            live = current()
+            rows = [{"key": "replicas", "data": live.table() if live else []}]
+            response.set_data(json.dumps((response.json or {}) | {"extended_stats": rows}))
+        return response
+
+    web.app.register_blueprint(pages)
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None else round(value * scale, 3)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
+
+
+def _shown(value: float | None, scale: float = 1.0) -> float | str:
+    return "-" if value is None else round(value * scale, 1)
