@@ -23,7 +23,7 @@ check: ## Lint and types
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
-	@$(python) -m mypy runfiles.py inference infra locustfiles analysis tests
+	@$(python) -m mypy runfiles.py inference infra locustfiles analysis benchmarks tests
 
 setup: ## Make .venv and install what bench needs
 	@infra/setup.sh requirements.txt

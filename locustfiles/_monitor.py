@@ -12,7 +12,8 @@ from typing import Any
 import gevent
 from gevent.pool import Group
 
-from _replicas import READ_FAILURES, Finder, NoReplicas, Replica
+from _engines import READ_FAILURES, Replica
+from _replicas import Finder, NoReplicas
 from _stats import Counters, cpu_percent, rate
 
 LEAST_INTERVAL_S = 0.05

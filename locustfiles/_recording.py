@@ -31,10 +31,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherev
 
 import runfiles
 
+from _engines import READ_FAILURES
 from _live import Live, show_live
 from _machine import MachineMonitor
 from _monitor import LEAST_INTERVAL_S, Monitor
-from _replicas import READ_FAILURES, Finder, NoReplicas, replicas_argument
+from _replicas import Finder, NoReplicas, replicas_argument
 from _row_file import RowFile
 from _texts import read_reviews, texts_record
 
@@ -158,7 +159,8 @@ class Recording:
         if self._asked == "none":
             return None
         try:
-            finder = Finder(self._asked, self._environment.host or "", (self._service or {}).get("replica"))
+            answers_as = (self._service or {}).get("replica")
+            finder = Finder(self._asked, self._environment.host or "", answers_as, self._options.docker_host)
         except (NoReplicas, *READ_FAILURES) as error:
             self._problem = f"no replica is sampled: {error}"
             logger.warning(self._problem)
@@ -265,6 +267,15 @@ def add_arguments(parser: Any) -> None:
         type=_interval,
         default=0.25,
         help=f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
+    )
+    parser.add_argument(
+        "--docker-host",
+        action="append",
+        default=[],
+        metavar="URL",
+        include_in_web_ui=False,
+        help="The engine of a swarm's other node (ssh://USER@NODE or tcp://NODE:2376), to sample its replicas too; "
+        "repeatable",
     )
     parser.add_argument(
         "--warm-up",

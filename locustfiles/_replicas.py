@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import logging
 import platform
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import docker
 import psutil
-import requests
-import urllib3
 
-from _cgroup import CgroupReader, NoCgroup
-from _stats import Counters, counters_of
+from _engines import READ_FAILURES, Engine, Replica
+from _stats import Counters
 
 KINDS = ("container", "compose", "swarm", "process")
-API_TIMEOUT_S = 3
-SLOW_ONE_SHOT_S = 0.5
-"""Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
-
-YEAR_ONE = "0001-01-01T00:00:00Z"
-
-logger = logging.getLogger("fourfold.replicas")
-
-READ_FAILURES = (
-    docker.errors.DockerException,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    psutil.Error,
-    OSError,
-)
-"""All that reading a replica raises. Of what a Docker API call raises, ProtocolError is only an urllib3 error."""
 
 
 class NoReplicas(Exception):
@@ -54,24 +35,6 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One instance of the service.
-
-    ``read`` gives its counters, or None when it has ended; no ``read``: it is out of reach, for ``reason``.
-    ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end.
-    """
-
-    name: str
-    id: str
-    node: str
-    read: Callable[[], Counters | None] | None
-    reason: str | None = None
-    generation: str = ""
-    state: str = ""
-    why_ended: Callable[[], str] = lambda: ""
 
 
 def replicas_argument(text: str) -> str:
@@ -103,25 +66,25 @@ class Finder:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
         service_name: the name by which a host process answers (X-Replica), for its samples.
+        other_engines: URLs of the engines of a swarm's other nodes, which alone can tell their replicas' counters.
 
     Raises:
         NoReplicas: ``asked`` is no target (the web UI's field is checked by nobody), or ``auto`` found none.
     """
 
-    def __init__(self, asked: str, host: str, service_name: str | None) -> None:
+    def __init__(self, asked: str, host: str, service_name: str | None, other_engines: Sequence[str] = ()) -> None:
         self._service_name = service_name
-        self._engine: docker.DockerClient | None = None
-        self._engine_name = ""
-        self._node_id = ""
-        self._readers: dict[str, Callable[[], Counters | None]] = {}
-        self._is_one_shot_fast: bool | None = None
-        self._sampling: set[str] = set()
+        self._engine: Engine | None = None
+        self._others: dict[str, Engine | None] = dict.fromkeys(other_engines)
         self.target = _target_behind(host, self._connect) if asked == "auto" else _named(asked)
 
     @property
     def sampling(self) -> str | None:
         """How the counters are had, for the record of the run; None where none were."""
-        return "; ".join(sorted(self._sampling)) or None
+        if self.target.kind == "process":
+            return "psutil, the process and its children"
+        engines = [self._engine, *self._others.values()]
+        return "; ".join(sorted({how for one in engines if one is not None for how in one.sampling})) or None
 
     def replicas(self) -> list[Replica]:
         """The replicas that run now.
@@ -131,7 +94,6 @@ class Finder:
             docker.errors.DockerException and others of ``READ_FAILURES``: the engine does not answer.
         """
         if self.target.kind == "process":
-            self._sampling.add("psutil, the process and its children")
             return [_process(int(self.target.name), self._service_name)]
         engine = self._connect()
         if self.target.kind == "swarm":
@@ -147,114 +109,57 @@ class Finder:
                     "com.docker.compose.oneoff=False",
                 ]
             }
-        found = {_name(one): one for one in engine.api.containers(filters=filters)}
+        found = {_name(one): one for one in engine.client.api.containers(filters=filters)}
         if self.target.kind == "container":  # the API's name filter matches parts of names
             found = {name: one for name, one in found.items() if name == self.target.name}
         if not found:
             raise NoReplicas(f"no running container is {self.target}")
-        return [self._container(engine, name, one["Id"], state=one["State"]) for name, one in sorted(found.items())]
+        return [engine.container(name, one["Id"], state=one["State"]) for name, one in sorted(found.items())]
 
-    def _connect(self) -> docker.DockerClient:
+    def _connect(self) -> Engine:
         if self._engine is None:
-            engine = docker.from_env(timeout=API_TIMEOUT_S)
-            about = engine.info()
-            self._engine_name = about.get("Name", "")
-            self._node_id = (about.get("Swarm") or {}).get("NodeID", "")
-            self._engine = engine
+            self._engine = Engine()
         return self._engine
 
-    def _tasks(self, engine: docker.DockerClient) -> list[Replica]:
+    def _engines_by_node(self, engine: Engine) -> tuple[dict[str, Engine], list[str]]:
+        """The engines that answer, by the node they are, and what is wrong with the others."""
+        found, wrong = {engine.node_id: engine}, []
+        for url in self._others:
+            try:
+                other = self._others[url] = self._others[url] or Engine(url)
+                found[other.node_id] = other
+            except READ_FAILURES as error:
+                wrong.append(f"{url} does not answer ({_first_line(error)})")
+        return found, wrong
+
+    def _tasks(self, engine: Engine) -> list[Replica]:
         """The running tasks of the service, named ``service.slot``; those of other nodes as out of reach."""
-        tasks = engine.api.tasks(filters={"service": self.target.name, "desired-state": "running"})
+        engines, wrong = self._engines_by_node(engine)
+        tasks = engine.client.api.tasks(filters={"service": self.target.name, "desired-state": "running"})
         running = [task for task in tasks if task["Status"]["State"] == "running"]
         replicas = []
         for task in sorted(running, key=lambda task: task.get("Slot", 0)):
             name = f"{self.target.name}.{task.get('Slot') or task['NodeID']}"
             id = task["Status"]["ContainerStatus"]["ContainerID"]
-            if task["NodeID"] == self._node_id:
-                replicas.append(self._container(engine, name, id, task["ID"], task["Status"]["State"]))
+            if task["NodeID"] in engines:
+                replicas.append(engines[task["NodeID"]].container(name, id, task["ID"], task["Status"]["State"]))
             else:
-                reason = "runs on another node, whose engine alone can tell its counters"
+                reason = "; ".join(
+                    ["runs on another node, whose engine alone can tell its counters: name it (--docker-host)", *wrong]
+                )
                 replicas.append(Replica(name, id[:12], task["NodeID"], None, reason, task["ID"]))
         if not replicas:
             raise NoReplicas(f"no running task belongs to {self.target}")
         return replicas
 
-    def _container(
-        self, engine: docker.DockerClient, name: str, id: str, generation: str = "", state: str = ""
-    ) -> Replica:
-        def read() -> Counters | None:
-            counters = self._reader(engine, id)()
-            if counters is None:
-                self._readers.pop(id, None)  # should it come back, its processes are others
-            return counters
 
-        def why_ended() -> str:
-            return _end_of(engine, id)
-
-        return Replica(name, id[:12], self._engine_name, read, None, generation, state, why_ended)
-
-    def _reader(self, engine: docker.DockerClient, id: str) -> Callable[[], Counters | None]:
-        """The cheapest way to read a container: the cgroup's own files, else a fast one-shot, else the stream."""
-        if id not in self._readers:
-            self._readers[id], how = self._choose_reader(engine, id)
-            self._sampling.add(how)
-        return self._readers[id]
-
-    def _choose_reader(self, engine: docker.DockerClient, id: str) -> tuple[Callable[[], Counters | None], str]:
-        try:
-            about = engine.api.inspect_container(id)
-        except docker.errors.NotFound:
-            return (lambda: None), "docker stats, one-shot"
-        try:
-            limit = about["HostConfig"].get("Memory") or psutil.virtual_memory().total
-            reader = CgroupReader(about["State"]["Pid"], id, limit)
-            return reader.read, f"the control group's files (v{reader.version}) and /proc/PID/net/dev"
-        except NoCgroup as error:
-            logger.debug("%s: %s; asking the engine", id[:12], error)
-
-        def one_shot() -> Counters | None:
-            try:
-                return counters_of(engine.api.stats(id, stream=False, one_shot=True))
-            except docker.errors.NotFound:
-                return None
-
-        if self._is_one_shot_fast is None:
-            one_shot()
-            began = time.monotonic()
-            one_shot()
-            self._is_one_shot_fast = time.monotonic() - began < SLOW_ONE_SHOT_S
-        if self._is_one_shot_fast:
-            return one_shot, "docker stats, one-shot"
-        frames = engine.api.stats(id, stream=True, decode=True)
-
-        def next_frame() -> Counters | None:
-            return counters_of(next(frames, {"read": YEAR_ONE}))
-
-        return next_frame, "docker stats, stream (one a second)"
-
-
-def _end_of(engine: docker.DockerClient, id: str) -> str:
-    """What the engine says of a container's end."""
-    try:
-        state = engine.api.inspect_container(id)["State"]
-    except docker.errors.NotFound:
-        return "removed"
-    if state.get("Running"):
-        return "restarted"
-    code = state.get("ExitCode")
-    if state.get("OOMKilled"):
-        return f"exit code {code}: out of memory"
-    return f"exit code {code}" + (": killed, out of memory suspected" if code == 137 else "")
-
-
-def _target_behind(host: str, connect: Callable[[], docker.DockerClient]) -> Target:
+def _target_behind(host: str, connect: Callable[[], Engine]) -> Target:
     """Who serves the port of a URL: a Swarm service, a Compose service or a container that publishes it, else the
     process of this machine that listens there."""
     name, port = _address(host)
     is_here = _is_this_machine(name)
     try:
-        engine = connect()
+        engine = connect().client
         engine_is_here = engine.api.base_url in ("http+docker://localhost", "http+docker://localnpipe")
         target = _published(engine, port) if is_here or not engine_is_here else None
         looked = "no container or service of the Docker engine publishes it"

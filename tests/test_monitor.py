@@ -8,8 +8,9 @@ import gevent
 import pytest
 
 import _monitor
+from _engines import Replica
 from _monitor import Monitor
-from _replicas import NoReplicas, Replica
+from _replicas import NoReplicas
 from _stats import Counters, Interface
 
 
