@@ -3,8 +3,8 @@
     python -m benchmarks.monitor [--replicas 10] [--rounds 5] [--json FILE]
 
 Needs a Docker engine on this machine and the image llm-inference-image (make image). Starts that many containers, one
-of them the service, and removes them again. All ways of sampling are measured one after the other in each round, so that
-what else the machine does meets them alike; the figures are medians over the rounds.
+of them the service, and removes them again. All ways of sampling are measured one after the other in each round, so
+that what else the machine does meets them alike; the figures are medians over the rounds.
 """
 
 from __future__ import annotations
