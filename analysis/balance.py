@@ -63,14 +63,14 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     counts = count(run.measured[run.measured["error"] == ""])
     opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
     used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]]
+    everybody = sorted(set(counts.index) | set(names.values()))
+    used = used.reindex(everybody)  # shares of a whole that lacks somebody's part are none
     all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
-    all_cpu = used["cpu_seconds"].sum()
+    all_cpu = used["cpu_seconds"].sum(skipna=False)
     shares = []
-    for name in sorted(set(counts.index) | set(names.values())):
+    for name in everybody:
         requests = int(counts.get(name, 0))
-        received, sent, cpu = (
-            float(used[one].get(name, NAN)) for one in ("net_rx_bytes", "net_tx_bytes", "cpu_seconds")
-        )
+        received, sent, cpu = used.loc[name].astype(float)
         shares.append(
             ReplicaShare(
                 name=name,
@@ -79,8 +79,8 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
                 request_share=requests / max(1, counts.sum()),
                 received_bytes=received,
                 sent_bytes=sent,
-                byte_share=(received + sent) / all_bytes if all_bytes else NAN,
-                cpu_share=cpu / all_cpu if all_cpu else NAN,
+                byte_share=(received + sent) / all_bytes if all_bytes > 0 else NAN,
+                cpu_share=cpu / all_cpu if all_cpu > 0 else NAN,
             )
         )
     return shares

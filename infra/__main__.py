@@ -8,7 +8,7 @@ from pathlib import Path
 
 import runfiles
 from infra.deployments import remove, start, why_not
-from infra.engine import connect
+from infra.engine import API_FAILURES, connect
 from infra.errors import DeploymentError
 from infra.experiment import Experiment, Plan
 from infra.images import find_image
@@ -34,7 +34,7 @@ def main() -> int:
         if arguments.command == "down":
             return _down(arguments.name, settings)
         return _doctor(settings)
-    except DeploymentError as error:
+    except (DeploymentError, *API_FAILURES) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def _down(name: str | None, settings: Settings) -> int:
     for one in [name] if name else ["host", "docker", "compose", "swarm-1"]:
         try:
             removed += remove(one, settings)
-        except DeploymentError as error:
+        except (DeploymentError, *API_FAILURES) as error:
             if name:
                 raise
             print(f"{one}: {error}")
@@ -77,7 +77,7 @@ def _doctor(settings: Settings) -> int:
         engine = connect()
         print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
         print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
-    except DeploymentError as error:
+    except (DeploymentError, *API_FAILURES) as error:
         print(f"engine   {error}")
     for name, title in runfiles.DEPLOYMENTS.items():
         reason = why_not(name, settings)

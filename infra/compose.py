@@ -59,7 +59,7 @@ def remove(engine: Engine, settings: Settings) -> list[str]:
 
 
 def _is_ours(container: Any) -> bool:
-    return bool(container.labels.get("com.docker.compose.project.working_dir") == str(ROOT))
+    return Path(container.labels.get("com.docker.compose.project.working_dir", "/")).resolve() == ROOT
 
 
 def _containers(engine: Engine, service: str | None = None) -> list[Any]:
@@ -76,8 +76,13 @@ def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
         "SERVICE_USER": user(),
     }
     done = subprocess.run(
-        ["docker", "compose", "--project-name", PROJECT, "--progress", "plain", *arguments],
+        # The folder is named, as Compose would take it from $PWD, where a symlink may lead to it under another name.
+        [
+            *("docker", "compose", "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")),
+            *("--project-name", PROJECT, "--progress", "plain", *arguments),
+        ],
         cwd=ROOT,
+        start_new_session=True,  # Ctrl-C is for the experiment; what it has begun to remove has to be gone
         env=environment,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import compose, container, host, swarm
-from infra.engine import Engine, connect, why_no_compose, why_no_mesh
+from infra.engine import API_FAILURES, Engine, connect, why_no_compose, why_no_mesh
 from infra.errors import DeploymentError
 from infra.preflight import RESULTS_DISK_BYTES, why_port_is_taken, why_too_little_disk, why_too_little_memory
 from infra.settings import ROOT, Settings, kind_of, replicas_of
@@ -51,6 +51,8 @@ def why_not(name: str, settings: Settings) -> str | None:
                 reason = why_no_compose(engine)
             if reason is None and kind == "swarm":
                 reason = why_no_mesh(engine)
+            if reason is None and engine.is_remote and kind not in settings.reach:
+                reason = f"the engine is at {engine.endpoint}; say where its ports answer (--reach {kind}=HOST:PORT)"
         return (
             reason
             or why_too_little_memory(replicas_of(name), engine)
@@ -59,6 +61,8 @@ def why_not(name: str, settings: Settings) -> str | None:
         )
     except DeploymentError as error:
         return str(error)
+    except API_FAILURES as error:
+        return f"the engine answers with an error: {error}; see to it (docker info) and run again"
 
 
 def _engine_of_this_machine() -> Engine | None:
@@ -110,19 +114,35 @@ def remove(name: str, settings: Settings) -> list[str]:
 
 @contextmanager
 def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
-    """A deployment for as long as the block lasts, gone after it, however it ends."""
+    """A deployment for as long as the block lasts, gone after it, however it ends.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came, if only while it was being removed, or while that failed.
+    """
     try:
         yield start(name, settings, folder)
-    finally:
+    except KeyboardInterrupt:
+        with _uninterrupted():
+            try:
+                remove(name, settings)
+            except (DeploymentError, *API_FAILURES) as error:
+                print(f"error: {name} could not be removed: {error}", file=sys.stderr)
+        raise
+    except BaseException:
         with _uninterrupted():
             remove(name, settings)
+        raise
+    with _uninterrupted():
+        remove(name, settings)
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C, a second time and out of impatience, must not leave half of a deployment behind."""
+    """Ctrl-C, a second time and out of impatience, must not leave half of a deployment behind; it is raised after."""
+    came = []
 
     def say(*_: object) -> None:
+        came.append(True)
         print("removing what was started, a moment ...", file=sys.stderr)
 
     before = {number: signal.signal(number, say) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -131,3 +151,5 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt

@@ -63,7 +63,7 @@ def connect() -> Engine:
     """
     where = endpoint()
     try:
-        client = docker.from_env(timeout=API_TIMEOUT_S)
+        client = docker.from_env(timeout=API_TIMEOUT_S, use_ssh_client=True)
         about = client.info()
     except API_FAILURES as error:
         raise DeploymentError(_why_no_engine(where, error)) from error

@@ -158,7 +158,7 @@ class Experiment:
                         lambda line: status.update(f"building the image: {escape(line[:100])}"),
                     )
             image = find_image(engine, self._settings.image)
-        except DeploymentError as error:
+        except (DeploymentError, *API_FAILURES) as error:
             return str(error)
         for name in self._names:
             if kind_of(name) != "host":

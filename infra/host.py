@@ -49,7 +49,9 @@ def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Pa
             start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
         )
     STATE.parent.mkdir(exist_ok=True)
-    STATE.write_text(json.dumps({"pid": process.pid, "started_at": psutil.Process(process.pid).create_time()}))
+    started_at = psutil.Process(process.pid).create_time()
+    known = {"pid": process.pid, "started_at": started_at, "metrics": environment["METRICS_LOG_FILE"]}
+    STATE.write_text(json.dumps(known))
 
     def evidence() -> str:
         last = _last_line(log)
@@ -64,8 +66,8 @@ def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Pa
 
 def remove() -> list[str]:
     process = _left()
-    STATE.unlink(missing_ok=True)
     if process is None:
+        STATE.unlink(missing_ok=True)
         return []
     process.terminate()
     try:
@@ -73,6 +75,7 @@ def remove() -> list[str]:
     except psutil.TimeoutExpired:
         process.kill()
         process.wait()
+    STATE.unlink(missing_ok=True)
     return [f"host process {process.pid}"]
 
 
@@ -83,8 +86,11 @@ def _left() -> psutil.Process | None:
     known = json.loads(STATE.read_text())
     try:
         process = psutil.Process(known["pid"])
-        ours = process.create_time() == known["started_at"] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        # Not by its start time alone: a step of the clock shifts what psutil tells of it.
+        same = process.create_time() == known["started_at"]
+        same = same or process.environ().get("METRICS_LOG_FILE") == known["metrics"]
+        ours = same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return process if ours else None  # the number may have been given to another process since
 

@@ -48,12 +48,18 @@ def find_image(engine: Engine, image: str) -> dict[str, Any]:
     """
     try:
         found = engine.client.images.get(image)
-    except docker.errors.ImageNotFound:
+    except docker.errors.NotFound:
         if image == IMAGE:
             raise DeploymentError(f"the engine has no image {image} yet; build it (make image) and run again") from None
         if reason := why_no_image(engine, image):
             raise DeploymentError(reason) from None
-        found = engine.client.images.pull(with_tag(image))
+        try:
+            found = engine.client.images.pull(with_tag(image))
+        except docker.errors.APIError as error:
+            reason = error.explanation or error
+            raise DeploymentError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
+    except docker.errors.APIError as error:
+        raise DeploymentError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
     return {"name": image, "id": found.id, "bytes": found.attrs["Size"]}
 
 

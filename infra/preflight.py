@@ -99,7 +99,7 @@ def publisher(engine: Engine, port: int) -> str | None:
 def _has_image(engine: Engine, image: str) -> bool:
     try:
         engine.client.images.get(image)
-    except docker.errors.ImageNotFound:
+    except docker.errors.APIError:
         return False
     return True
 

@@ -62,9 +62,10 @@ echo "setting up $venv with $("$python" --version) (PyTorch and all: some minute
 rm -f "$venv/installed.new"
 index=$(cpu_builds "$venv/bin/python")
 # shellcheck disable=SC2086  # two words on purpose
-"$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 $index -r "$requirements" |
+if ! "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 $index -r "$requirements" |
   { grep --line-buffered -E '^(Collecting|Downloading|Installing|Successfully)' || true; } |
-  cut -c1-100
-[[ ${PIPESTATUS[0]} -eq 0 ]] || fail "pip could not install all of $requirements; its reason is above"
+  cut -c1-100; then
+  fail "pip could not install all of $requirements; its reason is above"
+fi
 { cat "$venv/installed" 2>/dev/null || true; echo "$wanted"; } >"$venv/installed.new"
 mv "$venv/installed.new" "$venv/installed"

@@ -154,12 +154,26 @@ def _leave_own_swarm(engine: Engine) -> list[str]:
     labels = engine.client.swarm.attrs["Spec"].get("Labels") or {}
     if LABEL not in labels:
         return []
+    if others := _others_in_swarm(engine):
+        raise DeploymentError(
+            f"the swarm that Fourfold made now holds what it did not make ({', '.join(others)}), and stays; "
+            "when that is gone, leave it (docker swarm leave --force)"
+        )
     engine.client.swarm.leave(force=True)
     if labels.get(HAD_GATEWAY) == "no":
         for network in engine.client.networks.list(names=[GATEWAY]):
             if network.name == GATEWAY:
                 network.remove()
     return ["the swarm that Fourfold made"]
+
+
+def _others_in_swarm(engine: Engine) -> list[str]:
+    """What would be lost with the swarm: services, secrets, configs and nodes that somebody has added to it."""
+    held = [f"service {one.name}" for one in engine.client.services.list()]
+    held += [f"secret {one.name}" for one in engine.client.secrets.list()]
+    held += [f"config {one.name}" for one in engine.client.configs.list()]
+    nodes = len(engine.client.nodes.list())
+    return held + ([f"{nodes} nodes"] if nodes > 1 else [])
 
 
 def _find(engine: Engine) -> Any:

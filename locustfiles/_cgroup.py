@@ -6,6 +6,7 @@ cgroup-v1/, cgroup-v2.rst; proc(5) for net/dev).
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Mapping
@@ -15,8 +16,7 @@ from _stats import Counters, Interface, working_set
 
 CGROUP = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
-UNLIMITED = 2**60
-"""A limit of v1 beyond this is none: it writes the largest number of pages."""
+IO_NAMES = ("rbytes", "wbytes")
 
 
 class NoCgroup(Exception):
@@ -30,8 +30,11 @@ class CgroupReader:
         NoCgroup: that process is not this container's on this machine.
     """
 
-    def __init__(self, pid: int, container_id: str, memory_limit_bytes: int | None) -> None:
+    def __init__(
+        self, pid: int, container_id: str, memory_limit_bytes: int | None, *, has_network: bool = True
+    ) -> None:
         self._pid = pid
+        self._has_network = has_network
         self._memory_limit_bytes = memory_limit_bytes
         try:
             lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
@@ -44,33 +47,44 @@ class CgroupReader:
         folders = {name: CGROUP / name / path.lstrip("/") for name, path in paths.items()}
         if self.version == 2:
             self._cpu = self._memory = self._block = self._pids = CGROUP / paths[""].lstrip("/")
+        elif missing := {"cpu", "cpuacct", "memory", "blkio", "pids"} - set(folders):
+            raise NoCgroup(f"the kernel has no control group of {', '.join(sorted(missing))}")
         else:
             self._cpu, self._throttle = folders["cpuacct"], folders["cpu"]
             self._memory, self._block, self._pids = folders["memory"], folders["blkio"], folders["pids"]
-        if self.read() is None:
+        try:
+            is_readable = self.read() is not None
+        except (OSError, KeyError, ValueError):
+            is_readable = False
+        if not is_readable:
             raise NoCgroup(f"the control group of process {pid} can't be read")
 
     def read(self) -> Counters | None:
-        """The counters now; None where the container has ended."""
+        """The counters now; None where the container has ended.
+
+        Raises:
+            OSError: the files are there and can't be read.
+        """
         try:
-            interfaces = _interfaces((PROC / str(self._pid) / "net" / "dev").read_text())
+            told = _interfaces((PROC / str(self._pid) / "net" / "dev").read_text())
+            interfaces = told if self._has_network else None
             return self._read_v2(interfaces) if self.version == 2 else self._read_v1(interfaces)
         except (FileNotFoundError, ProcessLookupError):
             return None
-        except (OSError, ValueError, KeyError):  # ENODEV while the group is being removed; half of a file
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.EINVAL):  # the group or the process is just being removed
+                return None
+            raise
 
-    def _read_v2(self, interfaces: Mapping[str, Interface]) -> Counters:
+    def _read_v2(self, interfaces: Mapping[str, Interface] | None) -> Counters:
         cpu = _pairs((self._cpu / "cpu.stat").read_text())
         read_at = time.time()
         memory = {
             "usage": _number(self._memory / "memory.current"),
-            "stats": _pairs(_text(self._memory / "memory.stat")),
+            "stats": _pairs((self._memory / "memory.stat").read_text()),
         }
-        read, written = 0, 0
-        for line in _text(self._block / "io.stat").splitlines():
-            found = dict(re.findall(r"(\w+)=(\d+)", line))
-            read, written = read + int(found.get("rbytes", 0)), written + int(found.get("wbytes", 0))
+        io = _text(self._block / "io.stat")
+        read, written = (None if io is None else sum(map(int, re.findall(rf"\b{name}=(\d+)", io))) for name in IO_NAMES)
         return Counters(
             read_at_unix_s=read_at,
             cpu_seconds=cpu["usage_usec"] / 1e6,
@@ -83,34 +97,35 @@ class CgroupReader:
             throttled_seconds=cpu["throttled_usec"] / 1e6 if "throttled_usec" in cpu else None,
         )
 
-    def _read_v1(self, interfaces: Mapping[str, Interface]) -> Counters:
+    def _read_v1(self, interfaces: Mapping[str, Interface] | None) -> Counters:
         used = _number(self._cpu / "cpuacct.usage")
         read_at = time.time()
         memory = {
             "usage": _number(self._memory / "memory.usage_in_bytes"),
-            "stats": _pairs(_text(self._memory / "memory.stat")),
+            "stats": _pairs((self._memory / "memory.stat").read_text()),
         }
-        block = _block_v1(_text(self._block / "blkio.throttle.io_service_bytes_recursive"))
-        throttled = _pairs(_text(self._throttle / "cpu.stat")).get("throttled_time")
+        io = _text(self._block / "blkio.throttle.io_service_bytes_recursive")
+        block = None if io is None else _block_v1(io)
+        throttled = _pairs(_text(self._throttle / "cpu.stat") or "").get("throttled_time")
         return Counters(
             read_at_unix_s=read_at,
             cpu_seconds=used / 1e9,
             memory_bytes=working_set(memory),
             memory_limit_bytes=self._memory_limit_bytes,
             interfaces=interfaces,
-            block_read_bytes=block.get("Read", 0),
-            block_write_bytes=block.get("Write", 0),
+            block_read_bytes=None if block is None else block.get("Read", 0),
+            block_write_bytes=None if block is None else block.get("Write", 0),
             pids=_number(self._pids / "pids.current"),
             throttled_seconds=None if throttled is None else throttled / 1e9,
         )
 
 
-def _text(path: Path) -> str:
-    """A file's text; nothing where the kernel has no such file (no throttling, no block devices)."""
+def _text(path: Path) -> str | None:
+    """A file's text; None where there is no such file: its controller is not there, or not handed down."""
     try:
         return path.read_text()
     except FileNotFoundError:
-        return ""
+        return None
 
 
 def _number(path: Path) -> int:

@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(self, url: str | None = None) -> None:
         if url is None:
-            self.client = docker.from_env(timeout=API_TIMEOUT_S)
+            self.client = docker.from_env(timeout=API_TIMEOUT_S, use_ssh_client=True)
         else:
             self.client = docker.DockerClient(base_url=url, timeout=API_TIMEOUT_S, use_ssh_client=True)
         about = self.client.info()
@@ -98,8 +98,10 @@ class Engine:
         except docker.errors.NotFound:
             return (lambda: None), None
         try:
-            limit = about["HostConfig"].get("Memory") or psutil.virtual_memory().total
-            reader = CgroupReader(about["State"]["Pid"], id, limit)
+            host = about["HostConfig"]
+            limit = host.get("Memory") or psutil.virtual_memory().total
+            has_network = host.get("NetworkMode") not in ("host", "none")
+            reader = CgroupReader(about["State"]["Pid"], id, limit, has_network=has_network)
             return reader.read, f"the control group's files (v{reader.version}) and /proc/PID/net/dev"
         except NoCgroup as error:
             logger.debug("%s: %s; asking the engine", id[:12], error)
@@ -130,8 +132,8 @@ class Engine:
             state: dict[str, Any] = self.client.api.inspect_container(id)["State"]
         except docker.errors.NotFound:
             return "removed"
-        if state.get("Running"):
-            return "restarted"
+        if state.get("Running") and not state.get("Restarting"):
+            return "it runs again"
         code = state.get("ExitCode")
         if state.get("OOMKilled"):
             return f"exit code {code}: out of memory"

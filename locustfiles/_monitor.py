@@ -104,8 +104,8 @@ class Monitor:
             if replica.read is not None and replica.id not in self._samplers:
                 self._samplers[replica.id] = self._greenlets.spawn(self._sample_on_schedule, replica)
         there = {replica.id for replica in replicas}
-        for gone in [one for id, one in self._seen.items() if id not in there]:
-            self._end(gone)
+        for gone in [one for id, one in self._seen.items() if id not in there and id not in self._samplers]:
+            self._end(gone)  # one that drains is no longer listed, but still there: its sampler tells when it ends
         return bool(replicas)
 
     def _end(self, replica: Replica) -> None:
@@ -117,9 +117,7 @@ class Monitor:
             detail = replica.why_ended()
         except READ_FAILURES as error:
             detail = f"the engine did not say why ({error})"
-        if detail == "restarted":  # before the end was noticed
-            self._ended.discard(replica.id)
-        self._event(detail if detail == "restarted" else "ended", replica, "" if detail == "restarted" else detail)
+        self._event("ended", replica, detail)
 
     def _sample_on_schedule(self, replica: Replica) -> None:
         before: Counters | None = None

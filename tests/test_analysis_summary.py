@@ -364,3 +364,14 @@ def test_evenness_of_kept_connections_is_that_of_the_connections(tmp_path: Path)
     assert many is not None
     assert many.p_value == pytest.approx(0.0821, abs=1e-4)
     assert evenness(shared_by(tmp_path / "one", {"a": 10}, 1)) is None
+
+
+def test_shares_of_a_whole_that_lacks_a_replica_are_none(tmp_path: Path) -> None:
+    rows = [request(2 + number / 50, replica=name) for name in "abc" for number in range(100)]
+    sampled = [one for name in "ab" for one in steady_samples(1.0, 1000.0, replica=name, replica_id=name)]
+    load = host(tmp_path, requests=rows, samples=sampled).load
+    assert load is not None
+    shares = replica_shares(load)
+    assert [one.name for one in shares] == ["a", "b", "c"]
+    assert all(math.isnan(one.byte_share) and math.isnan(one.cpu_share) for one in shares)
+    assert shares[0].received_bytes > 0

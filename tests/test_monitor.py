@@ -149,3 +149,16 @@ def test_a_gap_is_a_gap_and_noted_with_its_reason_once() -> None:
     ]
     assert watched.monitor.problems == ["no samples of web1 for a while: socket denied"]
     assert sum(one["cpu_percent"] is None for one in watched.samples) == 3  # the first, that after the gap, the last
+
+
+def test_one_that_drains_is_there_until_it_ends() -> None:
+    draining = Container("2")
+    service = Service(web1=Container("1"), web2=draining)
+    watched = Watched(service)
+    gevent.sleep(0.2)
+    service.containers.pop("web2")  # no longer listed, and still at work
+    gevent.sleep(0.5)
+    draining.runs = False
+    gevent.sleep(0.3)
+    watched.monitor.stop()
+    assert watched.told() == [("found", "web1", ""), ("found", "web2", ""), ("ended", "web2", "exit code 137")]

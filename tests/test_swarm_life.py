@@ -152,6 +152,24 @@ def test_one_scaled_to_three_all_answer_and_what_is_foreign_stays(mesh: Mesh, fo
     assert names_on(mesh.engine) == foreign_swarm
 
 
+def test_a_swarm_of_ours_that_holds_what_is_not_ours_stays(mesh: Mesh) -> None:
+    before = names_on(mesh.engine)
+    infra("up", "swarm-1", *mesh.arguments)
+    client = mesh.engine.client
+    config = client.configs.create(name="foreign-config", data=b"mine")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "infra", "down", "swarm-1"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "now holds what it did not make (config foreign-config), and stays" in done.stderr
+        assert mesh.engine.swarm()["LocalNodeState"] == "active"
+    finally:
+        client.api.remove_config(config.id)
+        infra("down", "swarm-1")
+    assert names_on(mesh.engine) == before
+
+
 def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
     mesh: Mesh, stack: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
