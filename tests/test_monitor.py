@@ -85,7 +85,7 @@ def test_a_sample_holds_counters_and_rates() -> None:
     assert second["interfaces"] == '{"eth0":[1002,7,3,2],"eth1":[1,1,1,1]}'
     assert (second["generation"], second["state"], second["pids"]) == ("task-1", "running", 3)
     assert (second["block_read_bytes"], second["block_write_bytes"], second["throttled_seconds"]) == (1, 2, 0.5)
-    assert 5 <= len(watched.samples) <= 13
+    assert 3 <= len(watched.samples) <= 13
     assert watched.told() == [("found", "web1", "")]
 
 
