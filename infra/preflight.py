@@ -17,7 +17,7 @@ BASE_IMAGE = "python:3.12-slim"
 """What the Dockerfile starts from."""
 
 BUILD_DISK_BYTES = 5 * 10**9
-"""The image and the build's stages: PyTorch's CPU build takes about 1 GB, and the model is in it twice."""
+"""The image and the build's stages: the packages take about 1 GB, and the model is in it twice."""
 
 RESULTS_DISK_BYTES = 200 * 10**6
 

@@ -35,7 +35,7 @@ COLUMNS = {
 FILES = {
     "replica_stats": "Replicas: samples",
     "replica_events": "Replicas: events",
-    "requests": "Requests",
+    "requests": "Requests: one by one",
     "machine_stats": "Machine: samples",
 }
 
