@@ -91,7 +91,11 @@ REPLICA_STATS_COLUMNS = (
     Column("node", "name of the engine or machine it runs on"),
     Column("cpu_seconds", "CPU time used since the replica started, cumulative"),
     Column("cpu_percent", "CPU since the sample before, 100 = one core; empty: first sample, or counters were reset"),
-    Column("memory_bytes", "container: usage less inactive file cache; process tree: PSS, or RSS where there is none"),
+    Column(
+        "memory_bytes",
+        "usage less inactive file cache; process tree without a control group of its own: PSS, or RSS where there is "
+        "none, as of the last second",
+    ),
     Column("memory_limit_bytes", "the container's limit (the machine's memory when unlimited); empty for a process"),
     Column("net_rx_bytes", "bytes into the container's interfaces since it started, cumulative; empty: not measured"),
     Column("net_tx_bytes", "bytes out of the container's interfaces since it started, cumulative; empty: not measured"),
@@ -112,8 +116,12 @@ REPLICA_STATS_COLUMNS = (
 
 REPLICA_EVENTS_COLUMNS = (
     Column("at_unix_s", "when it was noticed, by the load generator's clock"),
-    Column("event", "found (there at the start), started, restarted, ended, not sampled, sampled again"),
-    Column("replica", "container name, service.slot, or host"),
+    Column(
+        "event",
+        "found (there at the start), started, restarted, ended, not sampled, sampled again; of no replica: "
+        "engine does not answer, engine answers again",
+    ),
+    Column("replica", "container name, service.slot, or host; empty: what happened to the engine"),
     Column("replica_id", "first 12 digits of the container's ID, or the process ID"),
     Column("generation", "Swarm: the task's ID; empty: not Swarm"),
     Column("node", "name of the engine or machine it runs on"),

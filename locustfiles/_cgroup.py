@@ -1,148 +1,207 @@
-"""A container's counters from the kernel's own files: exact, in some 0.1 ms, and without a word to the engine.
+"""Counters from the kernel's own files of a control group: exact, in some 0.04 ms, and without a word to the engine.
 
-Only on the engine's own machine. The files are those that the engine reads itself (Linux, Documentation/admin-guide:
-cgroup-v1/, cgroup-v2.rst; proc(5) for net/dev).
+Only on the machine that the group is on. The files are those that the engine reads itself (Linux,
+Documentation/admin-guide: cgroup-v1/, cgroup-v2.rst; proc(5) for net/dev). They stay open between two readings: to open
+them costs ten times what reading them does.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from _stats import Counters, Interface, working_set
 
 CGROUP = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
-IO_NAMES = ("rbytes", "wbytes")
+MOST_BYTES = 64 * 1024
+"""Longer than any of these files."""
+
+FILES = {
+    1: {
+        "cpu": "cpuacct/cpuacct.usage",
+        "memory": "memory/memory.usage_in_bytes",
+        "memory_stat": "memory/memory.stat",
+        "block": "blkio/blkio.throttle.io_service_bytes_recursive",
+        "pids": "pids/pids.current",
+        "throttled": "cpu/cpu.stat",
+    },
+    2: {
+        "cpu": "cpu.stat",
+        "memory": "memory.current",
+        "memory_stat": "memory.stat",
+        "block": "io.stat",
+        "pids": "pids.current",
+    },
+}
+"""Version -> what -> the file's controller (v1 mounts each in a folder of its own) and name. v2 tells of throttling in
+the file of the CPU."""
+
+MAY_LACK = ("block", "throttled")
+"""Of a controller that is not there, or not handed down to the group."""
 
 
 class NoCgroup(Exception):
-    """The container's control group can't be read from here: the engine is elsewhere, or does not let it be seen."""
+    """No such control group can be read from here: it is on another machine, can't be seen, or is not theirs alone."""
 
 
 class CgroupReader:
-    """Reads one container, by the process ID that the engine gives for it.
+    """Reads one control group.
+
+    Args:
+        pid: a process in the group; its network is read where ``has_network``.
+        is_theirs: whether the group at these folders is that of whom it is read for.
 
     Raises:
-        NoCgroup: that process is not this container's on this machine.
+        NoCgroup: there is none, or it is not theirs.
     """
 
     def __init__(
-        self, pid: int, container_id: str, memory_limit_bytes: int | None, *, has_network: bool = True
+        self,
+        pid: int,
+        is_theirs: Callable[[Path], bool],
+        memory_limit_bytes: int | None = None,
+        *,
+        has_network: bool,
     ) -> None:
-        self._pid = pid
-        self._has_network = has_network
-        self._memory_limit_bytes = memory_limit_bytes
-        try:
-            lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
-        except OSError as error:
-            raise NoCgroup(f"process {pid} can't be seen") from error
-        paths = {name: path for _, names, path in (line.split(":", 2) for line in lines) for name in names.split(",")}
-        if not any(container_id in path for path in paths.values()):
-            raise NoCgroup(f"process {pid} of this machine is not the container's")
         self.version = 2 if (CGROUP / "cgroup.controllers").exists() else 1
-        folders = {name: CGROUP / name / path.lstrip("/") for name, path in paths.items()}
-        if self.version == 2:
-            self._cpu = self._memory = self._block = self._pids = CGROUP / paths[""].lstrip("/")
-        elif missing := {"cpu", "cpuacct", "memory", "blkio", "pids"} - set(folders):
-            raise NoCgroup(f"the kernel has no control group of {', '.join(sorted(missing))}")
-        else:
-            self._cpu, self._throttle = folders["cpuacct"], folders["cpu"]
-            self._memory, self._block, self._pids = folders["memory"], folders["blkio"], folders["pids"]
+        self._net = str(PROC / str(pid) / "net" / "dev") if has_network else None
+        self._memory_limit_bytes = memory_limit_bytes
+        self._open: dict[str, int] = {}
+        files = _files_of(pid, self.version)
+        if not all(is_theirs(file.parent) for file in files.values()):
+            raise NoCgroup(f"the control group of process {pid} is not theirs alone")
         try:
+            for what, file in files.items():
+                if what not in MAY_LACK or file.exists():
+                    self._open[what] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             is_readable = self.read() is not None
-        except (OSError, KeyError, ValueError):
+        except (OSError, KeyError, ValueError, AttributeError):
             is_readable = False
         if not is_readable:
+            self.close()
             raise NoCgroup(f"the control group of process {pid} can't be read")
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """How each group of columns is had."""
+        said = {what: f"cgroup v{self.version}: {Path(FILES[self.version][what]).name}" for what in self._open}
+        throttled = said.get("throttled") if self.version == 1 else said["cpu"]
+        found = {"CPU": said["cpu"], "memory": f"{said['memory']} less inactive file cache", "PIDs": said["pids"]}
+        found |= {"network": "/proc/PID/net/dev of the container"} if self._net else {}
+        found |= {"block I/O": said["block"]} if "block" in said else {}
+        return found | ({"throttling": throttled} if throttled else {})
+
     def read(self) -> Counters | None:
-        """The counters now; None where the container has ended.
+        """The counters now; None where the group has ended.
 
         Raises:
             OSError: the files are there and can't be read.
         """
         try:
-            told = _interfaces((PROC / str(self._pid) / "net" / "dev").read_text())
-            interfaces = told if self._has_network else None
-            return self._read_v2(interfaces) if self.version == 2 else self._read_v1(interfaces)
+            interfaces = None if self._net is None else _interfaces(Path(self._net).read_bytes().decode())
+            texts = {what: os.pread(file, MOST_BYTES, 0).decode() for what, file in self._open.items() if what != "cpu"}
+            cpu = os.pread(self._open["cpu"], MOST_BYTES, 0).decode()
+            read_at = time.time()
         except (FileNotFoundError, ProcessLookupError):
             return None
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.EINVAL):  # the group or the process is just being removed
                 return None
             raise
-
-    def _read_v2(self, interfaces: Mapping[str, Interface] | None) -> Counters:
-        cpu = _pairs((self._cpu / "cpu.stat").read_text())
-        read_at = time.time()
-        memory = {
-            "usage": _number(self._memory / "memory.current"),
-            "stats": _pairs((self._memory / "memory.stat").read_text()),
-        }
-        io = _text(self._block / "io.stat")
-        read, written = (None if io is None else sum(map(int, re.findall(rf"\b{name}=(\d+)", io))) for name in IO_NAMES)
-        return Counters(
-            read_at_unix_s=read_at,
-            cpu_seconds=cpu["usage_usec"] / 1e6,
-            memory_bytes=working_set(memory),
-            memory_limit_bytes=self._memory_limit_bytes,
-            interfaces=interfaces,
-            block_read_bytes=read,
-            block_write_bytes=written,
-            pids=_number(self._pids / "pids.current"),
-            throttled_seconds=cpu["throttled_usec"] / 1e6 if "throttled_usec" in cpu else None,
+        return (_counters_v2 if self.version == 2 else _counters_v1)(
+            read_at, cpu, texts, interfaces, self._memory_limit_bytes
         )
 
-    def _read_v1(self, interfaces: Mapping[str, Interface] | None) -> Counters:
-        used = _number(self._cpu / "cpuacct.usage")
-        read_at = time.time()
-        memory = {
-            "usage": _number(self._memory / "memory.usage_in_bytes"),
-            "stats": _pairs((self._memory / "memory.stat").read_text()),
-        }
-        io = _text(self._block / "blkio.throttle.io_service_bytes_recursive")
-        block = None if io is None else _block_v1(io)
-        throttled = _pairs(_text(self._throttle / "cpu.stat") or "").get("throttled_time")
-        return Counters(
-            read_at_unix_s=read_at,
-            cpu_seconds=used / 1e9,
-            memory_bytes=working_set(memory),
-            memory_limit_bytes=self._memory_limit_bytes,
-            interfaces=interfaces,
-            block_read_bytes=None if block is None else block.get("Read", 0),
-            block_write_bytes=None if block is None else block.get("Write", 0),
-            pids=_number(self._pids / "pids.current"),
-            throttled_seconds=None if throttled is None else throttled / 1e9,
-        )
+    def close(self) -> None:
+        for file in self._open.values():
+            os.close(file)
+        self._open.clear()
 
 
-def _text(path: Path) -> str | None:
-    """A file's text; None where there is no such file: its controller is not there, or not handed down."""
+def container_cgroup(pid: int, container_id: str, memory_limit_bytes: int | None, *, has_network: bool) -> CgroupReader:
+    """A container's group, by the process ID that the engine gives for it.
+
+    Raises:
+        NoCgroup: that process is not this container's on this machine, or its group can't be read.
+    """
+    return CgroupReader(
+        pid, lambda folder: container_id in folder.as_posix(), memory_limit_bytes, has_network=has_network
+    )
+
+
+def _files_of(pid: int, version: int) -> dict[str, Path]:
     try:
-        return path.read_text()
-    except FileNotFoundError:
-        return None
-
-
-def _number(path: Path) -> int:
-    return int(path.read_text())
-
-
-def _pairs(text: str) -> dict[str, int]:
-    """Lines of ``name number``."""
-    return {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)$", text, re.MULTILINE)}
-
-
-def _block_v1(text: str) -> dict[str, int]:
-    """Lines of ``8:0 Read 4096``: bytes by direction, all devices together."""
-    found: dict[str, int] = {}
-    for direction, value in re.findall(r"^\d+:\d+ (\w+) (\d+)$", text, re.MULTILINE):
-        found[direction] = found.get(direction, 0) + int(value)
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+    except OSError as error:
+        raise NoCgroup(f"process {pid} can't be seen") from error
+    paths = {name: path for _, names, path in (line.split(":", 2) for line in lines) for name in names.split(",")}
+    found = {}
+    for what, place in FILES[version].items():
+        controller, _, name = place.rpartition("/")
+        if controller not in paths:
+            raise NoCgroup(f"the kernel has no control group of {controller or 'version 2'}")
+        found[what] = CGROUP / controller / paths[controller].lstrip("/") / name
     return found
+
+
+def _counters_v2(
+    read_at: float, cpu: str, texts: Mapping[str, str], interfaces: Mapping[str, Interface] | None, limit: int | None
+) -> Counters:
+    used, throttled = _number_after("usage_usec", cpu), _number_after("throttled_usec", cpu)
+    if used is None:
+        raise ValueError("cpu.stat without usage_usec")
+    block = texts.get("block")
+    read, written = (
+        None if block is None else sum(map(int, re.findall(rf"\b{name}=(\d+)", block))) for name in ("rbytes", "wbytes")
+    )
+    return Counters(
+        read_at_unix_s=read_at,
+        cpu_seconds=used / 1e6,
+        memory_bytes=_working_set(texts, "inactive_file"),
+        memory_limit_bytes=limit,
+        interfaces=interfaces,
+        block_read_bytes=read,
+        block_write_bytes=written,
+        pids=int(texts["pids"]),
+        throttled_seconds=None if throttled is None else throttled / 1e6,
+    )
+
+
+def _counters_v1(
+    read_at: float, cpu: str, texts: Mapping[str, str], interfaces: Mapping[str, Interface] | None, limit: int | None
+) -> Counters:
+    throttled = _number_after("throttled_time", texts.get("throttled", ""))
+    block = texts.get("block")
+    read, written = (
+        None if block is None else sum(map(int, re.findall(rf"^\d+:\d+ {name} (\d+)$", block, re.MULTILINE)))
+        for name in ("Read", "Write")
+    )
+    return Counters(
+        read_at_unix_s=read_at,
+        cpu_seconds=int(cpu) / 1e9,
+        memory_bytes=_working_set(texts, "total_inactive_file"),
+        memory_limit_bytes=limit,
+        interfaces=interfaces,
+        block_read_bytes=read,
+        block_write_bytes=written,
+        pids=int(texts["pids"]),
+        throttled_seconds=None if throttled is None else throttled / 1e9,
+    )
+
+
+def _working_set(texts: Mapping[str, str], cache: str) -> int:
+    return working_set({"usage": texts["memory"], "stats": {cache: _number_after(cache, texts["memory_stat"]) or 0}})
+
+
+def _number_after(name: str, text: str) -> int | None:
+    """The number in the line ``name number``."""
+    found = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
+    return None if found is None else int(found[1])
 
 
 def _interfaces(text: str) -> dict[str, Interface]:

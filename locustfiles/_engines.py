@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import docker
 import psutil
 import requests
 import urllib3
 
-from _cgroup import CgroupReader, NoCgroup
+from _cgroup import NoCgroup, container_cgroup
 from _stats import Counters, counters_of
 
 API_TIMEOUT_S = 3
 SLOW_ONE_SHOT_S = 0.5
 """Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
 
-YEAR_ONE = "0001-01-01T00:00:00Z"
+COLUMN_GROUPS = ("CPU", "memory", "network", "block I/O", "PIDs", "throttling")
 
 READ_FAILURES = (
     docker.errors.DockerException,
@@ -34,12 +34,25 @@ READ_FAILURES = (
 logger = logging.getLogger("fourfold.engines")
 
 
+class Reader(Protocol):
+    """Reads one replica's counters; ``sources`` says how each group of columns is had."""
+
+    @property
+    def sources(self) -> Mapping[str, str]: ...
+
+    def read(self) -> Counters | None:
+        """The counters now; None when the replica has ended."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Replica:
     """One instance of the service.
 
     ``read`` gives its counters, or None when it has ended; no ``read``: it is out of reach, for ``reason``.
-    ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end.
+    ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end;
+    ``sources`` how each group of columns is had, once it has been read.
     """
 
     name: str
@@ -50,6 +63,7 @@ class Replica:
     generation: str = ""
     state: str = ""
     why_ended: Callable[[], str] = lambda: ""
+    sources: Callable[[], Mapping[str, str]] = dict
 
 
 class Engine:
@@ -70,61 +84,59 @@ class Engine:
         about = self.client.info()
         self.name = str(about.get("Name", ""))
         self.node_id = str((about.get("Swarm") or {}).get("NodeID", ""))
-        self.sampling: set[str] = set()
-        self._readers: dict[str, Callable[[], Counters | None]] = {}
+        self._readers: dict[str, Reader] = {}
+        self._sources: dict[str, Mapping[str, str]] = {}
         self._is_one_shot_fast: bool | None = None
 
     def container(self, name: str, id: str, generation: str = "", state: str = "") -> Replica:
         """A container of this engine as a replica."""
 
         def read() -> Counters | None:
-            counters = self._reader(id)()
+            try:
+                if id not in self._readers:
+                    self._readers[id] = self._choose_reader(id)
+                    self._sources[id] = self._readers[id].sources
+                counters = self._readers[id].read()
+            except docker.errors.NotFound:
+                counters = None
+            except READ_FAILURES:
+                self._forget(id)  # a stream that broke off goes on nowhere
+                raise
             if counters is None:
-                self._readers.pop(id, None)  # should it come back, its processes are others
+                self._forget(id)  # should it come back, its processes are others
             return counters
 
-        return Replica(name, id[:12], self.name, read, None, generation, state, lambda: self._end_of(id))
+        def sources() -> Mapping[str, str]:
+            return self._sources.get(id, {})
 
-    def _reader(self, id: str) -> Callable[[], Counters | None]:
+        return Replica(name, id[:12], self.name, read, None, generation, state, lambda: self._end_of(id), sources)
+
+    def close(self) -> None:
+        for id in list(self._readers):
+            self._forget(id)
+        self.client.close()
+
+    def _forget(self, id: str) -> None:
+        if id in self._readers:
+            self._readers.pop(id).close()
+
+    def _choose_reader(self, id: str) -> Reader:
         """The cgroup's own files, else a fast one-shot, else the stream."""
-        if id not in self._readers:
-            self._readers[id], how = self._choose_reader(id)
-            self.sampling |= {how} if how else set()
-        return self._readers[id]
-
-    def _choose_reader(self, id: str) -> tuple[Callable[[], Counters | None], str | None]:
-        try:
-            about = self.client.api.inspect_container(id)
-        except docker.errors.NotFound:
-            return (lambda: None), None
+        about = self.client.api.inspect_container(id)
         try:
             host = about["HostConfig"]
             limit = host.get("Memory") or psutil.virtual_memory().total
             has_network = host.get("NetworkMode") not in ("host", "none")
-            reader = CgroupReader(about["State"]["Pid"], id, limit, has_network=has_network)
-            return reader.read, f"the control group's files (v{reader.version}) and /proc/PID/net/dev"
+            return container_cgroup(about["State"]["Pid"], id, limit, has_network=has_network)
         except NoCgroup as error:
             logger.debug("%s: %s; asking the engine", id[:12], error)
-
-        def one_shot() -> Counters | None:
-            try:
-                return counters_of(self.client.api.stats(id, stream=False, one_shot=True))
-            except docker.errors.NotFound:
-                return None
-
+        one_shot = OneShot(self.client, id)
         if self._is_one_shot_fast is None:
-            one_shot()
+            one_shot.read()
             began = time.monotonic()
-            one_shot()
+            one_shot.read()
             self._is_one_shot_fast = time.monotonic() - began < SLOW_ONE_SHOT_S
-        if self._is_one_shot_fast:
-            return one_shot, "docker stats, one-shot"
-        frames = self.client.api.stats(id, stream=True, decode=True)
-
-        def next_frame() -> Counters | None:
-            return counters_of(next(frames, {"read": YEAR_ONE}))
-
-        return next_frame, "docker stats, stream (one a second)"
+        return one_shot if self._is_one_shot_fast else Stream(self.client, id)
 
     def _end_of(self, id: str) -> str:
         """What the engine says of a container's end."""
@@ -138,3 +150,56 @@ class Engine:
         if state.get("OOMKilled"):
             return f"exit code {code}: out of memory"
         return f"exit code {code}" + (": killed, out of memory suspected" if code == 137 else "")
+
+
+class OneShot:
+    """Asks the engine for one reply a reading."""
+
+    sources = dict.fromkeys(COLUMN_GROUPS, "Docker API: stats, one-shot")
+
+    def __init__(self, client: docker.DockerClient, id: str) -> None:
+        self._client = client
+        self._id = id
+
+    def read(self) -> Counters | None:
+        return counters_of(self._client.api.stats(self._id, stream=False, one_shot=True))
+
+    def close(self) -> None:
+        pass
+
+
+class Stream:
+    """Follows the engine's stream of replies, one a second."""
+
+    sources = dict.fromkeys(COLUMN_GROUPS, "Docker API: stats, stream (one a second)")
+
+    def __init__(self, client: docker.DockerClient, id: str) -> None:
+        self._client = client
+        self._id = id
+        self._frames = client.api.stats(id, stream=True, decode=True)
+
+    def read(self) -> Counters | None:
+        reply = next(self._frames, None)
+        if reply is None and self._client.api.inspect_container(self._id)["State"].get("Running"):
+            raise ConnectionAbortedError("the engine broke its stream off")
+        return None if reply is None else counters_of(reply)
+
+    def close(self) -> None:
+        self._frames.close()
+
+
+def explained(error: BaseException) -> str:
+    """Why an engine or a file could not be read, in words that are the same each time it happens."""
+    causes: list[BaseException] = [error]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and inner not in causes:
+        causes.append(inner)
+    inside = [*causes, *(one for cause in causes for one in cause.args if isinstance(one, BaseException))]
+    for kind, words in (
+        (PermissionError, "permission is denied; for Docker's socket, join its group or run as its user"),
+        ((FileNotFoundError, ConnectionRefusedError), "nobody answers there; is the engine running?"),
+        ((requests.Timeout, TimeoutError), f"no answer within {API_TIMEOUT_S} s"),
+        ((ConnectionError, requests.ConnectionError, urllib3.exceptions.HTTPError), "the connection broke off"),
+    ):
+        if any(isinstance(one, kind) for one in inside):
+            return words
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

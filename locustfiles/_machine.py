@@ -32,6 +32,7 @@ class MachineMonitor:
     def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
         self._write = write
         self._generator = psutil.Process()
+        self._programs: dict[int, tuple[psutil.Process, str] | None] = {}
         self._before: dict[int, float] = {}
         self._spent: dict[str, float] = {}
         self._at_start = self._totals()
@@ -55,15 +56,21 @@ class MachineMonitor:
 
     def _count(self, *, is_first: bool) -> None:
         """Add what each of the engine's programs has used since the last count; of a new one, all that it has."""
-        for process in psutil.process_iter(["name", "cpu_times"]):
-            column = BY_KERNELS_NAME.get((process.info["name"] or "")[:15])
-            times = process.info["cpu_times"]
-            if column is None or times is None:
+        there = set(psutil.pids())
+        self._programs = {pid: known for pid, known in self._programs.items() if pid in there}
+        self._programs |= {pid: _program(pid) for pid in there - set(self._programs)}
+        for pid, known in self._programs.items():
+            if known is None:
+                continue
+            process, column = known
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
                 continue
             used = times.user + times.system
-            grown = used - self._before.get(process.pid, used if is_first else 0.0)
+            grown = used - self._before.get(pid, used if is_first else 0.0)
             self._spent[column] = self._spent.get(column, 0.0) + max(0.0, grown)
-            self._before[process.pid] = used
+            self._before[pid] = used
 
     def _totals(self) -> dict[str, float]:
         machine = psutil.cpu_times()
@@ -76,3 +83,13 @@ class MachineMonitor:
         if hasattr(machine, "softirq"):
             found["softirq_cpu_seconds"] = machine.softirq
         return found
+
+
+def _program(pid: int) -> tuple[psutil.Process, str] | None:
+    """The process and its column, if it is one of the engine's programs."""
+    try:
+        process = psutil.Process(pid)
+        column = BY_KERNELS_NAME.get(process.name()[:15])
+    except psutil.Error:
+        return None
+    return None if column is None else (process, column)

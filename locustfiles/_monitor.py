@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import astuple
@@ -12,14 +13,17 @@ from typing import Any
 import gevent
 from gevent.pool import Group
 
-from _engines import READ_FAILURES, Replica
+from _engines import READ_FAILURES, Replica, explained
 from _replicas import Finder, NoReplicas
-from _stats import Counters, cpu_percent, rate
+from _stats import Counters, began_anew, cpu_percent, rate
 
 LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between tries while the engine does not answer: each pause is twice the one before."""
+
+LAST_SAMPLE_S = 5.0
+"""A hung engine does not keep a run from ending."""
 
 logger = logging.getLogger("fourfold.monitor")
 
@@ -28,8 +32,9 @@ class Monitor:
     """Follows the replicas of one target; hands each sample on as a row of ``PREFIX_replica_stats.csv``, and what
     becomes of them as rows of ``PREFIX_replica_events.csv``.
 
-    It never ends the load: what keeps it from sampling is logged once and kept in ``problems``, and the samples that
-    are missing stay missing.
+    All replicas are sampled at the same moments, so that the load is interrupted as rarely as can be. It never ends the
+    load: what keeps it from sampling is logged once and kept in ``problems``, and the samples that are missing stay
+    missing.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class Monitor:
         self._write_event = write_event
         self._samplers: dict[str, gevent.Greenlet] = {}
         self._greenlets = Group()
+        self._engine_answers = True
+        self._began_at = time.monotonic()
 
     def start(self) -> None:
         self._find(event="found")
@@ -56,13 +63,10 @@ class Monitor:
 
     def stop(self) -> None:
         """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
-        samplers = [replica for id, replica in self._seen.items() if id in self._samplers]
+        there = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
-        for replica in samplers:
-            try:
-                self._sample(replica, None)
-            except READ_FAILURES as error:
-                self._problem(f"no last sample of {replica.name}: {error}")
+        gevent.joinall([gevent.spawn(self._sample_last, replica) for replica in there], timeout=LAST_SAMPLE_S)
+        self.finder.close()
 
     def record(self) -> list[dict[str, Any]]:
         """All replicas seen, for the record of the run."""
@@ -73,9 +77,15 @@ class Monitor:
                 "node": one.node,
                 "sampled": one.id in self._sampled,
                 "reason": one.reason,
+                "sources": dict(one.sources()),
             }
             for one in self._seen.values()
         ]
+
+    def sampling(self) -> str | None:
+        """How the CPU of the replicas is had, for the record of the run; None where none was sampled."""
+        ways = {how for one in self._seen.values() if (how := one.sources().get("CPU"))}
+        return "; ".join(sorted(ways)) or None
 
     def _follow(self) -> None:
         pause = FIND_EVERY_S
@@ -85,14 +95,17 @@ class Monitor:
 
     def _find(self, event: str) -> bool:
         """Start sampling the replicas that are new, which is the ``event``; whether the engine told which there are."""
+        target = self.finder.target or "--host"
         try:
             replicas = self.finder.replicas()
         except NoReplicas as error:
-            self._problem(f"replicas of {self.finder.target} can't be found: {error}")
+            self._problem(f"replicas of {target} can't be found: {error}")
             replicas = []
         except READ_FAILURES as error:
-            self._problem(f"replicas of {self.finder.target} can't be found: {error}")
+            self._problem(f"replicas of {target} can't be found: {explained(error)}")
+            self._note_engine(answers=False, detail=explained(error))
             return False
+        self._note_engine(answers=True, detail="")
         for replica in replicas:
             if replica.id not in self._seen:
                 logger.info("replica %s (%s) on %s", replica.name, replica.id, replica.node)
@@ -108,29 +121,34 @@ class Monitor:
             self._end(gone)  # one that drains is no longer listed, but still there: its sampler tells when it ends
         return bool(replicas)
 
+    def _note_engine(self, *, answers: bool, detail: str) -> None:
+        if answers != self._engine_answers:
+            self._engine_answers = answers
+            self._event("engine answers again" if answers else "engine does not answer", None, detail)
+
     def _end(self, replica: Replica) -> None:
         """Note, once, that a replica is no longer there."""
         if replica.id in self._ended:
             return
         self._ended.add(replica.id)
+        at_unix_s = time.time()
         try:
             detail = replica.why_ended()
         except READ_FAILURES as error:
-            detail = f"the engine did not say why ({error})"
-        self._event("ended", replica, detail)
+            detail = f"the engine did not say why: {explained(error)}"
+        self._event("ended", replica, detail, at_unix_s)
 
     def _sample_on_schedule(self, replica: Replica) -> None:
         before: Counters | None = None
-        due = time.monotonic()
         pause = FIRST_PAUSE_S
         is_read = True
         while True:
             try:
                 now = self._sample(self._seen[replica.id], before)
             except READ_FAILURES as error:
-                self._problem(f"no samples of {replica.name} for a while: {error}")
+                self._problem(f"no samples of {replica.name} for a while: {explained(error)}")
                 if is_read:
-                    self._event("not sampled", replica, str(error))
+                    self._event("not sampled", replica, explained(error))
                 is_read, before = False, None
                 gevent.sleep(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
@@ -141,12 +159,16 @@ class Monitor:
                     return
                 if not is_read:
                     self._event("sampled again", replica, "")
-                if before is not None and now.cpu_seconds < before.cpu_seconds:
-                    self._event("restarted", replica, "")
                 is_read, before, pause = True, now, FIRST_PAUSE_S
-            late_by = time.monotonic() - due
-            due += self.interval_s * max(1, int(late_by / self.interval_s) + 1)
-            gevent.sleep(max(0.0, due - time.monotonic()))
+            since_s = time.monotonic() - self._began_at
+            due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
+            gevent.sleep(due_s - since_s)
+
+    def _sample_last(self, replica: Replica) -> None:
+        try:
+            self._sample(replica, None)
+        except READ_FAILURES as error:
+            self._problem(f"no last sample of {replica.name}: {explained(error)}")
 
     def _sample(self, replica: Replica, before: Counters | None) -> Counters | None:
         """Read and hand on one sample; None when the replica has ended."""
@@ -154,19 +176,23 @@ class Monitor:
             return None
         now = replica.read()
         if now is not None:
+            if before is not None and began_anew(before, now):
+                self._event("restarted", replica, "its counters began anew")
+                before = None
             self._sampled.add(replica.id)
             self._write_sample(_row(replica, before, now))
         return now
 
-    def _event(self, event: str, replica: Replica, detail: str) -> None:
+    def _event(self, event: str, replica: Replica | None, detail: str, at_unix_s: float | None = None) -> None:
+        """Write what became of a replica, or of the engine (None)."""
         self._write_event(
             {
-                "at_unix_s": time.time(),
+                "at_unix_s": at_unix_s or time.time(),
                 "event": event,
-                "replica": replica.name,
-                "replica_id": replica.id,
-                "generation": replica.generation,
-                "node": replica.node,
+                "replica": replica.name if replica else None,
+                "replica_id": replica.id if replica else None,
+                "generation": replica.generation if replica else None,
+                "node": replica.node if replica else None,
                 "detail": detail,
             }
         )

@@ -31,7 +31,6 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherev
 
 import runfiles
 
-from _engines import READ_FAILURES
 from _live import Live, show_live
 from _machine import MachineMonitor
 from _monitor import LEAST_INTERVAL_S, Monitor
@@ -103,7 +102,7 @@ class Recording:
         self._machine_cpu_before = _machine_cpu_seconds()
         if self._monitor is not None:
             self._monitor.start()
-        self._machine = MachineMonitor(self._add_machine_sample)
+        self._machine = MachineMonitor(self._add_machine_sample) if self._asked != "none" else None
         self._started_at_unix_s = time.time()
         self._flusher = gevent.spawn(self._flush_regularly)
         self._write_record()
@@ -140,7 +139,8 @@ class Recording:
         spent += [one["cpu_seconds"] for one in self._workers.values()]
         self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
         self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
-        self._machine.stop()
+        if self._machine is not None:
+            self._machine.stop()
         if self._monitor is not None:
             self._monitor.stop()
         self._flush()
@@ -161,7 +161,7 @@ class Recording:
         try:
             answers_as = (self._service or {}).get("replica")
             finder = Finder(self._asked, self._environment.host or "", answers_as, self._options.docker_host)
-        except (NoReplicas, *READ_FAILURES) as error:
+        except NoReplicas as error:  # a slip in the web UI's form
             self._problem = f"no replica is sampled: {error}"
             logger.warning(self._problem)
             return None
@@ -209,8 +209,8 @@ class Recording:
             "texts": texts_record(read_reviews()),
             "replicas": {
                 "asked": self._asked,
-                "found": str(monitor.finder.target) if monitor else None,
-                "sampling": monitor.finder.sampling if monitor else None,
+                "found": str(monitor.finder.target) if monitor and monitor.finder.target else None,
+                "sampling": monitor.sampling() if monitor else None,
                 "interval_s": self._interval_s,
                 "list": monitor.record() if monitor else [],
                 "problems": ([self._problem] if self._problem else []) + (monitor.problems if monitor else []),

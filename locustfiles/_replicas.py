@@ -7,7 +7,6 @@ import ipaddress
 import platform
 import re
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,12 @@ from urllib.parse import urlsplit
 import docker
 import psutil
 
-from _engines import READ_FAILURES, Engine, Replica
-from _stats import Counters
+from _cgroup import CgroupReader
+from _engines import READ_FAILURES, Engine, Replica, explained
+from _process import ProcessReader, process_reader
+
+PORT_FORWARDERS = ("docker-proxy", "rootlesskit", "com.docker")
+"""Programs that listen on behalf of a container, and are no replica themselves."""
 
 KINDS = ("container", "compose", "swarm", "process")
 
@@ -62,6 +65,8 @@ def _named(text: str) -> Target:
 class Finder:
     """Finds the replicas behind a target, again and again, as they come and go.
 
+    ``target`` is known from the start but for ``auto``, which is looked for until it is found.
+
     Args:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
@@ -69,22 +74,23 @@ class Finder:
         other_engines: URLs of the engines of a swarm's other nodes, which alone can tell their replicas' counters.
 
     Raises:
-        NoReplicas: ``asked`` is no target (the web UI's field is checked by nobody), or ``auto`` found none.
+        NoReplicas: ``asked`` is no target (the web UI's field is checked by nobody).
     """
 
     def __init__(self, asked: str, host: str, service_name: str | None, other_engines: Sequence[str] = ()) -> None:
+        self._host = host
         self._service_name = service_name
         self._engine: Engine | None = None
         self._others: dict[str, Engine | None] = dict.fromkeys(other_engines)
-        self.target = _target_behind(host, self._connect) if asked == "auto" else _named(asked)
+        self._root: psutil.Process | None = None
+        self._process: CgroupReader | ProcessReader | None = None
+        self.target: Target | None = None if asked == "auto" else _named(asked)
 
-    @property
-    def sampling(self) -> str | None:
-        """How the counters are had, for the record of the run; None where none were."""
-        if self.target.kind == "process":
-            return "psutil, the process and its children"
-        engines = [self._engine, *self._others.values()]
-        return "; ".join(sorted({how for one in engines if one is not None for how in one.sampling})) or None
+    def close(self) -> None:
+        """Let go of all files and connections."""
+        for one in (self._engine, self._process, *self._others.values()):
+            if one is not None:
+                one.close()
 
     def replicas(self) -> list[Replica]:
         """The replicas that run now.
@@ -93,11 +99,13 @@ class Finder:
             NoReplicas: the target is not there.
             docker.errors.DockerException and others of ``READ_FAILURES``: the engine does not answer.
         """
+        if self.target is None:
+            self.target = _target_behind(self._host, self._connect)
         if self.target.kind == "process":
-            return [_process(int(self.target.name), self._service_name)]
+            return [self._process_as_replica(int(self.target.name))]
         engine = self._connect()
         if self.target.kind == "swarm":
-            return self._tasks(engine)
+            return self._tasks(engine, self.target.name)
         if self.target.kind == "container":
             filters: dict[str, Any] = {"name": self.target.name}
         else:
@@ -116,6 +124,18 @@ class Finder:
             raise NoReplicas(f"no running container is {self.target}")
         return [engine.container(name, one["Id"], state=one["State"]) for name, one in sorted(found.items())]
 
+    def _process_as_replica(self, pid: int) -> Replica:
+        try:
+            self._root = self._root or psutil.Process(pid)
+            self._process = self._process or process_reader(self._root)
+        except psutil.NoSuchProcess:
+            raise NoReplicas(f"no process has the ID {pid}") from None
+        if not self._root.is_running() or self._root.status() == psutil.STATUS_ZOMBIE:
+            raise NoReplicas(f"process {pid} has ended")
+        reader = self._process
+        name = self._service_name or f"process {pid}"
+        return Replica(name, str(pid), platform.node(), reader.read, sources=lambda: reader.sources)
+
     def _connect(self) -> Engine:
         if self._engine is None:
             self._engine = Engine()
@@ -129,17 +149,17 @@ class Finder:
                 other = self._others[url] = self._others[url] or Engine(url)
                 found[other.node_id] = other
             except READ_FAILURES as error:
-                wrong.append(f"{url} does not answer ({_first_line(error)})")
+                wrong.append(f"{url} does not answer ({explained(error)})")
         return found, wrong
 
-    def _tasks(self, engine: Engine) -> list[Replica]:
+    def _tasks(self, engine: Engine, service: str) -> list[Replica]:
         """The running tasks of the service, named ``service.slot``; those of other nodes as out of reach."""
         engines, wrong = self._engines_by_node(engine)
-        tasks = engine.client.api.tasks(filters={"service": self.target.name, "desired-state": "running"})
+        tasks = engine.client.api.tasks(filters={"service": service, "desired-state": "running"})
         running = [task for task in tasks if task["Status"]["State"] == "running"]
         replicas = []
         for task in sorted(running, key=lambda task: task.get("Slot", 0)):
-            name = f"{self.target.name}.{task.get('Slot') or task['NodeID']}"
+            name = f"{service}.{task.get('Slot') or task['NodeID']}"
             id = task["Status"]["ContainerStatus"]["ContainerID"]
             if task["NodeID"] in engines:
                 replicas.append(engines[task["NodeID"]].container(name, id, task["ID"], task["Status"]["State"]))
@@ -149,7 +169,7 @@ class Finder:
                 )
                 replicas.append(Replica(name, id[:12], task["NodeID"], None, reason, task["ID"]))
         if not replicas:
-            raise NoReplicas(f"no running task belongs to {self.target}")
+            raise NoReplicas(f"no running task belongs to swarm:{service}")
         return replicas
 
 
@@ -165,11 +185,13 @@ def _target_behind(host: str, connect: Callable[[], Engine]) -> Target:
         looked = "no container or service of the Docker engine publishes it"
     except READ_FAILURES as error:
         target = None
-        looked = f"no Docker engine answers ({_first_line(error)})"
+        looked = f"no Docker engine answers ({explained(error)})"
     if target is None and not is_here:
         raise NoReplicas(f"{name} is another machine; name its replicas (--replicas), and its engine (DOCKER_HOST)")
     if target is None:
         pid = _listening_process(port)
+        if pid is not None and psutil.Process(pid).name().startswith(PORT_FORWARDERS):
+            raise NoReplicas(f"port {port} is published by Docker, but {looked}")
         if pid is None:
             raise NoReplicas(f"port {port}: {looked}, and no process of this user listens on it here")
         target = Target("process", str(pid))
@@ -217,43 +239,6 @@ def _listening_process(port: int) -> int | None:
     return min(pids, key=lambda pid: psutil.Process(pid).create_time(), default=None)
 
 
-def _process(pid: int, service_name: str | None) -> Replica:
-    try:
-        root = psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        raise NoReplicas(f"no process has the ID {pid}") from None
-
-    def read() -> Counters | None:
-        try:
-            tree = [root, *root.children(recursive=True)]
-            times = root.cpu_times()
-            ended_children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-            return Counters(
-                read_at_unix_s=time.time(),
-                cpu_seconds=ended_children + sum(_cpu_seconds(one) for one in tree),
-                memory_bytes=sum(_memory_bytes(one) for one in tree),
-                pids=sum(one.num_threads() for one in tree),
-            )
-        except psutil.NoSuchProcess:
-            return None
-
-    return Replica(service_name or f"process {pid}", str(pid), platform.node(), read)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
-def _memory_bytes(process: psutil.Process) -> int:
-    """The process's proportional share (PSS), so that memory shared within the tree counts once; RSS where not told."""
-    try:
-        memory = process.memory_full_info()
-    except psutil.AccessDenied:
-        return int(process.memory_info().rss)
-    return int(getattr(memory, "pss", 0) or memory.rss)
-
-
 def _address(host: str) -> tuple[str, int]:
     parts = urlsplit(host)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -263,7 +248,3 @@ def _name(container: dict[str, Any]) -> str:
     """A container's own name, out of those in a listing, where links to it count as names too."""
     own: str = next(name for name in container["Names"] if name.count("/") == 1)
     return own.removeprefix("/")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

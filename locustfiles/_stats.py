@@ -100,6 +100,17 @@ def cpu_percent(before: Counters | None, after: Counters) -> float | None:
     return None if share is None else share * 100
 
 
+def began_anew(before: Counters, after: Counters) -> bool:
+    """Whether any cumulative counter fell: the replica was restarted, and nothing may be computed across that.
+
+    Its CPU alone does not tell: one that starts busily can use more within an interval than it had before.
+    """
+    pairs: list[tuple[float | None, float | None]] = [(before.cpu_seconds, after.cpu_seconds)]
+    pairs += [(before.network(name), after.network(name)) for name in ("rx_bytes", "tx_bytes")]
+    pairs += [(getattr(before, name), getattr(after, name)) for name in ("block_read_bytes", "block_write_bytes")]
+    return any(first is not None and second is not None and second < first for first, second in pairs)
+
+
 def rate(before: Counters | None, after: Counters, first: float | None, second: float | None) -> float | None:
     """How much a cumulative counter grew in each second between two readings; None as for ``cpu_percent``."""
     if before is None or first is None or second is None:

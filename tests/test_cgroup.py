@@ -16,7 +16,7 @@ from infra.engine import Engine
 from infra.waiting import until_true
 
 import _cgroup
-from _cgroup import CgroupReader, NoCgroup
+from _cgroup import CgroupReader, NoCgroup, container_cgroup
 from _stats import Counters, counters_of, cpu_percent
 
 RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
@@ -56,7 +56,8 @@ def asked(engine: Engine, container: Any) -> Counters:
 
 def reader(container: Any) -> CgroupReader:
     try:
-        return CgroupReader(container.attrs["State"]["Pid"], container.id, psutil.virtual_memory().total)
+        pid = container.attrs["State"]["Pid"]
+        return container_cgroup(pid, container.id, psutil.virtual_memory().total, has_network=True)
     except NoCgroup as error:
         pytest.skip(str(error))
 
@@ -86,8 +87,8 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
 @pytest.mark.engine
 def test_a_reader_of_another_container_is_refused(container: Any) -> None:
     reader(container)
-    with pytest.raises(NoCgroup, match="is not the container's"):
-        CgroupReader(container.attrs["State"]["Pid"], "0" * 64, None)
+    with pytest.raises(NoCgroup, match="is not theirs alone"):
+        container_cgroup(container.attrs["State"]["Pid"], "0" * 64, None, has_network=True)
 
 
 @pytest.mark.engine
@@ -112,7 +113,7 @@ def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, mo
     shutil.copy(RECORDED / "net_dev", process / "net" / "dev")
     monkeypatch.setattr(_cgroup, "CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(_cgroup, "PROC", tmp_path / "proc")
-    files = CgroupReader(pid, container_id, 2 * 1024**3)
+    files = container_cgroup(pid, container_id, 2 * 1024**3, has_network=True)
     assert files.version == 2
     read = files.read()
     before, after = (

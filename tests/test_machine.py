@@ -47,7 +47,7 @@ def test_a_programs_cpu_time_is_counted_from_the_run_on(tmp_path: Path) -> None:
     assert spent == sorted(spent)
     if not had:
         assert 0.3 < spent[-1] < 2.2  # two shells, 1.2 s and 0.7 s, on whatever cores are free
-    assert 0 < rows[-1]["generator_cpu_seconds"] < rows[-1]["busy_cpu_seconds"]
+    assert 0 <= rows[-1]["generator_cpu_seconds"] < rows[-1]["busy_cpu_seconds"]
     assert rows[-1]["busy_cpu_seconds"] >= spent[-1] * 0.5
 
 

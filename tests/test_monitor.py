@@ -13,6 +13,8 @@ from _monitor import Monitor
 from _replicas import NoReplicas
 from _stats import Counters, Interface
 
+DENIED = "permission is denied; for Docker's socket, join its group or run as its user"
+
 
 class Container:
     """Uses a fifth of a core; runs, ends, and refuses to be read as it is told."""
@@ -26,7 +28,7 @@ class Container:
 
     def read(self) -> Counters | None:
         if self.is_denied:
-            raise OSError("socket denied")
+            raise PermissionError("socket denied")
         self._at += 0.05
         self.cpu_seconds += 0.01
         interfaces = {"eth0": Interface(round(self.cpu_seconds * 100), 7, 3, 2), "eth1": Interface(1, 1, 1, 1)}
@@ -40,10 +42,12 @@ class Service:
     """A finder of the containers that run under each name."""
 
     target = "swarm:web"
-    sampling = "made up"
 
     def __init__(self, **containers: Container) -> None:
         self.containers = containers
+
+    def close(self) -> None:
+        pass
 
     def replicas(self) -> list[Replica]:
         found = [one.replica(name) for name, one in self.containers.items() if one.runs]
@@ -144,10 +148,10 @@ def test_a_gap_is_a_gap_and_noted_with_its_reason_once() -> None:
     watched.monitor.stop()
     assert watched.told() == [
         ("found", "web1", ""),
-        ("not sampled", "web1", "socket denied"),
+        ("not sampled", "web1", DENIED),
         ("sampled again", "web1", ""),
     ]
-    assert watched.monitor.problems == ["no samples of web1 for a while: socket denied"]
+    assert watched.monitor.problems == ["no samples of web1 for a while: " + DENIED]
     assert sum(one["cpu_percent"] is None for one in watched.samples) == 3  # the first, that after the gap, the last
 
 

@@ -35,8 +35,8 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_engine")
 def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
     finder = Finder("auto", shared_service.url, "test-replica")
-    assert finder.target == Target("process", str(shared_service.process.pid))
     (replica,) = finder.replicas()
+    assert finder.target == Target("process", str(shared_service.process.pid))
     assert replica.name == "test-replica"
     assert replica.read is not None
     counters = replica.read()
@@ -51,7 +51,7 @@ def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
 def test_auto_says_where_it_looked_in_vain() -> None:
     port = free_port()
     with pytest.raises(NoReplicas, match=f"port {port}: no Docker engine answers .* no process of this user listens"):
-        Finder("auto", f"http://127.0.0.1:{port}", None)
+        Finder("auto", f"http://127.0.0.1:{port}", None).replicas()
 
 
 def test_a_process_that_is_gone_is_said_to_be() -> None:
@@ -116,7 +116,7 @@ def test_a_port_published_for_udp_is_another_one() -> None:
 @pytest.mark.usefixtures("no_engine")
 def test_a_port_of_another_machine_is_not_looked_for_here(shared_service: Service) -> None:
     with pytest.raises(NoReplicas, match=r"192\.0\.2\.1 is another machine; name its replicas"):
-        Finder("auto", f"http://192.0.2.1:{shared_service.port}", None)
+        Finder("auto", f"http://192.0.2.1:{shared_service.port}", None).replicas()
 
 
 @pytest.mark.parametrize("text", ["", "web", "process:abc"])
