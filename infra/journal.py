@@ -19,6 +19,8 @@ from infra.settings import Limits
 CUT_OFF = "the experiment was cut off while this round ran"
 BEFORE_ITS_TURN = "the experiment ended before its turn"
 NOT_IN_THE_PLAN = "not in the plan"
+_NEEDED = ("options", "engine", "model", "resumed_at", "deployments", "order", "plan")
+"""What the record of an experiment must hold to be continued; an analysis can do without some of it."""
 
 
 class Journal:
@@ -64,6 +66,9 @@ class Journal:
             raise ResumeError(
                 f"{path} is of form {form}, this version writes form {runfiles.FORM}; begin a new experiment"
             )
+        lacking = [key for key in _NEEDED if key not in content]
+        if lacking:
+            raise ResumeError(f"{path} can't be read (it lacks {', '.join(lacking)}); begin a new experiment")
         journal = cls(folder, content)
         try:
             if content["order"] != journal.plan.order() or {name for name, _ in journal.left()} - set(

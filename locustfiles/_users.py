@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from locust import FastHttpUser, events
 from locust.env import Environment
 
 from _recording import ConnectionCount
-from _texts import Review, read_reviews
+from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
@@ -50,11 +49,6 @@ class _Turn:
 @events.test_start.add_listener
 def begin_with_the_first_text(environment: Environment, **_: Any) -> None:
     _Turn.reviews = itertools.cycle(in_order(REVIEWS, environment.parsed_options.seed))
-
-
-def in_order(reviews: list[Review], seed: int) -> list[Review]:
-    """The texts in the order in which a load sends them, round after round; seed 0: as they are."""
-    return random.Random(seed).sample(reviews, len(reviews)) if seed else reviews  # noqa: S311  no secret
 
 
 def next_review() -> Review:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Service
 
-from _users import REVIEWS, in_order
+from _texts import in_order, read_reviews
+
+REVIEWS = read_reviews()
 
 
 def load(service: Service, prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,8 +37,9 @@ def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
     with (tmp_path / "load_requests.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["text_id"]) for row in rows[:160]] == [one.id for one in in_order(REVIEWS, 7)][: len(rows[:160])]
-    assert sum(row["phase"] == "measured" for row in rows) == 50
-    assert rows[-51]["phase"] == "warm-up"
+    phases = [row["phase"] for row in rows]
+    assert phases.count("measured") in (50, 51)  # the one user's next request may be answered before it is ended
+    assert phases == sorted(phases, reverse=True)
     record = json.loads((tmp_path / "load_run.json").read_text())
     assert (record["ended_by"], record["end_after_requests"], record["seed"]) == ("number of requests", 50, 7)
 
