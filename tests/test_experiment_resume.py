@@ -25,7 +25,10 @@ from infra.plan import Plan
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
 QUICK = ["--set", "rounds=3", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
 
-LACKS_NOTHING = '{"form": 2, "options": {}, "engine": null, "model": null, "resumed_at": [], "deployments": [], "order": [], "plan": %s}'
+LACKS_NOTHING = (
+    '{"form": 2, "options": {}, "engine": null, "model": null, "resumed_at": [], "deployments": [], "order": [], '
+)
+LACKS_NOTHING += '"plan": %s}'
 
 
 def record(folder: Path) -> dict[str, Any]:
