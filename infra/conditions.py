@@ -43,8 +43,8 @@ def _library_versions() -> dict[str, str]:
 
 
 def git_record() -> dict[str, Any] | None:
-    """The commit that was measured, whether tracked or new files differed from it, and a digest of how (None: they did
-    not); None outside a repository."""
+    """The commit that was measured, whether tracked files differed from it, and a digest of how (None: they did not);
+    None outside a repository. New files don't count: a plan or results in this folder are no change of the code."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -56,7 +56,7 @@ def git_record() -> dict[str, Any] | None:
     commit = git("rev-parse", "HEAD")
     if commit is None:
         return None
-    status = git("status", "--porcelain") or ""
+    status = git("status", "--porcelain", "--untracked-files=no") or ""
     changes = hashlib.sha256(f"{status}\n{git('diff', 'HEAD')}".encode()).hexdigest() if status else None
     return {"commit": commit, "dirty": bool(status), "changes_sha256": changes}
 
