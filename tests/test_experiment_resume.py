@@ -208,7 +208,8 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 
 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
-    journal = Journal.begin(tmp_path, Plan(deployments=("host", "docker"), rounds=2))
+    plan = Plan(deployments=("host", "docker"), rounds=2)
+    journal = Journal.begin(tmp_path, plan, options={}, engine=None, model=None)
     assert [one["status"] for one in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
     assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
