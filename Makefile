@@ -11,7 +11,7 @@ TAG := latest
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-bench: setup ## Measure every deployment that this machine allows, and make the page (ARGS="--only host --seconds 10")
+bench: setup ## Measure every deployment that this machine allows, and make the page (ARGS="--only host --set seconds=20")
 	@$(python) -m infra run $(ARGS)
 
 test: ## Run all tests that this machine allows (ARGS="-k metrics")

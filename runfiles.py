@@ -6,8 +6,8 @@ module imports nothing but the standard library, so that no folder drags another
 One experiment is one folder::
 
     results/2026-01-31T12-00-00/
-        experiment.json              what was to be measured, what was, and why the rest was not
-        host/                        one folder a deployment
+        experiment.json              the plan, the machine, and of each round of each deployment what became of it
+        host/round-1/                one folder a round of a deployment
             single_pass_run.json     what ran, on what, with what
             single_pass_requests.csv one row a request
             single_pass_replica_stats.csv  one row a sample of a replica
@@ -26,7 +26,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-FORM = 1
+FORM = 2
 """Goes up when a reader of the older form would misread the newer one."""
 
 EXPERIMENT_FILE = "experiment.json"
@@ -40,11 +40,16 @@ RUN_RECORD_SUFFIX = "_run.json"
 
 SINGLE_PASS = "single_pass"
 LOAD = "load"
-"""The two runs of a deployment, and the prefixes of their files."""
+"""The two runs of a round, and the prefixes of their files."""
 
 WARM_UP = "warm-up"
 MEASURED = "measured"
-"""The phases of a run. Only rows of the phase ``measured`` enter a figure."""
+"""The phases of a run. Only rows of the phase ``measured`` enter a figure. The word is also a status, below."""
+
+FAILED = "failed"
+NOT_RUN = "not run"
+"""With ``MEASURED`` the statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never
+begun. A deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
 
 DEPLOYMENTS = {
     "host": "Host process",
@@ -143,6 +148,11 @@ MACHINE_STATS_COLUMNS = (
 def names(columns: tuple[Column, ...]) -> list[str]:
     """The column names, in the order in which they stand in the file."""
     return [column.name for column in columns]
+
+
+def round_folder(deployment: str, number: int) -> str:
+    """Where the files of a round lie, within the experiment's folder; rounds count from 1."""
+    return f"{deployment}/round-{number}"
 
 
 def machine_record() -> dict[str, str | int | None]:

@@ -226,12 +226,26 @@ def _read_record(path: Path, needs: Mapping[str, tuple[type, ...]]) -> dict[str,
     if not isinstance(record, dict):
         raise UnreadableResults(f"{path} can't be read (it is no JSON object); measure again")
     form = record.get("form")
-    if form != runfiles.FORM:
+    if "plan" in record:
+        record = _first_rounds(record)
+    if form not in (1, runfiles.FORM):
         raise UnreadableResults(f"{path} is of form {form}, this version reads form {runfiles.FORM}; measure again")
     lacking = [name for name, types in needs.items() if not _says(record, name, types)]
     if lacking:
         raise UnreadableResults(f"{path} can't be read (it lacks or garbles {', '.join(lacking)}); measure again")
-    return record
+    return dict(record)
+
+
+def _first_rounds(experiment: dict[str, Any]) -> dict[str, Any]:
+    """The experiment as if it had had one round: of each deployment the first that was measured, else its first."""
+    rows: list[dict[str, Any]] = []
+    for one in experiment["deployments"]:
+        rounds = sorted(one["rounds"], key=lambda each: each["status"] != runfiles.MEASURED)
+        nothing: dict[str, Any] = {"folder": None, "seconds_to_healthy": None, "runs": [], "metrics_files": []}
+        rows.append(
+            (rounds[0] if rounds else nothing) | {key: one[key] for key in ("name", "status", "reason", "image")}
+        )
+    return experiment | {"settings": experiment["plan"], "deployments": rows}
 
 
 def _says(record: Any, name: str, types: tuple[type, ...]) -> bool:

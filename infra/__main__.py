@@ -9,11 +9,14 @@ from pathlib import Path
 import runfiles
 from infra.deployments import remove, start, why_not
 from infra.engine import API_FAILURES, connect
-from infra.errors import DeploymentError
-from infra.experiment import Experiment, Plan
+from infra.errors import DeploymentError, PlanError, ResumeError
+from infra.experiment import resume, run_new
 from infra.images import find_image
+from infra.plan import read_plan
 from infra.preflight import why_no_image
 from infra.settings import IMAGE, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
+
+RESULTS = ROOT / "results"
 
 
 def main() -> int:
@@ -26,19 +29,28 @@ def main() -> int:
     )
     try:
         if arguments.command == "run":
-            plan = Plan(arguments.users, arguments.seconds, arguments.warm_up, arguments.user_class)
-            names = arguments.only or tuple(runfiles.DEPLOYMENTS)
-            return Experiment(plan, settings, names, arguments.results, build=arguments.image is None).run()
+            return _run(arguments, settings)
         if arguments.command == "up":
             return _up(arguments.name, settings)
         if arguments.command == "down":
             return _down(arguments.name, settings)
         return _doctor(settings)
-    except (DeploymentError, *API_FAILURES) as error:
+    except (DeploymentError, PlanError, ResumeError, *API_FAILURES) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, PlanError) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.resume is None:
+        only = [f"deployments={arguments.only}"] if arguments.only else []
+        plan = read_plan(arguments.plan, only + arguments.set)
+        return run_new(plan, settings, arguments.results, build=arguments.image is None)
+    given = (arguments.plan, arguments.set, arguments.only, settings != Settings(), arguments.results != RESULTS)
+    if any(given):
+        raise PlanError("--resume takes plan, image, ports and all else from the experiment's folder; give it alone")
+    return resume(arguments.resume)
 
 
 def _up(name: str, settings: Settings) -> int:
@@ -110,12 +122,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", parents=[common], help="measure the deployments one after the other")
-    run.add_argument("--only", type=_names, metavar="NAME,...", help=f"of {', '.join(runfiles.DEPLOYMENTS)}")
-    run.add_argument("--users", type=_positive, default=8, help="concurrent users of the load (8)")
-    run.add_argument("--seconds", type=_positive, default=20, help="measured seconds of the load (20)")
-    run.add_argument("--warm-up", type=int, default=5, help="seconds of load before that, not counted (5)")
-    run.add_argument("--user-class", choices=("keep_alive", "new_connection"), default="keep_alive")
-    run.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the results (results/)")
+    run.add_argument("plan", nargs="?", type=Path, metavar="PLAN.toml", help="what to measure (plans/default.toml)")
+    run.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="in place of the plan's own, such as users=16 seconds=60 user_class=new_connection",
+    )
+    run.add_argument(
+        "--only", metavar="NAME,...", help=f"the same as --set deployments=: {', '.join(runfiles.DEPLOYMENTS)}"
+    )
+    run.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="measure what is left of an experiment that ended early"
+    )
+    run.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (results/)")
     up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
     up.add_argument("name", choices=runfiles.DEPLOYMENTS)
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
@@ -124,20 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    for name in names:
-        if name not in runfiles.DEPLOYMENTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(runfiles.DEPLOYMENTS)}")
-    return tuple(name for name in runfiles.DEPLOYMENTS if name in names)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _port(text: str) -> tuple[str, int]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.container import last_line, still_there
+from infra.container import last_line, limits_of, still_there
 from infra.engine import Engine
 from infra.errors import DeploymentError
 from infra.hardening import user
-from infra.settings import ROOT, Settings, live_file
+from infra.settings import ROOT, Limits, Settings, live_file
 from infra.waiting import until_healthy
 
 PROJECT = "fourfold-bench"
@@ -32,7 +32,9 @@ def why_not(engine: Engine) -> str | None:
     return None
 
 
-def start(engine: Engine, settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]]]:
+def start(
+    engine: Engine, settings: Settings, url: str, folder: Path
+) -> tuple[str, Callable[[Path], list[Path]], Limits]:
     metrics = live_file(folder, METRICS_FILE)
     _compose(settings, metrics.parent, "up", "--detach", "--no-build")
 
@@ -45,7 +47,12 @@ def start(engine: Engine, settings: Settings, url: str, folder: Path) -> tuple[s
 
     until_healthy(url, settings.start_timeout_s, evidence)
 
-    return f"compose:{PROJECT}/{SERVICE}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))]
+    (container,) = _containers(engine, SERVICE)
+    return (
+        f"compose:{PROJECT}/{SERVICE}",
+        lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
+        limits_of(container),
+    )
 
 
 def remove(engine: Engine, settings: Settings) -> list[str]:
@@ -74,6 +81,8 @@ def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
         "PUBLISHED_PORT": str(settings.ports["compose"]),
         "METRICS_FOLDER": str(metrics_folder.resolve()),
         "SERVICE_USER": user(),
+        "CPU_LIMIT": str(settings.cpus or 0),
+        "MEMORY_LIMIT": str(settings.memory_bytes),
     }
     done = subprocess.run(
         # The folder is named, as Compose would take it from $PWD, where a symlink may lead to it under another name.

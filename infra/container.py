@@ -12,8 +12,8 @@ import docker
 
 from infra.engine import LABEL, Engine
 from infra.errors import DeploymentError
-from infra.hardening import HEALTHCHECK, MEMORY_BYTES, METRICS_PATH, PIDS, PORT, STOP_S, STOP_SIGNAL, app_volume, user
-from infra.settings import Settings
+from infra.hardening import CPU_NS, HEALTHCHECK, METRICS_PATH, PIDS, PORT, STOP_S, STOP_SIGNAL, app_volume, user
+from infra.settings import Limits, Settings
 from infra.waiting import until_healthy
 
 NAME = "llm-inference-container"
@@ -39,7 +39,7 @@ def why_not(engine: Engine) -> str | None:
     return None
 
 
-def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]]]:
+def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]], Limits]:
     # An engine elsewhere has to publish on its own network to be reached at all.
     address = "0.0.0.0" if engine.is_remote else "127.0.0.1"  # noqa: S104
     api = engine.client.api
@@ -51,7 +51,8 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
             tmpfs={"/tmp": ""},  # noqa: S108  inside the container
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
-            mem_limit=MEMORY_BYTES,
+            mem_limit=settings.memory_bytes,
+            nano_cpus=None if settings.cpus is None else round(settings.cpus * CPU_NS),
             pids_limit=PIDS,
             init=True,
         )
@@ -80,7 +81,11 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
         return f"the container is {made.status}; its last line was: {last_line(made)}"
 
     until_healthy(url, settings.start_timeout_s, evidence)
-    return f"container:{NAME}", lambda to: [copy_file(made, METRICS_PATH, to / Path(METRICS_PATH).name)]
+    return (
+        f"container:{NAME}",
+        lambda to: [copy_file(made, METRICS_PATH, to / Path(METRICS_PATH).name)],
+        limits_of(made),
+    )
 
 
 def remove(engine: Engine) -> list[str]:
@@ -106,6 +111,12 @@ def copy_file(container: Any, path: str, to: Path) -> Path:
         content = archive.extractfile(archive.getmembers()[0])
         to.write_bytes(content.read() if content else b"")
     return to
+
+
+def limits_of(container: Any) -> Limits:
+    """What the engine holds a container to; it writes 0 for what is not limited."""
+    said = container.attrs["HostConfig"]
+    return Limits(cpus=said["NanoCpus"] / CPU_NS or None, memory_bytes=said["Memory"] or None)
 
 
 def last_line(container: Any) -> str:

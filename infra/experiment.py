@@ -1,225 +1,292 @@
-"""The experiment: each deployment in turn, the single pass and then the load, and all of it in one folder."""
+"""The experiment: in each round every deployment in turn, the single pass and then the load, all in one folder."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import runfiles
-from infra.deployments import Running, deployed, why_not
-from infra.engine import API_FAILURES, Engine, connect
-from infra.errors import DeploymentError
+from infra.conditions import conditions, differences
+from infra.deployments import Running, deployed, remove, why_not
+from infra.engine import API_FAILURES, connect
+from infra.errors import DeploymentError, ResumeError
 from infra.images import build_image, find_image
-from infra.load import run_locust
+from infra.journal import CUT_OFF, Journal, flush_files, now
+from infra.load import end_leftovers, run_locust
+from infra.plan import MIB, Plan
+from infra.progress import View
 from infra.settings import ROOT, Settings, kind_of
 
-TEXTS = 160
 INTERRUPTED = 130
+LOCK = ROOT / ".fourfold" / "experiment.lock"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured: ``seconds`` of load by ``users`` follow ``warm_up_s`` that enter no figure."""
+def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
+    """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
 
-    users: int
-    seconds: int
-    warm_up_s: int
-    user_class: str
+    Raises:
+        DeploymentError: another experiment of this checkout runs.
+    """
+    with _one_at_a_time():
+        folder = _make_folder(results)
+        journal = Journal.begin(
+            folder,
+            plan,
+            command=shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
+            **conditions(),
+            engine=None,
+            model=None,
+            options={
+                "image": settings.image,
+                "build": build,
+                "ports": settings.ports,
+                "reach": settings.reach,
+                "start_timeout_s": settings.start_timeout_s,
+            },
+        )
+        return Experiment(folder, journal).run()
 
 
-class Journal:
-    """``experiment.json``, written anew after each step, so that a run that is cut off can still be analysed."""
+def resume(folder: Path) -> int:
+    """Continue an experiment: what is measured stays, all else is measured. Returns the exit code.
 
-    def __init__(self, folder: Path, plan: Plan, names: tuple[str, ...]) -> None:
-        self._path = folder / runfiles.EXPERIMENT_FILE
-        self._content: dict[str, Any] = {
-            "form": runfiles.FORM,
-            "started_at": _now(),
-            "ended_at": None,
-            "command": shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
-            "settings": asdict(plan),
-            "machine": runfiles.machine_record(),
-            "engine": None,
-            "git": _git_record(),
-            "deployments": [
-                {
-                    "name": name,
-                    "status": "not run",
-                    "reason": "the experiment ended before its turn" if name in names else "not asked for (--only)",
-                    "folder": name,
-                    "seconds_to_healthy": None,
-                    "runs": [],
-                    "metrics_files": [],
-                    "image": None,
-                }
-                for name in runfiles.DEPLOYMENTS
-            ],
-        }
-        self._write()
-
-    def note(self, name: str, **values: Any) -> None:
-        """Set what is known of one deployment."""
-        self._entry(name).update(values)
-        self._write()
-
-    def add_run(self, name: str, run: str) -> None:
-        self._entry(name)["runs"].append(run)
-        self._write()
-
-    def note_engine(self, engine: Engine) -> None:
-        self._content["engine"] = engine.record()
-        self._write()
-
-    def end(self) -> None:
-        self._content["ended_at"] = _now()
-        self._write()
-
-    def having(self, status: str) -> list[str]:
-        """The deployments of which this is known."""
-        return [one["name"] for one in self._content["deployments"] if one["status"] == status]
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        return next(one for one in self._content["deployments"] if one["name"] == name)
-
-    def _write(self) -> None:
-        self._path.write_text(json.dumps(self._content, indent=1) + "\n", encoding="utf-8")
+    Raises:
+        ResumeError: it can't be continued here and now.
+        DeploymentError: another experiment of this checkout runs, or what was left of this one can't be removed.
+    """
+    with _one_at_a_time():
+        folder = folder.resolve()
+        return Experiment(folder, Journal.reopen(folder)).resume()
 
 
 class Experiment:
     """One experiment: where it writes, what it uses, and what it tells the person who waits."""
 
-    def __init__(self, plan: Plan, settings: Settings, names: tuple[str, ...], results: Path, build: bool) -> None:
-        self.console = Console(highlight=False)
-        self.folder = _make_folder(results)
-        self.journal = Journal(self.folder, plan, names)
-        self._plan = plan
-        self._settings = settings
-        self._names = names
-        self._build = build
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._plan = journal.plan
+        self._options = journal.content["options"]
+        self._settings = Settings(
+            image=self._options["image"],
+            ports=self._options["ports"],
+            reach=self._options["reach"],
+            start_timeout_s=self._options["start_timeout_s"],
+            cpus=self._plan.cpus,
+            memory_bytes=self._plan.memory_mb * MIB,
+        )
+        self._view = View(journal, Console(highlight=False))
+        self._containers = [name for name in self._plan.deployments if kind_of(name) != "host"]
 
     def run(self) -> int:
-        """Measure every deployment that this machine allows, and write the page.
+        """Measure every deployment that this machine allows, as often as the plan says, and write the page.
 
         Returns the exit code: 0 also where some could not run here; 1 where one was started and failed, or none could
-        be measured; 130 after Ctrl-C.
+        be measured; 130 after Ctrl-C; where it would be 0, that of the analysis, which has its own for an invalid run.
         """
-        self._say(f"Fourfold measures {', '.join(self._names)}; everything lands in {self.folder}")
+        names, rounds = ", ".join(self._plan.deployments), self._plan.rounds
+        self._view.say(f"Fourfold measures {names} in {rounds} rounds; everything lands in {self._folder}")
         code = 0
         try:
             with _sigterm_as_ctrl_c():
-                if self._build or "host" in self._names:
-                    self._fetch_model()
-                no_image = self._prepare_image() if any(kind_of(name) != "host" for name in self._names) else None
-                for name in self._names:
-                    self._measure(name, None if kind_of(name) == "host" else no_image)
+                self._fetch_model()
+                with self._view.shown():
+                    self._measure_all(self._prepare_image() if self._containers else None)
         except DeploymentError as error:
-            self._say(f"error: {error}")
+            self._view.say(f"error: {error}")
             code = 1
         except KeyboardInterrupt:
-            self._say("interrupted: what was started has been removed, what was measured is kept")
+            self._view.say("interrupted: what was started has been removed, what was measured is kept")
             code = INTERRUPTED
-        self.journal.end()
-        self._write_page()
-        return code or int(bool(self.journal.having("failed")) or not self.journal.having("measured"))
+        self._journal.note(ended_at=now())
+        statuses = self._journal.statuses()
+        page_code = self._write_page()
+        if code == INTERRUPTED or runfiles.FAILED in statuses:
+            command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
+            self._view.say(f"To measure what is left: {shlex.join(command)}")
+        return code or int(runfiles.FAILED in statuses or runfiles.MEASURED not in statuses) or page_code
 
-    def _fetch_model(self) -> None:
-        """Get the model before anything is timed, with the downloads' progress to be seen."""
+    def resume(self) -> int:
+        """Measure what is left, after a look whether it would be comparable with what is there.
+
+        Raises:
+            ResumeError: it would not be.
+            DeploymentError: what was left of the experiment can't be removed.
+        """
+        if not list(self._journal.left()):
+            self._view.say(f"nothing is left to measure in {self._folder}")
+            return self._write_page()
+        self._refuse_other_conditions()
+        for process in end_leftovers(self._folder):
+            self._view.say(f"ended what was left: load generator {process}")
+        for name in self._journal.cut_off():
+            for what in remove(name, self._settings):
+                self._view.say(f"removed what was left: {what}")
+        self._journal.note(resumed_at=[*self._journal.content["resumed_at"], now()], ended_at=None)
+        return self.run()
+
+    def _refuse_other_conditions(self) -> None:
+        """What was measured and what is left must have the same machine, engine, image, model and code."""
+        here = conditions() | {"model": self._model() if self._journal.content["model"] else None}
+        images = {one["image"]["id"] for one in self._journal.content["deployments"] if one["image"]}
+        try:
+            engine = connect() if self._journal.content["engine"] else None
+            here["engine"] = engine and engine.record()
+            found = differences(self._journal.content, here)
+            if engine and images and {find_image(engine, self._settings.image)["id"]} != images:
+                found.append(f"image {self._settings.image}: another than {', '.join(images)}, which was measured")
+        except (DeploymentError, *API_FAILURES) as error:
+            raise ResumeError(f"{self._folder} can't be continued: {error}") from error
+        if found:
+            raise ResumeError(
+                f"{self._folder} can't be continued, as its rounds would not be comparable ({'; '.join(found)}); "
+                "bring that back, or begin a new experiment"
+            )
+
+    def _model(self) -> dict[str, Any]:
+        """The model that a service started here would serve, got before anything is timed."""
         command = [sys.executable, "-m", "inference.fetch"]
         fetched = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
         if fetched.returncode != 0:
             raise DeploymentError("there is no model to serve; the reason is above")
-        self._say(f"model: {json.loads(fetched.stdout.splitlines()[-1])['name']}")
+        said = json.loads(fetched.stdout.splitlines()[-1])
+        return {key: said[key] for key in ("name", "source", "sha256")}
+
+    def _fetch_model(self) -> None:
+        if self._journal.content["model"] is not None:  # known, and compared before it was continued
+            return
+        if self._options["build"] or "host" in self._plan.deployments:
+            model = self._model()
+            self._journal.note(model=model)
+            self._view.say(f"model: {model['name']}")
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
+        is_known = any(one["image"] for one in self._journal.content["deployments"])
         try:
             engine = connect()
-            self.journal.note_engine(engine)
-            if self._build:
-                with self.console.status("building the image") as status:
-                    log = self.folder / "image_build.log"
-                    build_image(
-                        self._settings.image,
-                        log,
-                        sys.executable,
-                        lambda line: status.update(f"building the image: {escape(line[:100])}"),
-                    )
+            self._journal.note(engine=engine.record())
+            if self._options["build"] and not is_known:
+                log = self._folder / "image_build.log"
+                build_image(
+                    self._settings.image,
+                    log,
+                    sys.executable,
+                    lambda line: self._view.do(f"building the image: {line[:100]}"),
+                )
             image = find_image(engine, self._settings.image)
         except (DeploymentError, *API_FAILURES) as error:
             return str(error)
-        for name in self._names:
-            if kind_of(name) != "host":
-                self.journal.note(name, image=image)
-        self._say(f"image: {image['name']}, {image['bytes'] / 1e6:.0f} MB")
+        for name in self._containers:
+            self._journal.note_deployment(name, image=image)
+        self._view.say(f"image: {image['name']}, {image['bytes'] / 1e6:.0f} MB")
         return None
 
-    def _measure(self, name: str, no_image: str | None) -> None:
-        title = runfiles.DEPLOYMENTS[name]
-        reason = no_image or why_not(name, self._settings)
-        if reason is not None:
-            self._say(f"{title}: not run: {reason}")
-            self.journal.note(name, status="not run", reason=reason)
-            return
-        folder = self.folder / name
-        self.journal.note(name, status="failed", reason="the experiment was cut off while it ran")
-        try:
-            with (
-                self.console.status(f"{title}: starting") as status,
-                deployed(name, self._settings, folder) as running,
-            ):
-                status.stop()
-                self._say(f"{title}: healthy after {running.seconds_to_healthy:.1f} s")
-                self.journal.note(name, seconds_to_healthy=running.seconds_to_healthy)
-                self._replay(running, folder)
-                status.update(f"{title}: removing")
-                status.start()
-        except (DeploymentError, *API_FAILURES) as error:
-            self._say(f"{title}: failed: {error}")
-            self.journal.note(name, status="failed", reason=str(error))
-        else:
-            self.journal.note(name, status="measured", reason=None)
+    def _measure_all(self, no_image: str | None) -> None:
+        out: set[str] = set()
+        has_run = False
+        for name, number in list(self._journal.left()):
+            if name in out:
+                continue
+            reason = (no_image if name in self._containers else None) or why_not(name, self._settings)
+            if reason is not None:
+                out.add(name)
+                self._leave_out(name, reason)
+                continue
+            if has_run:
+                self._view.do(f"resting for {self._plan.rest_s} s")
+                time.sleep(self._plan.rest_s)
+            has_run = True
+            self._measure(name, number)
 
-    def _replay(self, running: Running, folder: Path) -> None:
+    def _leave_out(self, name: str, reason: str) -> None:
+        """What can't run in one round is not tried again in the next."""
+        self._view.leave_out(name)
+        self._view.say(f"{runfiles.DEPLOYMENTS[name]}: not run: {reason}")
+        for each, number in list(self._journal.left()):
+            if each == name and self._journal.round(name, number)["status"] == runfiles.NOT_RUN:
+                self._journal.note_round(name, number, reason=reason)
+
+    def _measure(self, name: str, number: int) -> None:
+        title = f"{runfiles.DEPLOYMENTS[name]}, round {number} of {self._plan.rounds}"
+        folder = self._folder / runfiles.round_folder(name, number)
+        if folder.exists():
+            shutil.rmtree(folder)  # what an earlier try left, which was cut off or failed
+        self._journal.restart_round(name, number, status=runfiles.FAILED, reason=CUT_OFF, started_at=now())
+        began = time.monotonic()
+        try:
+            with self._view.round(name, number):
+                self._view.do(f"{title}: starting")
+                with deployed(name, self._settings, folder) as running:
+                    self._journal.note_round(
+                        name, number, seconds_to_healthy=running.seconds_to_healthy, limits=asdict(running.limits)
+                    )
+                    self._replay(running, number, folder, title)
+                    self._view.do(f"{title}: removing")
+        except (DeploymentError, *API_FAILURES) as error:
+            self._view.say(f"{title}: failed: {error}")
+            self._journal.note_round(name, number, status=runfiles.FAILED, reason=str(error))
+            return
+        flush_files(folder)
+        self._journal.note_round(name, number, status=runfiles.MEASURED, reason=None)
+        taken_s = time.monotonic() - began
+        self._view.say(
+            f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
+            f"{self._view.remaining()}"
+        )
+
+    def _replay(self, running: Running, number: int, folder: Path, title: str) -> None:
         """The single pass, the service's own rows of it, then the load."""
         target = ["--host", running.url, "--replicas", running.replicas]
-        with self._bar(f"{running.name}: single pass", TEXTS) as show:
-            run_locust(runfiles.SINGLE_PASS, folder / runfiles.SINGLE_PASS, target, show)
-        self.journal.add_run(running.name, runfiles.SINGLE_PASS)
-        files = [str(file.relative_to(self.folder)) for file in running.copy_metrics(folder)]
-        self.journal.note(running.name, metrics_files=files)
-        plan = self._plan
+
+        def show(what: str, done: int) -> None:
+            self._view.do(f"{title}: {what}, {done} requests")
+
+        run_locust(runfiles.SINGLE_PASS, folder / runfiles.SINGLE_PASS, target, lambda done: show("single pass", done))
+        self._journal.note_round(running.name, number, runs=[runfiles.SINGLE_PASS])
+        files = [str(file.relative_to(self._folder)) for file in running.copy_metrics(folder)]
+        self._journal.note_round(running.name, number, metrics_files=files)
+        plan, prefix = self._plan, folder / runfiles.LOAD
         load = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
-        load += ["--run-time", str(plan.warm_up_s + plan.seconds)]
-        with self._bar(f"{running.name}: load of {plan.users} users", None) as show:
-            run_locust(plan.user_class, folder / runfiles.LOAD, target + load, show)
-        self.journal.add_run(running.name, runfiles.LOAD)
+        load += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
+        load += ["--requests", str(plan.requests)] if plan.requests is not None else []
+        run_locust(plan.user_class, prefix, target + load, lambda done: show(f"load of {plan.users} users", done))
+        self._journal.note_round(running.name, number, runs=[runfiles.SINGLE_PASS, runfiles.LOAD])
 
-    @contextmanager
-    def _bar(self, label: str, total: int | None) -> Iterator[Any]:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} requests"))
-        with Progress(*columns, TimeElapsedColumn(), console=self.console) as progress:
-            task = progress.add_task(label, total=total)
-            yield lambda done: progress.update(task, completed=done)
-            progress.update(task, total=progress.tasks[0].completed)
+    def _write_page(self) -> int:
+        command = [sys.executable, "-m", "analysis", str(self._folder)]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
 
-    def _write_page(self) -> None:
-        subprocess.run([sys.executable, "-m", "analysis", str(self.folder)], cwd=ROOT, check=False)
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two experiments would measure each other, and one that is continued removes what it left.
+
+    Raises:
+        DeploymentError: another experiment of this checkout runs. The kernel knows it by its lock, which ends with it.
+    """
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DeploymentError("another experiment runs from this folder; wait until it ends, or end it") from error
+        yield
 
 
 @contextmanager
@@ -237,24 +304,6 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _make_folder(results: Path) -> Path:
-    folder = results / datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    folder = results.resolve() / datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     folder.mkdir(parents=True)
     return folder
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_record() -> dict[str, Any] | None:
-    """The commit that was measured, and whether files differed from it; None outside a repository."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    return None if commit is None else {"commit": commit, "dirty": bool(git("status", "--porcelain"))}

@@ -1,7 +1,8 @@
 """How each container of the service is confined, watched and stopped: docker run and Swarm take it from here, and
 docker-compose.yml and stack.yml say the same (a test holds them together).
 
-There is no CPU limit on purpose: the host process has none, and a quota would be measured instead of the deployment.
+There is no CPU limit unless a plan sets one: the host process has none, and a quota would be measured instead of the
+deployment.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ STOP_S = 40
 """Longer than the service itself waits for the requests in flight."""
 
 SECOND_NS = 1_000_000_000
+CPU_NS = 1_000_000_000
+"""The engine counts a CPU limit in billionths of a core."""
+
 HEALTHCHECK = Healthcheck(
     test=["CMD", "bash", "inference/health.sh"],
     interval=5 * SECOND_NS,

@@ -14,7 +14,7 @@ import psutil
 
 from infra.container import still_there
 from infra.errors import DeploymentError
-from infra.settings import ROOT, Settings, live_file
+from infra.settings import ROOT, Limits, Settings, live_file
 from infra.waiting import until_healthy
 
 STATE = ROOT / ".fourfold" / "host.json"
@@ -29,7 +29,7 @@ def why_not() -> str | None:
     return None if process is None else still_there(f"host process {process.pid}")
 
 
-def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]]]:
+def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]], Limits]:
     metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
     environment = os.environ | {
         "HOST": "127.0.0.1",
@@ -61,7 +61,7 @@ def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Pa
 
     until_healthy(url, settings.start_timeout_s, evidence)
 
-    return f"process:{process.pid}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))]
+    return f"process:{process.pid}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))], Limits()
 
 
 def remove() -> list[str]:

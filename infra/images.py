@@ -41,7 +41,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
 
 
 def find_image(engine: Engine, image: str) -> dict[str, Any]:
-    """Name, ID and size in bytes of the image, for the record; one of a registry is pulled if it is not there.
+    """Name, ID, digests at registries and size in bytes of the image; one of a registry is pulled if it is not there.
 
     Raises:
         DeploymentError: the engine has no such image, and can't get it.
@@ -60,7 +60,8 @@ def find_image(engine: Engine, image: str) -> dict[str, Any]:
             raise DeploymentError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
-    return {"name": image, "id": found.id, "bytes": found.attrs["Size"]}
+    digests = list(found.attrs.get("RepoDigests") or ())
+    return {"name": image, "id": found.id, "digests": digests, "bytes": found.attrs["Size"]}
 
 
 def with_tag(image: str) -> str:

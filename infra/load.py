@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 import runfiles
 from infra.errors import DeploymentError
@@ -48,6 +51,30 @@ def run_locust(locustfile: str, prefix: Path, arguments: Sequence[str], show: Ca
     if process.returncode not in (0, ONE_REQUEST_FAILED):
         raise DeploymentError(f"Locust ended with exit code {process.returncode}; its words are in {log}")
     show(_requests_so_far(prefix))
+
+
+def end_leftovers(folder: Path) -> list[int]:
+    """End each Locust that still writes below ``folder``, since the experiment that started it was killed; their IDs.
+
+    It would write over the files of those who come after it.
+    """
+    left = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if "locust" in command and any(Path(one).is_relative_to(folder) for one in command if one.startswith("/")):
+            left.append(process)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, deaf = psutil.wait_procs(left, STOP_S)
+    for process in deaf:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(deaf, STOP_S)
+    return [process.pid for process in left]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.hardening import MEMORY_BYTES
+
 ROOT = Path(__file__).resolve().parents[1]
 """The project's folder: Dockerfile, docker-compose.yml and the packages lie here."""
 
@@ -25,16 +27,30 @@ def replicas_of(name: str) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """``reach`` says where a published port answers when that is not the same port of 127.0.0.1 (engine elsewhere)."""
+    """``reach`` says where a published port answers when that is not the same port of 127.0.0.1 (engine elsewhere).
+
+    ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: as many as there are. The host process has
+    neither limit.
+    """
 
     image: str = IMAGE
     ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
     reach: dict[str, str] = field(default_factory=dict)
     start_timeout_s: float = START_TIMEOUT_S
+    cpus: float | None = None
+    memory_bytes: int = MEMORY_BYTES
 
     def url(self, kind: str) -> str:
         """The base URL at which a deployment answers. 127.0.0.1, as Swarm's ingress hangs on ::1."""
         return "http://" + self.reach.get(kind, f"127.0.0.1:{self.ports[kind]}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a replica may use, as its container says; None where nothing limits it."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
 
 
 def live_file(folder: Path, name: str) -> Path:

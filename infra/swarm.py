@@ -14,8 +14,8 @@ from infra.container import copy_file, still_there
 from infra.engine import LABEL, Engine
 from infra.errors import DeploymentError
 from infra.hardening import (
+    CPU_NS,
     HEALTHCHECK,
-    MEMORY_BYTES,
     METRICS_PATH,
     PIDS,
     PORT,
@@ -27,7 +27,7 @@ from infra.hardening import (
     user,
 )
 from infra.images import with_tag
-from infra.settings import Settings
+from infra.settings import Limits, Settings
 from infra.waiting import until_healthy, until_true
 
 NAME = "llm-inference-service"
@@ -54,7 +54,9 @@ def why_not(engine: Engine) -> str | None:
     return None
 
 
-def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[str, Callable[[Path], list[Path]]]:
+def start(
+    engine: Engine, settings: Settings, url: str, replicas: int
+) -> tuple[str, Callable[[Path], list[Path]], Limits]:
     if engine.swarm().get("LocalNodeState") != "active":
         _make_swarm(engine)
     try:
@@ -71,7 +73,7 @@ def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[
             mounts=[app_volume(), Mount("/tmp", None, type="tmpfs")],  # noqa: S108  inside the container
             cap_drop=["ALL"],
             privileges=_no_new_privileges(),
-            resources=_resources(),
+            resources=_resources(settings),
             restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
             update_config=UpdateConfig(
                 parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"
@@ -101,7 +103,7 @@ def start(engine: Engine, settings: Settings, url: str, replicas: int) -> tuple[
         )
 
     until_healthy(url, ANSWER_S, evidence)
-    return f"swarm:{NAME}", lambda to: _copy_metrics(engine, service, to)
+    return f"swarm:{NAME}", lambda to: _copy_metrics(engine, service, to), _limits_of(service)
 
 
 def remove(engine: Engine) -> list[str]:
@@ -125,11 +127,23 @@ def _no_new_privileges() -> Privileges:
     return privileges
 
 
-def _resources() -> Resources:
+def _resources(settings: Settings) -> Resources:
     """docker-py has no argument for the PIDs yet."""
-    resources = Resources(mem_limit=MEMORY_BYTES, mem_reservation=RESERVED_MEMORY_BYTES)
+    resources = Resources(
+        cpu_limit=None if settings.cpus is None else round(settings.cpus * CPU_NS),
+        mem_limit=settings.memory_bytes,
+        mem_reservation=RESERVED_MEMORY_BYTES,
+    )
     resources["Limits"]["Pids"] = PIDS
     return resources
+
+
+def _limits_of(service: Any) -> Limits:
+    """What the swarm holds each replica to: its containers may be on other nodes, whose engines are not asked here."""
+    service.reload()
+    said = service.attrs["Spec"]["TaskTemplate"]["Resources"]["Limits"]
+    cpus, memory_bytes = said.get("NanoCPUs"), said.get("MemoryBytes")
+    return Limits(cpus / CPU_NS if cpus else None, memory_bytes or None)
 
 
 def _make_swarm(engine: Engine) -> None:

@@ -84,7 +84,10 @@ class Recording:
             "spawn_rate": self._options.spawn_rate,
             "run_time_s": self._options.run_time or None,
             "warm_up_s": self._warm_up_s,
+            "end_after_requests": self._options.requests,
+            "seed": self._options.seed,
         }
+        self._measured = 0
         self._users: int | None = None
         self._asked = self._options.replicas
         self._interval_s = self._options.replica_interval
@@ -112,6 +115,9 @@ class Recording:
         self._failures += bool(row["error"])
         self._requests.write(row)
         self.live.add_request(row)
+        self._measured += row["phase"] == runfiles.MEASURED
+        if self._measured == self._settings["end_after_requests"]:
+            end_run(self._environment, "number of requests")
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
@@ -278,6 +284,18 @@ def add_arguments(parser: Any) -> None:
         "repeatable",
     )
     parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="Shuffle the texts of a load, the same way for the same seed; 0: they come in the order of their file (0)",
+    )
+    parser.add_argument(
+        "--requests",
+        type=_count,
+        include_in_web_ui=False,
+        help="End the run once so many requests of the measured phase are reported, if its run time has not ended it",
+    )
+    parser.add_argument(
         "--warm-up",
         type=float,
         default=0.0,
@@ -431,6 +449,12 @@ def _interval(text: str) -> float:
     if not (seconds := float(text)) >= LEAST_INTERVAL_S:
         raise argparse.ArgumentTypeError(f"{text!r} is less than {LEAST_INTERVAL_S:g} s")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _header(headers: Any, name: str) -> str | None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from locust import FastHttpUser, events
+from locust.env import Environment
 
 from _recording import ConnectionCount
-from _texts import Review, read_reviews
+from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
@@ -46,8 +47,8 @@ class _Turn:
 
 
 @events.test_start.add_listener
-def begin_with_the_first_text(**_: Any) -> None:
-    _Turn.reviews = itertools.cycle(REVIEWS)
+def begin_with_the_first_text(environment: Environment, **_: Any) -> None:
+    _Turn.reviews = itertools.cycle(in_order(REVIEWS, environment.parsed_options.seed))
 
 
 def next_review() -> Review:

@@ -98,10 +98,12 @@ def test_compose_and_stack_have_the_same_limits_and_hardening(compose: dict[str,
     assert compose["read_only"] is True
     assert compose["cap_drop"] == ["ALL"]
     assert compose["security_opt"] == ["no-new-privileges:true"]  # Swarm has no option for it
-    assert compose["deploy"]["resources"] == stack["deploy"]["resources"]
+    memory = f"{MEMORY_BYTES // 1024**3}G"
+    reservations = {"memory": f"{RESERVED_MEMORY_BYTES // 1024**2}M"}
+    assert stack["deploy"]["resources"] == {"limits": {"memory": memory, "pids": PIDS}, "reservations": reservations}
     assert compose["deploy"]["resources"] == {
-        "limits": {"memory": f"{MEMORY_BYTES // 1024**3}G", "pids": PIDS},
-        "reservations": {"memory": f"{RESERVED_MEMORY_BYTES // 1024**2}M"},
+        "limits": {"memory": f"${{MEMORY_LIMIT:-{memory}}}", "cpus": "${CPU_LIMIT:-0}", "pids": PIDS},
+        "reservations": reservations,
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, free_port, names_on
+from test_experiment_resume import but_for_times, files, kill_in_round, record
 
 from infra.engine import Engine, why_no_compose
 
@@ -45,30 +46,32 @@ def ports() -> list[str]:
 def test_docker_and_compose_are_measured_and_nothing_is_left(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
-    quick = ["--only", "docker,compose", "--image", image, "--users", "3", "--seconds", "4", "--warm-up", "1"]
-    run = infra(tmp_path, *quick, *ports())
+    quick = ["--set", "rounds=1", "users=3", "seconds=4", "warm_up_s=1", "cpus=1.5", "memory_mb=1024"]
+    run = infra(tmp_path, "--only", "docker,compose", "--image", image, *quick, *ports())
     said, _ = run.communicate(timeout=240)
-    assert run.returncode == 0, said
+    assert run.returncode in (0, 3), said  # 3: so short a run is nothing to rely on
     folder, deployments = experiment(tmp_path)
     with (ROOT / "locustfiles" / "reviews.csv").open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     for name in ("docker", "compose"):
         assert deployments[name]["status"] == "measured"
-        (metrics,) = deployments[name]["metrics_files"]
+        (measured,) = deployments[name]["rounds"]
+        assert measured["limits"] == {"cpus": 1.5, "memory_bytes": 1024**3}
+        (metrics,) = measured["metrics_files"]
         assert (folder / metrics).read_bytes().count(b"\n") == 161
         with (folder / metrics).open(newline="") as file:
             assert [row["Input Text"] for row in csv.DictReader(file)] == texts
-        with (folder / name / "load_replica_stats.csv").open(newline="") as file:
+        with (folder / name / "round-1" / "load_replica_stats.csv").open(newline="") as file:
             samples = list(csv.DictReader(file))
         assert len(samples) > 8
         received = [int(one["net_rx_bytes"]) for one in samples]
         assert received == sorted(received)
         assert received[-1] > received[0]
         assert any(float(one["cpu_percent"] or 0) > 10 for one in samples)
-        with (folder / name / "load_requests.csv").open(newline="") as file:
+        with (folder / name / "round-1" / "load_requests.csv").open(newline="") as file:
             answered_by = {row["replica"] for row in csv.DictReader(file)}
         assert answered_by == {samples[0]["replica_id"]}
-    assert deployments["host"]["reason"] == "not asked for (--only)"
+    assert deployments["host"]["reason"] == "not in the plan"
     assert (folder / "report.html").is_file()
     assert names_on(engine) == bystanders
 
@@ -77,9 +80,9 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
 def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--seconds", "60", *ports())
+    run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--set", "seconds=60", *ports())
     until = time.monotonic() + 120
-    while not list(tmp_path.glob("*/docker/load_run.json")) and time.monotonic() < until:
+    while not list(tmp_path.glob("*/docker/round-1/load_run.json")) and time.monotonic() < until:
         time.sleep(0.2)
     run.send_signal(number)
     said, _ = run.communicate(timeout=120)
@@ -87,10 +90,31 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     assert "Traceback" not in said
     folder, deployments = experiment(tmp_path)
     assert deployments["docker"]["status"] == "failed"
-    assert deployments["docker"]["runs"] == ["single_pass"]
+    assert deployments["docker"]["rounds"][0]["runs"] == ["single_pass"]
     assert deployments["compose"]["reason"] == "the experiment ended before its turn"
-    assert json.loads((folder / "docker" / "load_run.json").read_text())["ended_by"] == "interrupted"
+    assert json.loads((folder / "docker" / "round-1" / "load_run.json").read_text())["ended_by"] == "interrupted"
     assert (folder / "report.html").is_file()
+    assert names_on(engine) == bystanders
+
+
+def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path
+) -> None:
+    quick = ["--set", "rounds=2", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
+    options = ["--only", "docker,compose", "--image", image, *quick, *ports()]
+    through = infra(tmp_path / "through", *options)
+    killed_results = tmp_path / "killed"
+    said, _ = through.communicate(timeout=300)
+    assert through.returncode in (0, 3), said
+    killed = infra(killed_results, *options)
+    kill_in_round(killed, killed_results, "compose/round-2")
+    (whole,), (half,) = (tmp_path / "through").iterdir(), killed_results.iterdir()
+    command = [sys.executable, "-m", "infra", "run", "--resume", str(half)]
+    continued = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert continued.returncode == through.returncode, continued.stdout + continued.stderr
+    assert "removed what was left: Compose project fourfold-bench" in continued.stdout
+    assert but_for_times(record(half)) == but_for_times(record(whole))
+    assert files(half) == files(whole)
     assert names_on(engine) == bystanders
 
 
@@ -98,9 +122,9 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
 def test_what_a_killed_run_left_is_found_and_removed(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path, name: str
 ) -> None:
-    run = infra(tmp_path, "--only", name, "--image", image, "--seconds", "3", *ports())
+    run = infra(tmp_path, "--only", name, "--image", image, "--set", "seconds=3", *ports())
     until = time.monotonic() + 120
-    while not list(tmp_path.glob(f"*/{name}/load_run.json")) and time.monotonic() < until:
+    while not list(tmp_path.glob(f"*/{name}/round-1/load_run.json")) and time.monotonic() < until:
         time.sleep(0.2)
     run.kill()
     run.communicate()
@@ -121,7 +145,7 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
     broken = engine.client.containers.create(image, ["python", "-c", "raise SystemExit('no model here')"])
     try:
         broken.commit("fourfold-broken", "test")
-        run = infra(tmp_path, "--only", "docker,compose", "--image", tag, *ports())
+        run = infra(tmp_path, "--only", "docker,compose", "--image", tag, "--set", "rounds=1", *ports())
         said, _ = run.communicate(timeout=120)
     finally:
         broken.remove(force=True)

@@ -1,0 +1,231 @@
+"""An experiment that is killed in the middle and continued: what it leaves is what one that ran through leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import free_port
+from test_infra import infra, said_by
+
+import runfiles
+from infra.conditions import differences
+from infra.errors import ResumeError
+from infra.journal import CUT_OFF, Journal
+from infra.load import end_leftovers
+from infra.plan import Plan
+
+TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
+QUICK = ["--set", "rounds=3", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
+
+LACKS_NOTHING = (
+    '{"form": 2, "options": {}, "engine": null, "model": null, "resumed_at": [], "deployments": [], "order": [], '
+)
+LACKS_NOTHING += '"plan": %s}'
+
+
+def record(folder: Path) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads((folder / "experiment.json").read_text())
+    return said
+
+
+def but_for_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: but_for_times(one) for key, one in value.items() if key not in TIMES}
+    return [but_for_times(one) for one in value] if isinstance(value, list) else value
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def sent(folder: Path) -> list[str]:
+    """The texts of a load in the order in which they were sent, warm-up aside."""
+    with (folder / "load_requests.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["phase"] == runfiles.MEASURED]
+    return [row["text_id"] for row in sorted(rows, key=lambda row: float(row["started_at_unix_s"]))]
+
+
+def headings(folder: Path) -> list[str]:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    return [re.sub(r"<[^>]+>|[\d.,]+", "", one) for one in re.findall(r"<h[1-6][^>]*>(.*?)</h[1-6]>", page, re.DOTALL)]
+
+
+def kill_in_round(run: subprocess.Popen[str], folder: Path, round_folder: str) -> None:
+    """SIGKILL the experiment while the load of a round goes on."""
+    until = time.monotonic() + 120
+    while not list(folder.glob(f"*/{round_folder}/load_run.json")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    run.kill()
+    run.communicate()
+
+
+def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: Path) -> None:
+    options = ["run", "--only", "host", *QUICK, "--port", f"host={free_port()}", "--results"]
+    through = infra(*options, str(tmp_path / "through"))
+    assert through.wait(240) in (0, 3), said_by(through)  # 3: too little for the analysis' taste
+    said_by(through)
+    killed = infra(*options, str(tmp_path / "killed"))
+    kill_in_round(killed, tmp_path / "killed", "host/round-2")
+    (whole,), (half,) = (tmp_path / "through").iterdir(), (tmp_path / "killed").iterdir()
+
+    rounds = record(half)["deployments"][0]["rounds"]
+    assert [one["status"] for one in rounds] == ["measured", "failed", "not run"]
+    assert rounds[1]["reason"] == CUT_OFF
+    first = (half / "host/round-1/load_requests.csv").read_bytes()
+    try:
+        continued = infra("run", "--resume", str(half))
+        said = said_by(continued)
+    finally:
+        said_by(infra("down", "host"))
+    assert continued.returncode == through.returncode, said
+    assert "removed what was left: host process" in said
+
+    assert but_for_times(record(half)) == but_for_times(record(whole))
+    assert len(record(half)["resumed_at"]) == 1
+    assert files(half) == files(whole)
+    assert (half / "host/round-1/load_requests.csv").read_bytes() == first
+    loads = [sent(folder / f"host/round-{number}") for folder in (half, whole) for number in (1, 2, 3)]
+    assert all(len(texts) in (60, 61) for texts in loads), loads  # a request on its way when the 60th was answered
+    assert headings(half) == headings(whole) != []
+
+    again = infra("run", "--resume", str(half))
+    assert "nothing is left to measure" in said_by(again)
+    assert again.returncode in (0, 3)
+
+
+def test_a_load_generator_that_nobody_ended_is_ended_and_no_other(tmp_path: Path) -> None:
+    def stand_in(*arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
+
+    ours = stand_in("-m", "locust", "--csv", str(tmp_path / "ours" / "host/round-1/load"))
+    others = [stand_in("-m", "locust", "--csv", str(tmp_path / "ours-2/load")), stand_in(str(tmp_path / "ours"))]
+    try:
+        assert end_leftovers(tmp_path / "ours") == [ours.pid]
+        assert ours.poll() is not None
+        assert [one.poll() for one in others] == [None, None]
+    finally:
+        for one in [ours, *others]:
+            one.kill()
+            one.wait()
+
+
+def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
+    first = infra(
+        "run", "--only", "host", "--set", "seconds=60", "--port", f"host={free_port()}", "--results", str(tmp_path)
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*/host/round-1/*")) and time.monotonic() < until:
+        time.sleep(0.05)
+    second = infra("run", "--resume", str(next(tmp_path.iterdir())))
+    said = said_by(second)
+    first.terminate()
+    assert "To measure what is left: " in said_by(first)
+    assert first.returncode == 130
+    assert "another experiment runs from this folder" in said
+    assert second.returncode == 1
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """An experiment of one round, of another machine."""
+    machine = runfiles.machine_record() | {"cpu_model": "Another CPU"}
+    options = {"image": "i", "build": False, "ports": {"host": 1}, "reach": {}, "start_timeout_s": 5.0}
+    plan = Plan(deployments=("host",), rounds=1)
+    Journal.begin(
+        tmp_path, plan, command="x", machine=machine, git=None, versions=None, engine=None, model=None, options=options
+    )
+    return tmp_path
+
+
+def test_on_another_machine_it_is_not_continued_and_nothing_changes(begun: Path) -> None:
+    before = (begun / "experiment.json").read_bytes()
+    run = infra("run", "--resume", str(begun))
+    said = said_by(run)
+    assert run.returncode == 1
+    assert "can't be continued, as its rounds would not be comparable (machine cpu_model: Another CPU then, " in said
+    assert "bring that back, or begin a new experiment" in said
+    assert (begun / "experiment.json").read_bytes() == before
+    assert files(begun) == {"experiment.json"}
+
+
+def test_what_can_be_told_apart_is_named() -> None:
+    machine = {"cpu_count": 2, "memory_bytes": 8_000_000_000}
+    before = {
+        "machine": machine,
+        "git": {"commit": "a", "dirty": False, "changes_sha256": None},
+        "versions": {"torch": "2.13"},
+        "environment": {},
+        "engine": None,
+        "model": {"name": "m", "sha256": "1" * 64},
+    }
+    assert differences(before, before | {"machine": machine | {"memory_bytes": 7_990_000_000}}) == []
+    after = {
+        "machine": machine | {"memory_bytes": 4_000_000_000},
+        "git": {"commit": "a", "dirty": True, "changes_sha256": "b"},
+        "versions": {"torch": "2.14"},
+        "environment": {"INFERENCE_MODEL": "x"},
+        "engine": {"version": "26"},
+        "model": {"name": "m", "sha256": "2" * 64},
+    }
+    assert differences(before, after) == [
+        "machine memory_bytes: 8000000000 then, 4000000000 now",
+        "code: changes_sha256: None then, b now",
+        "code: dirty: False then, True now",
+        "version of torch: 2.13 then, 2.14 now",
+        "variable INFERENCE_MODEL: None then, x now",
+        "model: m (111111111111) then, m (222222222222) now",
+    ]
+    assert differences({"engine": {"version": "26"}}, {"engine": None}) == ["engine: there is none now"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "holds no experiment.json; name a folder such as results/<time>"),
+        ("", "can't be read"),
+        ("[]", "can't be read"),
+        ('{"form": 1}', "is of form 1, this version writes form 2; begin a new experiment"),
+        ('{"form": 2}', "can't be read (it lacks options, engine, "),
+        (LACKS_NOTHING % '{"users": "x"}', "users = x is not a whole number"),
+        (LACKS_NOTHING % "{}", "names rounds that its plan does not have"),
+    ],
+)
+def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str | None, expected: str) -> None:
+    if content is not None:
+        (tmp_path / "experiment.json").write_text(content)
+    with pytest.raises(ResumeError, match=re.escape(expected)):
+        Journal.reopen(tmp_path)
+
+
+def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
+    plan = Plan(deployments=("host", "docker"), rounds=2)
+    journal = Journal.begin(tmp_path, plan, options={}, engine=None, model=None)
+    assert [one["status"] for one in record(tmp_path)["deployments"]] == ["not run"] * 5
+    assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
+    assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
+    journal.note_round("host", 1, status="measured", reason=None)
+    journal.note_round("host", 2, status="failed", reason="it broke")
+    journal.note_round("docker", 1, status="failed", reason=CUT_OFF)
+    host, docker = record(tmp_path)["deployments"][:2]
+    assert (host["status"], host["reason"]) == ("measured", "it broke")
+    assert (docker["status"], docker["reason"]) == ("failed", CUT_OFF)
+    assert journal.cut_off() == ["docker"]
+    assert list(Journal.reopen(tmp_path).left()) == [("docker", 1), ("docker", 2), ("host", 2)]
+    assert files(tmp_path) == {"experiment.json"}
+
+
+def test_options_are_not_taken_beside_resume() -> None:
+    for options in (["--set", "users=3"], ["--only", "host"], ["--image", "other"], ["plans/default.toml"]):
+        run = infra("run", *options, "--resume", "results/x")
+        assert "--resume takes plan, image, ports and all else from the experiment's folder" in said_by(run)
+        assert run.returncode == 2
