@@ -242,6 +242,6 @@ def test_fetch_copies_the_model_and_where_it_came_from(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["source"] == "bundled"
     service = wait_for(start_service(tmp_path, INFERENCE_MODEL=str(tmp_path / "model")))
     try:
-        assert "serving bundled at" in service.log.read_text()
+        assert "serving bundled (onnx) at" in service.log.read_text()
     finally:
         stop(service)
