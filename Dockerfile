@@ -2,20 +2,20 @@
 #
 #   docker build .                  the image that serves with ONNX Runtime, without torch
 #   docker build --target torch .   the same with the torch engine, for a model that the ONNX engine does not know
-FROM python:3.12-slim AS serving-requirements
+FROM python:3.12-slim AS requirements
 WORKDIR /app
-COPY inference/requirements-serve.txt .
+COPY inference/requirements-serve.txt requirements.txt
 # Tests that come with the packages serve nobody here; taken out in the same RUN, they are in no layer. So are pip's caches.
-RUN pip install --no-cache-dir -r requirements-serve.txt && \
+RUN pip install --no-cache-dir -r requirements.txt && \
     find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" -type d -name tests -prune -exec rm -rf {} +
 
-FROM serving-requirements AS all-requirements
-COPY inference/requirements.txt .
+FROM requirements AS all-requirements
+COPY inference/requirements*.txt /tmp/requirements/
 # PyTorch's own index has builds without CUDA, which save gigabytes. Where it does not answer, one short try is all that is
 # lost, and the next line takes torch from wherever the rest comes from.
-RUN grep '^torch' requirements.txt >/tmp/torch.txt && \
+RUN grep '^torch' /tmp/requirements/requirements.txt >/tmp/torch.txt && \
     (pip install --no-cache-dir --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu -r /tmp/torch.txt || true) && \
-    pip install --no-cache-dir -r requirements.txt && \
+    pip install --no-cache-dir -r /tmp/requirements/requirements.txt && \
     cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
     rm -rf torch/include torch/test torch/bin/test_* torch/bin/*Test torch/bin/protoc* && \
     find . -type d -name tests -prune -exec rm -rf {} +
@@ -49,7 +49,7 @@ RUN python -m compileall -q inference && install -m 666 /dev/null docker_system_
 EXPOSE 5000
 CMD ["python", "-m", "inference"]
 
-FROM serving-requirements
+FROM requirements
 COPY --from=exported-model /model /model
 COPY inference/*.py inference/health.sh inference/
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1

@@ -1,7 +1,7 @@
 """``python -m inference.fetch [FOLDER]``: get the model now, and export it, so that no start of the service has to.
 
 Prints what ``INFERENCE_MODEL`` means here, and which engine will serve it, as one line of JSON. With FOLDER, the
-model's files are copied there, exported ones too; the image is built so, and its replicas then start without the network.
+model's files are copied there, exported ones too; the image is built so, and its replicas start without the network.
 """
 
 from __future__ import annotations
