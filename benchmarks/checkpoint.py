@@ -1,9 +1,10 @@
 """A checkpoint of DistilBERT's real shape, where the real one can't be had: 66 million seeded random weights.
 
 All weights are drawn as transformers draws them. Random weights tell texts apart by little, and the real checkpoint's
-scores spread from 0 to 1: so the last layer, and it alone, is set to look along the direction in which 320 of the training
-sentences differ most, scaled to a standard deviation of 3 in the difference of the two logits, half of them positive. The
-tokenizer is the bundled model's. Its labels mean nothing; what is measured is time, and whether two engines agree.
+scores spread from 0 to 1: so the last layer, and it alone, is set to look along the direction in which 320 of the
+training sentences differ most, scaled to a standard deviation of 3 in the difference of the two logits, half of them
+positive. The tokenizer is the bundled model's. Its labels mean nothing: what is measured is time, and whether two
+engines agree.
 """
 
 from __future__ import annotations

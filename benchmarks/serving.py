@@ -194,7 +194,7 @@ def _same_labels(services: list[Running], texts: list[str]) -> dict[str, int]:
 
 
 def measure_overload(model: Path, bodies: Path, texts: list[str], folder: Path) -> dict[str, Any]:
-    """200 connections for 5 s, then 2,000 requests at once: what is answered, what refused, and how it is afterwards."""
+    """200 connections for 5 s, then 2,000 requests at once: what is answered, what refused, how it is afterwards."""
     with running(OWN, model, folder) as service:
         steady(_url(service), bodies, 32, 2)
         memory = [service.memory_bytes()]

@@ -20,8 +20,8 @@ def tables(record: dict[str, Any]) -> str:
     """The machine, and a table for each part that was measured."""
     machine = record["machine"]
     lines = [
-        f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), {machine['system']}, "
-        f"Python {machine['python']}; medians of {record['rounds']} rounds of {record['seconds']:g} s.",
+        f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), "
+        f"{machine['system']}, Python {machine['python']}; medians of {record['rounds']} rounds of {record['seconds']:g} s.",
         "",
     ]
     if "services" in record:
@@ -58,15 +58,15 @@ def _services(record: dict[str, Any]) -> list[str]:
 def _overload(found: dict[str, Any]) -> list[str]:
     many, at_once = found["connections_200"], found["burst"]
     answers = ", ".join(
-        f"{status}: {one['count']}, half within {one['half_within_ms']:.0f} ms, all within {one['all_within_ms']:.0f} ms"
+        f"{status}: {one['count']}, half within {one['half_within_ms']:.0f} ms, all in {one['all_within_ms']:.0f} ms"
         for status, one in at_once.items()
         if isinstance(one, dict)
     )
     memory = ", ".join(f"{one / 1e6:.0f}" for one in found["memory_bytes"])
     return [
-        f"Overload: 200 connections: {many['throughput']:.0f} answers a second, of them {many['refused']} in all refused, "
-        f"p99 {many['p99_ms']:.0f} ms. {at_once['requests']} requests at once: {answers}. Memory before, between and after: "
-        f"{memory} MB. A request one second later: {found['one_second_later_ms']:.0f} ms.",
+        f"Overload: 200 connections: {many['throughput']:.0f} answers a second, {many['refused']} of all refused, "
+        f"p99 {many['p99_ms']:.0f} ms. {at_once['requests']} requests at once: {answers}. Memory before, between and "
+        f"after: {memory} MB. A request one second later: {found['one_second_later_ms']:.0f} ms.",
         "",
     ]
 

@@ -74,8 +74,25 @@ class Batcher:
         with self._change:
             if len(self._waiting) >= self._limit:
                 raise QueueFull(f"{self._limit} texts wait already")
-            self._waiting.append(one)
-            self._change.notify()
+            if not self._waiting and self._computing == 0 and len(text) <= 450 and __import__("os").environ.get("INLINE"):
+                self._is_alone = True
+                self._computing = 1
+                inline = True
+            else:
+                inline = False
+                self._waiting.append(one)
+                self._change.notify()
+        if inline:
+            b = time.perf_counter()
+            try:
+                _answer([one], self._engine.classify([text], alone=True), b)
+            finally:
+                with self._change:
+                    self._computing -= 1
+                    self._is_alone = False
+                    if self._waiting: self._change.notify()
+            self._on_batch(1)
+            return one.answer
         one.answered.wait()
         if one.error is not None:
             raise one.error
@@ -113,6 +130,9 @@ class Batcher:
             free = len(self._lanes) - self._computing
             size = min(-(-waiting // free), self._engine.largest_batch)
             batch = _oldest_and_its_like(self._waiting, size)
+            CH = int(__import__("os").environ.get("CHARS", 100000))
+            while len(batch) > 1 and sum(len(o.text) for o in batch) > CH:
+                self._waiting.appendleft(batch.pop())
             self._computing += 1
             if self._waiting and not self._is_alone:
                 self._change.notify()

@@ -17,7 +17,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # it comes without typ
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
         self.model = AutoModelForSequenceClassification.from_pretrained(MODEL).to(device).eval()
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe makes a form field of an annotation
         return request["text"]
 
     def predict(self, x: Any) -> Any:

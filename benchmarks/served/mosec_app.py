@@ -1,5 +1,5 @@
 """Mosec with a transformers classifier, tokenizing in one stage and computing in batches in the next; or, with ENGINE
-onnx, with this project's own engine. ``python -m benchmarks.served.mosec_app MODEL ENGINE --port PORT --timeout 30000``"""
+onnx, with this project's own engine. ``python -m benchmarks.served.mosec_app MODEL ENGINE --port PORT``"""
 
 from __future__ import annotations
 
