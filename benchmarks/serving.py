@@ -153,7 +153,9 @@ def measure_load(
 
 def _load(service: Running, bodies: Path, connections: int, seconds: float, found: dict[str, Any]) -> None:
     steady(_url(service), bodies, connections, WARM_UP_S)
+    service.settle()
     measured = steady(_url(service), bodies, connections, seconds)
+    service.settle()
     found["connections"].setdefault(str(connections), {"rounds": []})["rounds"].append(measured)
     found["memory_bytes"] = max(found["memory_bytes"], service.memory_bytes())
     print(

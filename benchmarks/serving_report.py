@@ -21,7 +21,8 @@ def tables(record: dict[str, Any]) -> str:
     machine = record["machine"]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), "
-        f"{machine['system']}, Python {machine['python']}; medians of {record['rounds']} rounds of {record['seconds']:g} s.",
+        f"{machine['system']}, Python {machine['python']}; "
+        f"medians of {record['rounds']} rounds of {record['seconds']:g} s.",
         "",
     ]
     if "services" in record:
@@ -42,7 +43,7 @@ def _services(record: dict[str, Any]) -> list[str]:
     for name, one in services.items():
         for number, measured in one["connections"].items():
             ratio = record.get("ratios", {}).get(name, {}).get(number)
-            told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio else "| "
+            told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
             lines.append(
                 f"| {name} | {number} | {measured['throughput']:.0f} | {measured['p50_ms']:.1f} "
                 f"| {measured['p95_ms']:.1f} | {measured['p99_ms']:.1f} | {told} |"

@@ -23,6 +23,7 @@ LITSERVE, MOSEC, MOSEC_OWN = "LitServe", "Mosec", "Mosec on our engine"
 ALL = (USUAL, OWN, REFERENCE, LITSERVE, MOSEC, MOSEC_OWN)
 
 START_TIMEOUT_S = 120
+SETTLE_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,20 @@ class Running:
         own = psutil.Process(self.process.pid)
         infos = [one.memory_full_info() for one in [own, *own.children(recursive=True)]]
         return sum(getattr(info, "pss", info.rss) for info in infos)
+
+    def settle(self) -> None:
+        """Wait until it computes nothing any more: what a client left behind would count against the next one."""
+        until = time.monotonic() + SETTLE_TIMEOUT_S
+        while time.monotonic() < until:
+            before = self._cpu_s()
+            time.sleep(0.25)
+            if self._cpu_s() - before < 0.1 * 0.25:
+                return
+
+    def _cpu_s(self) -> float:
+        own = psutil.Process(self.process.pid)
+        times = [one.cpu_times() for one in [own, *own.children(recursive=True)]]
+        return sum(one.user + one.system for one in times)
 
     def answer(self, text: str) -> dict[str, object]:
         """What it says of a text, as JSON."""

@@ -77,15 +77,16 @@ def review_texts() -> list[str]:
 
 
 def harder_texts(count: int = HARDER_TEXTS, seed: int = 1) -> list[str]:
-    """Texts that a classifier is less sure of, the same ones for the same seed.
+    """Different texts that a classifier is less sure of, the same ones for the same seed.
 
     One to four sentences in which praise and complaint are told by facts, at random and so often against each other;
     every tenth text loses its capitals and its punctuation or has letters swapped, every fiftieth is long.
     """
     sentences = _column(HARD_SENTENCES)
     rng = random.Random(seed)  # noqa: S311  reproducibility is what is needed
-    made = []
-    for number in range(count):
+    made: dict[str, None] = {}
+    while len(made) < count:
+        number = len(made)
         how_many = rng.randint(15, 25) if number % 50 == 0 else rng.choices((1, 2, 3, 4), weights=(35, 35, 20, 10))[0]
         text = " ".join(rng.sample(sentences, how_many))
         if number % 10 == 1:
@@ -93,8 +94,8 @@ def harder_texts(count: int = HARDER_TEXTS, seed: int = 1) -> list[str]:
         elif number % 10 == 2:
             at = rng.randrange(len(text) - 1)
             text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-        made.append(text)
-    return made
+        made[text] = None
+    return list(made)
 
 
 def _column(path: Path) -> list[str]:

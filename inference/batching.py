@@ -74,25 +74,8 @@ class Batcher:
         with self._change:
             if len(self._waiting) >= self._limit:
                 raise QueueFull(f"{self._limit} texts wait already")
-            if not self._waiting and self._computing == 0 and len(text) <= 450 and __import__("os").environ.get("INLINE"):
-                self._is_alone = True
-                self._computing = 1
-                inline = True
-            else:
-                inline = False
-                self._waiting.append(one)
-                self._change.notify()
-        if inline:
-            b = time.perf_counter()
-            try:
-                _answer([one], self._engine.classify([text], alone=True), b)
-            finally:
-                with self._change:
-                    self._computing -= 1
-                    self._is_alone = False
-                    if self._waiting: self._change.notify()
-            self._on_batch(1)
-            return one.answer
+            self._waiting.append(one)
+            self._change.notify()
         one.answered.wait()
         if one.error is not None:
             raise one.error
@@ -129,10 +112,7 @@ class Batcher:
             self._is_alone = waiting == 1 and self._computing == 0
             free = len(self._lanes) - self._computing
             size = min(-(-waiting // free), self._engine.largest_batch)
-            batch = _oldest_and_its_like(self._waiting, size)
-            CH = int(__import__("os").environ.get("CHARS", 100000))
-            while len(batch) > 1 and sum(len(o.text) for o in batch) > CH:
-                self._waiting.appendleft(batch.pop())
+            batch = _oldest_and_its_like(self._waiting, size, self._engine.largest_batch_characters)
             self._computing += 1
             if self._waiting and not self._is_alone:
                 self._change.notify()
@@ -172,16 +152,19 @@ def _answer(batch: Sequence[_Waiting], labels: Sequence[Label], began_at_s: floa
         one.answer = Classification(label.sentiment, label.score, queue_ms, inference_ms, label.truncated_to)
 
 
-def _oldest_and_its_like(waiting: deque[_Waiting], size: int) -> list[_Waiting]:
-    """Take out the text that has waited longest, and those of about its length: they pad each other least."""
-    oldest = waiting.popleft()
-    if size == 1:
-        return [oldest]
-    length = len(oldest.text)
-    like = sorted(waiting, key=lambda one: abs(len(one.text) - length))[: size - 1]
-    for one in like:
-        waiting.remove(one)
-    return [oldest, *like]
+def _oldest_and_its_like(waiting: deque[_Waiting], size: int, characters: int) -> list[_Waiting]:
+    """Take out the text that has waited longest, and up to ``size - 1`` of about its length, which pad each other
+    least, as long as all of them have no more than ``characters``."""
+    batch = [waiting.popleft()]
+    length = total = len(batch[0].text)
+    if size > 1:
+        for one in sorted(waiting, key=lambda one: abs(len(one.text) - length))[: size - 1]:
+            total += len(one.text)
+            if total > characters:
+                break
+            waiting.remove(one)
+            batch.append(one)
+    return batch
 
 
 def queue_limit() -> int:

@@ -26,7 +26,8 @@ class Label:
 class Engine(Protocol):
     """A model, ready to compute.
 
-    ``lanes`` is how many batches may be computed at a time, ``largest_batch`` how many texts one of them may have.
+    ``lanes`` is how many batches may be computed at a time, ``largest_batch`` how many texts one of them may have, and
+    ``largest_batch_characters`` how many characters, if it has more than one text.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Engine(Protocol):
     versions: dict[str, str]
     lanes: int
     largest_batch: int
+    largest_batch_characters: int
 
     def classify(self, texts: Sequence[str], *, alone: bool) -> list[Label]:
         """Label ``texts`` together. ``alone``: nothing else is computed meanwhile, so that all threads are free."""

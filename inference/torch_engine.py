@@ -14,6 +14,8 @@ from inference.model_choice import ModelUnavailable
 
 LARGEST_BATCH = 32
 
+LARGEST_BATCH_CHARACTERS = 8000
+
 MOST_PADDING = 0.2
 """Texts are computed together as long as less than this share of what is computed is padding."""
 
@@ -32,6 +34,7 @@ class TorchEngine:
     weights = "fp32"
     lanes = 1
     largest_batch = LARGEST_BATCH
+    largest_batch_characters = LARGEST_BATCH_CHARACTERS
 
     def __init__(self, folder: Path, device: str, threads: int) -> None:
         self.device = device

@@ -60,10 +60,10 @@ class OwnEngine(mosec.Worker):
 
 
 if __name__ == "__main__":
-    server = mosec.Server()
+    server = mosec.Server()  # type: ignore[no-untyped-call]
     if ENGINE == "onnx":
         server.append_worker(OwnEngine, num=os.cpu_count() or 1, max_batch_size=4, max_wait_time=1)
     else:
         server.append_worker(Tokenize, num=1)
         server.append_worker(Compute, num=1, max_batch_size=32, max_wait_time=5)
-    server.run()
+    server.run()  # type: ignore[no-untyped-call]
