@@ -17,7 +17,7 @@ if "BENCHMARK_MODEL" not in os.environ:
 MODEL, ENGINE = os.environ["BENCHMARK_MODEL"], os.environ["BENCHMARK_ENGINE"]
 
 
-class Tokenize(mosec.Worker):
+class Tokenize(mosec.Worker):  # type: ignore[misc]  # mosec may not be installed where types are checked
     def __init__(self) -> None:
         from transformers import AutoTokenizer  # noqa: PLC0415
 
@@ -27,7 +27,7 @@ class Tokenize(mosec.Worker):
         return self.tokenizer(data["text"], truncation=True)
 
 
-class Compute(mosec.Worker):
+class Compute(mosec.Worker):  # type: ignore[misc]  # as above
     def __init__(self) -> None:
         import torch  # noqa: PLC0415
         from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
@@ -48,7 +48,7 @@ class Compute(mosec.Worker):
         ]
 
 
-class OwnEngine(mosec.Worker):
+class OwnEngine(mosec.Worker):  # type: ignore[misc]  # as above
     def __init__(self) -> None:
         from inference.onnx_engine import OnnxEngine  # noqa: PLC0415
 
@@ -60,10 +60,10 @@ class OwnEngine(mosec.Worker):
 
 
 if __name__ == "__main__":
-    server = mosec.Server()  # type: ignore[no-untyped-call]
+    server = mosec.Server()
     if ENGINE == "onnx":
         server.append_worker(OwnEngine, num=os.cpu_count() or 1, max_batch_size=4, max_wait_time=1)
     else:
         server.append_worker(Tokenize, num=1)
         server.append_worker(Compute, num=1, max_batch_size=32, max_wait_time=5)
-    server.run()  # type: ignore[no-untyped-call]
+    server.run()
