@@ -1,7 +1,7 @@
 """What the engine does alone, called in a loop: ``python -m benchmarks.engine_alone MODEL BODIES SECONDS``.
 
-As many threads call it as it has lanes, with batches of texts of like length out of 32 that follow one another, as 32
-connections would keep waiting. Prints texts a second.
+As many threads call it as it has lanes, each with batches of the texts in their order, as large as the service makes
+them. Prints texts a second.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import threading
 import time
 from pathlib import Path
 
-from inference.onnx_engine import LARGEST_BATCH, OnnxEngine
+from inference.onnx_engine import LARGEST_BATCH, LARGEST_BATCH_CHARACTERS, OnnxEngine
 from inference.processors import compute_threads
-
-WAITING = 32
 
 
 def main() -> None:
     model, bodies, seconds = sys.argv[1:]
     engine = OnnxEngine(Path(model) / "onnx_engine", compute_threads())
     texts = [json.loads(line)["text"] for line in Path(bodies).read_text(encoding="utf-8").splitlines()]
-    batches = []
-    for at in range(0, len(texts), WAITING):
-        alike = sorted(texts[at : at + WAITING], key=len)
-        batches += [alike[begin : begin + LARGEST_BATCH] for begin in range(0, len(alike), LARGEST_BATCH)]
+    batches: list[list[str]] = [[]]
+    for text in texts:
+        last = batches[-1]
+        if len(last) == LARGEST_BATCH or (last and len("".join(last)) + len(text) > LARGEST_BATCH_CHARACTERS):
+            batches.append([])
+        batches[-1].append(text)
     engine.classify(batches[0], alone=False)
     done = [0] * engine.lanes
     until = time.monotonic() + float(seconds)

@@ -112,7 +112,7 @@ class Batcher:
             self._is_alone = waiting == 1 and self._computing == 0
             free = len(self._lanes) - self._computing
             size = min(-(-waiting // free), self._engine.largest_batch)
-            batch = _oldest_and_its_like(self._waiting, size, self._engine.largest_batch_characters)
+            batch = _oldest(self._waiting, size, self._engine.largest_batch_characters)
             self._computing += 1
             if self._waiting and not self._is_alone:
                 self._change.notify()
@@ -152,18 +152,17 @@ def _answer(batch: Sequence[_Waiting], labels: Sequence[Label], began_at_s: floa
         one.answer = Classification(label.sentiment, label.score, queue_ms, inference_ms, label.truncated_to)
 
 
-def _oldest_and_its_like(waiting: deque[_Waiting], size: int, characters: int) -> list[_Waiting]:
-    """Take out the text that has waited longest, and up to ``size - 1`` of about its length, which pad each other
-    least, as long as all of them have no more than ``characters``."""
+def _oldest(waiting: deque[_Waiting], size: int, characters: int) -> list[_Waiting]:
+    """Take out the text that has waited longest and those that came after it, up to ``size`` and ``characters`` in all.
+
+    In the order they came: texts of like length together would be computed a sixth faster, but some would be passed by
+    others time and again.
+    """
     batch = [waiting.popleft()]
-    length = total = len(batch[0].text)
-    if size > 1:
-        for one in sorted(waiting, key=lambda one: abs(len(one.text) - length))[: size - 1]:
-            total += len(one.text)
-            if total > characters:
-                break
-            waiting.remove(one)
-            batch.append(one)
+    left = characters - len(batch[0].text)
+    while waiting and len(batch) < size and len(waiting[0].text) <= left:
+        batch.append(waiting.popleft())
+        left -= len(batch[-1].text)
     return batch
 
 

@@ -82,25 +82,15 @@ def test_a_lone_text_gets_all_threads_and_what_comes_meanwhile_is_dealt_out() ->
         assert max(len(texts) for texts, _ in engine.given) <= 3  # six over two lanes
 
 
-def test_a_batch_is_of_like_length_and_bounded() -> None:
+def test_batches_are_bounded_and_in_the_order_that_texts_came() -> None:
     with batching(lanes=1) as (batcher, engine):
         asked = [ask(batcher, "first")]
         until(lambda: len(engine.given) == 1)
-        asked += [ask(batcher, "x" * length) for length in (10, 90, 12, 60, 11, 9, 13)]
+        asked += [ask(batcher, "x" * length) for length in (10, 90, 12, 60, 11, 9, 8, 7)]
         engine.may_answer.set()
         gevent.joinall(asked, timeout=10, raise_error=True)
         lengths = [[len(text) for text in texts] for texts, _ in engine.given[1:]]
-        assert lengths == [[10, 11, 9, 12], [90], [60, 13]]
-
-
-def test_the_oldest_text_is_never_passed_over() -> None:
-    with batching(lanes=1) as (batcher, engine):
-        asked = [ask(batcher, "first")]
-        until(lambda: len(engine.given) == 1)
-        asked += [ask(batcher, "x" * 99), *(ask(batcher, f"{number}") for number in range(8))]
-        engine.may_answer.set()
-        gevent.joinall(asked, timeout=10, raise_error=True)
-        assert "x" * 99 in engine.given[1][0]
+        assert lengths == [[10, 90], [12, 60, 11, 9], [8, 7]]
 
 
 def test_a_full_queue_takes_no_more() -> None:
