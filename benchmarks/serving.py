@@ -1,7 +1,7 @@
 """How fast the service is, beside the usual app and its peers: ``python -m benchmarks.serving --json FILE``.
 
-All services run at once and are loaded one after the other, by turns and in another order each round, so that whatever
-changes on the machine meanwhile meets all of them. Each figure is the median over the rounds.
+All services are started, and loaded one after the other, by turns and in another order each round, so that whatever
+changes on the machine meanwhile meets all of them; those that are not loaded are halted. Each figure is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -121,18 +121,25 @@ def measure_load(
                 found[name]["starts_s"].append(service.seconds_to_healthy)
     with ExitStack() as stack:
         services = [stack.enter_context(running(name, model, folder)) for name in options.only]
+        for service in services:
+            service.settle()
+            service.halt()
         for number in range(options.rounds):
             for connections in CONNECTIONS:
                 for service in services if number % 2 == 0 else reversed(services):
                     if service.name == MOSEC_OWN and connections != CONNECTIONS[-1]:
                         continue
+                    service.go_on()
                     _load(service, bodies, connections, options.seconds, found[service.name])
+                    service.halt()
             command = [sys.executable, "-m", "benchmarks.engine_alone", str(model), str(bodies), str(options.seconds)]
             done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
             alone.append(float(done.stdout))
             print(
                 f"round {number + 1} of {options.rounds}: engine alone {alone[-1]:.0f}/s", file=sys.stderr, flush=True
             )
+        for service in services:
+            service.go_on()
         for service in services:
             if service.name == OWN:
                 found[OWN]["new_connections_32"] = steady(

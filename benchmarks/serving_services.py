@@ -42,6 +42,13 @@ class Running:
         infos = [one.memory_full_info() for one in [own, *own.children(recursive=True)]]
         return sum(getattr(info, "pss", info.rss) for info in infos)
 
+    def halt(self) -> None:
+        """Stop all its processes where they are: what polls while it waits would cost the one that is measured."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def settle(self) -> None:
         """Wait until it computes nothing any more: what a client left behind would count against the next one."""
         until = time.monotonic() + SETTLE_TIMEOUT_S
@@ -80,6 +87,7 @@ def running(name: str, model: Path, folder: Path) -> Iterator[Running]:
         _wait(name, process, port, path, folder, began)
         yield Running(name, port, path, process, time.monotonic() - began)
     finally:
+        os.killpg(process.pid, signal.SIGCONT)
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(15)
