@@ -1,7 +1,8 @@
 """How fast the service is, beside the usual app and its peers: ``python -m benchmarks.serving --json FILE``.
 
 All services are started, and loaded one after the other, by turns and in another order each round, so that whatever
-changes on the machine meanwhile meets all of them; those that are not loaded are halted. Each figure is the median over the rounds.
+changes on the machine meanwhile meets all of them; those that are not loaded are halted. Each figure is the median over
+the rounds.
 """
 
 from __future__ import annotations
@@ -112,13 +113,10 @@ def measure_load(
 ) -> dict[str, Any]:
     """Throughput, latency, memory and start-up of each service, and what the engine does alone."""
     found: dict[str, dict[str, Any]] = {
-        name: {"starts_s": [], "memory_bytes": 0, "connections": {}} for name in options.only
+        name: {"starts_s": _starts_s(name, options.rounds, model, folder), "memory_bytes": 0, "connections": {}}
+        for name in options.only
     }
     alone: list[float] = []
-    for name in options.only:  # one at a time: what starts beside others starts slower
-        for _ in range(options.rounds):
-            with running(name, model, folder) as service:
-                found[name]["starts_s"].append(service.seconds_to_healthy)
     with ExitStack() as stack:
         services = [stack.enter_context(running(name, model, folder)) for name in options.only]
         for service in services:
@@ -127,11 +125,8 @@ def measure_load(
         for number in range(options.rounds):
             for connections in CONNECTIONS:
                 for service in services if number % 2 == 0 else reversed(services):
-                    if service.name == MOSEC_OWN and connections != CONNECTIONS[-1]:
-                        continue
-                    service.go_on()
-                    _load(service, bodies, connections, options.seconds, found[service.name])
-                    service.halt()
+                    if service.name != MOSEC_OWN or connections == CONNECTIONS[-1]:
+                        _load(service, bodies, connections, options.seconds, found[service.name])
             command = [sys.executable, "-m", "benchmarks.engine_alone", str(model), str(bodies), str(options.seconds)]
             done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
             alone.append(float(done.stdout))
@@ -158,11 +153,22 @@ def measure_load(
     return record
 
 
+def _starts_s(name: str, times: int, model: Path, folder: Path) -> list[float]:
+    """How long the service takes to its first answer, alone: beside others it starts slower."""
+    found = []
+    for _ in range(times):
+        with running(name, model, folder) as service:
+            found.append(service.seconds_to_healthy)
+    return found
+
+
 def _load(service: Running, bodies: Path, connections: int, seconds: float, found: dict[str, Any]) -> None:
+    service.go_on()
     steady(_url(service), bodies, connections, WARM_UP_S)
     service.settle()
     measured = steady(_url(service), bodies, connections, seconds)
     service.settle()
+    service.halt()
     found["connections"].setdefault(str(connections), {"rounds": []})["rounds"].append(measured)
     found["memory_bytes"] = max(found["memory_bytes"], service.memory_bytes())
     print(
