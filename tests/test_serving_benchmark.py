@@ -38,10 +38,10 @@ def test_a_short_run_leaves_figures_and_tables(tmp_path: Path) -> None:
         "32": True,
     }
     assert measured["memory_bytes"] > 50e6
-    report.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    report.write_text(f"before\n{BEGIN}\nstale figures\n{END}\nafter\n")
     write_report(found, report)
     text = report.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    assert "old" not in text
+    assert "stale" not in text
     assert "| fourfold (onnx) | 32 |" in text
