@@ -122,6 +122,7 @@ def _export_to_cache(model: ModelChoice) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix="making-", dir=target.parent))
+        making.chmod(0o755)  # an image holds a copy, which another user than root reads
     except OSError as error:
         raise EngineUnavailable(
             f"the exported model can't be kept in {target.parent} ({error.strerror}); set XDG_CACHE_HOME"

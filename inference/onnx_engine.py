@@ -16,6 +16,8 @@ from tokenizers import Tokenizer
 
 from inference.engine import Label
 
+onnxruntime.disable_telemetry_events()  # what is served here is nobody else's business
+
 GRAPH_FILE, TOKENIZER_FILE, FACTS_FILE = "model.onnx", "tokenizer.json", "engine.json"
 
 LARGEST_BATCH = 4
