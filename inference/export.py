@@ -122,7 +122,6 @@ def _export_to_cache(model: ModelChoice) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix="making-", dir=target.parent))
-        making.chmod(0o755)  # an image holds a copy, which another user than root reads
     except OSError as error:
         raise EngineUnavailable(
             f"the exported model can't be kept in {target.parent} ({error.strerror}); set XDG_CACHE_HOME"
@@ -133,6 +132,9 @@ def _export_to_cache(model: ModelChoice) -> Path:
         done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             raise EngineUnavailable(done.stdout.strip() or f"the export ended with exit code {done.returncode}")
+        making.chmod(0o755)  # an image holds a copy, which another user than root reads
+        for file in making.iterdir():
+            file.chmod(0o644)
         try:
             making.rename(target)
         except OSError:
