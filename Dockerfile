@@ -1,33 +1,57 @@
 # The requirements change least, the model seldom, the code often: a change of code rebuilds the last lines only.
+#
+#   docker build .                  the image that serves with ONNX Runtime, without torch
+#   docker build --target torch .   the same with the torch engine, for a model that the ONNX engine does not know
 FROM python:3.12-slim AS requirements
 WORKDIR /app
-COPY inference/requirements.txt requirements.txt
+COPY inference/requirements-serve.txt requirements.txt
+# Tests that come with the packages serve nobody here; taken out in the same RUN, they are in no layer. So are pip's caches.
+RUN pip install --no-cache-dir -r requirements.txt && \
+    find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" -type d -name tests -prune -exec rm -rf {} +
+
+FROM requirements AS all-requirements
+COPY inference/requirements*.txt /tmp/requirements/
 # PyTorch's own index has builds without CUDA, which save gigabytes. Where it does not answer, one short try is all that is
-# lost, and the next line takes torch from wherever the rest comes from. Tests, test programs and C++ headers that come with
-# the packages serve nobody here; taken out in the same RUN, they are in no layer.
-RUN grep '^torch' requirements.txt >/tmp/torch.txt && \
+# lost, and the next line takes torch from wherever the rest comes from.
+RUN grep '^torch' /tmp/requirements/requirements.txt >/tmp/torch.txt && \
     (pip install --no-cache-dir --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu -r /tmp/torch.txt || true) && \
-    pip install --no-cache-dir -r requirements.txt && \
+    pip install --no-cache-dir -r /tmp/requirements/requirements.txt && \
     cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
     rm -rf torch/include torch/test torch/bin/test_* torch/bin/*Test torch/bin/protoc* && \
     find . -type d -name tests -prune -exec rm -rf {} +
 
-# The model lies in the image, so that no replica needs the network to start. Another model than the default:
+# The model lies in the image, exported, so that no replica needs the network or the time for it. Another model than the
+# default:
 #   docker build --build-context model=FOLDER ..., where FOLDER/model was written by `python -m inference.fetch FOLDER/model`.
-FROM requirements AS fetch
-COPY inference/__init__.py inference/model_choice.py inference/fetch.py inference/
-COPY inference/bundled_model inference/bundled_model
+FROM all-requirements AS fetch
+COPY inference inference
+COPY locustfiles/reviews.csv locustfiles/reviews.csv
 RUN python -m inference.fetch /made/model
 
 FROM fetch AS model
 WORKDIR /
 RUN mv /made/model /model
 
+# What the ONNX engine does not read, the weights of the checkpoint, is left out.
+FROM all-requirements AS exported-model
+COPY --from=model /model /model
+RUN test -f /model/onnx_engine/model.onnx || \
+    { echo "error: the ONNX engine can't serve this model; build with --target torch" >&2; exit 1; } && \
+    rm -f /model/*.safetensors
+
 # /app holds the code and the metrics file, and that file is all that a user other than root may write: with a read-only
 # root a container gets a volume over /app, which starts as a copy of this folder (the model lies elsewhere: no copy of it).
-FROM requirements
+FROM all-requirements AS torch
 COPY --from=model /model /model
-COPY inference inference
+COPY inference/*.py inference/health.sh inference/
+ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+RUN python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
+EXPOSE 5000
+CMD ["python", "-m", "inference"]
+
+FROM requirements
+COPY --from=exported-model /model /model
+COPY inference/*.py inference/health.sh inference/
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 RUN python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
 EXPOSE 5000

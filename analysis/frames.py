@@ -56,6 +56,7 @@ RUN_NEEDS: Mapping[str, tuple[type, ...]] = {
     "ended_at_unix_s": NUMBER + OR_NONE,
     "service": (dict, *OR_NONE),
     "service.model": (dict, *OR_NONE),
+    "service.engine": (dict, *OR_NONE),
     "service.versions": (dict, *OR_NONE),
     "versions": (dict, *OR_NONE),
     "texts.sha256": (str,),

@@ -263,6 +263,7 @@ def _conditions(run: Run) -> dict[str, Any]:
     record = run.record
     return {
         "model": ((record.get("service") or {}).get("model") or {}).get("sha256"),
+        "inference engine": ((record.get("service") or {}).get("engine") or {}).get("name"),
         "texts": record["texts"]["sha256"],
         "user class": record["user_class"],
         "users": record.get("users"),

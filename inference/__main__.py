@@ -2,6 +2,9 @@
 
 HOST, PORT            where to listen (0.0.0.0:5000)
 INFERENCE_MODEL       a hub name, a folder, or auto (auto)
+INFERENCE_ENGINE      onnx, torch, or auto: the fastest that agrees with the reference (auto)
+INFERENCE_DEVICE      cpu, cuda, or auto: a GPU where there is one (auto)
+INFERENCE_QUEUE       how many texts may wait for the model (256)
 METRICS_LOG_FILE      where each answered request becomes a row (system_inference_metrics.csv)
 REPLICA_NAME          the name to answer by in X-Replica (the host name)
 """
@@ -13,10 +16,14 @@ import sys
 from pathlib import Path
 
 from inference.app import Service, create_app, replica_name
-from inference.classifier import TransformersClassifier
+from inference.batching import Batcher, queue_limit
+from inference.engine import EngineUnavailable
+from inference.engine_choice import open_engine, wanted_device, wanted_engine
+from inference.export import to_stderr
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelUnavailable, choose, wanted_model
 from inference.server import serve
+from inference.telemetry import Telemetry
 
 WARM_UP_TEXT = "A first text, so that the first request does not pay for what only the first one pays."
 
@@ -27,6 +34,7 @@ def main() -> int:
     try:
         port = _port(os.environ.get("PORT") or "5000")
         replica = replica_name()
+        wanted, device, limit = wanted_engine(), wanted_device(), queue_limit()
         metrics = MetricsLog(path)
     except ValueError as error:
         return _fail(str(error))
@@ -34,14 +42,19 @@ def main() -> int:
         return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); {_remedy(path)}")
     with metrics:
         try:
-            model = choose(wanted_model(), warn=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True))
-            classifier = TransformersClassifier(model.path)
-        except ModelUnavailable as error:
+            model = choose(wanted_model(), warn=lambda text: to_stderr(f"warning: {text}"))
+            engine, facts = open_engine(wanted, device, model)
+        except (ModelUnavailable, EngineUnavailable) as error:
             return _fail(str(error))
-        classifier.classify(WARM_UP_TEXT)
-        print(f"serving {model.name} at http://{host}:{port}, metrics in {path}", flush=True)
+        engine.classify([WARM_UP_TEXT], alone=True)
+        telemetry = Telemetry()
+        classifier = Batcher(engine, facts, limit, telemetry.batch)
+        telemetry.watch_queue(classifier.waiting)
+        if facts["why_not_faster"] and wanted == "auto":
+            to_stderr(f"warning: the torch engine serves: {facts['why_not_faster']}")
+        print(f"serving {model.name} ({engine.name}) at http://{host}:{port}, metrics in {path}", flush=True)
         try:
-            serve(create_app(Service(classifier, model, metrics, replica)), host, port)
+            serve(create_app(Service(classifier, model, metrics, replica, telemetry)), host, port)
         except OSError as error:
             return _fail(f"{host}:{port} can't be listened on ({error}); end what listens there, or set PORT")
         finally:

@@ -1,4 +1,7 @@
-"""Which model answers: a hub name, a folder, or the default with the bundled model in reserve."""
+"""Which model answers: a hub name, a folder, or the default with the bundled model in reserve.
+
+The hub's library is imported where the hub is asked: a service whose model lies in a folder starts without it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 AUTO = "auto"
 DEFAULT_MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
@@ -63,6 +63,8 @@ def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
 def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
     if _is_cached(DEFAULT_MODEL):
         return _from_hub(DEFAULT_MODEL, local_files_only=True)
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
     reason = _why_hub_does_not_answer(DEFAULT_MODEL)
     if reason is None:
         try:
@@ -81,17 +83,21 @@ def _in_folder(folder: Path) -> ModelChoice:
         raise ModelUnavailable(
             f"INFERENCE_MODEL={folder} is a folder without config.json; name one that save_pretrained() wrote"
         )
-    digest = weights_sha256(folder)
     origin = folder / ORIGIN_FILE
-    if origin.is_file():
-        known = json.loads(origin.read_text(encoding="utf-8"))
-        return ModelChoice(known["name"], known["source"], folder, digest)
-    return ModelChoice(str(folder), "folder", folder, digest)
+    known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
+    digest = known["sha256"] if "sha256" in known and not _weight_files(folder) else weights_sha256(folder)
+    return ModelChoice(known.get("name", str(folder)), known.get("source", "folder"), folder, digest)
 
 
 def _named(name: str) -> ModelChoice:
     if name.startswith((".", "/", "~")):
         raise ModelUnavailable(f"INFERENCE_MODEL={name}: there is no such folder")
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
+
     try:
         return _from_hub(name, local_files_only=_is_cached(name))
     except HFValidationError:
@@ -104,12 +110,17 @@ def _named(name: str) -> ModelChoice:
 
 
 def _from_hub(name: str, *, local_files_only: bool) -> ModelChoice:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+
     folder = Path(snapshot_download(name, allow_patterns=NEEDED_FILES, local_files_only=local_files_only))
     return ModelChoice(name, "hub", folder, weights_sha256(folder))
 
 
 def _is_cached(name: str) -> bool:
     """Whether the weights are in the hub's cache, and so all of an earlier download: they are its longest file."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+
     try:
         return all(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", "model.safetensors"))
     except HFValidationError:
@@ -118,6 +129,9 @@ def _is_cached(name: str) -> bool:
 
 def _why_hub_does_not_answer(name: str) -> str | None:
     """One look at the hub, bounded in time whatever the network does; None when it answers."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+    from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415
+
     answers: list[str | None] = []
 
     def look() -> None:
@@ -141,7 +155,7 @@ def weights_sha256(folder: Path) -> str:
     Raises:
         ModelUnavailable: there are none.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    files = _weight_files(folder)
     if not files:
         raise ModelUnavailable(f"{folder} holds no weights (*.safetensors); name a folder that save_pretrained() wrote")
     digest = hashlib.sha256()
@@ -152,9 +166,14 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
 def write_origin(choice: ModelChoice, folder: Path) -> None:
-    """Leave word in ``folder`` of where the model that was copied there came from."""
-    origin = {key: value for key, value in asdict(choice).items() if key in ("name", "source")}
+    """Leave word in ``folder`` of where the model that was copied there came from, and of its weights: the image that
+    serves with the ONNX engine holds them in another form only."""
+    origin = {key: value for key, value in asdict(choice).items() if key != "path"}
     (folder / ORIGIN_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
     """Build the project's Dockerfile with the docker command; ``show`` gets each line that it prints.
 
     A model that INFERENCE_MODEL names takes the place of the one that the Dockerfile would fetch, so that containers
-    and host process run the same.
+    and host process run the same, with the same engine.
 
     Raises:
         DeploymentError: there is no docker command, or the build failed.
@@ -33,8 +34,10 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
             fetch = [python, "-m", "inference.fetch", f"{context}/model"]
-            subprocess.run(fetch, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            fetched = subprocess.run(fetch, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
             model = ["--build-context", f"model={context}"]
+            if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
+                model += ["--target", "torch"]
         command = ["docker", "build", "--progress", "plain", "--tag", image, *model, str(ROOT)]
         if not _succeeds(command, log, show):
             raise DeploymentError(f"the image could not be built: {_last_error(log)}; all of it is in {log}")

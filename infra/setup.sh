@@ -49,7 +49,7 @@ ASK
 }
 
 python=$(find_python)
-wanted=$(cat "$requirements" requirements.txt inference/requirements.txt infra/setup.sh | cksum)
+wanted=$(cat "$requirements" requirements.txt inference/requirements*.txt infra/setup.sh | cksum)
 if [[ -f $venv/installed && -x $venv/bin/python && $(cat "$venv/installed") == *"$wanted"* ]]; then
   exit 0
 fi

@@ -5,22 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from inference.app import MAX_REQUEST_BYTES, Service, create_app
-from inference.classifier import Classification
+from inference.classifier import Classification, ClientGone, QueueFull
 from inference.metrics_log import HEADER, MetricsLog
 from inference.model_choice import ModelChoice
 
 
 class FakeClassifier:
     versions = {"fake": "1"}
+    engine = {"name": "fake"}
 
-    def classify(self, text: str) -> Classification:
+    def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
+        if text == "one too many":
+            raise QueueFull("256 texts wait already")
+        if text == "too late":
+            raise ClientGone
         truncated_to = 512 if text.startswith("long") else None
         return Classification("POSITIVE", 0.875, queue_ms=1.25, inference_ms=205.871, truncated_to=truncated_to)
 
@@ -38,6 +43,7 @@ def client(metrics: MetricsLog) -> FlaskClient:
 
 
 def rows_logged(metrics: MetricsLog) -> int:
+    metrics.close()
     return metrics.path.read_text().count("\n") - 1
 
 
@@ -80,6 +86,7 @@ def test_a_text_that_was_cut_is_said_to_be(client: FlaskClient) -> None:
 
 def test_the_row_logged_is_the_row_answered(client: FlaskClient, metrics: MetricsLog) -> None:
     answer = client.post("/infer", json={"text": 'a, "b"\nc'})
+    metrics.close()
     assert metrics.path.read_text() == answer.text
 
 
@@ -87,6 +94,7 @@ def test_health_names_model_and_replica(client: FlaskClient, metrics: MetricsLog
     said = client.get("/health").get_json()
     assert said["status"] == "ok"
     assert said["model"] == {"name": "fake", "source": "folder", "sha256": "0" * 64}
+    assert said["engine"] == {"name": "fake"}
     assert said["replica"] == "replica-7"
     assert rows_logged(metrics) == 0
 
@@ -140,3 +148,29 @@ def test_a_metrics_file_that_cannot_be_written_is_no_answer(client: FlaskClient,
     answer = client.post("/infer", json={"text": "x"})
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"
+
+
+def test_one_text_too_many_is_told_to_come_again(client: FlaskClient, metrics: MetricsLog) -> None:
+    answer = client.post("/infer", json={"text": "one too many"})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.get_json(force=True)["detail"] == "256 texts wait already; try again later"
+    assert rows_logged(metrics) == 0
+
+
+def test_metrics_count_what_was_asked(client: FlaskClient, metrics: MetricsLog) -> None:
+    for text in ("fine", "long and fine", "one too many", "too late"):
+        client.post("/infer", json={"text": text})
+    client.get("/health")
+    said = client.get("/metrics")
+    assert said.content_type.startswith("text/plain")
+    for line in (
+        'inference_requests_total{status="200"} 2.0',
+        'inference_requests_total{status="503"} 1.0',
+        "inference_abandoned_total 1.0",
+        'inference_compute_seconds_bucket{le="0.2"} 0.0',
+        'inference_compute_seconds_bucket{le="0.5"} 2.0',
+        "inference_queue_seconds_count 2.0",
+    ):
+        assert line in said.text.splitlines()
+    assert rows_logged(metrics) == 2

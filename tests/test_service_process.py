@@ -20,6 +20,7 @@ from conftest import ROOT, Service, free_port, start_service, stop, wait_for
 from inference.model_choice import weights_sha256
 
 TEXT = {"text": "This movie was fantastic!"}
+GOOD_AND_BAD = ("This movie was fantastic!", "The food was awful.", "Not bad at all, and the waiter was kind.")
 
 
 def ask(service: Service, text: str, connection: http.client.HTTPConnection | None = None) -> http.client.HTTPResponse:
@@ -43,6 +44,9 @@ def test_health_says_which_model_answers(shared_service: Service) -> None:
     said = json.loads(connection.getresponse().read())
     assert said["model"]["sha256"] == weights_sha256(ROOT / "inference" / "bundled_model")
     assert said["replica"] == "test-replica"
+    assert said["engine"]["name"] == "onnx"
+    assert said["engine"]["why_not_faster"] is None
+    assert said["engine"]["agreement"]["harder"]["texts"] == 2000
     connection.close()
 
 
@@ -169,6 +173,10 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
     ("environment", "expected"),
     [
         ({"PORT": "none"}, "PORT=none is not a port"),
+        ({"INFERENCE_ENGINE": "fast"}, "INFERENCE_ENGINE=fast is none of auto, onnx, torch"),
+        ({"INFERENCE_DEVICE": "tpu"}, "INFERENCE_DEVICE=tpu is none of auto, cpu, cuda"),
+        ({"INFERENCE_DEVICE": "cuda", "INFERENCE_ENGINE": "onnx"}, "the ONNX engine computes on the processor"),
+        ({"INFERENCE_QUEUE": "0"}, "INFERENCE_QUEUE=0 is not a number of texts that may wait"),
         ({"REPLICA_NAME": "réplique"}, "goes into a header; expected printable ASCII characters"),
         ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
@@ -242,6 +250,83 @@ def test_fetch_copies_the_model_and_where_it_came_from(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["source"] == "bundled"
     service = wait_for(start_service(tmp_path, INFERENCE_MODEL=str(tmp_path / "model")))
     try:
-        assert "serving bundled at" in service.log.read_text()
+        assert "serving bundled (onnx) at" in service.log.read_text()
+    finally:
+        stop(service)
+
+
+def test_what_the_queue_can_not_hold_is_refused_at_once(tmp_path: Path) -> None:
+    service = wait_for(start_service(tmp_path, INFERENCE_QUEUE="3"))
+    answers: list[http.client.HTTPResponse] = []
+    ready = threading.Barrier(40)
+
+    def one() -> None:
+        ready.wait()
+        with ask(service, "a long text " * 2000) as answer:
+            answer.read()
+            answers.append(answer)
+
+    threads = [threading.Thread(target=one) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert {answer.status for answer in answers} == {200, 503}
+        assert {answer.headers["Retry-After"] for answer in answers if answer.status == 503} == {"1"}
+        assert ask(service, "and then it is as before").status == 200
+    finally:
+        stop(service)
+
+
+def test_a_text_whose_client_has_gone_is_not_computed(tmp_path: Path) -> None:
+    service = wait_for(start_service(tmp_path, INFERENCE_ENGINE="torch"))
+    body = json.dumps({"text": "a long text " * 2000})
+    try:
+        for _ in range(40):
+            connection = http.client.HTTPConnection("127.0.0.1", service.port)
+            connection.request("POST", "/infer", body, {"Content-Type": "application/json"})
+            connection.close()
+        with ask(service, "the one that is waited for") as answer:
+            assert answer.status == 200
+        said = requests.get(f"{service.url}/metrics", timeout=30).text
+        abandoned = float(
+            next(line for line in said.splitlines() if line.startswith("inference_abandoned_total")).split()[1]
+        )
+        assert abandoned >= 1
+    finally:
+        stop(service)
+    with service.metrics.open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 41 - abandoned
+
+
+def test_the_fast_engine_serves_without_torch(tmp_path: Path) -> None:
+    """As in the image: what is not installed there can't be imported here either."""
+    absent = tmp_path / "absent"
+    for name in ("torch", "transformers", "onnx", "safetensors", "huggingface_hub"):
+        (absent / name).mkdir(parents=True)
+        (absent / name / "__init__.py").write_text("raise ImportError('not in the image')")
+    stop(wait_for(start_service(tmp_path)))  # exported, if it was not
+    service = wait_for(start_service(tmp_path, PYTHONPATH=str(absent)))
+    try:
+        assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "onnx"
+    finally:
+        stop(service)
+
+
+def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> None:
+    service = wait_for(start_service(tmp_path, INFERENCE_ENGINE="torch"))
+    try:
+        for text in (*GOOD_AND_BAD, "word " * 3000):
+            one, other = (
+                requests.post(
+                    f"{url}/infer", json={"text": text}, headers={"Accept": "application/json"}, timeout=30
+                ).json()
+                for url in (service.url, shared_service.url)
+            )
+            assert one["sentiment"] == other["sentiment"]
+            assert one["score"] == pytest.approx(other["score"], abs=0.02)
+            assert one["truncated"] == other["truncated"]
+        assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "torch"
     finally:
         stop(service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from inference.app import Service, create_app, replica_name
@@ -19,8 +20,9 @@ class WordListClassifier:
     """NEGATIVE where one of a few bad words stands in the text."""
 
     versions = {"word-list": "1"}
+    engine = {"name": "word list", "device": "cpu", "threads": 1, "weights": "none", "why_not_faster": None}
 
-    def classify(self, text: str) -> Classification:
+    def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
         began = time.perf_counter()
         sentiment = "NEGATIVE" if BAD_WORDS & set(text.lower().split()) else "POSITIVE"
         return Classification(sentiment, 1.0, 0.0, (time.perf_counter() - began) * 1000, None)

@@ -1,0 +1,58 @@
+"""A checkpoint of DistilBERT's real shape, where the real one can't be had: 66 million seeded random weights.
+
+All weights are drawn as transformers draws them. Random weights tell texts apart by little, and the real checkpoint's
+scores spread from 0 to 1: so the last layer, and it alone, is set to look along the direction in which 320 of the
+training sentences differ most, scaled to a standard deviation of 3 in the difference of the two logits, half of them
+positive. The tokenizer is the bundled model's. Its labels mean nothing: what is measured is time, and whether two
+engines agree.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from inference.model_choice import BUNDLED_MODEL
+
+SENTENCES = BUNDLED_MODEL.parent / "training" / "training_sentences.csv"
+SPREAD = 3.0
+SEED = 0
+
+
+def make_checkpoint(folder: Path) -> None:
+    """Write the checkpoint to ``folder``."""
+    import torch  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415
+        AutoTokenizer,
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+    )
+
+    torch.manual_seed(SEED)
+    labels = {0: "NEGATIVE", 1: "POSITIVE"}
+    config = DistilBertConfig(id2label=labels, label2id={name: number for number, name in labels.items()})
+    model = DistilBertForSequenceClassification(config).eval()
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_MODEL)
+    seen: list[Any] = []
+    model.classifier.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with SENTENCES.open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)][:320]
+    with torch.inference_mode():
+        for at in range(0, len(texts), 32):
+            model(**tokenizer(texts[at : at + 32], padding=True, return_tensors="pt"))
+        features = torch.cat(seen)
+        direction = torch.linalg.svd(features - features.mean(0), full_matrices=False)[2][0]
+        along = features @ direction
+        scale = SPREAD / along.std() / 2
+        model.classifier.weight.copy_(torch.stack([-direction, direction]) * scale)
+        model.classifier.bias.copy_(torch.stack([along.median(), -along.median()]) * scale)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BUNDLED_MODEL / name, folder / name)
+
+
+if __name__ == "__main__":
+    make_checkpoint(Path(sys.argv[1]))

@@ -1,0 +1,238 @@
+"""How fast the service is, beside the usual app and its peers: ``python -m benchmarks.serving --json FILE``.
+
+All services are started, and loaded one after the other, by turns and in another order each round, so that whatever
+changes on the machine meanwhile meets all of them; those that are not loaded are halted. Each figure is the median over
+the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks import serving_docker
+from benchmarks.checkpoint import make_checkpoint
+from benchmarks.serving_load import burst, need_wrk, steady
+from benchmarks.serving_report import write_report
+from benchmarks.serving_services import ALL, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
+
+CONNECTIONS = (1, 8, 32)
+WARM_UP_S = 1.0
+PARTS = ("load", "overload", "docker")
+REVIEWS = ROOT / "locustfiles" / "reviews.csv"
+MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
+
+
+def main() -> int:
+    options = _options()
+    need_wrk()
+    _allow_many_connections()
+    record: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}
+    if options.json and options.json.is_file():
+        record |= json.loads(options.json.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(prefix="fourfold-serving-") as name:
+        folder = Path(name)
+        model = options.model or _checkpoint(folder / "checkpoint")
+        bodies = folder / "bodies"
+        texts = [row["text"] for row in csv.DictReader(REVIEWS.open(encoding="utf-8", newline=""))]
+        bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        if "load" in options.parts:
+            record |= measure_load(options, model, bodies, texts, folder)
+        if "overload" in options.parts:
+            record["overload"] = measure_overload(model, bodies, texts, folder)
+        if "docker" in options.parts:
+            record["docker"] = serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds)
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if options.report:
+        write_report(record, options.report)
+    print(json.dumps(record.get("ratio_to_usual_app"), indent=1))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="measure each so many times (3)")
+    parser.add_argument("--seconds", type=float, default=6, help="load for so long each time, after 1 s of warm-up (6)")
+    parser.add_argument("--only", default=",".join(ALL), help=f"services, by commas ({', '.join(ALL)})")
+    parser.add_argument("--parts", default="load,overload", help=f"what to measure, by commas ({', '.join(PARTS)})")
+    parser.add_argument(
+        "--model", type=Path, help="a folder that inference.fetch wrote (a checkpoint of random weights)"
+    )
+    parser.add_argument("--image", default="llm-inference-image", help="the service's image, for the part docker")
+    parser.add_argument("--json", type=Path, help="write all figures there; parts measured before are kept")
+    parser.add_argument("--report", type=Path, help="write the tables there, as Markdown")
+    options = parser.parse_args()
+    options.only = [name.strip() for name in options.only.split(",")]
+    options.parts = [name.strip() for name in options.parts.split(",")]
+    unknown = (set(options.only) - set(ALL)) | (set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))} is not known")
+    return options
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "instructions": [one for one in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx2") if one in flags],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _checkpoint(folder: Path) -> Path:
+    """The checkpoint of random weights, exported."""
+    plain = folder.with_name("plain")
+    plain.mkdir()
+    make_checkpoint(plain)
+    environment = os.environ | {"INFERENCE_MODEL": str(plain)}
+    command = [sys.executable, "-m", "inference.fetch", str(folder)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def measure_load(
+    options: argparse.Namespace, model: Path, bodies: Path, texts: list[str], folder: Path
+) -> dict[str, Any]:
+    """Throughput, latency, memory and start-up of each service, and what the engine does alone."""
+    found: dict[str, dict[str, Any]] = {
+        name: {"starts_s": _starts_s(name, options.rounds, model, folder), "memory_bytes": 0, "connections": {}}
+        for name in options.only
+    }
+    alone: list[float] = []
+    with ExitStack() as stack:
+        services = [stack.enter_context(running(name, model, folder)) for name in options.only]
+        for service in services:
+            service.settle()
+            service.halt()
+        for number in range(options.rounds):
+            for connections in CONNECTIONS:
+                for service in services if number % 2 == 0 else reversed(services):
+                    if service.name != MOSEC_OWN or connections == CONNECTIONS[-1]:
+                        _load(service, bodies, connections, options.seconds, found[service.name])
+            command = [sys.executable, "-m", "benchmarks.engine_alone", str(model), str(bodies), str(options.seconds)]
+            done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+            alone.append(float(done.stdout))
+            print(
+                f"round {number + 1} of {options.rounds}: engine alone {alone[-1]:.0f}/s", file=sys.stderr, flush=True
+            )
+        for service in services:
+            service.go_on()
+        for service in services:
+            if service.name == OWN:
+                found[OWN]["new_connections_32"] = steady(
+                    _url(service), bodies, 32, options.seconds, new_connections=True
+                )
+        agree = _same_labels(services, texts)
+    for one in found.values():
+        one["seconds_to_healthy"] = statistics.median(one["starts_s"])
+        for measured in one["connections"].values():
+            measured |= {name: statistics.median(part[name] for part in measured["rounds"]) for name in MEASURES}
+    record: dict[str, Any] = {"services": found, "engine_alone": {"rounds": alone, "median": statistics.median(alone)}}
+    record["same_labels_as_usual_app"] = agree
+    if USUAL in found:
+        record["ratios"] = {name: _ratios(one, found[USUAL]) for name, one in found.items()}
+        record["ratio_to_usual_app"] = record["ratios"].get(OWN)
+    return record
+
+
+def _starts_s(name: str, times: int, model: Path, folder: Path) -> list[float]:
+    """How long the service takes to its first answer, alone: beside others it starts slower."""
+    found = []
+    for _ in range(times):
+        with running(name, model, folder) as service:
+            found.append(service.seconds_to_healthy)
+    return found
+
+
+def _load(service: Running, bodies: Path, connections: int, seconds: float, found: dict[str, Any]) -> None:
+    service.go_on()
+    steady(_url(service), bodies, connections, WARM_UP_S)
+    service.settle()
+    measured = steady(_url(service), bodies, connections, seconds)
+    service.settle()
+    service.halt()
+    found["connections"].setdefault(str(connections), {"rounds": []})["rounds"].append(measured)
+    found["memory_bytes"] = max(found["memory_bytes"], service.memory_bytes())
+    print(
+        f"{service.name}, {connections} connections: {measured['throughput']:.0f}/s, p99 {measured['p99_ms']:.0f} ms",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _url(service: Running) -> str:
+    return f"http://127.0.0.1:{service.port}{service.path}"
+
+
+def _ratios(one: dict[str, Any], usual: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Throughput and p99 over the usual app's, by connections."""
+    return {
+        number: {
+            "throughput": measured["throughput"] / usual["connections"][number]["throughput"],
+            "p99": measured["p99_ms"] / usual["connections"][number]["p99_ms"],
+        }
+        for number, measured in one["connections"].items()
+    }
+
+
+def _same_labels(services: list[Running], texts: list[str]) -> dict[str, int]:
+    """On how many of the texts each of our engines says what the usual app says."""
+    said = {
+        service.name: [service.answer(text)["sentiment"] for text in texts]
+        for service in services
+        if service.name in (USUAL, OWN, REFERENCE)
+    }
+    usual = said.get(USUAL)
+    if usual is None:
+        return {}
+    return {
+        name: sum(a == b for a, b in zip(labels, usual, strict=True)) for name, labels in said.items() if name != USUAL
+    }
+
+
+def measure_overload(model: Path, bodies: Path, texts: list[str], folder: Path) -> dict[str, Any]:
+    """200 connections for 5 s, then 2,000 requests at once: what is answered, what refused, how it is afterwards."""
+    with running(OWN, model, folder) as service:
+        steady(_url(service), bodies, 32, 2)
+        memory = [service.memory_bytes()]
+        many = steady(_url(service), bodies, 200, 5)
+        memory.append(service.memory_bytes())
+        at_once = burst(service.port, service.path, texts[0], 2000)
+        memory.append(service.memory_bytes())
+        time.sleep(1)
+        began = time.monotonic()
+        service.answer(texts[0])
+        afterwards_ms = (time.monotonic() - began) * 1000
+    return {
+        "connections_200": many,
+        "burst": at_once,
+        "memory_bytes": memory,
+        "one_second_later_ms": afterwards_ms,
+    }
+
+
+def _allow_many_connections() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The load: wrk for a steady one, and a burst of its own for overload."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).parent / "load.lua"
+
+
+def need_wrk() -> None:
+    if shutil.which("wrk") is None:
+        raise SystemExit("error: wrk is not installed (Debian, Ubuntu: sudo apt install wrk)")
+
+
+def start_wrk(
+    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False
+) -> subprocess.Popen[str]:
+    """Begin to load ``url``; the last line that it prints is JSON."""
+    own = {"BODIES": str(bodies)} | ({"NEW_CONNECTIONS": "1"} if new_connections else {})
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(SCRIPT), url]
+    return subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True)
+
+
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What wrk measured: requests, their rate (``throughput``, 1/s), latencies in ms, refusals and errors."""
+    output, _ = process.communicate(timeout=120)
+    if process.returncode != 0:
+        raise SystemExit(f"error: wrk ended with exit code {process.returncode}")
+    found = dict(json.loads(output.strip().splitlines()[-1]))
+    return found | {"throughput": found["requests"] / found["seconds"]}
+
+
+def steady(
+    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False
+) -> dict[str, Any]:
+    """Load ``url`` for ``seconds`` over ``connections``, each with one request at a time."""
+    return result_of(start_wrk(url, bodies, connections, seconds, new_connections=new_connections))
+
+
+def burst(port: int, path: str, text: str, requests: int) -> dict[str, Any]:
+    """As many connections as requests, opened first; then all requests at once.
+
+    Returns the number of answers by status, and of each status the time in ms that half and all of them took.
+    """
+    return asyncio.run(_burst(port, path, text, requests))
+
+
+async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, Any]:
+    body = json.dumps({"text": text})
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    message = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    go = asyncio.Event()
+    opened = 0
+    began = 0.0
+
+    async def one() -> tuple[int, float]:
+        nonlocal opened
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            opened += 1
+            await go.wait()
+            writer.write(message)
+            line = await reader.readline()
+            took = (time.monotonic() - began) * 1000
+            writer.close()
+            return int(line.split()[1]), took
+        except (OSError, IndexError):
+            return 0, (time.monotonic() - began) * 1000
+
+    tasks = [asyncio.create_task(one()) for _ in range(requests)]
+    until = time.monotonic() + 30
+    while opened < requests and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    began = time.monotonic()
+    go.set()
+    answers = await asyncio.gather(*tasks)
+    found: dict[str, Any] = {"requests": requests, "opened": opened}
+    for status in sorted({status for status, _ in answers}):
+        times = sorted(took for one_status, took in answers if one_status == status)
+        found[str(status) if status else "no answer"] = {
+            "count": len(times),
+            "half_within_ms": times[len(times) // 2],
+            "all_within_ms": times[-1],
+        }
+    return found

@@ -1,0 +1,81 @@
+"""docs/performance.md's tables, from what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def write_report(record: dict[str, Any], path: Path) -> None:
+    """Put the tables between BEGIN and END in ``path``, or at its end where there are no such lines."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else f"{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(f"{before}{BEGIN}\n\n{tables(record)}\n{END}{after}", encoding="utf-8")
+
+
+def tables(record: dict[str, Any]) -> str:
+    """The machine, and a table for each part that was measured."""
+    machine = record["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), "
+        f"{machine['system']}, Python {machine['python']}; "
+        f"medians of {record['rounds']} rounds of {record['seconds']:g} s.",
+        "",
+    ]
+    if "services" in record:
+        lines += _services(record)
+    if "overload" in record:
+        lines += _overload(record["overload"])
+    if "docker" in record:
+        lines += _docker(record["docker"])
+    return "\n".join(lines)
+
+
+def _services(record: dict[str, Any]) -> list[str]:
+    services = record["services"]
+    lines = [
+        "| service | connections | requests/s | p50 ms | p95 ms | p99 ms | throughput ratio | p99 ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in services.items():
+        for number, measured in one["connections"].items():
+            ratio = record.get("ratios", {}).get(name, {}).get(number)
+            told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
+            lines.append(
+                f"| {name} | {number} | {measured['throughput']:.0f} | {measured['p50_ms']:.1f} "
+                f"| {measured['p95_ms']:.1f} | {measured['p99_ms']:.1f} | {told} |"
+            )
+    lines += ["", "| service | memory MB | healthy after s |", "|---|---|---|"]
+    for name, one in services.items():
+        lines.append(f"| {name} | {one['memory_bytes'] / 1e6:.0f} | {one['seconds_to_healthy']:.2f} |")
+    alone = record["engine_alone"]["median"]
+    lines += ["", f"The engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
+    return lines
+
+
+def _overload(found: dict[str, Any]) -> list[str]:
+    many, at_once = found["connections_200"], found["burst"]
+    answers = ", ".join(
+        f"{status}: {one['count']}, half within {one['half_within_ms']:.0f} ms, all in {one['all_within_ms']:.0f} ms"
+        for status, one in at_once.items()
+        if isinstance(one, dict)
+    )
+    memory = ", ".join(f"{one / 1e6:.0f}" for one in found["memory_bytes"])
+    return [
+        f"Overload: 200 connections: {many['throughput']:.0f} answers a second, {many['refused']} of all refused, "
+        f"p99 {many['p99_ms']:.0f} ms. {at_once['requests']} requests at once: {answers}. Memory before, between and "
+        f"after: {memory} MB. A request one second later: {found['one_second_later_ms']:.0f} ms.",
+        "",
+    ]
+
+
+def _docker(found: dict[str, Any]) -> list[str]:
+    median = found["median"]
+    return [
+        f"Containers: one replica with 1.8 CPU {median['one_1.8']:.0f} requests a second, three with 0.6 each "
+        f"{median['three_0.6']:.0f} in all: {found['three_over_one']:.2f} of it.",
+        "",
+    ]

@@ -1,0 +1,63 @@
+"""What ``GET /metrics`` tells, in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from inference.classifier import Classification
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+class Telemetry:
+    """The service's counters, gauges and histograms, in a registry of their own."""
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._answers = Counter(
+            "inference_requests", "Requests to classify a text, by status", ["status"], registry=self._registry
+        )
+        self._abandoned = Counter(
+            "inference_abandoned", "Texts not computed since the client was gone", registry=self._registry
+        )
+        self._queue_length = Gauge("inference_queue_length", "Texts that wait for the model", registry=self._registry)
+        self._queue = self._histogram("inference_queue_seconds", "Time that a text waited for the model")
+        self._inference = self._histogram("inference_compute_seconds", "Time from a text to its label")
+        self._batch = Histogram(
+            "inference_batch_size", "Texts computed together", buckets=BATCH_SIZES, registry=self._registry
+        )
+
+    def watch_queue(self, length: Callable[[], int]) -> None:
+        """Take the queue's length from ``length`` whenever it is asked for."""
+        self._queue_length.set_function(length)
+
+    def answered(self, status: int) -> None:
+        """A request got this status."""
+        self._answers.labels(status).inc()
+
+    def classified(self, found: Classification) -> None:
+        """A text got its label."""
+        self._queue.observe(found.queue_ms / 1000)
+        self._inference.observe(found.inference_ms / 1000)
+
+    def abandoned(self) -> None:
+        """A client was gone before its text's turn."""
+        self._abandoned.inc()
+
+    def batch(self, size: int) -> None:
+        """So many texts were computed together."""
+        if size:
+            self._batch.observe(size)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus scrapes it."""
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, help: str) -> Histogram:
+        return Histogram(name, help, buckets=SECONDS, registry=self._registry)

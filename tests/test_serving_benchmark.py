@@ -1,0 +1,47 @@
+"""The serving benchmark: a short run of the real thing, and what is made of the figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from benchmarks.serving import _ratios
+from benchmarks.serving_report import BEGIN, END, write_report
+
+
+def test_ratios_are_of_the_same_number_of_connections() -> None:
+    one = {"connections": {"32": {"throughput": 600, "p99_ms": 80}}}
+    usual = {"connections": {"1": {"throughput": 30, "p99_ms": 60}, "32": {"throughput": 40, "p99_ms": 1600}}}
+    assert _ratios(one, usual) == {"32": {"throughput": 15, "p99": 0.05}}
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_a_short_run_leaves_figures_and_tables(tmp_path: Path) -> None:
+    model, figures, report = tmp_path / "model", tmp_path / "figures.json", tmp_path / "report.md"
+    environment = {"INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model"), "PATH": "/usr/bin:/usr/local/bin"}
+    fetch = [sys.executable, "-m", "inference.fetch", str(model)]
+    subprocess.run(fetch, cwd=ROOT, env=environment, check=True, capture_output=True)
+    command = [sys.executable, "-m", "benchmarks.serving", "--only", "fourfold (onnx)", "--parts", "load"]
+    command += ["--rounds", "1", "--seconds", "1", "--model", str(model), "--json", str(figures)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    found = json.loads(figures.read_text())
+    measured = found["services"]["fourfold (onnx)"]
+    assert {number: one["throughput"] > 0 for number, one in measured["connections"].items()} == {
+        "1": True,
+        "8": True,
+        "32": True,
+    }
+    assert measured["memory_bytes"] > 50e6
+    report.write_text(f"before\n{BEGIN}\nstale figures\n{END}\nafter\n")
+    write_report(found, report)
+    text = report.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "stale" not in text
+    assert "| fourfold (onnx) | 32 |" in text
