@@ -8,12 +8,13 @@ One experiment is one folder::
     results/2026-01-31T12-00-00/
         experiment.json              what was to be measured, what was, and why the rest was not
         host/                        one folder a deployment
-            single_pass_run.json     what ran, on what, with what
-            single_pass_requests.csv one row a request
-            single_pass_replica_stats.csv  one row a sample of a replica
-            single_pass_stats.csv    Locust's own files, and its log
-            load_*.csv, load_run.json
-            system_inference_metrics.csv   the service's own rows, as they were after the single pass
+            round-1/                 one folder each time that it was started and measured
+                single_pass_run.json     what ran, on what, with what
+                single_pass_requests.csv one row a request
+                single_pass_replica_stats.csv  one row a sample of a replica
+                single_pass_stats.csv    Locust's own files, and its log
+                load_*.csv, load_run.json
+                system_inference_metrics.csv   the service's own rows, as they were after the single pass
         report.html
 
 Missing is written as an empty field (CSV) or ``null`` (JSON) and never as zero.
@@ -26,7 +27,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-FORM = 1
+FORM = 2
 """Goes up when a reader of the older form would misread the newer one."""
 
 EXPERIMENT_FILE = "experiment.json"
