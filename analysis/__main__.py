@@ -11,35 +11,58 @@ from rich.console import Console
 from rich.table import Table
 
 import runfiles
-from analysis import words
+from analysis import compare, words
 from analysis.analyse import Analysis, analyse
 from analysis.frames import UnreadableResults, read_results
+from analysis.junit import Case, write_junit
+from analysis.markdown import render_markdown
 from analysis.page import render
-from analysis.validity import INVALID_EXIT_CODE
+from analysis.validity import INVALID_EXIT_CODE, KINDS
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
-        description="Make the page of an experiment's folder.",
+        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
         epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
     )
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
     parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{runfiles.REPORT_FILE})")
+    parser.add_argument("--format", choices=("html", "markdown"), default="html", help="of the page (html)")
+    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
     arguments = parser.parse_args()
-    page: Path = arguments.output or arguments.results / runfiles.REPORT_FILE
+    is_html = arguments.format == "html"
+    name = runfiles.REPORT_FILE if is_html else f"{Path(runfiles.REPORT_FILE).stem}.md"
+    page: Path = arguments.output or arguments.results / name
     try:
         analysis = analyse(read_results(arguments.results))
-        page.write_text(render(analysis), encoding="utf-8")
+        page.write_text(render(analysis) if is_html else render_markdown(analysis), encoding="utf-8")
+        if arguments.junit:
+            write_junit(arguments.junit, _cases(analysis))
     except UnreadableResults as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {page} can't be written ({error.strerror}); name another place with --output", file=sys.stderr)
+        place = error.filename or page
+        print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
         return 2
     _print_summary(analysis)
     print(f"The page: {page.resolve().as_uri()}")
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
+
+
+def _cases(analysis: Analysis) -> list[Case]:
+    """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
+    cases = []
+    for kind, title in KINDS.items():
+        found = [one.text for one in analysis.validity.invalid if one.kind == kind]
+        cases.append(Case("validity", title, failure="; ".join(found) if found else None))
+    for one in analysis.verdicts:
+        name = f"{one.one.title} against {one.other.title}: {one.key}"
+        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}"))
+    return cases
 
 
 def _print_summary(analysis: Analysis) -> None:

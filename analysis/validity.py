@@ -242,7 +242,8 @@ def _of_samples(run: Run) -> Said:
     if known and unknown:
         text = f"{', '.join(unknown)} answered but was not sampled: CPU, memory and network are short of it"
         found.append((text, "unsampled"))
-    for name, samples in run.samples.groupby("replica", observed=True):
+    for replica, samples in run.samples.groupby("replica", observed=True):
+        name = str(replica)
         at = samples["sampled_at_unix_s"].to_numpy()
         gap = float(np.diff(at).max(initial=0.0))
         if gap > doubt_s:

@@ -108,7 +108,8 @@ def experiment(
 
 def resample(seconds: list[np.ndarray], noise: np.random.Generator) -> np.ndarray:
     """As many of a round's seconds, drawn with replacement, each with all its requests."""
-    return np.concatenate([seconds[place] for place in noise.integers(0, len(seconds), len(seconds))])
+    drawn: np.ndarray = np.concatenate([seconds[place] for place in noise.integers(0, len(seconds), len(seconds))])
+    return drawn
 
 
 def pair_logs(pool: list[list[np.ndarray]]) -> np.ndarray:
@@ -140,7 +141,8 @@ def coverage(logs: np.ndarray, noise: np.random.Generator) -> pd.DataFrame:
 
 def one_sample(logs: np.ndarray, rounds: int, noise: np.random.Generator) -> np.ndarray:
     """So many pairs, each either way round: on average there is no difference."""
-    return noise.choice(logs, rounds) * noise.choice([-1, 1], rounds)
+    drawn: np.ndarray = noise.choice(logs, rounds) * noise.choice([-1, 1], rounds)
+    return drawn
 
 
 def bootstrap(logs: np.ndarray, method: str, noise: np.random.Generator) -> tuple[float, float]:
