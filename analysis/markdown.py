@@ -6,6 +6,8 @@ import re
 
 from analysis import words
 from analysis.analyse import Analysis
+from analysis.measures import MEASURES
+from analysis.summary import Figure
 
 
 def render_markdown(analysis: Analysis) -> str:
@@ -29,7 +31,7 @@ def render_markdown(analysis: Analysis) -> str:
         lines += ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
         for verdict in analysis.verdicts:
             pair = f"{safe(verdict.one.title)} against {safe(verdict.other.title)}"
-            name = words.MEASURES[verdict.key].title
+            name = MEASURES[verdict.key].title
             lines.append(f"| {pair} | {name} | {words.ratio(verdict.comparison)} | {safe(words.verdict(verdict))} |")
     if analysis.findings:
         lines += ["", "## Findings", ""]
@@ -57,6 +59,6 @@ def _code(text: str) -> str:
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
 
 
-def _cell(figure: words.Figure, digits: int) -> str:
+def _cell(figure: Figure, digits: int) -> str:
     low_to_high = f" ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})" if figure.has_interval else ""
     return words.number(figure, digits) + low_to_high
