@@ -70,7 +70,6 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
             keep_default_na=False,
             na_values={name: [""] for name in types if name not in TEXT_COLUMNS},
             encoding="utf-8",
-            low_memory=False,
         )
         # Made categories only now: of text that looks like numbers pandas would make numbers.
         texts = [name for name in types if name in TEXT_COLUMNS]

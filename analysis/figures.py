@@ -128,8 +128,8 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
     for one in loads:
         series = [_times(run) for run in one.deployment.loads.values()]
         at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
-        for q, dash, label in ((0.5, "solid", "median"), (0.95, "dot", "p95")):
-            x, y = _binned_quantile(at, times, q)
+        x, both = _binned_quantiles(at, times, (0.5, 0.95))
+        for y, dash, label in zip(both, ("solid", "dot"), ("median", "p95"), strict=True):
             figure.add_scatter(
                 x=x.tolist(),
                 y=y.round(3).tolist(),
@@ -250,8 +250,10 @@ def _times(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return answered["started_at_unix_s"].to_numpy() - start, answered["response_time_ms"].to_numpy()
 
 
-def _binned_quantile(at: np.ndarray, values: np.ndarray, q: float) -> tuple[np.ndarray, np.ndarray]:
-    """The ``q`` quantile of the values in each second, or in each of ``MOST_POINTS`` stretches where there are more."""
+def _binned_quantiles(
+    at: np.ndarray, values: np.ndarray, quantiles: Sequence[float]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Quantiles of the values in each second, or in each of ``MOST_POINTS`` stretches where there are more."""
     width = max(1, int(np.ceil((at.max(initial=0) + 1) / MOST_POINTS)))
     place = (np.maximum(at, 0) // width).astype(int)
     order = np.lexsort((values, place))
@@ -259,5 +261,6 @@ def _binned_quantile(at: np.ndarray, values: np.ndarray, q: float) -> tuple[np.n
     filled = counts > 0
     first = np.cumsum(counts) - counts
     # The nearest rank: each bin is sorted, so its quantile is one of its values.
-    rank = first[filled] + np.minimum(np.floor(q * counts[filled]).astype(int), counts[filled] - 1)
-    return np.flatnonzero(filled) * width, values[order][rank]
+    ranks = [np.minimum(np.floor(q * counts[filled]).astype(int), counts[filled] - 1) for q in quantiles]
+    ordered = values[order]
+    return np.flatnonzero(filled) * width, [ordered[first[filled] + rank] for rank in ranks]

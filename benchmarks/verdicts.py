@@ -115,7 +115,8 @@ def resample(seconds: list[np.ndarray], noise: np.random.Generator) -> np.ndarra
 def pair_logs(pool: list[list[np.ndarray]]) -> np.ndarray:
     """The logarithm of the ratio of the medians of each pair of rounds that ran one after another."""
     medians = np.array([np.median(np.concatenate(one)) for one in pool[: len(pool) // 2 * 2]])
-    return np.log(medians[1::2] / medians[::2])
+    logs: np.ndarray = np.log(medians[1::2] / medians[::2])
+    return logs
 
 
 def coverage(logs: np.ndarray, noise: np.random.Generator) -> pd.DataFrame:
