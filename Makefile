@@ -6,13 +6,17 @@ python := .venv/bin/python
 image := llm-inference-image
 TAG := latest
 
-.PHONY: help bench test check setup doctor image push clean
+.PHONY: help report bench test check setup doctor image push clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
 bench: setup ## Measure every deployment that this machine allows, and make the page (ARGS="--only host --set seconds=20")
 	@$(python) -m infra run $(ARGS)
+
+report: setup ## Make the page of a recorded run, results/example.html
+	@mkdir -p results
+	@$(python) -m analysis examples/engine-keep-alive --output results/example.html
 
 test: ## Run all tests that this machine allows (ARGS="-k metrics")
 	@infra/setup.sh tests/requirements.txt

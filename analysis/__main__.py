@@ -1,9 +1,8 @@
-"""``python -m analysis RESULTS``: make report.html of an experiment's folder, and print the key figures."""
+"""``python -m analysis RESULTS``: make the page of an experiment's folder, and print the key figures."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -12,33 +11,61 @@ from rich.console import Console
 from rich.table import Table
 
 import runfiles
-from analysis.caveats import caveats
-from analysis.frames import Results, UnreadableResults, read_results
-from analysis.page import number, render
-from analysis.summary import Ratio, ratio, summarize, why_unlike
+from analysis import compare, words
+from analysis.analyse import Analysis, analyse
+from analysis.frames import UnreadableResults, read_results
+from analysis.junit import Case, write_junit
+from analysis.markdown import render_markdown
+from analysis.page import render
+from analysis.validity import INVALID_EXIT_CODE, KINDS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Make the page of an experiment's folder.")
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
+        epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
+    )
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
     parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{runfiles.REPORT_FILE})")
+    parser.add_argument("--format", choices=("html", "markdown"), default="html", help="of the page (html)")
+    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
     arguments = parser.parse_args()
-    page: Path = arguments.output or arguments.results / runfiles.REPORT_FILE
+    is_html = arguments.format == "html"
+    name = runfiles.REPORT_FILE if is_html else f"{Path(runfiles.REPORT_FILE).stem}.md"
+    page: Path = arguments.output or arguments.results / name
     try:
-        results = read_results(arguments.results)
-        page.write_text(render(results), encoding="utf-8")
+        analysis = analyse(read_results(arguments.results))
+        page.write_text(render(analysis) if is_html else render_markdown(analysis), encoding="utf-8")
+        if arguments.junit:
+            write_junit(arguments.junit, _cases(analysis))
     except UnreadableResults as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {page} can't be written ({error.strerror}); name another place with --output", file=sys.stderr)
+        place = error.filename or page
+        print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
         return 2
-    _print_summary(results)
+    _print_summary(analysis)
     print(f"The page: {page.resolve().as_uri()}")
-    return 0
+    return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
 
 
-def _print_summary(results: Results) -> None:
+def _cases(analysis: Analysis) -> list[Case]:
+    """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
+    cases = []
+    for kind, title in KINDS.items():
+        found = [one.text for one in analysis.validity.invalid if one.kind == kind]
+        cases.append(Case("validity", title, failure="; ".join(found) if found else None))
+    for one in analysis.verdicts:
+        name = f"{one.one.title} against {one.other.title}: {one.key}"
+        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}"))
+    return cases
+
+
+def _print_summary(analysis: Analysis) -> None:
     console = Console(highlight=False)
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -47,41 +74,29 @@ def _print_summary(results: Results) -> None:
         title="Under load, warm-up excluded; CPU-ms: CPU time an answer",
         title_justify="left",
     )
-    for name in ("", "n", "p50 ms", "p95 ms", "req/s", "CPU-ms", "MB", "p50 / host"):
+    keys = {"median_ms": "p50 ms", "p95_ms": "p95 ms", "throughput_per_s": "req/s", "cpu_ms_per_answer": "CPU-ms"}
+    keys |= {"memory_mean_mb": "MB"}
+    for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    host = next((one for one in results.deployments if one.name == "host" and one.load), None)
-    for one in results.deployments:
-        if one.load is None:
-            continue
-        summary = summarize(one.load)
-        compared = (
-            ""
-            if host is None or host is one or host.load is None
-            else _short(ratio(summary.latency.median, summarize(host.load).latency.median, why_unlike(one, host)))
-        )
-        table.add_row(
-            one.title,
-            f"{summary.requests}",
-            number(summary.latency.median),
-            number(summary.latency.p95),
-            number(summary.throughput),
-            number(summary.cpu_ms_per_request, 2),
-            number(summary.memory_mean_bytes, 0, 1e-6),
-            compared,
-        )
+    for one in analysis.loads:
+        cells = [_short(words.number(one.summary[key], 2 if key == "cpu_ms_per_answer" else 1)) for key in keys]
+        table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
-    for one in results.deployments:
-        if one.status != "measured":
-            console.print(f"{one.title}: {one.status}: {one.reason}", markup=False, soft_wrap=True)
-    for caveat in caveats(results):
-        if caveat.is_serious:
-            console.print(f"! {caveat.text}", markup=False, soft_wrap=True, style="red")
+    for verdict in analysis.verdicts:
+        if verdict.key == "median_ms" and verdict.other is analysis.loads[0]:
+            text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)} "
+            console.print(text + words.verdict(verdict), markup=False, soft_wrap=True)
+    for deployment in analysis.results.deployments:
+        if deployment.status != "measured":
+            text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
+            console.print(text, markup=False, soft_wrap=True)
+    for doubt in analysis.validity.invalid:
+        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
-def _short(one: Ratio) -> str:
-    """A ratio for a narrow terminal; its interval stands on the page."""
-    return "not compared" if math.isnan(one.value) else f"{one.value:.2f}"
+def _short(text: str) -> str:
+    return "-" if text == "not measured" else text
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.frames import Run
-from analysis.summary import totals
+from analysis.series import totals
 
 NAN = float("nan")
 
@@ -58,7 +58,9 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     names = listed | dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
 
     def count(requests: pd.DataFrame) -> pd.Series:
-        return requests["replica"].map(lambda said: names.get(said, said) or "(did not say)").value_counts()
+        told = requests["replica"].value_counts()
+        told = told[told > 0]
+        return told.groupby([names.get(said, said) or "(did not say)" for said in told.index]).sum()
 
     counts = count(run.measured[run.measured["error"] == ""])
     opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
@@ -107,8 +109,8 @@ def evenness(run: Run) -> Evenness | None:
 
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found, else those that answered; at least 1."""
-    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"])
-    answered = set(run.measured["replica"]) - {""}
+    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
+    answered = set(run.measured["replica"].unique()) - {""}
     return max(1, len(found) or len(answered))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -14,25 +13,29 @@ from typing import Any
 import pandas as pd
 
 import runfiles
-
-TEXT_COLUMNS = {"error", "replica", "replica_id", "node", "phase", "event", "generation", "detail"}
+from analysis.csvs import UnreadableFile, read_csv
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 LONGEST_RUN_S = 7 * 24 * 3600
 """A record that tells of more has a wrong time in it; figures by second would fill the memory."""
+CLOCK_STEP_S = 60.0
+"""By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
 
 NUMBER = (int, float)
 OR_NONE = (type(None),)
 EXPERIMENT_NEEDS: Mapping[str, tuple[type, ...]] = {
     "started_at": (str,),
     "command": (str,),
-    "settings.users": NUMBER,
-    "settings.seconds": NUMBER,
-    "settings.warm_up_s": NUMBER,
-    "settings.user_class": (str,),
+    "plan.users": NUMBER,
+    "plan.seconds": NUMBER + OR_NONE,
+    "plan.requests": NUMBER + OR_NONE,
+    "plan.rounds": NUMBER,
+    "plan.warm_up_s": NUMBER,
+    "plan.user_class": (str,),
     "machine": (dict,),
     "machine.memory_bytes": NUMBER + OR_NONE,
+    "machine.cpu_count": NUMBER + OR_NONE,
     "engine": (dict, *OR_NONE),
     "git": (dict, *OR_NONE),
     "deployments": (list,),
@@ -41,11 +44,20 @@ DEPLOYMENT_NEEDS: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
     "status": (str,),
     "reason": (str, *OR_NONE),
-    "folder": (str, *OR_NONE),
-    "seconds_to_healthy": NUMBER + OR_NONE,
-    "runs": (list, *OR_NONE),
     "image": (dict, *OR_NONE),
     "image.bytes": NUMBER + OR_NONE,
+    "rounds": (list,),
+}
+ROUND_NEEDS: Mapping[str, tuple[type, ...]] = {
+    "number": (int,),
+    "status": (str,),
+    "reason": (str, *OR_NONE),
+    "folder": (str,),
+    "seconds_to_healthy": NUMBER + OR_NONE,
+    "runs": (list, *OR_NONE),
+    "limits": (dict, *OR_NONE),
+    "limits.cpus": NUMBER + OR_NONE,
+    "limits.memory_bytes": NUMBER + OR_NONE,
 }
 RUN_NEEDS: Mapping[str, tuple[type, ...]] = {
     "user_class": (str,),
@@ -54,6 +66,7 @@ RUN_NEEDS: Mapping[str, tuple[type, ...]] = {
     "warm_up_s": NUMBER,
     "started_at_unix_s": NUMBER,
     "ended_at_unix_s": NUMBER + OR_NONE,
+    "requests": NUMBER + OR_NONE,
     "service": (dict, *OR_NONE),
     "service.model": (dict, *OR_NONE),
     "service.engine": (dict, *OR_NONE),
@@ -93,42 +106,79 @@ class Run:
         return self.requests[self.requests["phase"] == runfiles.MEASURED]
 
     @property
+    def finished_unix_s(self) -> pd.Series:
+        """When each request was over."""
+        return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
+
+    @property
+    def rows_lost(self) -> int:
+        """How many requests were recorded, by the run's own count, that no row is left of; 0 where it kept no count."""
+        said = self.record.get("requests")
+        return 0 if said is None else max(0, int(said) - len(self.requests))
+
+    @property
     def window_unix_s(self) -> tuple[float, float]:
-        """Start and end of the measured phase; the last request's end where the run was killed before it said."""
+        """Start and end of the measured phase.
+
+        Where rows are lost, or the run was killed before it said its end, it ends with the last request that is left:
+        a rate over time without rows would be too low.
+        """
         start = self.record["started_at_unix_s"] + self.record["warm_up_s"]
         ended = self.record.get("ended_at_unix_s")
-        if ended is None:
-            finished = self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
-            ended = finished.max() if len(finished) else start
+        if ended is None or self.rows_lost:
+            last = self.finished_unix_s.max() if len(self.requests) else start
+            ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
 
     @property
     def is_local(self) -> bool:
         """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
-        nodes = set(self.samples["node"])
+        nodes = set(self.samples["node"].unique())
         here = (self.record.get("machine") or {}).get("node")
         return any(name in str(self.record.get("host")) for name in LOOPBACK) and (here is None or nodes <= {here})
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured.
+class Round:
+    """One start of a deployment and what was measured of it. ``status`` is measured, failed or not run.
 
+    ``limits``: what the service was confined to, ``cpus`` (cores) and ``memory_bytes``, None where to nothing.
     ``unread`` says which of its files could not be read, and why; what they hold is in no figure.
     """
 
-    name: str
+    number: int
     status: str
     reason: str | None
     seconds_to_healthy: float | None
-    image: dict[str, Any] | None
+    limits: dict[str, Any]
     single_pass: Run | None
     load: Run | None
     unread: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Deployment:
+    """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured."""
+
+    name: str
+    status: str
+    reason: str | None
+    image: dict[str, Any] | None
+    rounds: tuple[Round, ...]
+
     @property
     def title(self) -> str:
         return runfiles.DEPLOYMENTS.get(self.name, self.name)
+
+    @property
+    def loads(self) -> dict[int, Run]:
+        """The load of each round that has one, by the round's number."""
+        return {one.number: one.load for one in self.rounds if one.load is not None}
+
+    @property
+    def single_passes(self) -> dict[int, Run]:
+        """The single pass of each round that has one, by the round's number."""
+        return {one.number: one.single_pass for one in self.rounds if one.single_pass is not None}
 
 
 @dataclass(frozen=True)
@@ -145,7 +195,7 @@ def read_results(folder: Path) -> Results:
 
     Raises:
         UnreadableResults: it holds no experiment, or one in another form. A run that can't be read is no error: it is
-            left out, and its deployment's ``unread`` says why.
+            left out, and its round's ``unread`` says why.
     """
     path = folder / runfiles.EXPERIMENT_FILE
     if not path.is_file():
@@ -153,44 +203,51 @@ def read_results(folder: Path) -> Results:
             f"{folder} holds no {runfiles.EXPERIMENT_FILE}; name one that `make bench` wrote, such as results/<time>"
         )
     experiment = _read_record(path, EXPERIMENT_NEEDS)
-    rows = experiment["deployments"]
-    for row in rows:
-        lacking = [name for name, types in DEPLOYMENT_NEEDS.items() if not _says(row, name, types)]
-        if lacking:
-            raise UnreadableResults(
-                f"{path} can't be read (a deployment lacks or garbles {', '.join(lacking)}); measure again"
-            )
+    for row in experiment["deployments"]:
+        _check(path, "a deployment", row, DEPLOYMENT_NEEDS)
+        for one in row["rounds"]:
+            _check(path, f"a round of {row['name']}", one, ROUND_NEEDS)
     for moment in (experiment["started_at"], experiment.get("ended_at")):
         try:
             datetime.fromisoformat(moment or experiment["started_at"])
         except (TypeError, ValueError) as error:
             raise UnreadableResults(f"{path} can't be read (a time in it: {error}); measure again") from error
-    return Results(folder, experiment, tuple(_read_deployment(folder, row) for row in rows))
+    return Results(folder, experiment, tuple(_read_deployment(folder, row) for row in experiment["deployments"]))
 
 
 def _read_deployment(folder: Path, row: dict[str, Any]) -> Deployment:
-    own = folder / (row.get("folder") or row["name"])
-    unread: list[str] = []
-    runs: list[Run | None] = []
-    for prefix in (runfiles.SINGLE_PASS, runfiles.LOAD):
-        try:
-            run = _read_run(own / prefix)
-            if run is None and prefix in (row.get("runs") or []):
-                unread.append(
-                    f"{row['name']}/{prefix}{runfiles.RUN_RECORD_SUFFIX} is missing, though the run took place; "
-                    "put it back or measure again"
-                )
-        except UnreadableResults as error:
-            run = None
-            unread.append(str(error).removeprefix(f"{folder}{os.sep}"))
-        runs.append(run)
-    single_pass, load = runs
+    rounds = sorted(row["rounds"], key=lambda one: int(one["number"]))
     return Deployment(
         name=row["name"],
         status=row["status"],
         reason=row.get("reason"),
-        seconds_to_healthy=row.get("seconds_to_healthy"),
         image=row.get("image"),
+        rounds=tuple(_read_round(folder, one) for one in rounds),
+    )
+
+
+def _read_round(folder: Path, row: dict[str, Any]) -> Round:
+    unread: list[str] = []
+    runs: list[Run | None] = []
+    for prefix in (runfiles.SINGLE_PASS, runfiles.LOAD):
+        try:
+            run = _read_run(folder / row["folder"] / prefix)
+            if run is None and prefix in (row.get("runs") or []):
+                unread.append(
+                    f"{row['folder']}/{prefix}{runfiles.RUN_RECORD_SUFFIX} is missing, though the run took place; "
+                    "put it back or measure again"
+                )
+        except (UnreadableResults, UnreadableFile) as error:
+            run = None
+            unread.append(str(error).removeprefix(f"{folder}{os.sep}"))
+        runs.append(run)
+    single_pass, load = runs
+    return Round(
+        number=row["number"],
+        status=row["status"],
+        reason=row.get("reason"),
+        seconds_to_healthy=row.get("seconds_to_healthy"),
+        limits=row.get("limits") or {},
         single_pass=single_pass,
         load=load,
         unread=tuple(unread),
@@ -199,54 +256,69 @@ def _read_deployment(folder: Path, row: dict[str, Any]) -> Deployment:
 
 def _read_run(prefix: Path) -> Run | None:
     """The run whose files begin with ``prefix``; None where it left no record."""
-    record = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
-    if not record.is_file():
+    path = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+    if not path.is_file():
         return None
-    run = Run(
-        record=_read_record(record, RUN_NEEDS),
-        requests=_read_csv(Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"), runfiles.REQUEST_COLUMNS),
-        samples=_read_csv(Path(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}"), runfiles.REPLICA_STATS_COLUMNS),
-        events=_read_csv(Path(f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}"), runfiles.REPLICA_EVENTS_COLUMNS),
-        machine=_read_csv(Path(f"{prefix}{runfiles.MACHINE_STATS_SUFFIX}"), runfiles.MACHINE_STATS_COLUMNS),
-    )
-    for one in run.record["replicas"]["list"]:
+    record = _read_record(path, RUN_NEEDS)
+    for one in record["replicas"]["list"]:
         if not (isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("id"), str)):
-            raise UnreadableResults(f"{record} can't be read (a replica without name or id); measure again")
+            raise UnreadableResults(f"{path} can't be read (a replica without name or id); measure again")
+    read = {
+        suffix: read_csv(Path(f"{prefix}{suffix}"), columns, needed)
+        for suffix, columns, needed in (
+            (
+                runfiles.REQUESTS_SUFFIX,
+                runfiles.REQUEST_COLUMNS,
+                ("started_at_unix_s", "response_time_ms", "status", "phase"),
+            ),
+            (
+                runfiles.REPLICA_STATS_SUFFIX,
+                runfiles.REPLICA_STATS_COLUMNS,
+                ("sampled_at_unix_s", "read_at_unix_s", "replica", "replica_id", "phase"),
+            ),
+            (runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS, ("at_unix_s", "event", "replica")),
+            (runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS, ("sampled_at_unix_s",)),
+        )
+    }
+    run = Run(record, *read.values())
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
-        raise UnreadableResults(f"{record} can't be read (it tells of a run of {end - start:,.0f} s); measure again")
+        raise UnreadableResults(f"{path} can't be read (it tells of a run of {end - start:,.0f} s); measure again")
+    sent = run.requests["started_at_unix_s"]
+    ended = record.get("ended_at_unix_s") or end
+    if len(sent) and not (
+        record["started_at_unix_s"] - CLOCK_STEP_S <= sent.iloc[0] and sent.iloc[-1] <= ended + CLOCK_STEP_S
+    ):
+        raise UnreadableResults(
+            f"{prefix}{runfiles.REQUESTS_SUFFIX} can't be read (it tells of requests at another time than the run's "
+            f"record, {path.name}); put back the files of one run or measure again"
+        )
     return run
 
 
 def _read_record(path: Path, needs: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     """A JSON record of our form that says what is needed of it."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, OSError, RecursionError) as error:
         raise UnreadableResults(f"{path} can't be read ({error}); measure again") from error
     if not isinstance(record, dict):
         raise UnreadableResults(f"{path} can't be read (it is no JSON object); measure again")
     form = record.get("form")
-    if "plan" in record:
-        record = _first_rounds(record)
-    if form not in (1, runfiles.FORM):
+    if form != runfiles.FORM:
         raise UnreadableResults(f"{path} is of form {form}, this version reads form {runfiles.FORM}; measure again")
+    _check(path, "it", record, needs)
+    return record
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number that was measured")
+
+
+def _check(path: Path, what: str, record: Any, needs: Mapping[str, tuple[type, ...]]) -> None:
     lacking = [name for name, types in needs.items() if not _says(record, name, types)]
     if lacking:
-        raise UnreadableResults(f"{path} can't be read (it lacks or garbles {', '.join(lacking)}); measure again")
-    return dict(record)
-
-
-def _first_rounds(experiment: dict[str, Any]) -> dict[str, Any]:
-    """The experiment as if it had had one round: of each deployment the first that was measured, else its first."""
-    rows: list[dict[str, Any]] = []
-    for one in experiment["deployments"]:
-        rounds = sorted(one["rounds"], key=lambda each: each["status"] != runfiles.MEASURED)
-        nothing: dict[str, Any] = {"folder": None, "seconds_to_healthy": None, "runs": [], "metrics_files": []}
-        rows.append(
-            (rounds[0] if rounds else nothing) | {key: one[key] for key in ("name", "status", "reason", "image")}
-        )
-    return experiment | {"settings": experiment["plan"], "deployments": rows}
+        raise UnreadableResults(f"{path} can't be read ({what} lacks or garbles {', '.join(lacking)}); measure again")
 
 
 def _says(record: Any, name: str, types: tuple[type, ...]) -> bool:
@@ -256,36 +328,4 @@ def _says(record: Any, name: str, types: tuple[type, ...]) -> bool:
         if value is not None and not isinstance(value, dict):
             return False
         value = value.get(part) if value is not None else None
-    return isinstance(value, types)
-
-
-def _read_csv(path: Path, columns: tuple[runfiles.Column, ...]) -> pd.DataFrame:
-    """A CSV file as a frame with ``columns``; what a killed process left of a last row is not a row."""
-    # Columns that are late additions are in no figure yet, and runs of an earlier version lack them.
-    types = {one.name: (str if one.name in TEXT_COLUMNS else float) for one in columns if not one.is_late}
-    try:
-        whole = _whole_rows(path.read_bytes() if path.is_file() else b"")
-        if not whole:
-            return pd.DataFrame({name: pd.Series(dtype=type_) for name, type_ in types.items()})
-        frame = pd.read_csv(
-            io.BytesIO(whole),
-            usecols=lambda name: name in types,
-            dtype=types,
-            keep_default_na=False,
-            na_values={name: [""] for name in types if name not in TEXT_COLUMNS},
-        )
-    except (ValueError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise UnreadableResults(f"{path} can't be read ({said}); measure again") from error
-    lacking = [name for name in types if name not in frame]
-    if lacking:
-        raise UnreadableResults(f"{path} can't be read (it has no column {', '.join(lacking)}); measure again")
-    return frame[list(types)]
-
-
-def _whole_rows(content: bytes) -> bytes:
-    """``content`` up to the end of its last whole row: one whose line is ended and whose quotes are closed."""
-    whole = content[: content.rfind(b"\n") + 1]
-    while whole.count(b'"') % 2:
-        whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
-    return whole
+    return isinstance(value, types) and not (isinstance(value, bool) and bool not in types)

@@ -11,6 +11,7 @@ from typing import Any
 import runfiles
 
 START = 1_700_000_000.0
+NASTY = "</script><script>document.title='broken'</script>"
 MODEL = {"name": "some/model", "source": "hub", "sha256": "a" * 64}
 
 
@@ -22,24 +23,46 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> 
         "started_at": "2026-01-31T12:00:00+00:00",
         "ended_at": "2026-01-31T12:03:00+00:00",
         "command": "python -m infra run",
-        "settings": {"users": 4, "seconds": 10, "warm_up_s": 2, "user_class": "keep_alive"},
+        "resumed_at": [],
+        "plan": {
+            "deployments": [one["name"] for one in deployments],
+            "rounds": max((len(one["rounds"]) for one in deployments), default=1),
+            "users": 4,
+            "seconds": 10,
+            "requests": None,
+            "warm_up_s": 2,
+            "rest_s": 1,
+            "user_class": "keep_alive",
+            "seed": 1,
+            "cpus": None,
+            "memory_mb": 2048,
+        },
         "machine": {"system": "Linux", "kernel": "6.1", "cpu_model": "A CPU", "cpu_count": 2, "memory_bytes": 8 << 30},
         "engine": {"endpoint": "unix:///var/run/docker.sock", "version": "26.1", "kernel": "6.1"},
         "git": {"commit": "abc", "dirty": False},
+        "versions": {},
+        "order": [],
         "deployments": list(deployments),
     }
     (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content))
     return folder
 
 
-def measured(name: str, **values: Any) -> dict[str, Any]:
-    """A deployment that was measured, as a row of ``experiment.json``."""
-    row = {"name": name, "status": "measured", "reason": None, "folder": name, "seconds_to_healthy": 4.0}
-    return row | {"runs": ["single_pass", "load"], "metrics_files": [], "image": None} | values
+def measured(name: str, rounds: int = 1, **values: Any) -> dict[str, Any]:
+    """A deployment that was measured in so many rounds, as a row of ``experiment.json``."""
+    each = [a_round(name, number + 1) for number in range(rounds)]
+    return {"name": name, "status": "measured", "reason": None, "image": None, "rounds": each} | values
+
+
+def a_round(name: str, number: int = 1, **values: Any) -> dict[str, Any]:
+    """A round that was measured."""
+    row: dict[str, Any] = {"number": number, "status": "measured", "reason": None, "folder": f"{name}/round-{number}"}
+    row |= {"started_at": "2026-01-31T12:00:00+00:00", "seconds_to_healthy": 4.0, "runs": ["load"]}
+    return row | {"metrics_files": [], "limits": {"cpus": None, "memory_bytes": None}} | values
 
 
 def not_run(name: str, reason: str) -> dict[str, Any]:
-    return measured(name, status="not run", reason=reason, seconds_to_healthy=None, runs=[])
+    return measured(name, rounds=0, status="not run", reason=reason)
 
 
 def write_run(
@@ -49,9 +72,11 @@ def write_run(
     samples: Iterable[Mapping[str, Any]] = (),
     events: Iterable[Mapping[str, Any]] = (),
     machine_samples: Iterable[Mapping[str, Any]] = (),
+    number: int = 1,
     **record: Any,
 ) -> None:
-    """The files of one run of 2 s of warm-up and 10 s measured, by 4 users."""
+    """The files of one run of 2 s of warm-up and 10 s measured, by 4 users, in a round of the deployment's folder."""
+    folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         "form": runfiles.FORM,
@@ -147,3 +172,26 @@ def _write(path: Path, columns: tuple[runfiles.Column, ...], rows: Iterable[Mapp
         writer = csv.DictWriter(file, runfiles.names(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def whole_experiment(folder: Path, rounds: int = 1) -> Path:
+    """Host and three replicas measured, one of them with a nasty name; the rest not run. It is valid."""
+    no_engine = "no Docker engine at unix:///var/run/docker.sock, start one and run again"
+    deployments = [measured("host", rounds), not_run("docker", no_engine), not_run("compose", no_engine)]
+    deployments += [not_run("swarm-1", "no <IPVS> here"), measured("swarm-3", rounds)]
+    write_experiment(folder, deployments)
+    names = ["llm-inference-service.1", "llm-inference-service.2", NASTY]
+    found = [{"at_unix_s": START, "event": "found", "replica": name, "detail": NASTY} for name in names]
+    for number in range(1, rounds + 1):
+        host, swarm = folder / "host", folder / "swarm-3"
+        wave = [request(i / 100, 10 + number / 10 + i % 7) for i in range(1200)]
+        write_run(host, "single_pass", steady_requests(10), steady_samples(0.5), number=number, warm_up_s=0)
+        write_run(host, "load", wave, steady_samples(0.5), number=number)
+        slow = [request(i / 100, 13 + number / 9 + i % 7, replica=names[i % 3]) for i in range(1200)]
+        samples = [
+            row
+            for place, name in enumerate(names)
+            for row in steady_samples(0.2, 1000 * (place + 1), replica=name, replica_id=str(place))
+        ]
+        write_run(swarm, "load", slow, samples, found, number=number)
+    return folder

@@ -12,7 +12,7 @@ from conftest import ROOT
 import runfiles
 from analysis.balance import replica_shares
 from analysis.frames import Deployment, read_results
-from analysis.summary import summarize
+from analysis.summary import measure_load, measure_pass
 from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL
 
 EXAMPLES = ROOT / "examples"
@@ -20,25 +20,23 @@ TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
 
 
 def deployments(folder: Path) -> list[Deployment]:
-    return [one for one in read_results(folder).deployments if one.load is not None]
+    return [one for one in read_results(folder).deployments if one.loads]
 
 
 def figures_of(folder: Path) -> list[str]:
     """A row of figures for each deployment that was recorded."""
     rows = []
     for one in deployments(folder):
-        assert one.load is not None
-        assert one.single_pass is not None
-        load, alone = summarize(one.load), summarize(one.single_pass)
-        machine, generator = (one.load.record[name] for name in ("machine", "generator"))
-        others = machine["cpu_percent"] - generator["cpu_percent_all"] - load.cpu_percent.value
+        load, alone = measure_load(one).summary, measure_pass(one).summary
+        machine, generator = (one.loads[1].record[name] for name in ("machine", "generator"))
+        others = machine["cpu_percent"] - generator["cpu_percent_all"] - load["cpu_percent"].value
         cells = [
-            f"{alone.rest_ms.value:.2f}",
-            f"{load.latency.median.value:.1f}",
-            f"{load.throughput.value:.0f}",
-            f"{load.cpu_ms_per_request.value:.2f}",
+            f"{alone['rest_ms'].value:.2f}",
+            f"{load['median_ms'].value:.1f}",
+            f"{load['throughput_per_s'].value:.0f}",
+            f"{load['cpu_ms_per_answer'].value:.2f}",
             f"{others:.0f}",
-            f"{load.memory_mean_bytes.value / 1e6:.0f}",
+            f"{load['memory_mean_mb'].value:.0f}",
         ]
         rows.append(f"| {runfiles.DEPLOYMENTS[one.name]} | {' | '.join(cells)} |")
     return rows
@@ -48,8 +46,7 @@ def shares_of(folder: Path) -> list[str]:
     """A row for each replica: its connections, its part of the answers and of the bytes, and its kB in and out."""
     rows = []
     for one in deployments(folder):
-        assert one.load is not None
-        for share in replica_shares(one.load):
+        for share in replica_shares(one.loads[1]):
             cells = [
                 str(share.connections),
                 f"{share.request_share * 100:.1f}",

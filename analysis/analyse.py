@@ -1,0 +1,52 @@
+"""All that is computed of an experiment, once: what the page, Markdown, JUnit and compare are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.balance import evenness, replica_shares
+from analysis.findings import Balance, Finding, findings
+from analysis.frames import Results
+from analysis.summary import Measured, measure_load, measure_pass
+from analysis.validity import Validity, examine
+from analysis.verdicts import Verdict, judge
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An experiment and what it says."""
+
+    results: Results
+    loads: tuple[Measured, ...]
+    passes: tuple[Measured, ...]
+    validity: Validity
+    verdicts: tuple[Verdict, ...]
+    balances: tuple[Balance, ...]
+    findings: tuple[Finding, ...]
+
+
+def analyse(results: Results) -> Analysis:
+    """Compute everything. Deployments without a run that can be read are in none of the figures."""
+    loads = tuple(measure_load(one) for one in results.deployments if one.loads)
+    validity = examine(results, loads)
+    verdicts = judge(loads, validity)
+    balances = tuple(_balances(loads))
+    return Analysis(
+        results=results,
+        loads=loads,
+        passes=tuple(measure_pass(one) for one in results.deployments if one.single_passes),
+        validity=validity,
+        verdicts=tuple(verdicts),
+        balances=balances,
+        findings=tuple(findings(loads, verdicts, balances, validity)),
+    )
+
+
+def _balances(loads: tuple[Measured, ...]) -> list[Balance]:
+    """Each round of each Swarm deployment."""
+    return [
+        Balance(one, number, replica_shares(run), evenness(run), run.measured["connection_reused"].mean() > 0.5)
+        for one in loads
+        if one.name.startswith("swarm")
+        for number, run in one.deployment.loads.items()
+    ]

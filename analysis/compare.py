@@ -1,0 +1,174 @@
+"""``python -m analysis compare OLD NEW``: whether a figure got worse between two experiments, for CI."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from analysis.analyse import Analysis, analyse
+from analysis.frames import UnreadableResults, read_results
+from analysis.junit import Case, write_junit
+from analysis.measures import MEASURES
+from analysis.summary import Measured, why_unlike
+from analysis.validity import INVALID_EXIT_CODE
+from analysis.verdicts import ALPHA, RESOLUTION, holm
+
+NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
+NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
+DEFAULT = "p95>10%"
+REGRESSION_EXIT_CODE = 1
+NAN = float("nan")
+
+
+class UnusableCondition(Exception):
+    """A condition that says nothing. The message says what one looks like."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A figure that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
+
+    text: str
+    key: str
+    is_rise: bool
+    limit: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
+
+    ``p_value`` is the one-sided one of a change that is no larger than the condition allows.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    p_value: float
+
+
+def parse_condition(text: str) -> Condition:
+    """``p95>10%`` or ``throughput<-5%``.
+
+    Raises:
+        UnusableCondition: it is none.
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*", text)
+    key = NAMES.get(found[1], found[1]) if found else ""
+    if found is None or key not in MEASURES:
+        known = ", ".join(NAMES)
+        raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, of {known}")
+    limit = float(found[3]) / 100
+    if ((found[2] == ">") != (limit >= 0) and limit != 0) or limit <= -1:
+        raise UnusableCondition(f"{text!r} can't be meant: > goes with a rise such as 10%, < with a fall such as -10%")
+    return Condition(text.strip(), key, found[2] == ">", limit)
+
+
+def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condition) -> Change:
+    """What became of a figure; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
+    before, after = (np.log([value for value in one.values() if value > 0]) for one in (old, new))
+    if min(len(before), len(after)) < 2:
+        ratio = math.exp(after.mean() - before.mean()) if len(before) and len(after) else NAN
+        return Change(ratio, NAN, NAN, NAN)
+    parts = [max(float(one.var(ddof=1)), RESOLUTION**2) / len(one) for one in (before, after)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, (before, after), strict=True))
+    error = math.sqrt(sum(parts))
+    difference = float(after.mean() - before.mean())
+    arm = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
+    beyond = (difference - math.log1p(condition.limit)) / error
+    p_value = float(stats.t.sf(beyond if condition.is_rise else -beyond, freedom))
+    return Change(math.exp(difference), math.exp(difference - arm), math.exp(difference + arm), p_value)
+
+
+def main(arguments: list[str]) -> int:
+    """The command; its exit code: 0 no regression is shown, 1 one is, 2 it was used wrongly, 3 nothing can be told."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis compare",
+        description="Whether a figure got worse from one experiment to another.",
+        epilog="Exit code: 0 no regression shown, 1 a regression shown with confidence, 2 usage, 3 not valid.",
+    )
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
+    parser.add_argument("--junit", type=Path, help="write JUnit XML there")
+    said = parser.parse_args(arguments)
+    try:
+        conditions = [parse_condition(one) for text in said.fail_on or [DEFAULT] for one in text.split(",")]
+        old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
+    except (UnusableCondition, UnreadableResults) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    cases = judge_changes(old, new, conditions)
+    for one in cases:
+        print(f"{one.name}: {one.failure or one.error or one.said}")
+    if said.junit:
+        try:
+            write_junit(said.junit, cases)
+        except OSError as error:
+            print(f"error: {said.junit} can't be written ({error.strerror})", file=sys.stderr)
+            return 2
+    if any(one.error is not None for one in cases) or not cases:
+        return INVALID_EXIT_CODE
+    return REGRESSION_EXIT_CODE if any(one.failure is not None for one in cases) else 0
+
+
+def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
+    """Each condition on each deployment that the new experiment or the old one measured; corrected after Holm."""
+    before, after = ({one.name: one for one in each.loads} for each in (old, new))
+    rows = []
+    for name in dict.fromkeys([*before, *after]):
+        for condition in conditions:
+            refused = _why_not(name, before, after, old, new, condition)
+            found = (
+                change(before[name].values(condition.key), after[name].values(condition.key), condition)
+                if (name in before and name in after)
+                else Change(NAN, NAN, NAN, NAN)
+            )
+            if refused is None and math.isnan(found.p_value):
+                refused = "one round on a side: no interval; run both with --rounds 5"
+            title = (after.get(name) or before[name]).title
+            rows.append((f"{title}: {condition.text}", found, refused))
+    adjusted = holm([NAN if refused else found.p_value for _, found, refused in rows])
+    return [
+        Case("compare", name, error=refused) if refused else _case(name, found, p)
+        for (name, found, refused), p in zip(rows, adjusted, strict=True)
+    ]
+
+
+def _case(name: str, found: Change, p_value: float) -> Case:
+    said = f"{found.ratio:.3f} times the old (95% interval {found.low:.3f} to {found.high:.3f}), p = {p_value:.3f}"
+    if p_value < ALPHA:
+        return Case("compare", name, failure=f"regression: {said}")
+    return Case("compare", name, said=f"no regression shown: {said}")
+
+
+def _why_not(
+    name: str,
+    before: Mapping[str, Measured],
+    after: Mapping[str, Measured],
+    old: Analysis,
+    new: Analysis,
+    condition: Condition,
+) -> str | None:
+    for which, has, analysis in (("old", before, old), ("new", after, new)):
+        if name not in has:
+            return f"not measured in the {which} experiment"
+        if doubt := analysis.validity.of(name):
+            return f"the {which} measurement is not valid: {doubt[0].title}"
+        figure = has[name].summary[condition.key]
+        if not figure.is_measured:
+            return f"not measured in the {which} experiment: {figure.missing}"
+    machines = [one.results.experiment["machine"] for one in (old, new)]
+    if any(machines[0].get(key) != machines[1].get(key) for key in ("cpu_model", "cpu_count")):
+        return "not compared: they ran on different machines"
+    if [one.results.experiment["plan"].get("cpus") for one in (old, new)].count(None) == 1:
+        return "not compared: the CPU limit is not the same"
+    return why_unlike(after[name].deployment, before[name].deployment)

@@ -1,0 +1,178 @@
+"""Reading a run's CSV files: fast where they are whole, and with the file and the line where they are not.
+
+A file is never repaired. A last row that a killed process did not finish is not a row; any other row that can't be what
+a recorder wrote makes the file unreadable, because what lies around it can't be trusted either.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import runfiles
+
+TEXT_COLUMNS = {
+    "error",
+    "replica",
+    "replica_id",
+    "node",
+    "phase",
+    "event",
+    "generation",
+    "detail",
+    "state",
+    "interfaces",
+}
+LATE_COLUMNS_READ = {"throttled_seconds"}
+"""Of the columns that earlier versions did not write, those that a figure is made of."""
+PHASES = (runfiles.WARM_UP, runfiles.MEASURED)
+
+
+class UnreadableFile(Exception):
+    """A file that is not what a recorder leaves. The message names it, the line and what is wrong there."""
+
+
+def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[str]) -> pd.DataFrame:
+    """The file as a frame, in the order of time; without rows where there is no file.
+
+    Args:
+        path: the file.
+        columns: which columns its form has. Columns may stand in any order, and others beside them.
+        needed: which of them no row may leave empty. The first says when a row is from.
+
+    Raises:
+        UnreadableFile: it has not these columns, or a row that can't be one.
+    """
+    wanted = {one.name: one for one in columns if not one.is_late or one.name in LATE_COLUMNS_READ}
+    types = {name: ("str" if name in TEXT_COLUMNS else "float64") for name in wanted}
+    empty = pd.DataFrame({name: pd.Series(dtype="object" if name in TEXT_COLUMNS else float) for name in types})
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise UnreadableFile(f"{path} can't be read ({error.strerror})") from error
+    whole = _whole_rows(content)
+    if not whole:
+        return empty
+    header = _header(path, whole, wanted)
+    types = {name: type_ for name, type_ in types.items() if name in header}
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(whole),
+            usecols=list(types),
+            dtype=types,
+            index_col=False,
+            keep_default_na=False,
+            na_values={name: [""] for name in types if name not in TEXT_COLUMNS},
+            encoding="utf-8",
+        )
+        # Made categories only now: of text that looks like numbers pandas would make numbers.
+        texts = [name for name in types if name in TEXT_COLUMNS]
+        frame = frame.astype(dict.fromkeys(texts, "category"))
+        # A row that is too long raises; one that is too short is filled with NaN, and is found by what it lacks.
+        wrong = _first_wrong(frame, needed)
+    except (ValueError, OverflowError, pd.errors.ParserError) as error:
+        raise UnreadableFile(_where(path, whole, types, needed, str(error))) from error
+    if wrong is not None:
+        raise UnreadableFile(_where(path, whole, types, needed, f"row {wrong + 1} is none"))
+    for name in set(wanted) - set(header):
+        frame[name] = np.nan
+    frame = frame[list(wanted)]
+    if not frame[needed[0]].is_monotonic_increasing:
+        frame = frame.sort_values(needed[0], kind="stable", ignore_index=True)
+    return frame
+
+
+def _header(path: Path, whole: bytes, wanted: dict[str, runfiles.Column]) -> list[str]:
+    """The names of the columns, all that is needed among them and none of it twice."""
+    try:
+        header = next(csv.reader([whole[: whole.index(b"\n")].decode("utf-8")]), [])
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{path}, line 1: this is no text in UTF-8") from error
+    except csv.Error as error:
+        raise UnreadableFile(f"{path}, line 1: this is no CSV ({error})") from error
+    lacking = [name for name, column in wanted.items() if name not in header and not column.is_late]
+    if lacking:
+        raise UnreadableFile(f"{path}, line 1: there is no column {', '.join(lacking)}; is this a file of Fourfold's?")
+    twice = sorted({name for name in wanted if header.count(name) > 1})
+    if twice:
+        raise UnreadableFile(f"{path}, line 1: the column {', '.join(twice)} stands there twice")
+    return header
+
+
+def _first_wrong(frame: pd.DataFrame, needed: Sequence[str]) -> int | None:
+    """The first row that can't be one: something needed is empty, or a number is none that was measured."""
+    wrong = np.zeros(len(frame), dtype=bool)
+    for name, column in frame.items():
+        if name in TEXT_COLUMNS:
+            if name == "phase":
+                wrong |= ~column.isin(PHASES).to_numpy()
+            elif name in needed:
+                wrong |= (column.isna() | (column == "")).to_numpy()
+            continue
+        values = column.to_numpy()
+        wrong |= (values < 0) | np.isinf(values)
+        if name in needed:
+            wrong |= np.isnan(values)
+    return int(wrong.argmax()) if wrong.any() else None
+
+
+def _where(path: Path, whole: bytes, types: dict[str, str], needed: Sequence[str], said: str) -> str:
+    """The first line that is wrong, and why: found by reading slowly what could not be read fast."""
+    limit = csv.field_size_limit(len(whole) + 1)
+    try:
+        lines = csv.reader(io.StringIO(whole.decode("utf-8"), newline=""), strict=True)
+        header = next(lines)
+        first_line = lines.line_num + 1
+        for row in lines:
+            if row and (problem := _problem(dict(zip(header, row, strict=False)), len(row), header, types, needed)):
+                return f"{path}, line {first_line}: {problem}"
+            first_line = lines.line_num + 1
+    except UnicodeDecodeError as error:
+        line = whole[: error.start].count(b"\n") + 1
+        return f"{path}, line {line}: this is no text in UTF-8"
+    except csv.Error as error:
+        return f"{path}, line {first_line}: this is no CSV ({error})"
+    finally:
+        csv.field_size_limit(limit)
+    return f"{path} can't be read ({' '.join(said.split())})"
+
+
+def _problem(
+    row: dict[str, str], fields: int, header: list[str], types: dict[str, str], needed: Sequence[str]
+) -> str | None:
+    if fields != len(header):
+        return f"{fields} fields where the header has {len(header)}"
+    for name in types:
+        value = row[name]
+        if not value and name in needed:
+            return f"{name} is empty"
+        if name == "phase" and value not in PHASES:
+            return f"phase is {value[:40]!r}, not {' or '.join(PHASES)}"
+        if name not in TEXT_COLUMNS and value:
+            try:
+                number = float(value)
+            except ValueError:
+                return f"{name} is {value[:40]!r}, which is no number"
+            if not 0 <= number < math.inf:
+                return f"{name} is {value[:40]}, which can't have been measured"
+    return None
+
+
+def _whole_rows(content: bytes) -> bytes:
+    """``content`` up to the end of its last whole row: one whose line is ended and whose quotes are closed."""
+    whole = content[: content.rfind(b"\n") + 1].removeprefix(b"\xef\xbb\xbf")
+    if whole.count(b'"') % 2 == 0:
+        return whole
+    quotes, end, closed = 0, 0, 0
+    for line in whole.splitlines(keepends=True):
+        quotes += line.count(b'"')
+        end += len(line)
+        if quotes % 2 == 0:
+            closed = end
+    return whole[:closed]

@@ -1,0 +1,64 @@
+"""The page's words and figures as Markdown: for a pull request, or the hand-in."""
+
+from __future__ import annotations
+
+import re
+
+from analysis import words
+from analysis.analyse import Analysis
+from analysis.measures import MEASURES
+from analysis.summary import Figure
+
+
+def render_markdown(analysis: Analysis) -> str:
+    """Validity, verdicts, findings and all figures; texts from outside can't become Markdown or HTML of their own."""
+    experiment = analysis.results.experiment
+    plan = experiment["plan"]
+    lines = [f"# Fourfold, {words.time_of_day(experiment['started_at'])}", ""]
+    lines += [
+        f"{plan['users']} users ({safe(plan['user_class'])}), {plan['rounds']} rounds, `{_code(experiment['command'])}`"
+    ]
+    if not analysis.validity.is_valid:
+        lines += ["", "**This experiment is not valid.**", ""]
+        lines += [f"- **{one.title}**: {safe(one.text)}" for one in analysis.validity.invalid]
+    not_measured = [one for one in analysis.results.deployments if one.status != "measured"]
+    if not_measured:
+        lines += ["", "## Not measured", ""]
+        lines += [
+            f"- {safe(one.title)}: {one.status}: {safe(one.reason or 'no reason was given')}" for one in not_measured
+        ]
+    if analysis.verdicts:
+        lines += ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
+        for verdict in analysis.verdicts:
+            pair = f"{safe(verdict.one.title)} against {safe(verdict.other.title)}"
+            name = MEASURES[verdict.key].title
+            lines.append(f"| {pair} | {name} | {words.ratio(verdict.comparison)} | {safe(words.verdict(verdict))} |")
+    if analysis.findings:
+        lines += ["", "## Findings", ""]
+        lines += [f"- **{one.title}.** {safe(one.text)}" for one in analysis.findings]
+    for heading, measured in (("Under load", analysis.loads), ("Single pass", analysis.passes)):
+        if measured:
+            lines += ["", f"## {heading}", "", f"| figure | {' | '.join(safe(one.title) for one in measured)} |"]
+            lines.append("|---" * (len(measured) + 1) + "|")
+            for measure in words.rows_of(measured):
+                cells = [_cell(one.summary[measure.key], measure.digits) for one in measured]
+                unit = f", {measure.unit}" if measure.unit else ""
+                lines.append(f"| {measure.title}{unit} | {' | '.join(cells)} |")
+    if analysis.validity.caveats:
+        lines += ["", "## To mind", ""]
+        lines += [f"- {safe(one.text)}" for one in analysis.validity.caveats]
+    return "\n".join(lines) + "\n"
+
+
+def safe(text: str) -> str:
+    """Text on one line in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+
+
+def _cell(figure: Figure, digits: int) -> str:
+    low_to_high = f" ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})" if figure.has_interval else ""
+    return words.number(figure, digits) + low_to_high

@@ -1,0 +1,88 @@
+"use strict";
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const plot = (id) => document.getElementById("chart-" + id);
+
+function themed(chart, ink, line, background) {
+  const small = innerWidth < 640 ? 10.5 : 12.5;
+  const titled = (one) => ({...one, title: {...one.title, font: {size: small}, standoff: 8}});
+  const axis = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
+  const {template, ...own} = chart.layout;
+  return {...own, paper_bgcolor: background, plot_bgcolor: background,
+    font: {color: ink, family: "system-ui, sans-serif", size: small}, margin: {l: 50, r: 15, t: 15, b: 40},
+    legend: {orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom"}, hoverlabel: {font: {size: 13}},
+    xaxis: titled({...axis, ...own.xaxis}), yaxis: titled({...axis, ...own.yaxis})};
+}
+
+function draw(id) {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
+  Plotly.react(plot(id), charts[id].data, themed(charts[id], ink, line, "rgba(0,0,0,0)"),
+    {responsive: true, displaylogo: false, displayModeBar: false});
+}
+
+// A chart in a closed tab has no size yet: it is drawn when its tab opens.
+const isShown = (id) => plot(id).offsetParent !== null;
+function drawAll() {
+  const left = Object.keys(charts).filter(isShown);
+  const next = () => {
+    const id = left.shift();
+    if (id === undefined) { document.documentElement.dataset.drawn = "yes"; return; }
+    draw(id);
+    setTimeout(next);
+  };
+  next();
+}
+
+function save(id, format) {
+  const layout = themed(charts[id], "#1d2430", "#dcdfe4", "#ffffff");
+  const title = plot(id).closest("figure").querySelector("h3").textContent;
+  layout.title = {text: title.replace(/[<>&]/g, " "), font: {size: 15}, x: 0.02, xanchor: "left"};
+  layout.margin = {...layout.margin, t: 90};
+  Plotly.downloadImage({data: charts[id].data, layout}, {format, filename: "fourfold-" + id, width: 900, height: 560});
+}
+for (const button of document.querySelectorAll("[data-save]")) {
+  button.addEventListener("click", () => save(button.dataset.chart, button.dataset.save));
+}
+
+document.getElementById("save-csv")?.addEventListener("click", () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([figuresCsv], {type: "text/csv"}));
+  link.download = "fourfold-figures.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+});
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+function open(tab) {
+  for (const one of tabs) {
+    const isOpen = one === tab;
+    one.setAttribute("aria-selected", isOpen);
+    one.tabIndex = isOpen ? 0 : -1;
+    document.getElementById(one.getAttribute("aria-controls")).hidden = !isOpen;
+  }
+  for (const one of document.getElementById(tab.getAttribute("aria-controls")).querySelectorAll(".plot")) {
+    draw(one.id.slice("chart-".length));
+  }
+}
+for (const [place, tab] of tabs.entries()) {
+  tab.addEventListener("click", () => open(tab));
+  tab.addEventListener("keydown", (event) => {
+    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    if (!step) return;
+    const other = tabs[(place + step + tabs.length) % tabs.length];
+    open(other);
+    other.focus();
+  });
+}
+
+// On paper there are no tabs to open.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("[role=tabpanel][hidden]")];
+  for (const one of closed) one.hidden = false;
+  for (const id of Object.keys(charts)) draw(id);
+});
+addEventListener("afterprint", () => { for (const one of closed) one.hidden = true; });
+
+drawAll();
+dark.addEventListener("change", drawAll);

@@ -1,0 +1,171 @@
+"""How long the analysis of a large run takes: 1,000,000 requests, and 10 replicas sampled for an hour.
+
+    python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--json FILE]
+
+Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
+Chromium, all in one go, so that the machine is the same to each. ``pandas_read_seconds`` is the reading alone;
+``pandas_process_seconds`` that of a process that starts, imports pandas and reads, as ``seconds`` is that of the whole
+command, start and imports included. Needs Chromium on the PATH and tests/requirements.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import runfiles
+from infra.settings import ROOT
+
+START = 1_700_000_000.0
+SECONDS = 3600
+REPLICAS = 10
+READ = """
+import sys, time, pandas
+began = time.perf_counter()
+frames = [pandas.read_csv(path) for path in sys.argv[1:]]
+print(time.perf_counter() - began)
+"""
+TURNS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--samples", type=int, default=14_400, help="of each of ten replicas (14400)")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = make(folder, arguments.requests, arguments.samples)
+        reads, processes, takes = [], [], []
+        for _ in range(TURNS):
+            command = [sys.executable, "-c", READ, *map(str, files)]
+            began = time.perf_counter()
+            reads.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+            processes.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "analysis", name], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+            takes.append(time.perf_counter() - began)
+        page = folder / runfiles.REPORT_FILE
+        found: dict[str, Any] = {
+            "requests": arguments.requests,
+            "seconds": float(np.median(takes)),
+            "pandas_read_seconds": float(np.median(reads)),
+            "pandas_process_seconds": float(np.median(processes)),
+            # Of the largest of the processes, which pandas' plain reading is too.
+            "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
+            "page_mb": page.stat().st_size / 1e6,
+            "open_seconds": opened(page),
+        }
+    for key, value in found.items():
+        print(f"{key:<20} {value if value is not None else 'no Chromium'}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def make(folder: Path, requests: int, samples: int) -> list[Path]:
+    """One deployment of ten replicas in one round: the CSV files of its load."""
+    noise = np.random.default_rng(1)
+    own = folder / "swarm-3" / "round-1"
+    own.mkdir(parents=True)
+    names = [f"llm-inference-service.{number}" for number in range(1, REPLICAS + 1)]
+    sent = np.sort(noise.uniform(0, SECONDS, requests))
+    rows = {
+        "started_at_unix_s": START + sent,
+        "response_time_ms": noise.lognormal(2.5, 0.4, requests),
+        "status": 200,
+        "error": "",
+        "request_bytes": noise.integers(20, 200, requests),
+        "response_bytes": noise.integers(100, 300, requests),
+        "text_id": noise.integers(1, 161, requests),
+        "replica": np.array(names)[noise.integers(0, REPLICAS, requests)],
+        "queue_ms": noise.exponential(3, requests).round(3),
+        "inference_ms": noise.exponential(2, requests).round(3),
+        "connection_reused": 1,
+        "phase": runfiles.MEASURED,
+    }
+    paths = [own / f"{runfiles.LOAD}{suffix}" for suffix in (runfiles.REQUESTS_SUFFIX, runfiles.REPLICA_STATS_SUFFIX)]
+    pd.DataFrame(rows).to_csv(paths[0], index=False)
+    at = START + np.linspace(0, SECONDS, samples)
+    tables = []
+    for number, name in enumerate(names):
+        table = pd.DataFrame(dict.fromkeys(runfiles.names(runfiles.REPLICA_STATS_COLUMNS)), index=range(samples))
+        table["sampled_at_unix_s"] = table["read_at_unix_s"] = at
+        table["replica"], table["replica_id"], table["node"] = name, f"{number:012x}", "n1"
+        table["cpu_seconds"] = np.cumsum(noise.uniform(0, 0.1, samples))
+        table["memory_bytes"] = 4e8 + noise.normal(0, 1e6, samples)
+        table["net_rx_bytes"], table["net_tx_bytes"] = np.arange(samples) * 900, np.arange(samples) * 1500
+        table["phase"], table["state"], table["users"] = runfiles.MEASURED, "running", 8
+        tables.append(table)
+    pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
+    (own / f"{runfiles.LOAD}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
+    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
+    return paths
+
+
+def run_record(requests: int) -> dict[str, Any]:
+    """What Locust's side says of the run."""
+    return {
+        "form": runfiles.FORM,
+        "user_class": "KeepAliveUser",
+        "host": "http://server:8080",
+        "users": 8,
+        "run_time_s": SECONDS,
+        "warm_up_s": 0,
+        "started_at_unix_s": START,
+        "ended_at_unix_s": START + SECONDS,
+        "ended_by": "run time",
+        "requests": requests,
+        "service": {"model": {"name": "made", "sha256": "0" * 64}},
+        "texts": {"file": "reviews.csv", "sha256": "0" * 64, "count": 160},
+        "replicas": {"asked": "swarm:x", "found": "swarm:x", "list": [], "problems": []},
+        "generator": {"cpu_percent": 20.0, "cpu_warnings": 0},
+    }
+
+
+def experiment_record() -> dict[str, Any]:
+    """What infra's side says of the experiment."""
+    round_ = {"number": 1, "status": "measured", "folder": "swarm-3/round-1", "runs": [runfiles.LOAD]}
+    plan = {"deployments": ["swarm-3"], "rounds": 1, "users": 8, "seconds": SECONDS, "warm_up_s": 0}
+    return {
+        "form": runfiles.FORM,
+        "started_at": "2026-01-31T12:00:00+00:00",
+        "command": "python -m benchmarks.scale",
+        "plan": plan | {"user_class": "keep_alive"},
+        "machine": runfiles.machine_record(),
+        "deployments": [{"name": "swarm-3", "status": "measured", "rounds": [round_]}],
+    }
+
+
+def opened(page: Path) -> float | None:
+    """Seconds until Chromium has drawn every chart that is in sight of a reader; None without Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        return None
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only who measures this needs it
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page()
+        began = time.perf_counter()
+        tab.goto(page.as_uri())
+        tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
+        seconds = time.perf_counter() - began
+        browser.close()
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

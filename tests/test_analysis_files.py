@@ -1,0 +1,129 @@
+"""Files that are not what a recorder leaves: the file and the line are named, or the loss is; no figure is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recorded_runs import measured, request, steady_requests, steady_samples, write_experiment, write_run
+
+import runfiles
+from analysis.csvs import UnreadableFile, read_csv
+from analysis.frames import Run, UnreadableResults, read_results
+
+NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
+NAMES = runfiles.names(runfiles.REQUEST_COLUMNS)
+
+
+def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
+    """A host's load of which one file was changed, and what is said of what can't be read."""
+    write_experiment(folder, [measured("host")])
+    write_run(folder / "host", "load", steady_requests(5), steady_samples(0.5))
+    path = folder / "host" / "round-1" / name
+    path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
+    (one,) = read_results(folder).deployments[0].rounds
+    return one.load, " ".join(one.unread)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda content: content.replace(b"10.0", b"ten", 1), "line 2: response_time_ms is 'ten', which is no number"),
+        (lambda content: content.replace(b"10.0", b"-1", 1), "line 2: response_time_ms is -1, which can't have been"),
+        (lambda content: content.replace(b"10.0", b"inf", 1), "line 2: response_time_ms is inf"),
+        (lambda content: content.replace(b"10.0", b"", 1), "line 2: response_time_ms is empty"),
+        (lambda content: content + b"1,2\n", "line 62: 2 fields where the header has 12"),
+        (lambda content: content + b"," * 20 + b"\n", "line 62: 21 fields where the header has 12"),
+        (lambda content: content.replace(b"warm-up", b"cold", 1), "line 2: phase is 'cold'"),
+        (lambda content: content.replace(b",host,", b",\xff\xfe,", 1), "line 2: this is no text in UTF-8"),
+        (lambda _: b"a,b\n1,2\n", "line 1: there is no column started_at_unix_s"),
+        (lambda _: b"\0\n", "line 1: "),
+        (lambda content: content.replace(b"status", b"phase", 1), "line 1: "),
+        (lambda content: content.replace(b"17000000", b"16000000"), "requests at another time"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path: Path, change: object, expected: str) -> None:
+    run, said = run_with(tmp_path, "load_requests.csv", change)
+    assert run is None
+    assert "host/round-1/load_requests.csv" in said
+    assert expected in said
+
+
+def test_a_row_that_was_cut_off_is_not_a_row(tmp_path: Path) -> None:
+    run, _ = run_with(tmp_path, "load_requests.csv", lambda content: content[:-7])
+    assert run is not None
+    assert len(run.requests) == 59
+
+
+def test_a_row_cut_off_within_quotes_is_not_a_row(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", [*steady_requests(5), request(3, error='said "no",\nthen\nnothing')])
+    path = tmp_path / "host" / "round-1" / "load_requests.csv"
+    assert len(read_results(tmp_path).deployments[0].loads[1].requests) == 61
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"nothing")])
+    assert len(read_results(tmp_path).deployments[0].loads[1].requests) == 60
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    run, _ = run_with(tmp_path, "load_requests.csv", lambda _: b"")
+    assert run is not None
+    assert run.requests.empty
+
+
+def test_rows_and_columns_in_another_order_change_nothing(tmp_path: Path) -> None:
+    def shuffled(content: bytes) -> bytes:
+        rows = list(csv.DictReader(io.StringIO(content.decode())))[::-1]
+        file = io.StringIO()
+        writer = csv.DictWriter(file, [*NAMES[::-1], "own"], restval="x")
+        writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue().encode()
+
+    run, _ = run_with(tmp_path, "load_requests.csv", shuffled)
+    assert run is not None
+    assert run.requests["started_at_unix_s"].is_monotonic_increasing
+    assert run.requests["response_time_ms"].tolist() == [10.0] * 60
+
+
+def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(5), steady_samples(0.5, replica_id="0012e4567890"))
+    assert set(read_results(tmp_path).deployments[0].loads[1].samples["replica_id"]) == {"0012e4567890"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"form": 1, "deployments": []}', '{"form": 2, "started_at": NaN}'])
+def test_a_record_that_is_none_is_explained(tmp_path: Path, content: str) -> None:
+    (tmp_path / "experiment.json").write_text(content)
+    with pytest.raises(UnreadableResults, match=r"experiment.json (can't be read|is of form 1)"):
+        read_results(tmp_path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    times=st.lists(st.floats(0, 1e9), max_size=20),
+    error=st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=20),
+    cut=st.integers(0, 400),
+)
+def test_what_was_written_is_read_or_nothing_is(tmp_path: Path, times: list[float], error: str, cut: int) -> None:
+    path = tmp_path / "x.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, NAMES, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(request(3, time, error=error) for time in times)
+    frame = read_csv(path, runfiles.REQUEST_COLUMNS, NEEDED)
+    np.testing.assert_allclose(frame["response_time_ms"].to_numpy(), times, rtol=1e-12)
+    assert set(frame["error"]) == ({error} if times else set())
+    path.write_bytes(path.read_bytes()[:-cut] if cut else path.read_bytes())
+    try:
+        part = read_csv(path, runfiles.REQUEST_COLUMNS, NEEDED)
+    except UnreadableFile:
+        return
+    assert len(part) <= len(times)
+    assert all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(part["response_time_ms"], times, strict=False))

@@ -1,0 +1,250 @@
+"""Each reason not to trust a run, provoked, and called by its name; and what is to mind only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recorded_runs import (
+    MODEL,
+    START,
+    a_round,
+    measured,
+    request,
+    steady_requests,
+    steady_samples,
+    write_experiment,
+    write_run,
+)
+
+from analysis.analyse import analyse
+from analysis.frames import read_results
+from analysis.page import render
+from analysis.validity import KINDS, Validity, trend
+
+
+def examined(folder: Path) -> Validity:
+    return analyse(read_results(folder)).validity
+
+
+def one_run(folder: Path, requests: Iterable[Any] = (), samples: Iterable[Any] = (), **record: Any) -> Validity:
+    """What is found against a host's only round."""
+    write_experiment(folder, [measured("host")])
+    write_run(folder / "host", "load", requests or steady_requests(50), samples or steady_samples(0.5), **record)
+    return examined(folder)
+
+
+def two(folder: Path, **of_docker: Any) -> Validity:
+    """Host and docker run, alike but for what is said of docker run."""
+    limits = of_docker.pop("limits", {"cpus": None})
+    image = of_docker.pop("image", None)
+    docker = measured("docker", image=image) | {"rounds": [a_round("docker", limits=limits)]}
+    write_experiment(folder, [measured("host"), docker])
+    write_run(folder / "host", "load", steady_requests(50), steady_samples(0.5))
+    write_run(folder / "docker", "load", steady_requests(50), steady_samples(0.5), **of_docker)
+    return examined(folder)
+
+
+def kinds(validity: Validity) -> set[str]:
+    return {one.kind for one in validity.invalid}
+
+
+def said(validity: Validity) -> str:
+    return " | ".join(one.text for one in validity.doubts)
+
+
+def test_a_run_against_which_nothing_speaks_is_valid(tmp_path: Path) -> None:
+    assert kinds(one_run(tmp_path)) == set()
+    assert kinds(two(tmp_path / "two")) == set()
+
+
+def test_a_generator_short_of_cpu(tmp_path: Path) -> None:
+    busy = one_run(tmp_path / "busy", generator={"cpu_percent": 95.0, "cpu_warnings": 0})
+    assert kinds(busy) == {"generator"}
+    assert "short of CPU (95% of a core)" in said(busy)
+    assert kinds(one_run(tmp_path / "warned", generator={"cpu_percent": 50.0, "cpu_warnings": 1})) == {"generator"}
+
+
+def test_a_cpu_limit_that_differs(tmp_path: Path) -> None:
+    limited = two(tmp_path / "one", limits={"cpus": 1.0})
+    assert kinds(limited) == {"cpu limit"}
+    assert "Host process 2, docker run 1" in said(limited)
+    as_many_as_there_are = two(tmp_path / "two", limits={"cpus": 2.0})
+    assert kinds(as_many_as_there_are) == set()
+
+
+def test_a_model_that_differs(tmp_path: Path) -> None:
+    other = two(tmp_path, service={"model": MODEL | {"sha256": "c" * 64}, "versions": {}})
+    assert kinds(other) == {"model"}
+    (verdict, *_) = analyse(read_results(tmp_path)).verdicts
+    assert verdict.detail == "not compared: model not the same"
+    assert "not compared: model not the same" in render(analyse(read_results(tmp_path)))
+
+
+def test_a_model_that_did_not_say_its_name_is_compared_with_none(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    for name in ("host", "docker"):
+        write_run(tmp_path / name, "load", steady_requests(50), service=None)
+    assert "not compared: the service did not say which model answered" in said(examined(tmp_path))
+
+
+def test_conditions_that_differ(tmp_path: Path) -> None:
+    assert kinds(two(tmp_path, users=9)) == {"conditions"}
+
+
+def test_images_that_differ(tmp_path: Path) -> None:
+    images = [{"name": "i", "id": id, "bytes": 1} for id in ("sha256:1", "sha256:2")]
+    write_experiment(tmp_path, [measured("docker", image=images[0]), measured("compose", image=images[1])])
+    for name in ("docker", "compose"):
+        write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5))
+    assert kinds(examined(tmp_path)) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ([row | ({"cpu_seconds": 0.1} if n > 12 else {}) for n, row in enumerate(steady_samples(0.5))], "restarted"),
+        ([row | ({"replica_id": "2"} if n > 20 else {}) for n, row in enumerate(steady_samples(0.5))], "replaced"),
+    ],
+)
+def test_a_replica_that_restarted_shows_in_its_samples(tmp_path: Path, changed: list[Any], expected: str) -> None:
+    found = one_run(tmp_path, samples=changed)
+    assert kinds(found) == {"restart"}
+    assert f"host was {expected} while it was measured" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"), [("restarted", "restart"), ("ended", "restart"), ("not sampled", "unsampled")]
+)
+def test_a_replica_that_restarted_shows_in_its_events(tmp_path: Path, event: str, kind: str) -> None:
+    events = [{"at_unix_s": START + 5, "event": event, "replica": "host", "detail": "exit code 137"}]
+    assert kinds(one_run(tmp_path / "in", events=events)) == {kind}
+    after_the_end = [events[0] | {"at_unix_s": START + 13}]
+    assert kinds(one_run(tmp_path / "after", events=after_the_end)) == set()
+
+
+def test_gaps_in_the_samples(tmp_path: Path) -> None:
+    gap = [row for row in steady_samples(0.5) if not 3 < row["sampled_at_unix_s"] - START < 9]
+    found = one_run(tmp_path / "long", samples=gap)
+    assert kinds(found) == {"gap"}
+    assert "no sample of host for 6.0 s" in said(found)
+    short = [row for row in steady_samples(0.5) if not 3 < row["sampled_at_unix_s"] - START < 5]
+    mind = one_run(tmp_path / "short", samples=short)
+    assert kinds(mind) == set()
+    assert "no sample of host for 2.0 s" in said(mind)
+
+
+def test_requests_that_failed(tmp_path: Path) -> None:
+    failing = steady_requests(50) + [request(3, error="refused", status=0)] * 20
+    found = one_run(tmp_path, failing)
+    assert kinds(found) == {"errors"}
+    assert "20 of 520 requests failed (the first: refused)" in said(found)
+    assert kinds(one_run(tmp_path / "few", steady_requests(50) + [request(3, error="refused", status=0)] * 4)) == set()
+
+
+def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> None:
+    few = one_run(tmp_path / "few", steady_requests(19))
+    assert kinds(few) == {"few requests"}
+    enough = one_run(tmp_path / "enough", steady_requests(20))
+    assert kinds(enough) == set()
+    assert "p95 and p99 under load not shown: fewer than 100 requests lie above for Host process (200" in said(enough)
+    (load,) = analyse(read_results(tmp_path / "enough")).loads
+    assert load.summary["p95_ms"].missing == "fewer than 100 of the 200 requests lie above; 2,000 are needed"
+
+
+@pytest.mark.parametrize(("first", "last", "is_found"), [(20, 10, True), (10, 13, True), (10, 10.5, False)])
+def test_a_trend_within_the_run(tmp_path: Path, first: float, last: float, is_found: bool) -> None:
+    noise = np.random.default_rng(3)
+    times = np.linspace(first, last, 1000) * noise.lognormal(0, 0.1, 1000)
+    found = one_run(tmp_path, [request(2 + i / 100, float(time)) for i, time in enumerate(times)])
+    assert kinds(found) == ({"trend"} if is_found else set())
+
+
+def test_noise_is_no_trend(tmp_path: Path) -> None:
+    noise = np.random.default_rng(5)
+    found = 0
+    for _ in range(20):
+        wave = np.repeat(noise.lognormal(0, 0.2, 10), 100)
+        write_experiment(tmp_path, [measured("host")])
+        write_run(tmp_path / "host", "load", [request(2 + i / 100, 10 * float(one)) for i, one in enumerate(wave)])
+        (run,) = read_results(tmp_path).deployments[0].loads.values()
+        found += trend(run) is not None
+    assert found <= 1
+
+
+def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    assert kinds(one_run(tmp_path / "told", ended_by="interrupted")) == {"cut off"}
+    assert kinds(one_run(tmp_path / "killed", ended_by=None, ended_at_unix_s=None)) == {"cut off"}
+
+
+def test_rows_that_are_lost(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(50)[:400], steady_samples(0.5))
+    record = tmp_path / "host" / "round-1" / "load_run.json"
+    record.write_text(record.read_text().replace('"users": 4', '"users": 4, "requests": 600'))
+    lost = examined(tmp_path)
+    assert kinds(lost) == {"rows lost"}
+    assert "600 requests were recorded, but 400 rows can be read" in said(lost)
+    (load,) = analyse(read_results(tmp_path)).loads
+    assert load.summary["throughput_per_s"].value == pytest.approx(50, rel=0.05)
+
+
+def test_a_replica_that_is_in_no_figure(tmp_path: Path) -> None:
+    other = one_run(tmp_path / "other", steady_requests(50, replica="another"))
+    assert kinds(other) == {"unsampled"}
+    assert "another answered but was not sampled" in said(other)
+    away = {"asked": "swarm:web", "found": "swarm:web", "sampling": "docker", "interval_s": 0.25, "problems": []}
+    away["list"] = [{"name": "web.2", "id": "2", "node": "n2", "sampled": False, "reason": "runs on another node"}]
+    assert "web.2 was not sampled: it runs on another node" in said(one_run(tmp_path / "away", replicas=away))
+
+
+def test_every_kind_has_a_name_and_none_is_given_twice() -> None:
+    assert len(set(KINDS.values())) == len(KINDS)
+
+
+def test_an_invalid_deployment_gets_no_verdict_and_no_word(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 3), measured("docker", 3)])
+    for number in (1, 2, 3):
+        write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), number=number)
+        failing = steady_requests(50, response_time_ms=20) + [request(3, error="no", status=0)] * 20
+        write_run(tmp_path / "docker", "load", failing, steady_samples(0.5), number=number)
+    analysis = analyse(read_results(tmp_path))
+    assert {one.kind for one in analysis.verdicts} == {"no verdict"}
+    assert analysis.verdicts[0].detail == "docker run is not valid: over 1% of the requests failed"
+    assert not any("docker run" in one.text for one in analysis.findings)
+
+
+def test_doubts_of_every_experiment_are_said(tmp_path: Path) -> None:
+    bundled = {"model": MODEL | {"source": "bundled"}, "versions": {}}
+    text = said(one_run(tmp_path, service=bundled))
+    assert "absolute figures are those of a toy" in text
+    assert "measured in one round: no interval, and no verdict" in text
+    assert "share this machine's processors" in text
+
+
+def test_a_run_that_was_not_steady_is_said_to_be_so(tmp_path: Path) -> None:
+    stalled = [one for one in steady_requests(50) if not 5 < one["started_at_unix_s"] - START < 8]
+    assert "throughput was not steady: 0 to 50 answers a second" in said(one_run(tmp_path, stalled))
+
+
+@pytest.mark.parametrize(("node", "is_said"), [("n1", True), ("another", False)])
+def test_cpu_that_others_took_is_said_where_it_can_be_told(tmp_path: Path, node: str, is_said: bool) -> None:
+    busy = {"node": node, "cpu_percent": 170.0}  # 20 by the generator, 50 by the service: 100 by others
+    text = said(one_run(tmp_path, machine=busy))
+    assert ("other programs and the system took 100% of a core" in text) is is_said
+
+
+def test_a_service_of_other_versions_is_doubted(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    for name, python in (("host", "3.13.1"), ("docker", "3.12.9")):
+        told = {"model": MODEL, "versions": {"python": python}}
+        write_run(tmp_path / name, "load", steady_requests(50), service=told)
+    assert "Not the same python served everywhere: Host process 3.13.1, docker run 3.12.9" in said(examined(tmp_path))
+
+
+def test_a_cpu_limit_that_held_a_replica_back_is_said(tmp_path: Path) -> None:
+    held = [row | {"throttled_seconds": n / 10} for n, row in enumerate(steady_samples(0.5))]
+    assert "the CPU limit held host back for 2.4 s" in said(one_run(tmp_path, samples=held))

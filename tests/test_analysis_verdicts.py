@@ -1,0 +1,152 @@
+"""Ratios, intervals and verdicts, against what is known beforehand and against SciPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded_runs import measured, request, steady_samples, write_experiment, write_run
+from scipy import stats
+
+from analysis.analyse import Analysis, analyse
+from analysis.frames import read_results
+from analysis.summary import quantile, t_interval
+from analysis.verdicts import FASTER, NONE, SLOWER, UNDECIDED, compare, from_logs, holm, rounds_needed, what_would_show
+
+TIMES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=200)
+
+
+def experiment(folder: Path, **medians: Sequence[float]) -> Analysis:
+    """Deployments whose rounds have these medians."""
+    write_experiment(folder, [measured(name, len(values)) for name, values in medians.items()])
+    for name, values in medians.items():
+        for number, value in enumerate(values, 1):
+            rows = [request(2 + i / 100, value + (i % 5 - 2) / 100) for i in range(1000)]
+            write_run(folder / name, "load", rows, steady_samples(0.5), number=number)
+    return analyse(read_results(folder))
+
+
+def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> None:
+    analysis = experiment(
+        tmp_path, host=[10, 10.2, 9.9, 10.1, 10], docker=[12, 12.1, 12, 12.2, 11.9], compose=[8, 8.1, 8, 8.2, 8]
+    )
+    medians = {(one.one.name, one.other.name): one for one in analysis.verdicts if one.key == "median_ms"}
+    assert medians["docker", "host"].kind == SLOWER
+    assert medians["compose", "host"].kind == FASTER
+    assert medians["compose", "docker"].kind == FASTER
+    assert medians["docker", "host"].comparison.ratio == pytest.approx(1.2, abs=0.02)
+    assert medians["docker", "host"].comparison.low > 1.15
+
+
+def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, host=[10, 11, 9, 10.5, 9.5], docker=[10.4, 10.1, 9.9, 9.8, 10.6])
+    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
+    assert one.kind == UNDECIDED
+    assert one.comparison.low < 1 < one.comparison.high
+    assert "more rounds would show" in one.detail
+
+
+def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None:
+    host = [10, 14, 8, 12, 9]
+    analysis = experiment(tmp_path, host=host, docker=[value * 1.1 for value in host])
+    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
+    assert one.kind == SLOWER
+    assert one.comparison.ratio == pytest.approx(1.1, abs=0.001)
+
+
+def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, host=[10], docker=[20])
+    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
+    assert (one.kind, one.detail) == (NONE, "one round: no interval; run with --rounds 5")
+    assert math.isnan(one.comparison.low)
+    assert not analysis.loads[0].summary["median_ms"].has_interval
+
+
+def test_only_rounds_that_both_have_are_compared() -> None:
+    found = compare({1: 10.0, 2: 20.0, 4: 40.0}, {1: 10.0, 2: 10.0, 3: 5.0})
+    assert found.rounds == 2
+    assert found.ratio == pytest.approx(math.sqrt(2))
+    assert compare({1: 1.0}, {2: 1.0}).rounds == 0
+    assert compare({1: 0.0, 2: 1.0}, {1: 1.0, 2: 1.0}).rounds == 1
+
+
+def test_equal_rounds_are_no_difference() -> None:
+    same = from_logs(np.zeros(4))
+    assert (same.ratio, same.low, same.high, same.p_value) == (1, 1, 1, 1)
+
+
+def test_what_it_would_take_to_see_a_difference() -> None:
+    assert what_would_show(0.001, 5, 2) == "a difference of 5% would very likely have shown"
+    assert what_would_show(0.05, 5, 1).startswith("about 6 more rounds would show 5%")
+    assert what_would_show(0.2, 3, 10).endswith("would show 20%")
+    assert what_would_show(3.0, 3, 10).endswith("would show 50%")
+
+
+def test_so_many_rounds_have_the_power_that_is_promised() -> None:
+    noise = np.random.default_rng(11)
+    needed = rounds_needed(0.1, math.log(1.1), 0.05)
+    found = [from_logs(noise.normal(math.log(1.1), 0.1, needed)).p_value < 0.05 for _ in range(1000)]
+    assert 0.76 < np.mean(found) < 0.87
+
+
+@given(TIMES, st.sampled_from([0.5, 0.95, 0.99]))
+def test_percentiles_are_numpys(values: list[float], q: float) -> None:
+    figure = quantile(np.array(values), q)
+    assert figure.value == np.percentile(values, q * 100)
+    assert min(values) <= figure.value <= max(values)
+    assert figure.n == len(values)
+
+
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=30))
+def test_the_test_of_a_ratio_is_scipys(logs: list[float]) -> None:
+    values = np.array(logs)
+    found = from_logs(values)
+    assert found.low <= found.ratio * (1 + 1e-9)
+    assert found.ratio <= found.high * (1 + 1e-9)
+    if values.std(ddof=1) > 1e-4:
+        expected = stats.ttest_1samp(values, 0)
+        interval = expected.confidence_interval(0.95)
+        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+        assert (found.low, found.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+
+
+@given(st.lists(st.floats(0.1, 1e4), min_size=2, max_size=20), st.floats(0.1, 10))
+def test_a_ratio_turned_round_is_its_inverse(values: list[float], factor: float) -> None:
+    one = dict(enumerate(values))
+    other = {number: value * factor * (1 + number / 50) for number, value in one.items()}
+    there, back = compare(one, other), compare(other, one)
+    assert there.ratio == pytest.approx(1 / back.ratio)
+    assert there.low == pytest.approx(1 / back.high)
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_is_no_stricter_than_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, own in zip(p_values, adjusted, strict=True):
+        assert p <= own <= min(1, p * len(p_values)) + 1e-12
+    order = np.argsort(p_values, kind="stable")
+    assert list(np.array(adjusted)[order]) == sorted(adjusted)
+
+
+def test_holm_of_a_textbook() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([math.nan, 0.02])[1] == 0.02
+
+
+@pytest.mark.parametrize(("rounds", "least"), [(3, 0.93), (5, 0.93), (10, 0.93)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(rounds: int, least: float) -> None:
+    noise = np.random.default_rng(rounds)
+    inside = [
+        (found := from_logs(noise.normal(0.1, 0.05, rounds))).low <= math.exp(0.1) <= found.high for _ in range(1000)
+    ]
+    assert least < np.mean(inside) < 0.97
+
+
+def test_an_interval_needs_two_values() -> None:
+    assert all(math.isnan(bound) for bound in t_interval(np.array([1.0])))
