@@ -133,7 +133,7 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
                 else Change(NAN, NAN, NAN, NAN)
             )
             if refused is None and math.isnan(found.p_value):
-                refused = "one round on a side: no interval; run both with --rounds 5"
+                refused = "one round on a side: no interval; run both with --set rounds=5"
             title = (after.get(name) or before[name]).title
             rows.append((f"{title}: {condition.text}", found, refused))
     adjusted = holm([NAN if refused else found.p_value for _, found, refused in rows])

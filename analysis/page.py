@@ -26,7 +26,7 @@ def render(analysis: Analysis) -> str:
     environment.filters.update(
         number=words.number, interval=words.interval, ratio=words.ratio, verdict=words.verdict, time=words.time_of_day
     )
-    environment.globals.update(anchor=figure_anchor, colour=colour)
+    environment.globals.update(anchor=figure_anchor, colour=colour, sources_of=_sources)
     results = analysis.results
     tables = (
         ("load", "Under load", analysis.loads, words.rows_of(analysis.loads)),
@@ -99,6 +99,15 @@ def _texts(results: Results) -> list[str]:
     return list(
         dict.fromkeys(f"{one.get('file')}, {one.get('count')} texts, sha256 {one['sha256'][:12]}" for one in found)
     )
+
+
+def _sources(run: Run) -> dict[str, str]:
+    """How each group of columns of the replicas was had: CPU, memory, network, ...; empty where it was not told."""
+    found: dict[str, dict[str, None]] = {}
+    for one in run.record["replicas"]["list"]:
+        for group, how in (one.get("sources") or {}).items():
+            found.setdefault(str(group), {})[str(how)] = None
+    return {group: " and ".join(ways) for group, ways in found.items()}
 
 
 def _versions(loads: tuple[Measured, ...]) -> dict[str, Any]:

@@ -351,7 +351,7 @@ def _of_rounds(results: Results) -> list[Doubt]:
         return [
             Doubt(
                 "Each deployment was measured in one round: no interval, and no verdict. What differs between two "
-                "starts of the same thing can't be told from what the deployment does; run with --rounds 5."
+                "starts of the same thing can't be told from what the deployment does; run with --set rounds=5."
             )
         ]
     found = []

@@ -114,7 +114,7 @@ def judge(loads: Sequence[Measured], validity: Validity, keys: Sequence[str] = J
             refused = _why_none(one, other, key, validity)
             comparison = compare(one.values(key), other.values(key))
             if refused is None and comparison.rounds < 2:
-                refused = "one round: no interval; run with --rounds 5"
+                refused = "one round: no interval; run with --set rounds=5"
             found.append((one, other, key, comparison, refused))
     adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)

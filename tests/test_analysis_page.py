@@ -119,6 +119,16 @@ def test_names_from_outside_stay_text(tmp_path: Path) -> None:
     assert f'<th scope="row">{escape(NASTY)}</th>' in page
 
 
+def test_how_each_figure_of_a_replica_was_had_is_on_the_page(tmp_path: Path) -> None:
+    sources = {"CPU": "cgroup v2: cpu.stat", "memory": NASTY}
+    listed = [{"name": "host", "id": "1", "node": "n1", "sampled": True, "reason": None, "sources": sources}]
+    replicas = {"asked": "auto", "found": "process:1", "sampling": "x", "interval_s": 0.25, "problems": []}
+    folder = write_experiment(tmp_path, [measured("host")])
+    write_run(folder / "host", "load", steady_requests(100), steady_samples(0.5), replicas=replicas | {"list": listed})
+    page = page_of(folder)
+    assert "; CPU: cgroup v2: cpu.stat; memory: " + str(escape(NASTY)) in page
+
+
 def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path))
     assert not re.search(r'<(script|img|link|iframe)[^>]*\b(src|href)\s*=\s*["\']?(https?:)?//', page)

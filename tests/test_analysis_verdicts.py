@@ -62,7 +62,7 @@ def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None
 def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10], docker=[20])
     (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert (one.kind, one.detail) == (NONE, "one round: no interval; run with --rounds 5")
+    assert (one.kind, one.detail) == (NONE, "one round: no interval; run with --set rounds=5")
     assert math.isnan(one.comparison.low)
     assert not analysis.loads[0].summary["median_ms"].has_interval
 
