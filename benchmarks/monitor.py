@@ -1,10 +1,11 @@
 """What the replica monitor costs: its own CPU, and the throughput of a saturated run with it and without it.
 
-    python -m benchmarks.monitor [--replicas 10] [--rounds 5] [--json FILE]
+    python -m benchmarks.monitor [--replicas 10] [--pairs 60] [--seconds 6] [--image NAME] [--json FILE]
 
 Needs a Docker engine on this machine and the image llm-inference-image (make image). Starts that many containers, one
-of them the service, and removes them again. All ways of sampling are measured one after the other in each round, so
-that what else the machine does meets them alike; the figures are medians over the rounds.
+of them the service, and removes them again; takes about six minutes. The ways of sampling are measured one after the
+other in each of three rounds, and their figures are medians over the rounds. The throughput is that of one run, in
+which the monitor goes on and off (monitor_load.py).
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import numpy as np
 import psutil
+from scipy import stats
 
+import runfiles
 from infra.settings import IMAGE, ROOT
 from infra.waiting import until_healthy
 
@@ -34,28 +38,34 @@ LABELS = {
     "com.docker.compose.oneoff": "False",
 }
 HERTZ = 4
+USERS = 8
+ROUNDS = 3
+START_S = 2.0
+"""What a way of sampling has to start, before it is measured."""
+
+RESAMPLES = 9_999
 
 MONITOR = """
-import sys, time
+import sys, tempfile
 sys.path[:0] = [{root!r}, {locustfiles!r}]
-import locust, gevent, psutil
+import locust, gevent, runfiles
+from pathlib import Path
+from _machine import MachineMonitor
 from _monitor import Monitor
 from _replicas import Finder
-rows = []
-monitor = Monitor(Finder("compose:{project}/{service}", "", None), 1 / {hertz}, rows.append, lambda event: None)
+from _row_file import RowFile
+folder = tempfile.TemporaryDirectory()
+samples = RowFile(Path(folder.name, "samples.csv"), runfiles.REPLICA_STATS_COLUMNS)
+machine = RowFile(Path(folder.name, "machine.csv"), runfiles.MACHINE_STATS_COLUMNS)
+monitor = Monitor(Finder("compose:{project}/{service}", "", None), 1 / {hertz}, samples.write, lambda event: None)
 monitor.start()
-gevent.sleep(1)
-before, began, had = psutil.Process().cpu_times(), time.monotonic(), len(rows)
-gevent.sleep({seconds})
-after = psutil.Process().cpu_times()
-used = after.user + after.system - before.user - before.system
-print(used / (time.monotonic() - began) * 100, (len(rows) - had) / {seconds}, sep="\\n")
+of_machine = MachineMonitor(machine.write)
+counted = lambda: samples.rows
 """
-"""The monitor as Locust runs it, in a process of its own, whose CPU percent and samples a second it prints."""
+"""The monitor as Locust runs it."""
 
 NO_STREAM = """
-import sys, time
-import locust, gevent, psutil, docker
+import locust, gevent, docker
 engine = docker.from_env()
 ids = [one["Id"] for one in engine.api.containers(filters={{"label": "com.docker.compose.project={project}"}})]
 count = 0
@@ -66,56 +76,67 @@ def sample(id):
         count += 1
 for id in ids:
     gevent.spawn(sample, id)
-gevent.sleep(1)
-before, began, had = psutil.Process().cpu_times(), time.monotonic(), count
-gevent.sleep({seconds})
-after = psutil.Process().cpu_times()
-used = after.user + after.system - before.user - before.system
-print(used / (time.monotonic() - began) * 100, (count - had) / {seconds}, sep="\\n")
+counted = lambda: count
 """
 """docker-py's stats(stream=False) of each container, as often as it answers."""
+
+MEASURE = """
+import time, psutil
+gevent.sleep({start})
+watched = [psutil.Process()] + [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
+used = lambda: [times.user + times.system for times in (one.cpu_times() for one in watched)]
+before, began, had = used(), time.monotonic(), counted()
+gevent.sleep({seconds})
+after, elapsed = used(), time.monotonic() - began
+own, *engine = [(late - early) / elapsed * 100 for late, early in zip(after, before)]
+print(own, sum(engine), (counted() - had) / elapsed, sep="\\n")
+"""
+"""Ends either script: prints CPU percent of its process, that of dockerd meanwhile, and the samples a second."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--replicas", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=8, help="of each measurement (8)")
+    parser.add_argument("--pairs", type=int, default=60, help="of windows with the monitor and without it (60)")
+    parser.add_argument("--seconds", type=int, default=6, help="of each measurement of a way of sampling (6)")
+    parser.add_argument("--image", default=IMAGE, help=f"of the service ({IMAGE})")
     parser.add_argument("--json", type=Path, help="write all raw figures there")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
-    with containers(arguments.replicas) as url:
-        for number in range(arguments.rounds):
-            print(f"round {number + 1} of {arguments.rounds} ...", file=sys.stderr, flush=True)
-            for name, value in one_round(url, arguments.seconds, first_with=number % 2 == 0).items():
+    with containers(arguments.replicas, arguments.image) as url:
+        for number in range(ROUNDS):
+            say(f"ways of sampling, round {number + 1} of {ROUNDS} ...")
+            for name, value in one_round(arguments.seconds).items():
                 found.setdefault(name, []).append(value)
-    ratios = [on / off for on, off in zip(found["throughput_on"], found["throughput_off"], strict=True)]
-    summary = {name: statistics.median(values) for name, values in found.items()} | {
-        "throughput_ratio": statistics.median(ratios),
-        "replicas": arguments.replicas,
-        "hertz": HERTZ,
-    }
+        say(f"throughput, {arguments.pairs} pairs of windows ...")
+        windows = throughput(url, arguments.pairs)
+    summary = {name: statistics.median(values) for name, values in found.items()} | throughput_ratio(windows)
+    summary |= {"replicas": arguments.replicas, "hertz": HERTZ, "users": USERS, "rounds": ROUNDS}
     for name, value in summary.items():
         print(f"{name:<34} {value:10.3f}")
     if arguments.json:
-        raw = {"raw": found | {"throughput_ratio": ratios}, "machine": {"cpu_count": psutil.cpu_count()}}
-        arguments.json.write_text(json.dumps(summary | raw, indent=1) + "\n", encoding="utf-8")
+        record = summary | {"raw": found | windows, "machine": runfiles.machine_record()}
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def containers(count: int) -> Iterator[str]:
+def containers(count: int, image: str) -> Iterator[str]:
     """So many containers, labelled as replicas of one Compose service; the first is the service, at the URL."""
     client = docker.from_env()
     made = []
     try:
         labels = LABELS | {"com.docker.compose.container-number": "1"}
         made.append(
-            client.containers.run(IMAGE, detach=True, init=True, labels=labels, ports={"5000/tcp": ("127.0.0.1", 0)})
+            client.containers.run(image, detach=True, init=True, labels=labels, ports={"5000/tcp": ("127.0.0.1", 0)})
         )
         for number in range(2, count + 1):
             labels = LABELS | {"com.docker.compose.container-number": str(number)}
-            made.append(client.containers.run(IMAGE, ["sleep", "3600"], detach=True, init=True, labels=labels))
+            made.append(client.containers.run(image, ["sleep", "3600"], detach=True, init=True, labels=labels))
         made[0].reload()
         url = f"http://127.0.0.1:{made[0].ports['5000/tcp'][0]['HostPort']}"
         until_healthy(url, 60, lambda: None)
@@ -125,44 +146,35 @@ def containers(count: int) -> Iterator[str]:
             one.remove(force=True, v=True)
 
 
-def one_round(url: str, seconds: int, *, first_with: bool) -> dict[str, float]:
-    """All ways of sampling once, and the load with the monitor and without it, in turns who comes first."""
+def one_round(seconds: int) -> dict[str, float]:
+    """CPU of all ways of sampling, once, and of dockerd meanwhile, in percent of a core."""
     places = {"root": str(ROOT), "locustfiles": str(ROOT / "locustfiles"), "project": PROJECT, "service": SERVICE}
     values: dict[str, float] = {}
     for name, script in (("monitor", MONITOR), ("no_stream", NO_STREAM)):
-        with daemon(values, name):
-            values |= cpu_and_rate(name, script.format(**places, hertz=HERTZ, seconds=seconds))
-    with daemon(values, "docker_stats"):
-        values["docker_stats_cpu_percent"] = docker_stats(seconds)
-    for is_on in (first_with, not first_with):
-        values["throughput_on" if is_on else "throughput_off"] = throughput(url, seconds, is_on=is_on)
-    return values
+        text = (script + MEASURE).format(**places, hertz=HERTZ, seconds=seconds, start=START_S)
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+        own, engine, samples = map(float, done.stdout.split())
+        values |= {
+            f"{name}_cpu_percent": own,
+            f"{name}_dockerd_cpu_percent": engine,
+            f"{name}_samples_per_s": samples,
+        }
+    own, engine = docker_stats(seconds)
+    return values | {"docker_stats_cpu_percent": own, "docker_stats_dockerd_cpu_percent": engine}
 
 
-def cpu_and_rate(name: str, script: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    cpu, rate = done.stdout.split()
-    return {f"{name}_cpu_percent": float(cpu), f"{name}_samples_per_s": float(rate)}
-
-
-@contextmanager
-def daemon(values: dict[str, float], name: str) -> Iterator[None]:
-    """Adds what dockerd used meanwhile, in percent of a core."""
-    engines = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
-    before, began = sum(cpu_seconds(one) for one in engines), time.monotonic()
-    yield
-    used = sum(cpu_seconds(one) for one in engines) - before
-    values[f"{name}_dockerd_cpu_percent"] = used / (time.monotonic() - began) * 100
-
-
-def docker_stats(seconds: int) -> float:
-    """CPU percent of the docker command's own stats of all containers, once a second as it is."""
+def docker_stats(seconds: int) -> tuple[float, float]:
+    """CPU percent of the docker command's own stats of all containers, once a second as it is, and that of dockerd."""
     process = subprocess.Popen(["docker", "stats"], stdout=subprocess.DEVNULL)
     try:
+        time.sleep(START_S)
         watched = psutil.Process(process.pid)
-        before, began = cpu_seconds(watched), time.monotonic()
+        engines = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
+        before, before_engines, began = cpu_seconds(watched), sum(map(cpu_seconds, engines)), time.monotonic()
         time.sleep(seconds)
-        return (cpu_seconds(watched) - before) / (time.monotonic() - began) * 100
+        elapsed = time.monotonic() - began
+        used = cpu_seconds(watched) - before, sum(map(cpu_seconds, engines)) - before_engines
+        return used[0] / elapsed * 100, used[1] / elapsed * 100
     finally:
         process.terminate()
         process.wait()
@@ -173,15 +185,46 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def throughput(url: str, seconds: int, *, is_on: bool) -> float:
-    """Answers a second that eight users get."""
+def throughput(url: str, pairs: int) -> dict[str, list[float]]:
+    """Answers a second of the windows with the monitor and without it, pair by pair, in one run of Locust.
+
+    Raises:
+        RuntimeError: the run failed, or the monitor did not sample as it should.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
-        command += ["-u", "8", "-r", "8", "-t", str(seconds), "--host", url, "--csv", f"{folder}/run"]
-        command += ["--replicas", f"compose:{PROJECT}/{SERVICE}" if is_on else "none"]
-        subprocess.run(command, capture_output=True, check=True)
-        said = json.loads(Path(f"{folder}/run_run.json").read_text())
-        return float(said["requests"] / (said["ended_at_unix_s"] - said["started_at_unix_s"]))
+        windows = Path(folder, "windows.json")
+        command = [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks" / "monitor_load.py"), "--headless"]
+        command += ["-u", str(USERS), "-r", str(USERS), "--host", url, "--csv", f"{folder}/run", "--replicas", "none"]
+        command += ["--monitored", f"compose:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
+        command += ["--pairs", str(pairs), "--windows", str(windows)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not windows.is_file():
+            raise RuntimeError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
+        found: dict[str, list[Any]] = json.loads(windows.read_text(encoding="utf-8"))
+    if problems := found.pop("problems"):
+        raise RuntimeError(f"the monitor did not sample as it should: {problems[0]}")
+    return {f"throughput_{name}": rates for name, rates in found.items()}
+
+
+def throughput_ratio(windows: dict[str, list[float]]) -> dict[str, float]:
+    """Answers with the monitor to those without it, in equal time; with its 95% interval (bootstrap over pairs)."""
+
+    def ratio(on: Any, off: Any, axis: int) -> Any:
+        return np.sum(on, axis=axis) / np.sum(off, axis=axis)
+
+    on, off = np.array(windows["throughput_on"]), np.array(windows["throughput_off"])
+    interval = stats.bootstrap(
+        (on, off), ratio, paired=True, n_resamples=RESAMPLES, rng=np.random.default_rng(1)
+    ).confidence_interval
+    return {
+        "throughput_ratio": float(ratio(on, off, 0)),
+        "throughput_ratio_low": float(interval.low),
+        "throughput_ratio_high": float(interval.high),
+        "throughput_pairs": len(on),
+        "throughput_on": float(on.mean()),
+        "throughput_off": float(off.mean()),
+        "throughput_samples_per_s": float(np.mean(windows["throughput_samples_per_s"])),
+    }
 
 
 if __name__ == "__main__":

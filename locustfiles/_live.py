@@ -47,6 +47,7 @@ class Live:
         self.files = files
         self.flush = flush
         self.started_at_s = time.time()
+        self.ended_at_s = float("inf")
         self._samples: dict[str, deque[dict[str, Any]]] = {}
         self._answers: dict[str, Counter[int]] = {}
         self._names: dict[str, str] = {}
@@ -101,7 +102,7 @@ class Live:
             charts["memory"][name] = {"x": x, "y": [_scaled(one["memory_bytes"], 1e-6) for one in kept]}
             both = [_sum(one["net_rx_bytes_per_s"], one["net_tx_bytes_per_s"]) for one in kept]
             charts["network"][name] = {"x": x, "y": [_scaled(one, 1e-3) for one in both]}
-        now = int(time.time())
+        now = int(min(time.time(), self.ended_at_s))
         seconds = range(max(int(self.started_at_s), now - int(SHOWN_S)), now)
         for name, counts in self._answers_by_name().items():
             x = [second - int(self.started_at_s) for second in seconds]

@@ -133,7 +133,7 @@ class Recording:
         """
         if self._ended_at_unix_s is not None:
             return
-        self._ended_at_unix_s = time.time()
+        self._ended_at_unix_s = self.live.ended_at_s = time.time()
         elapsed = self._ended_at_unix_s - self._started_at_unix_s
         run_time_s = self._settings["run_time_s"]
         self._ended_by = ended_by or (

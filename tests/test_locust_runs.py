@@ -154,11 +154,11 @@ def test_requests_that_fail_are_recorded_with_their_reason(tmp_path: Path) -> No
 def test_workers_rows_come_together(shared_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "workers"
     port = str(free_port())
-    arguments = ["--processes", "2", "-u", "4", "-r", "4", "-t", "4", "--master-bind-port", port, "--master-port", port]
+    arguments = ["--processes", "4", "-u", "8", "-r", "8", "-t", "4", "--master-bind-port", port, "--master-port", port]
     assert locust("keep_alive", shared_service, prefix, *arguments).wait(60) == 0
     assert totals_agree(prefix) > 50
     generator = record(prefix)["generator"]
-    assert generator["processes"] == 3
+    assert generator["processes"] == 5
     assert generator["cpu_percent_all"] > generator["cpu_percent"] > 1
 
 
