@@ -1,4 +1,8 @@
-"""The service with a word list in the model's place: same app, server, metrics file and headers, and no torch."""
+"""The service with a word list in the model's place: same app, server, metrics file and headers, and no torch.
+
+LIGHT_MS makes it take that long for a text without using the processor, as a model elsewhere would: replicas that share
+a slow machine's processors then still answer as often as they are asked.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
+
 from inference.app import Service, create_app, replica_name
 from inference.classifier import Classification
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelChoice
 from inference.server import serve
 
+WAIT_S = float(os.environ.get("LIGHT_MS") or 0) / 1000
 BAD_WORDS = {"awful", "bad", "boring", "broken", "cold", "dirty", "never", "no", "not", "rude", "worst"}
 
 
@@ -24,6 +31,7 @@ class WordListClassifier:
 
     def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
         began = time.perf_counter()
+        gevent.sleep(WAIT_S)
         sentiment = "NEGATIVE" if BAD_WORDS & set(text.lower().split()) else "POSITIVE"
         return Classification(sentiment, 1.0, 0.0, (time.perf_counter() - began) * 1000, None)
 

@@ -1,0 +1,92 @@
+"""Swarm's routing mesh with users that keep their connections and users that do not, and what the page says of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import ROOT, Mesh, names_on
+from recorded_runs import measured, write_experiment
+
+from analysis.analyse import Analysis, analyse
+from analysis.balance import evenness, replica_shares
+from analysis.frames import Run, read_results
+from analysis.page import render
+from infra.waiting import until_true
+
+pytestmark = pytest.mark.mesh
+
+NAME = "fourfold-test-balance"
+REPLICAS = {f"{NAME}.{slot}" for slot in (1, 2, 3)}
+SLOW_S = 300.0
+
+
+@pytest.fixture
+def three_replicas(mesh: Mesh) -> Iterator[Mesh]:
+    """A service of three replicas that wait instead of computing, in a swarm of the test's own."""
+    client = mesh.engine.client
+    before = names_on(mesh.engine)
+    client.swarm.init()
+    options = ["--name", NAME, "--replicas", "3", "--publish", "8080:5000", "--env", "LIGHT_MS=400", "--detach"]
+    options += ["--env", "REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}", "--no-resolve-image"]
+    try:
+        subprocess.run(["docker", "service", "create", *options, mesh.image], check=True, capture_output=True)
+        assert until_true(lambda: {who_answers(mesh) for _ in range(3)} == REPLICAS, SLOW_S)
+        yield mesh
+    finally:
+        subprocess.run(["docker", "service", "rm", NAME], check=False, capture_output=True)
+        labelled = {"label": f"com.docker.swarm.service.name={NAME}"}
+        until_true(lambda: not client.containers.list(all=True, filters=labelled, ignore_removed=True), SLOW_S)
+        client.swarm.leave(force=True)
+        if "docker_gwbridge" not in before:
+            client.networks.get("docker_gwbridge").remove()
+    assert names_on(mesh.engine) == before
+
+
+def who_answers(mesh: Mesh) -> str | None:
+    """The replica that a new connection leads to."""
+    try:
+        return requests.get(f"{mesh.url}/health", timeout=10).headers.get("X-Replica")
+    except requests.RequestException:
+        return None
+
+
+def loaded(mesh: Mesh, users: str, folder: Path) -> tuple[Analysis, Run]:
+    """Four users of a class for a while, analysed as an experiment's round of three replicas is."""
+    own = folder / "swarm-3" / "round-1"
+    own.mkdir(parents=True)
+    write_experiment(folder, [measured("swarm-3")])
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{users}.py"), "--headless"]
+    command += ["-u", "4", "-r", "4", "-t", "25", "--host", mesh.url, "--csv", str(own / "load")]
+    command += ["--replicas", f"swarm:{NAME}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    found = analyse(read_results(folder))
+    (run,) = found.results.deployments[0].loads.values()
+    return found, run
+
+
+def test_connections_are_dealt_round_and_users_that_keep_theirs_stay(three_replicas: Mesh, tmp_path: Path) -> None:
+    analysis, run = loaded(three_replicas, "keep_alive", tmp_path / "kept")
+    shares = {one.name: one for one in replica_shares(run)}
+    assert set(shares) == REPLICAS
+    assert sorted(one.connections for one in shares.values()) == [1, 1, 2]
+    print("keep-alive", {name: round(one.request_share, 3) for name, one in shares.items()})
+    assert sorted(one.request_share for one in shares.values()) == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
+    even = evenness(run)
+    assert even is not None
+    assert even.expected_largest == 0.5
+    assert "4 users keep their connections: at most 2 of them on one replica" in render(analysis)
+
+    analysis, run = loaded(three_replicas, "new_connection", tmp_path / "new")
+    shares = {one.name: one for one in replica_shares(run)}
+    print("new connections", {name: round(one.request_share, 3) for name, one in shares.items()})
+    assert all(one.request_share == pytest.approx(1 / 3, abs=0.04) for one in shares.values())
+    even = evenness(run)
+    assert even is not None
+    assert even.expected_largest == pytest.approx(1 / 3)
+    assert even.jain > 0.98
+    assert "each request has a connection of its own" in render(analysis)

@@ -1,0 +1,203 @@
+"""A run goes on, and loses nothing, whatever becomes of the replicas and of the engine that tells of them.
+
+The engine is one of the test's own, since it is halted, ended and locked up. FOURFOLD_UNBROKEN_S makes the run longer
+than its 60 s.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, free_port
+
+import runfiles
+from infra.engine import Engine
+from infra.waiting import until_healthy, until_true
+
+pytestmark = pytest.mark.engine
+
+SECONDS = int(os.environ.get("FOURFOLD_UNBROKEN_S", "60"))
+PROJECT, SERVICE = "fourfold-unbroken", "web"
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+"""Root that has to ask for permission as everybody else."""
+
+DENIED_OWNER = 65534
+
+
+class OwnEngine:
+    """A Docker engine beside the machine's own. Its containers live on when it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.door = folder / "door"
+        self.door.mkdir()
+        self.url = f"unix://{self.door}/docker.sock"
+        self._command = ["dockerd", "--host", self.url, "--live-restore", "--bridge=none", "--iptables=false"]
+        self._command += ["--ip6tables=false", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
+        self._command += ["--pidfile", str(folder / "dockerd.pid")]
+        self._log = (folder / "dockerd.log").open("ab")
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self._command, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        assert until_true(lambda: self.docker("info", check=False).returncode == 0, 60)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+    def close(self) -> None:
+        ids = self.docker("ps", "--all", "--quiet").stdout.split()
+        if ids:
+            self.docker("rm", "--force", "--volumes", *ids)
+        self.stop()
+        self._log.close()
+
+    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"DOCKER_HOST": self.url}
+        return subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=check)
+
+    def replica(self, number: int, image: str, *command: str, variables: tuple[str, ...] = ()) -> None:
+        """Start one more replica of the Compose service that the test makes up."""
+        labels = {"project": PROJECT, "service": SERVICE, "oneoff": "False", "container-number": str(number)}
+        options = [f"--label=com.docker.compose.{key}={value}" for key, value in labels.items()]
+        options += [f"--env={one}" for one in variables]
+        self.docker("run", "--detach", "--init", "--network=host", f"--name=web-{number}", *options, image, *command)
+
+
+@pytest.fixture
+def own_engine(engine: Engine, service_image: str, tmp_path: Path) -> Iterator[OwnEngine]:
+    lacking = [name for name in ("dockerd", "setpriv") if shutil.which(name) is None]
+    if lacking or os.geteuid() != 0 or engine.is_remote:
+        pytest.skip(f"an engine of the test's own needs root and dockerd here; lacking: {', '.join(lacking) or 'root'}")
+    # Short, since the path of a socket may have but 108 characters.
+    folder = Path("/run") / f"fourfold-{os.getpid()}"
+    folder.mkdir()
+    own = None
+    try:
+        own = OwnEngine(folder)
+        with subprocess.Popen(["docker", "save", service_image], stdout=subprocess.PIPE) as save:
+            subprocess.run(["docker", "--host", own.url, "load"], stdin=save.stdout, check=True, capture_output=True)
+        yield own
+    finally:
+        if own is not None:
+            os.chown(own.door, 0, 0)
+            own.process.send_signal(signal.SIGCONT)
+            own.close()
+        shutil.copy(folder / "dockerd.log", tmp_path)
+        for mounted in [one.mountpoint for one in psutil.disk_partitions(all=True)]:
+            if mounted.startswith(f"{folder}/"):  # an engine leaves the mounts of its network behind
+                subprocess.run(["umount", mounted], check=True)
+        shutil.rmtree(folder)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, str]:
+    """Load the first replica while the others and the engine get into trouble; Locust's exit code and its output."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    own.replica(1, image, variables=(f"PORT={port}", "HOST=127.0.0.1", "REPLICA_NAME=web-1"))
+    for number in (2, 3):
+        own.replica(number, image, "sleep", "3600")
+    until_healthy(url, 60, lambda: None)
+    locust = [*WITHOUT_ROOTS_RIGHTS, sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py")]
+    locust += ["--headless", "-u", "2", "-r", "2", "-t", str(SECONDS), "--host", url, "--csv", str(prefix)]
+    locust += ["--only-summary", "--replicas", f"compose:{PROJECT}/{SERVICE}"]
+    began = time.monotonic()
+    output = prefix.with_suffix(".log")
+    with output.open("w") as log:
+        run = subprocess.Popen(locust, env=os.environ | {"DOCKER_HOST": own.url}, stdout=log, stderr=log)
+
+    def wait_until(part: float) -> None:
+        time.sleep(max(0.0, began + part * SECONDS - time.monotonic()))
+        assert run.poll() is None, output.read_text()
+
+    try:
+        wait_until(0.1)
+        own.docker("kill", "web-2")
+        wait_until(0.2)
+        own.replica(4, image, "sleep", "3600")
+        wait_until(0.3)
+        own.docker("rm", "--force", "web-3")
+        wait_until(0.35)
+        own.process.send_signal(signal.SIGSTOP)  # it hangs
+        wait_until(0.5)
+        own.process.send_signal(signal.SIGCONT)
+        wait_until(0.6)
+        os.chown(own.door, DENIED_OWNER, DENIED_OWNER)
+        own.door.chmod(0o700)
+        own.stop()
+        own.start()
+        wait_until(0.75)
+        os.chown(own.door, 0, 0)
+        wait_until(0.87)
+        own.docker("restart", "--time", "0", "web-4")
+        return run.wait(SECONDS + 60), output.read_text()
+    finally:
+        run.kill()
+        run.wait()
+
+
+def test_nothing_is_lost_whatever_happens(own_engine: OwnEngine, service_image: str, tmp_path: Path) -> None:
+    prefix = tmp_path / "run"
+    code, output = load_with_trouble(own_engine, service_image, prefix)
+    assert code == 0, output
+    requests = rows(Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"))
+    (total,) = [one for one in rows(Path(f"{prefix}_stats.csv")) if one["Name"] == "Aggregated"]
+    assert len(requests) == int(total["Request Count"]) > 10 * SECONDS
+    assert int(total["Failure Count"]) == 0
+    events = rows(Path(f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}"))
+    print(f"{len(requests)} requests", *(list(one.values()) for one in events), sep="\n")
+    all_events_are_told(events)
+    said = json.loads(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").read_text())
+    assert said["ended_by"] == "run time"
+    problems = said["replicas"]["problems"]
+    assert len(problems) == len(set(problems))
+    assert any("permission is denied" in one for one in problems)
+    for problem in problems:
+        assert output.count(problem) == 1
+    samples = rows(Path(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}"))
+    most = 100 * (psutil.cpu_count() or 1) * 1.2
+    assert all(0 <= float(one["cpu_percent"]) < most for one in samples if one["cpu_percent"])
+    # By its control group's files the replica that serves is sampled through all of it.
+    at = [float(one["sampled_at_unix_s"]) for one in samples if one["replica"] == "web-1"]
+    if "cgroup" in said["replicas"]["sampling"]:
+        assert max(late - early for early, late in itertools.pairwise(at)) < 2
+        assert len(at) > 3 * SECONDS
+
+
+def all_events_are_told(events: list[dict[str, str]]) -> None:
+    """Each in its order, those of replicas and those of the engine, with the reason where there is one."""
+    of_replicas = [(one["event"], one["replica"]) for one in events if one["replica"]]
+    assert of_replicas == [
+        ("found", "web-1"),
+        ("found", "web-2"),
+        ("found", "web-3"),
+        ("ended", "web-2"),
+        ("started", "web-4"),
+        ("ended", "web-3"),
+        ("ended", "web-4"),
+        ("restarted", "web-4"),
+    ]
+    details = {one["replica"]: one["detail"] for one in events if one["event"] == "ended"}
+    assert details["web-2"].startswith("exit code 137")
+    of_engine = [(one["event"], one["detail"]) for one in events if not one["replica"]]
+    assert [event for event, _ in of_engine] == ["engine does not answer", "engine answers again"] * 2
+    assert of_engine[0][1] == "no answer within 3 s"
