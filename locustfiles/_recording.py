@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import shlex
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -24,7 +25,7 @@ import psutil
 import requests
 from locust import events
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherever Locust was started
@@ -41,7 +42,10 @@ from _texts import read_reviews, texts_record
 FLUSH_EVERY_S = 1.0
 HEALTH_TIMEOUT_S = 3.0
 RUN_TIME_SLACK_S = 1.0
-WORKER_ROWS, WORKER_CPU = "fourfold_requests", "fourfold_cpu"
+LAST_REPORTS_S = 10.0
+"""How long the master waits for its workers' last rows; Locust itself gives them half a second."""
+
+WORKER_ROWS, WORKER_CPU, WORKER_IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
 
 logger = logging.getLogger("fourfold")
 
@@ -242,6 +246,8 @@ class _Hook:
     runs = 0
     ended_by: str | None = None
     is_worker = False
+    has_stopped = False
+    reported_last: set[str] = set()
     unsent: list[dict[str, Any]] = []
     cpu_seconds_before = 0.0
     cpu_warnings = 0
@@ -309,6 +315,8 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
         end_run(environment, msg.data)
 
     _Hook.is_worker = isinstance(environment.runner, WorkerRunner)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        gevent.signal_handler(signal.SIGINT, interrupt)
     if isinstance(environment.runner, MasterRunner):
         environment.runner.register_message("fourfold_end_run", end)
     # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
@@ -316,16 +324,24 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
     show_live(environment, lambda: _Hook.recording.live if _Hook.recording else None)
 
 
+def interrupt() -> None:
+    """Ctrl-C reaches Locust as it would anyway, but between two events: Python alone raises it in the midst of whatever
+    runs, and the rows or Locust's own counts of a report that is just being taken in would be lost."""
+    hub = gevent.get_hub()
+    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+
 @events.test_start.add_listener
 def begin(environment: Environment, **_: Any) -> None:
     if _Hook.is_worker:
-        _Hook.unsent = []
+        _Hook.unsent, _Hook.has_stopped = [], False
         _Hook.cpu_seconds_before, _Hook.cpu_warnings = _cpu_seconds(psutil.Process()), 0
         return
     if _Hook.recording is not None:
         _Hook.recording.close()
         _Hook.recording = None
     _Hook.ended_by = None
+    _Hook.reported_last = set()
     prefix = environment.parsed_options.csv_prefix
     if not prefix:
         logger.info("requests and replicas are not kept; --csv PREFIX would keep them")
@@ -374,6 +390,7 @@ def send_rows(data: dict[str, Any], **_: Any) -> None:
     data[WORKER_ROWS], _Hook.unsent = _Hook.unsent, []
     spent = _cpu_seconds(psutil.Process()) - _Hook.cpu_seconds_before
     data[WORKER_CPU] = {"cpu_seconds": spent, "cpu_warnings": _Hook.cpu_warnings}
+    data[WORKER_IS_LAST] = _Hook.has_stopped
 
 
 @events.worker_report.add_listener
@@ -383,6 +400,8 @@ def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
             _Hook.recording.add_request(row)
         if WORKER_CPU in data:
             _Hook.recording.note_worker(client_id, data[WORKER_CPU])
+        if data.get(WORKER_IS_LAST):
+            _Hook.reported_last.add(client_id)
 
 
 @events.cpu_warning.add_listener
@@ -395,6 +414,7 @@ def note_cpu_warning(**_: Any) -> None:
 @events.test_stop.add_listener
 def stop(environment: Environment, **_: Any) -> None:
     if _Hook.is_worker and environment.runner is not None:
+        _Hook.has_stopped = True
         environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
     if _Hook.recording is not None:
         _Hook.recording.stop(_Hook.ended_by)
@@ -403,11 +423,19 @@ def stop(environment: Environment, **_: Any) -> None:
 def note_interruption(environment: Environment, **_: Any) -> None:
     """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
 
-    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
+    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more. The
+    master waits for all their last reports, which on a busy machine can take longer than Locust would wait.
     """
     _Hook.ended_by = _Hook.ended_by or "interrupted"
-    if _Hook.is_worker and environment.runner is not None:
-        environment.runner.stop()
+    runner = environment.runner
+    if _Hook.is_worker and runner is not None:
+        runner.stop()
+    elif isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        workers = {client.id for client in runner.clients.spawning + runner.clients.running}
+        runner.send_message("quit")
+        with gevent.Timeout(LAST_REPORTS_S, False):
+            while not workers <= _Hook.reported_last:
+                gevent.sleep(0.05)
 
 
 @events.quit.add_listener

@@ -36,6 +36,10 @@ WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_se
 DENIED_OWNER = 65534
 
 
+BRIDGE, BRIDGE_ADDRESS = "fourfold-test0", "10.253.253.1/24"
+"""A bridge of its own: an engine without any would take away that of the machine's engine."""
+
+
 class OwnEngine:
     """A Docker engine beside the machine's own. Its containers live on when it ends."""
 
@@ -43,10 +47,20 @@ class OwnEngine:
         self.door = folder / "door"
         self.door.mkdir()
         self.url = f"unix://{self.door}/docker.sock"
-        self._command = ["dockerd", "--host", self.url, "--live-restore", "--bridge=none", "--iptables=false"]
-        self._command += ["--ip6tables=false", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
+        self._command = ["dockerd", "--host", self.url, "--live-restore", f"--bridge={BRIDGE}"]
+        self._command += [
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--data-root",
+            str(folder / "data"),
+            "--exec-root",
+            str(folder / "exec"),
+        ]
         self._command += ["--pidfile", str(folder / "dockerd.pid")]
         self._log = (folder / "dockerd.log").open("ab")
+        for change in ("link add {} type bridge", f"address add {BRIDGE_ADDRESS} dev {{}}", "link set {} up"):
+            subprocess.run(["ip", *change.format(BRIDGE).split()], check=True)
         self.start()
 
     def start(self) -> None:
@@ -65,6 +79,7 @@ class OwnEngine:
             self.docker("rm", "--force", "--volumes", *ids)
         self.stop()
         self._log.close()
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
 
     def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"DOCKER_HOST": self.url}
@@ -80,7 +95,7 @@ class OwnEngine:
 
 @pytest.fixture
 def own_engine(engine: Engine, service_image: str, tmp_path: Path) -> Iterator[OwnEngine]:
-    lacking = [name for name in ("dockerd", "setpriv") if shutil.which(name) is None]
+    lacking = [name for name in ("dockerd", "ip", "setpriv") if shutil.which(name) is None]
     if lacking or os.geteuid() != 0 or engine.is_remote:
         pytest.skip(f"an engine of the test's own needs root and dockerd here; lacking: {', '.join(lacking) or 'root'}")
     # Short, since the path of a socket may have but 108 characters.
