@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import docker
 import pytest
 import requests
 from conftest import ROOT, Mesh, names_on
@@ -55,14 +58,14 @@ def who_answers(mesh: Mesh) -> str | None:
         return None
 
 
-def loaded(mesh: Mesh, users: str, folder: Path) -> tuple[Analysis, Run]:
+def loaded(mesh: Mesh, users: str, folder: Path, *options: str) -> tuple[Analysis, Run]:
     """Four users of a class for a while, analysed as an experiment's round of three replicas is."""
     own = folder / "swarm-3" / "round-1"
     own.mkdir(parents=True)
     write_experiment(folder, [measured("swarm-3")])
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{users}.py"), "--headless"]
     command += ["-u", "4", "-r", "4", "-t", "25", "--host", mesh.url, "--csv", str(own / "load")]
-    command += ["--replicas", f"swarm:{NAME}"]
+    command += ["--replicas", f"swarm:{NAME}", *options]
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     found = analyse(read_results(folder))
     (run,) = found.results.deployments[0].loads.values()
@@ -90,3 +93,48 @@ def test_connections_are_dealt_round_and_users_that_keep_theirs_stay(three_repli
     assert even.expected_largest == pytest.approx(1 / 3)
     assert even.jain > 0.98
     assert "each request has a connection of its own" in render(analysis)
+
+
+@pytest.fixture
+def second(mesh: Mesh) -> Iterator[tuple[Mesh, str]]:
+    """A swarm of two nodes with a service of four replicas on both, and the URL of the second node's engine."""
+    url = os.environ.get("FOURFOLD_MESH_SECOND")
+    if url is None:
+        pytest.skip("FOURFOLD_MESH_SECOND names no engine of a second machine that the first one reaches")
+    client, other = mesh.engine.client, docker.DockerClient(base_url=url, timeout=60)
+    address, _, its_address = os.environ["FOURFOLD_MESH_ADDRESSES"].partition(",")
+    client.swarm.init(advertise_addr=address)
+    options = ["--name", NAME, "--replicas", "4", "--publish", "8080:5000", "--detach", "--no-resolve-image"]
+    options += ["--env", "REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"]
+    try:
+        client.swarm.reload()
+        token = client.swarm.attrs["JoinTokens"]["Worker"]
+        with suppress(docker.errors.APIError):  # on a slow machine it goes on in the background
+            other.swarm.join([f"{address}:2377"], token, advertise_addr=its_address)
+        assert until_true(lambda: other.info()["Swarm"]["LocalNodeState"] == "active", SLOW_S)
+        subprocess.run(["docker", "service", "create", *options, mesh.image], check=True, capture_output=True)
+        assert until_true(lambda: len({who_answers(mesh) for _ in range(4)}) == 4, SLOW_S)
+        yield mesh, url
+    finally:
+        subprocess.run(["docker", "service", "rm", NAME], check=False, capture_output=True)
+        labelled = {"label": f"com.docker.swarm.service.name={NAME}"}
+        for one in (client, other):
+            until_true(lambda one=one: not one.containers.list(all=True, filters=labelled), SLOW_S)  # type: ignore[misc]
+        other.swarm.leave(force=True)
+        client.swarm.leave(force=True)
+        other.close()
+
+
+def test_replicas_of_another_node_are_sampled_over_its_engine(second: tuple[Mesh, str], tmp_path: Path) -> None:
+    mesh, url = second
+    analysis, run = loaded(mesh, "new_connection", tmp_path / "both", "--docker-host", url)
+    sampled = run.samples.groupby("node", observed=True)["replica"].nunique()
+    print("replicas a node", dict(sampled))
+    assert sorted(sampled) == [2, 2]
+    assert all(one["sampled"] for one in run.record["replicas"]["list"])
+
+    analysis, run = loaded(mesh, "new_connection", tmp_path / "one")
+    away = [one["name"] for one in run.record["replicas"]["list"] if not one["sampled"]]
+    assert len(away) == 2
+    page = render(analysis)
+    assert all(f"{name} was not sampled: it runs on another node" in page for name in away[:1])

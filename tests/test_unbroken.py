@@ -57,8 +57,14 @@ class OwnEngine:
             "--exec-root",
             str(folder / "exec"),
         ]
-        self._command += ["--pidfile", str(folder / "dockerd.pid")]
+        self._command += ["--pidfile", str(folder / "dockerd.pid"), "--containerd-namespace", folder.name]
+        own_settings = folder / "daemon.json"  # those of the machine's engine are not for this one
+        own_settings.write_text("{}")
+        self._command += ["--config-file", str(own_settings)]
         self._log = (folder / "dockerd.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
         for change in ("link add {} type bridge", f"address add {BRIDGE_ADDRESS} dev {{}}", "link set {} up"):
             subprocess.run(["ip", *change.format(BRIDGE).split()], check=True)
         self.start()
@@ -69,17 +75,25 @@ class OwnEngine:
         )
         assert until_true(lambda: self.docker("info", check=False).returncode == 0, 60)
 
+    def tell(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def stop(self) -> None:
+        assert self.process is not None
         self.process.terminate()
         self.process.wait(60)
 
     def close(self) -> None:
-        ids = self.docker("ps", "--all", "--quiet").stdout.split()
-        if ids:
-            self.docker("rm", "--force", "--volumes", *ids)
-        self.stop()
+        """Remove all that was made, also where it did not begin well."""
+        if self.process is not None:
+            self.tell(signal.SIGCONT)
+            ids = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
+            if ids:
+                self.docker("rm", "--force", "--volumes", *ids)
+            self.stop()
         self._log.close()
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
 
     def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"DOCKER_HOST": self.url}
@@ -101,17 +115,15 @@ def own_engine(engine: Engine, service_image: str, tmp_path: Path) -> Iterator[O
     # Short, since the path of a socket may have but 108 characters.
     folder = Path("/run") / f"fourfold-{os.getpid()}"
     folder.mkdir()
-    own = None
+    own = OwnEngine(folder)
     try:
-        own = OwnEngine(folder)
+        own.begin()
         with subprocess.Popen(["docker", "save", service_image], stdout=subprocess.PIPE) as save:
             subprocess.run(["docker", "--host", own.url, "load"], stdin=save.stdout, check=True, capture_output=True)
         yield own
     finally:
-        if own is not None:
-            os.chown(own.door, 0, 0)
-            own.process.send_signal(signal.SIGCONT)
-            own.close()
+        os.chown(own.door, 0, 0)
+        own.close()
         shutil.copy(folder / "dockerd.log", tmp_path)
         for mounted in [one.mountpoint for one in psutil.disk_partitions(all=True)]:
             if mounted.startswith(f"{folder}/"):  # an engine leaves the mounts of its network behind
@@ -152,9 +164,9 @@ def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, st
         wait_until(0.3)
         own.docker("rm", "--force", "web-3")
         wait_until(0.35)
-        own.process.send_signal(signal.SIGSTOP)  # it hangs
+        own.tell(signal.SIGSTOP)  # it hangs
         wait_until(0.5)
-        own.process.send_signal(signal.SIGCONT)
+        own.tell(signal.SIGCONT)
         wait_until(0.6)
         os.chown(own.door, DENIED_OWNER, DENIED_OWNER)
         own.door.chmod(0o700)
