@@ -43,6 +43,9 @@ ROUNDS = 3
 START_S = 2.0
 """What a way of sampling has to start, before it is measured."""
 
+LONGEST_START_S, LONGEST_PAIR_S = 60.0, 15.0
+"""The load is ended if it takes longer."""
+
 RESAMPLES = 9_999
 
 MONITOR = """
@@ -190,6 +193,7 @@ def throughput(url: str, pairs: int) -> dict[str, list[float]]:
 
     Raises:
         RuntimeError: the run failed, or the monitor did not sample as it should.
+        subprocess.TimeoutExpired: it did not end.
     """
     with tempfile.TemporaryDirectory() as folder:
         windows = Path(folder, "windows.json")
@@ -197,7 +201,8 @@ def throughput(url: str, pairs: int) -> dict[str, list[float]]:
         command += ["-u", str(USERS), "-r", str(USERS), "--host", url, "--csv", f"{folder}/run", "--replicas", "none"]
         command += ["--monitored", f"compose:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
         command += ["--pairs", str(pairs), "--windows", str(windows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        bound = LONGEST_START_S + pairs * LONGEST_PAIR_S
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=bound)
         if done.returncode or not windows.is_file():
             raise RuntimeError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
         found: dict[str, list[Any]] = json.loads(windows.read_text(encoding="utf-8"))
