@@ -120,8 +120,11 @@ def second(mesh: Mesh) -> Iterator[tuple[Mesh, str]]:
         labelled = {"label": f"com.docker.swarm.service.name={NAME}"}
         for one in (client, other):
             until_true(lambda one=one: not one.containers.list(all=True, filters=labelled), SLOW_S)  # type: ignore[misc]
-        other.swarm.leave(force=True)
-        client.swarm.leave(force=True)
+        for one in (other, client):
+            with suppress(docker.errors.APIError):  # it is in no swarm
+                one.swarm.leave(force=True)
+            for bridge in one.networks.list(names=["docker_gwbridge"]):
+                bridge.remove()
         other.close()
 
 
