@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, render_template_string, request, send_file
+from flask import Blueprint, Response, jsonify, render_template_string, request, send_file
 from locust.env import Environment
 from plotly.offline import get_plotlyjs
 
@@ -32,6 +32,7 @@ COLUMNS = {
     "received": "In kB/s",
     "sent": "Out kB/s",
 }
+NOT_MEASURED = "not measured"
 FILES = {
     "replica_stats": "Replicas: samples",
     "replica_events": "Replicas: events",
@@ -69,7 +70,7 @@ class Live:
             self._answers.setdefault(row["replica"], Counter())[second] += 1
 
     def table(self) -> list[dict[str, Any]]:
-        """A row a replica, as the tab shows it; what was not measured is ``-``."""
+        """A row a replica, as the tab shows it; what was not measured says so."""
         answers = self._answers_by_name()
         total = sum(one.total() for one in answers.values())
         rows = []
@@ -153,7 +154,8 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
     def file(name: str) -> Response:
         live = current()
         if live is None or name not in live.files:
-            abort(404, "no run has begun yet")
+            # Returned, not raised: behind --web-login Locust turns what is raised into a page of status 200.
+            return Response("no run has begun yet", 404, mimetype="text/plain")
         live.flush()
         path = live.files[name].resolve()
         return send_file(path, mimetype="text/csv", as_attachment=True, download_name=path.name)
@@ -178,4 +180,4 @@ def _sum(one: float | None, other: float | None) -> float | None:
 
 
 def _shown(value: float | None, scale: float = 1.0) -> float | str:
-    return "-" if value is None else round(value * scale, 1)
+    return NOT_MEASURED if value is None else round(value * scale, 1)

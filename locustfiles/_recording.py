@@ -271,8 +271,7 @@ def add_arguments(parser: Any) -> None:
         "--replicas",
         type=replicas_argument,
         default="auto",
-        help="Whose CPU, memory and network to record: container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, "
-        "process:PID, none, or auto (default): whoever serves the port of --host",
+        help="auto (who serves the host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, process:PID",
     )
     parser.add_argument(
         "--replica-interval",
