@@ -189,6 +189,12 @@ class Results:
     experiment: dict[str, Any]
     deployments: tuple[Deployment, ...]
 
+    @property
+    def runs(self) -> list[Run]:
+        """All runs of all rounds of all deployments, single passes too."""
+        rounds = [each for one in self.deployments for each in one.rounds]
+        return [run for each in rounds for run in (each.single_pass, each.load) if run is not None]
+
 
 def read_results(folder: Path) -> Results:
     """Read the folder that ``python -m infra run`` wrote; runs that were cut off are read as far as they got.

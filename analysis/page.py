@@ -77,25 +77,15 @@ def _pairs(verdicts: tuple[Verdict, ...]) -> list[list[Verdict]]:
     return list(pairs.values())
 
 
-def _runs(results: Results) -> list[Run]:
-    return [
-        run
-        for one in results.deployments
-        for each in one.rounds
-        for run in (each.single_pass, each.load)
-        if run is not None
-    ]
-
-
 def _models(results: Results) -> list[str]:
     """The models that answered, by name; more than one is a reason not to compare."""
-    models = [((run.record.get("service") or {}).get("model") or {}).get("name") for run in _runs(results)]
+    models = [((run.record.get("service") or {}).get("model") or {}).get("name") for run in results.runs]
     return list(dict.fromkeys(str(name) for name in models if name))
 
 
 def _texts(results: Results) -> list[str]:
     """The texts that were replayed: file, how many, and the digest that says whether two runs had the same."""
-    found = [run.record["texts"] for run in _runs(results)]
+    found = [run.record["texts"] for run in results.runs]
     return list(
         dict.fromkeys(f"{one.get('file')}, {one.get('count')} texts, sha256 {one['sha256'][:12]}" for one in found)
     )

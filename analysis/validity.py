@@ -297,7 +297,7 @@ def _of_comparison(results: Results) -> list[Doubt]:
         text = "The containers ran different images: what differs may be theirs, not Docker's"
         found.append(Doubt(text, "image", names))
     found += _of_versions(measured)
-    if any(_model_source(run) == "bundled" for run in _all_runs(results)):
+    if any(_model_source(run) == "bundled" for run in results.runs):
         found.append(
             Doubt(
                 "The small bundled model answered, not DistilBERT: absolute figures are those of a toy. Compare "
@@ -361,16 +361,6 @@ def _of_rounds(results: Results) -> list[Doubt]:
         text = f"Intervals are from {min(rounds)} rounds, and wide for that; {FEW_ROUNDS} or more make them narrower."
         found.append(Doubt(text))
     return found
-
-
-def _all_runs(results: Results) -> list[Run]:
-    return [
-        run
-        for one in results.deployments
-        for each in one.rounds
-        for run in (each.single_pass, each.load)
-        if run is not None
-    ]
 
 
 def _versions(run: Run) -> dict[str, str]:
