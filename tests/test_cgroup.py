@@ -18,15 +18,9 @@ from infra.waiting import until_true
 import _cgroup
 from _cgroup import CgroupReader, NoCgroup, container_cgroup
 from _stats import Counters, counters_of, cpu_percent
+from cpu_loads import LOADS
 
 RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
-
-BUSY = "import time\nwhile 1:\n t = time.time() + {busy}\n while time.time() < t: pass\n time.sleep({idle})"
-LOADS = {
-    "a fifth of a core": BUSY.format(busy=0.02, idle=0.08),
-    "a whole core": "while 1: pass",
-    "bursts": BUSY.format(busy=0.7, idle=1.1),
-}
 
 
 def has_begun(container: Any) -> bool:

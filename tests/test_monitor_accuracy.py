@@ -17,16 +17,11 @@ from infra.engine import Engine
 from infra.waiting import until_true
 
 import _engines
-from _cgroup import CGROUP, NoCgroup
+from _cgroup import NoCgroup
 from _monitor import Monitor
 from _replicas import Finder
+from cpu_loads import LOADS, CounterRecord, cpu_counter
 
-BUSY = "import time\nwhile 1:\n t = time.time() + {busy}\n while time.time() < t: pass\n time.sleep({idle})"
-LOADS = {
-    "a fifth of a core": BUSY.format(busy=0.02, idle=0.08),
-    "a whole core": "while 1: pass",
-    "bursts": BUSY.format(busy=0.7, idle=1.1),
-}
 RECEIVED, SENT = 30_000_000, 50_000_000
 EXCHANGE = f"""
 import socket
@@ -95,18 +90,16 @@ def watch(container: Any, way: str, during: Callable[[], object]) -> list[dict[s
 
 @pytest.mark.parametrize("load", LOADS)
 def test_integrated_cpu_is_the_control_groups_own(run: Callable[[str], Any], way: str, load: str) -> None:
+    """The rates, over the time that they are said to be of, come to what the kernel's counter grew by meanwhile."""
     container = run(LOADS[load])
     counter = cpu_counter(container)
     assert until_true(lambda: counter() > 0.5, 30)
-    samples = watch(container, way, lambda: gevent.sleep(SECONDS))[:-1]  # the last has no rate
+    with CounterRecord(counter) as kernel:
+        samples = watch(container, way, lambda: gevent.sleep(SECONDS))[:-1]  # the last has no rate
     at = np.array([one["read_at_unix_s"] for one in samples])
     percent = np.array([one["cpu_percent"] for one in samples[1:]], dtype=float)
     integrated = float((percent / 100 * np.diff(at)).sum())
-    assert integrated == pytest.approx(samples[-1]["cpu_seconds"] - samples[0]["cpu_seconds"], rel=0.01)
-    before = counter()
-    (now,) = watch(container, way, lambda: None)[-1:]
-    after = counter()
-    assert before <= now["cpu_seconds"] <= after
+    assert integrated == pytest.approx(kernel.between(at[0], at[-1]), rel=0.01)
     assert len(samples) > SECONDS * 3
 
 
@@ -149,25 +142,6 @@ def test_memory_is_what_docker_stats_says(run: Callable[[str], Any], way: str) -
     memory, step = docker_stats_memory(container)
     assert abs(sample["memory_bytes"] - memory) <= step
     assert len(said) > 1
-
-
-def cpu_counter(container: Any) -> Callable[[], float]:
-    """Seconds of CPU in the kernel's own account of the container's control group."""
-    found = [
-        path
-        for path in CGROUP.rglob(f"*{container.id}*")
-        if (path / "cpuacct.usage").exists() or (path / "cpu.stat").exists()
-    ]
-    if not found:
-        pytest.skip("the container's control group can't be seen here")
-    v1 = [path / "cpuacct.usage" for path in found if (path / "cpuacct.usage").exists()]
-
-    def read() -> float:
-        if v1:
-            return int(v1[0].read_text()) / 1e9
-        return int(re.findall(r"usage_usec (\d+)", (found[0] / "cpu.stat").read_text())[0]) / 1e6
-
-    return read
 
 
 def veth(container: Any) -> Path:
