@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from cpu_loads import LOADS
 
 from infra.engine import Engine
 from infra.waiting import until_true
@@ -18,7 +19,6 @@ from infra.waiting import until_true
 import _cgroup
 from _cgroup import CgroupReader, NoCgroup, container_cgroup
 from _stats import Counters, counters_of, cpu_percent
-from cpu_loads import LOADS
 
 RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
 

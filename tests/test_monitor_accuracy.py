@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import numpy as np
 import pytest
+from cpu_loads import LOADS, CounterRecord, cpu_counter
 
 from infra.engine import Engine
 from infra.waiting import until_true
@@ -20,7 +21,6 @@ import _engines
 from _cgroup import NoCgroup
 from _monitor import Monitor
 from _replicas import Finder
-from cpu_loads import LOADS, CounterRecord, cpu_counter
 
 RECEIVED, SENT = 30_000_000, 50_000_000
 EXCHANGE = f"""
