@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
 from keep_alive import KeepAliveUser  # noqa: F401 - whom Locust finds here and runs
 
+from _hook import Hook
 from _machine import MachineMonitor
 from _monitor import Monitor
-from _recording import Recording, _Hook
+from _recording import Recording
 from _replicas import Finder
 
 WARM_UP_S = 5.0
@@ -59,7 +60,7 @@ def run_windows(environment: Environment) -> None:
     """All windows; then the run ends."""
     options = environment.parsed_options
     gevent.sleep(WARM_UP_S)
-    recording = _Hook.recording
+    recording = Hook.recording
     if recording is None:
         raise RuntimeError("the load needs --csv PREFIX")
     found: dict[str, list[Any]] = {"on": [], "off": [], "samples_per_s": [], "problems": []}
@@ -76,9 +77,9 @@ def run_windows(environment: Environment) -> None:
 def with_monitor(recording: Recording, options: Any, host: str, found: dict[str, list[Any]]) -> None:
     """One window with the monitor, its start and end outside of what is counted."""
     finder = Finder(options.monitored, host, None)
-    monitor = Monitor(finder, 1 / options.hertz, recording._add_sample, recording._events.write)
+    monitor = Monitor(finder, 1 / options.hertz, recording.add_sample, recording._events.write)
     monitor.start()
-    machine = MachineMonitor(recording._add_machine_sample)
+    machine = MachineMonitor(recording.add_machine_sample)
     had, began = recording._samples.rows, time.monotonic()
     found["on"].append(answers_per_s())
     found["samples_per_s"].append((recording._samples.rows - had) / (time.monotonic() - began))

@@ -10,7 +10,7 @@ from typing import Any
 from locust import FastHttpUser, events
 from locust.env import Environment
 
-from _recording import ConnectionCount
+from _hook import ConnectionCount
 from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()

@@ -3,7 +3,7 @@
 from locust import task
 from locust.exception import StopUser
 
-from _recording import end_run
+from _hook import end_run
 from _users import REVIEWS, ReviewUser
 
 
