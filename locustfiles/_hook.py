@@ -1,0 +1,296 @@
+"""The hook into Locust: its options, and what becomes of its events, in one process or in a master and its workers.
+
+With ``--csv PREFIX`` a run leaves ``PREFIX_requests.csv``, ``PREFIX_replica_stats.csv`` and ``PREFIX_run.json``
+(_recording.py). A further run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none
+overwrites another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import re
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gevent
+import psutil
+from locust import events
+from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherever Locust was started
+
+from _live import show_live
+from _monitor import LEAST_INTERVAL_S
+from _recording import Recording, cpu_seconds
+from _replicas import replicas_argument
+
+LAST_REPORTS_S = 10.0
+"""How long the master waits for its workers' last rows; Locust itself gives them half a second."""
+
+WORKER_ROWS, WORKER_CPU, WORKER_IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
+
+logger = logging.getLogger("fourfold")
+
+
+class ConnectionCount:
+    """How many connections a user has opened since its last request began."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def count(self, _socket: Any) -> None:
+        self.opened += 1
+
+
+class Hook:
+    """What the listeners below share: the recording of the run that goes on; in a worker, what it has yet to send."""
+
+    recording: Recording | None = None
+    kept_nowhere: TemporaryDirectory[str] | None = None
+    runs = 0
+    ended_by: str | None = None
+    is_worker = False
+    has_stopped = False
+    reported_last: set[str] = set()
+    unsent: list[dict[str, Any]] = []
+    cpu_seconds_before = 0.0
+    cpu_warnings = 0
+
+
+def end_run(environment: Environment, reason: str) -> None:
+    """End the run from within a user: the whole process when headless, just the run under the web UI."""
+    runner = environment.runner
+    if runner is None:
+        return
+    Hook.ended_by = reason
+    if Hook.is_worker:
+        runner.send_message("fourfold_end_run", reason)
+    else:
+        gevent.spawn(runner.stop if environment.web_ui else runner.quit)
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--replicas",
+        type=replicas_argument,
+        default="auto",
+        help="auto (who serves the host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, process:PID",
+    )
+    parser.add_argument(
+        "--replica-interval",
+        type=_interval,
+        default=0.25,
+        help=f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
+    )
+    parser.add_argument(
+        "--docker-host",
+        action="append",
+        default=[],
+        metavar="URL",
+        include_in_web_ui=False,
+        help="The engine of a swarm's other node (ssh://USER@NODE or tcp://NODE:2376), to sample its replicas too; "
+        "repeatable",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="Shuffle the texts of a load, the same way for the same seed; 0: they come in the order of their file (0)",
+    )
+    parser.add_argument(
+        "--requests",
+        type=_count,
+        include_in_web_ui=False,
+        help="End the run once so many requests of the measured phase are reported, if its run time has not ended it",
+    )
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=0.0,
+        help="Seconds at the start of a run whose requests and samples are marked 'warm-up' and enter no figure (0)",
+    )
+
+
+@events.init.add_listener
+def know_the_runner(environment: Environment, **_: Any) -> None:
+    def end(environment: Environment, msg: Any, **_: Any) -> None:
+        end_run(environment, msg.data)
+
+    Hook.is_worker = isinstance(environment.runner, WorkerRunner)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        gevent.signal_handler(signal.SIGINT, interrupt)
+    if isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message("fourfold_end_run", end)
+    # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
+    environment.events.quitting.add_listener(note_interruption)
+    show_live(environment, lambda: Hook.recording.live if Hook.recording else None)
+
+
+def interrupt() -> None:
+    """Ctrl-C reaches Locust as it would anyway, but between two events: Python alone raises it in the midst of whatever
+    runs, and the rows or Locust's own counts of a report that is just being taken in would be lost."""
+    hub = gevent.get_hub()
+    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+
+@events.test_start.add_listener
+def begin(environment: Environment, **_: Any) -> None:
+    if Hook.is_worker:
+        Hook.unsent, Hook.has_stopped = [], False
+        Hook.cpu_seconds_before, Hook.cpu_warnings = cpu_seconds(psutil.Process()), 0
+        return
+    if Hook.recording is not None:
+        Hook.recording.close()
+        Hook.recording = None
+    Hook.ended_by = None
+    Hook.reported_last = set()
+    prefix = environment.parsed_options.csv_prefix
+    if not prefix:
+        logger.info("requests and replicas are not kept; --csv PREFIX would keep them")
+        if environment.web_ui is None:
+            return
+        Hook.kept_nowhere = Hook.kept_nowhere or TemporaryDirectory(prefix="fourfold-")
+        prefix = str(Path(Hook.kept_nowhere.name, "run"))
+    Hook.runs += 1
+    prefix = prefix if Hook.runs == 1 else f"{prefix}_run{Hook.runs}"
+    Hook.recording = Recording(environment, prefix, lambda reason: end_run(environment, reason))
+
+
+@events.request.add_listener
+def record_request(
+    response_time: float,
+    response_length: int,
+    response: Any,
+    context: dict[str, Any],
+    exception: Exception | None,
+    start_time: float,
+    **_: Any,
+) -> None:
+    headers = getattr(response, "headers", None) or {}
+    durations = _server_timing(_header(headers, "server-timing") or "")
+    connections = context.get("connections")
+    row = {
+        "started_at_unix_s": start_time,
+        "response_time_ms": response_time,
+        "status": getattr(response, "status_code", 0) or 0,
+        "error": str(exception).partition("\n")[0] or type(exception).__name__ if exception else "",
+        "request_bytes": context.get("request_bytes"),
+        "response_bytes": response_length,
+        "text_id": context.get("text_id"),
+        "replica": _header(headers, "x-replica"),
+        "queue_ms": durations.get("queue"),
+        "inference_ms": durations.get("inference"),
+        "connection_reused": None if connections is None else int(connections.opened == 0),
+    }
+    if Hook.recording is not None:
+        Hook.recording.add_request(row)
+    elif Hook.is_worker:
+        Hook.unsent.append(row)
+
+
+@events.report_to_master.add_listener
+def send_rows(data: dict[str, Any], **_: Any) -> None:
+    data[WORKER_ROWS], Hook.unsent = Hook.unsent, []
+    spent = cpu_seconds(psutil.Process()) - Hook.cpu_seconds_before
+    data[WORKER_CPU] = {"cpu_seconds": spent, "cpu_warnings": Hook.cpu_warnings}
+    data[WORKER_IS_LAST] = Hook.has_stopped
+
+
+@events.worker_report.add_listener
+def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    if Hook.recording is not None:
+        for row in data.get(WORKER_ROWS, []):
+            Hook.recording.add_request(row)
+        if WORKER_CPU in data:
+            Hook.recording.note_worker(client_id, data[WORKER_CPU])
+        if data.get(WORKER_IS_LAST):
+            Hook.reported_last.add(client_id)
+
+
+@events.cpu_warning.add_listener
+def note_cpu_warning(**_: Any) -> None:
+    Hook.cpu_warnings += 1
+    if Hook.recording is not None:
+        Hook.recording.add_cpu_warning()
+
+
+@events.test_stop.add_listener
+def stop(environment: Environment, **_: Any) -> None:
+    if Hook.is_worker and environment.runner is not None:
+        Hook.has_stopped = True
+        environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
+    if Hook.recording is not None:
+        Hook.recording.stop(Hook.ended_by)
+
+
+def note_interruption(environment: Environment, **_: Any) -> None:
+    """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
+
+    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more. The
+    master waits for all their last reports, which on a busy machine can take longer than Locust would wait.
+    """
+    Hook.ended_by = Hook.ended_by or "interrupted"
+    runner = environment.runner
+    if Hook.is_worker and runner is not None:
+        runner.stop()
+    elif isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        workers = {client.id for client in runner.clients.spawning + runner.clients.running}
+        runner.send_message("quit")
+        with gevent.Timeout(LAST_REPORTS_S, False):
+            while not workers <= Hook.reported_last:
+                gevent.sleep(0.05)
+
+
+@events.quit.add_listener
+def finish(**_: Any) -> None:
+    if Hook.recording is not None:
+        Hook.recording.stop(Hook.ended_by or "interrupted")
+        Hook.recording.close()
+        if Hook.kept_nowhere is None:
+            _write_locust_totals(Hook.recording.environment)
+        else:
+            Hook.kept_nowhere.cleanup()
+
+
+def _write_locust_totals(environment: Environment) -> None:
+    """Locust's last second: its CSV writer wakes once a second and is not called again when the run ends."""
+    totals = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    prefix = environment.parsed_options.csv_prefix
+    for suffix, write in (
+        ("_stats.csv", totals.requests_csv),
+        ("_failures.csv", totals.failures_csv),
+        ("_exceptions.csv", totals.exceptions_csv),
+    ):
+        with Path(prefix + suffix).open("w", encoding="utf-8", newline="") as file:
+            write(csv.writer(file))
+
+
+def _interval(text: str) -> float:
+    if not (seconds := float(text)) >= LEAST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than {LEAST_INTERVAL_S:g} s")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _header(headers: Any, name: str) -> str | None:
+    """A header's value; of one that came several times, as through a proxy that adds its own, all values."""
+    value = headers.get(name)
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+def _server_timing(header: str) -> dict[str, float]:
+    """Durations in ms by name, from a Server-Timing header."""
+    return {name: float(value) for name, value in re.findall(r"(\w+)\s*;\s*dur=([\d.]+)", header)}
