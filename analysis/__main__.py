@@ -16,6 +16,7 @@ from analysis.analyse import Analysis, analyse
 from analysis.frames import UnreadableResults, read_results
 from analysis.junit import Case, write_junit
 from analysis.markdown import render_markdown
+from analysis.measures import MEASURES
 from analysis.page import render
 from analysis.validity import INVALID_EXIT_CODE, KINDS
 
@@ -79,7 +80,7 @@ def _print_summary(analysis: Analysis) -> None:
     for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for one in analysis.loads:
-        cells = [_short(words.number(one.summary[key], 2 if key == "cpu_ms_per_answer" else 1)) for key in keys]
+        cells = [_short(words.number(one.summary[key], MEASURES[key].digits)) for key in keys]
         table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from analysis import words
 from analysis.analyse import Analysis, analyse
 from analysis.frames import UnreadableResults, read_results
 from analysis.junit import Case, write_junit
@@ -144,7 +145,9 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
 
 
 def _case(name: str, found: Change, p_value: float) -> Case:
-    said = f"{found.ratio:.3f} times the old (95% interval {found.low:.3f} to {found.high:.3f}), p = {p_value:.3f}"
+    said = (
+        f"{found.ratio:.3f} times the old (95% interval {found.low:.3f} to {found.high:.3f}), {words.p_value(p_value)}"
+    )
     if p_value < ALPHA:
         return Case("compare", name, failure=f"regression: {said}")
     return Case("compare", name, said=f"no regression shown: {said}")

@@ -95,6 +95,11 @@ def coarse(series: pd.Series) -> pd.Series:
     return series if width == 1 else series.groupby(series.index // width * width).mean()
 
 
+def line_or_point(points: int) -> str:
+    """How a course over time is drawn: a single second is a point, of which no line can be seen."""
+    return "lines" if points > 1 else "markers"
+
+
 def round_numbers(values: Sequence[float]) -> list[float]:
     """1, 2 and 5 times the powers of ten around ``values``: ticks for a logarithmic axis."""
     positive = [value for value in values if value > 0]

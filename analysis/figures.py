@@ -17,6 +17,7 @@ from analysis.drawing import (
     colour,
     empty_figure,
     label_deployments,
+    line_or_point,
     or_none,
     round_numbers,
     say_not_measured,
@@ -134,7 +135,7 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
                 x=x.tolist(),
                 y=y.round(3).tolist(),
                 name=f"{title_of(one)}, {label}",
-                mode="lines",
+                mode=line_or_point(len(x)),
                 line={"color": colour(one.name), "width": 2, "dash": dash},
                 hovertemplate="second %{x}: %{y:.2f} ms<extra>%{fullData.name}</extra>",
             )
@@ -213,7 +214,7 @@ def over_time(loads: Loads, of: str) -> go.Figure:
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
             name=title_of(one),
-            mode="lines",
+            mode=line_or_point(len(series)),
             line={"color": colour(one.name), "width": 2},
             hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
         )

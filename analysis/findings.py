@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis import words
 from analysis.balance import Evenness, ReplicaShare
 from analysis.measures import HIDDEN, MEASURES
 from analysis.summary import Measured
@@ -205,6 +206,6 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
 def _deal(even: Evenness, anchor: str) -> list[Part]:
     if math.isnan(even.p_value):
         return [f"Too few {even.cards} were dealt to test whether the deal was even."]
-    p_value = Number(f"p = {even.p_value:.3f}", anchor)
+    p_value = Number(words.p_value(even.p_value), anchor)
     said = "no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
     return [f"A fair draw of as many {even.cards} comes out at least as uneven with ", p_value, f": {said}."]

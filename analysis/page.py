@@ -24,7 +24,12 @@ def render(analysis: Analysis) -> str:
         loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(
-        number=words.number, interval=words.interval, ratio=words.ratio, verdict=words.verdict, time=words.time_of_day
+        number=words.number,
+        interval=words.interval,
+        ratio=words.ratio,
+        verdict=words.verdict,
+        time=words.time_of_day,
+        p_value=words.p_value,
     )
     environment.globals.update(anchor=figure_anchor, colour=colour, sources_of=_sources)
     results = analysis.results

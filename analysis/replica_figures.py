@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.balance import ReplicaShare, expected_largest_share, replicas_of
-from analysis.drawing import GREY, coarse, empty_figure, or_none
+from analysis.drawing import GREY, coarse, empty_figure, line_or_point, or_none
 from analysis.frames import Run
 from analysis.series import network_per_second
 from analysis.summary import Measured
@@ -40,7 +40,7 @@ def network_over_time(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
             name=html.escape(one.name),
-            mode="lines",
+            mode=line_or_point(len(series)),
             line={"color": _colour(number), "width": 2.5, "dash": REPLICA_DASHES[number % len(REPLICA_DASHES)]},
             hovertemplate="second %{x}: %{y:.1f} kB/s<extra>%{fullData.name}</extra>",
         )

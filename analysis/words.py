@@ -15,12 +15,12 @@ from analysis.verdicts import FASTER, NONE, SLOWER, Comparison, Verdict
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def number(figure: Figure, digits: int = 1) -> str:
+def number(figure: Figure, digits: int) -> str:
     """A figure's value, or that it is not measured."""
     return f"{figure.value:,.{digits}f}" if figure.is_measured else "not measured"
 
 
-def interval(figure: Figure, digits: int = 1) -> str:
+def interval(figure: Figure, digits: int) -> str:
     """What stands below a figure: its interval and n, or why there is none."""
     if not figure.is_measured:
         return figure.missing or ""
@@ -33,6 +33,11 @@ def ratio(one: Comparison) -> str:
     if math.isnan(one.ratio):
         return ""
     return f"{one.ratio:.2f}" + ("" if math.isnan(one.low) else f" ({one.low:.2f} to {one.high:.2f})")
+
+
+def p_value(value: float) -> str:
+    """A p-value to three digits; one below that is not nought."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def verdict(one: Verdict) -> str:
