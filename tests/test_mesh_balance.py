@@ -33,7 +33,8 @@ def three_replicas(mesh: Mesh) -> Iterator[Mesh]:
     """A service of three replicas that wait instead of computing, in a swarm of the test's own."""
     client = mesh.engine.client
     before = names_on(mesh.engine)
-    client.swarm.init()
+    address, _, _ = os.environ.get("FOURFOLD_MESH_ADDRESSES", "").partition(",")
+    client.swarm.init(advertise_addr=address or None)
     options = ["--name", NAME, "--replicas", "3", "--publish", "8080:5000", "--env", "LIGHT_MS=400", "--detach"]
     options += ["--env", "REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}", "--no-resolve-image"]
     try:

@@ -10,9 +10,10 @@ import pytest
 from conftest import ROOT
 
 import runfiles
+from analysis import words
+from analysis.analyse import analyse
 from analysis.balance import replica_shares
 from analysis.frames import Deployment, read_results
-from analysis.summary import measure_load, measure_pass
 from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL
 
 EXAMPLES = ROOT / "examples"
@@ -24,21 +25,26 @@ def deployments(folder: Path) -> list[Deployment]:
 
 
 def figures_of(folder: Path) -> list[str]:
-    """A row of figures for each deployment that was recorded."""
+    """A row of figures for each deployment that was recorded: means over its rounds, the median with its ratio to the
+    host process'."""
+    analysis = analyse(read_results(folder))
+    ratios = {
+        one.one.name: words.ratio(one.comparison)
+        for one in analysis.verdicts
+        if one.key == "median_ms" and one.other.name == "host"
+    }
     rows = []
-    for one in deployments(folder):
-        load, alone = measure_load(one).summary, measure_pass(one).summary
-        machine, generator = (one.loads[1].record[name] for name in ("machine", "generator"))
-        others = machine["cpu_percent"] - generator["cpu_percent_all"] - load["cpu_percent"].value
+    for load, alone in zip(analysis.loads, analysis.passes, strict=True):
+        assert load.summary["median_ms"].rounds == 5
         cells = [
-            f"{alone['rest_ms'].value:.2f}",
-            f"{load['median_ms'].value:.1f}",
-            f"{load['throughput_per_s'].value:.0f}",
-            f"{load['cpu_ms_per_answer'].value:.2f}",
-            f"{others:.0f}",
-            f"{load['memory_mean_mb'].value:.0f}",
+            f"{alone.summary['rest_ms'].value:.2f}",
+            f"{load.summary['median_ms'].value:.2f}",
+            ratios.get(load.name, ""),
+            *(f"{load.summary[key].value:.2f}" for key in ("cpu_ms_per_answer", "hidden_softirq_cpu_ms")),
+            words.number(load.summary["hidden_proxy_cpu_ms"], 2).replace("not measured", "none"),
+            f"{load.summary['memory_mean_mb'].value:.0f}",
         ]
-        rows.append(f"| {runfiles.DEPLOYMENTS[one.name]} | {' | '.join(cells)} |")
+        rows.append(f"| {load.title} | {' | '.join(cells)} |")
     return rows
 
 
