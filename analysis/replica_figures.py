@@ -79,13 +79,16 @@ def events(loads: Sequence[Measured]) -> go.Figure:
     figure = empty_figure()
     found: dict[str, tuple[list[float], list[str], list[str]]] = {}
     rows: list[str] = []
+    ended = 0.0
     for one in loads:
         for number, run in one.deployment.loads.items():
+            start, end = run.window_unix_s
+            ended = max(ended, end - start)
             for event in run.events.to_dict("records"):
                 row = html.escape(f"{one.title}, round {number}: {event['replica']}")
                 rows += [] if row in rows else [row]
                 x, y, said = found.setdefault(str(event["event"]), ([], [], []))
-                x.append(round(event["at_unix_s"] - run.window_unix_s[0], 2))
+                x.append(round(event["at_unix_s"] - start, 2))
                 y.append(row)
                 said.append(html.escape(str(event["detail"])))
     for name, (x, y, said) in found.items():
@@ -95,12 +98,15 @@ def events(loads: Sequence[Measured]) -> go.Figure:
             y=y,
             customdata=said,
             name=html.escape(name),
+            showlegend=True,
             mode="markers",
             marker={"symbol": symbol, "color": own, "size": 11},
             hovertemplate="%{y}: %{fullData.name}, second %{x} %{customdata}<extra></extra>",
         )
     figure.add_vline(x=0, line={"dash": "dot", "color": GREY}, annotation_text="measured from here")
-    figure.update_xaxes(title="seconds; below 0: warm-up")
+    first = min((at for x, _, _ in found.values() for at in x), default=0.0)
+    margin = 0.03 * (ended - min(first, 0.0))
+    figure.update_xaxes(title="seconds; below 0: warm-up", range=[min(first, 0.0) - margin, ended + margin])
     figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1])
     return figure
 
