@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import runfiles
-from analysis import compare, words
+from analysis import words
 from analysis.analyse import Analysis, analyse
 from analysis.frames import UnreadableResults, read_results
 from analysis.junit import Case, write_junit
@@ -23,6 +23,9 @@ from analysis.validity import INVALID_EXIT_CODE, KINDS
 
 def main() -> int:
     if sys.argv[1:2] == ["compare"]:
+        # Imported here: its tests come from scipy.stats, which takes a third of a second that a page does not need.
+        from analysis import compare  # noqa: PLC0415
+
         return compare.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog="python -m analysis",

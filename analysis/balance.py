@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.frames import Run
 from analysis.series import totals
@@ -62,7 +62,7 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
         told = told[told > 0]
         return told.groupby([names.get(said, said) or "(did not say)" for said in told.index]).sum()
 
-    counts = count(run.measured[run.measured["error"] == ""])
+    counts = count(run.answered)
     opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
     used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]]
     everybody = sorted(set(counts.index) | set(names.values()))
@@ -103,8 +103,14 @@ def evenness(run: Run) -> Evenness | None:
         expected_largest=expected,
         why=why,
         cards="connections" if keeps else "answers",
-        p_value=float(stats.chisquare(dealt).pvalue) if dealt.sum() >= 5 * len(dealt) else NAN,
+        p_value=_chance_of(dealt) if dealt.sum() >= 5 * len(dealt) else NAN,
     )
+
+
+def _chance_of(dealt: np.ndarray) -> float:
+    """Pearson's chi-squared test of an even deal."""
+    mean = dealt.mean()
+    return float(special.chdtrc(len(dealt) - 1, ((dealt - mean) ** 2 / mean).sum()))
 
 
 def replicas_of(run: Run) -> int:

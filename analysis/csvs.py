@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 import runfiles
 
@@ -31,6 +33,10 @@ TEXT_COLUMNS = {
 }
 LATE_COLUMNS_READ = {"throttled_seconds"}
 """Of the columns that earlier versions did not write, those that a figure is made of."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NO_FRAME = (ValueError, OverflowError, pd.errors.ParserError)
+"""What pandas raises over a file that is not of these columns."""
+
 PHASES = (runfiles.WARM_UP, runfiles.MEASURED)
 
 
@@ -50,37 +56,15 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
         UnreadableFile: it has not these columns, or a row that can't be one.
     """
     wanted = {one.name: one for one in columns if not one.is_late or one.name in LATE_COLUMNS_READ}
-    types = {name: ("str" if name in TEXT_COLUMNS else "float64") for name in wanted}
-    empty = pd.DataFrame({name: pd.Series(dtype="object" if name in TEXT_COLUMNS else float) for name in types})
     try:
-        content = path.read_bytes() if path.is_file() else b""
+        if not path.is_file() or path.stat().st_size == 0:
+            return _empty(wanted)
+        frame = _as_it_lies(path, wanted, needed)
+        if frame is None:
+            frame = _with_care(path, _whole_rows(path.read_bytes()), wanted, needed)
     except OSError as error:
         raise UnreadableFile(f"{path} can't be read ({error.strerror})") from error
-    whole = _whole_rows(content)
-    if not whole:
-        return empty
-    header = _header(path, whole, wanted)
-    types = {name: type_ for name, type_ in types.items() if name in header}
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(whole),
-            usecols=list(types),
-            dtype=types,
-            index_col=False,
-            keep_default_na=False,
-            na_values={name: [""] for name in types if name not in TEXT_COLUMNS},
-            encoding="utf-8",
-        )
-        # Made categories only now: of text that looks like numbers pandas would make numbers.
-        texts = [name for name in types if name in TEXT_COLUMNS]
-        frame = frame.astype(dict.fromkeys(texts, "category"))
-        # A row that is too long raises; one that is too short is filled with NaN, and is found by what it lacks.
-        wrong = _first_wrong(frame, needed)
-    except (ValueError, OverflowError, pd.errors.ParserError) as error:
-        raise UnreadableFile(_where(path, whole, types, needed, str(error))) from error
-    if wrong is not None:
-        raise UnreadableFile(_where(path, whole, types, needed, f"row {wrong + 1} is none"))
-    for name in set(wanted) - set(header):
+    for name in set(wanted) - set(frame):
         frame[name] = np.nan
     frame = frame[list(wanted)]
     if not frame[needed[0]].is_monotonic_increasing:
@@ -88,8 +72,68 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
     return frame
 
 
-def _header(path: Path, whole: bytes, wanted: dict[str, runfiles.Column]) -> list[str]:
-    """The names of the columns, all that is needed among them and none of it twice."""
+def _empty(wanted: Mapping[str, runfiles.Column]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype="object" if name in TEXT_COLUMNS else float) for name in wanted})
+
+
+def _as_it_lies(path: Path, wanted: Mapping[str, runfiles.Column], needed: Sequence[str]) -> pd.DataFrame | None:
+    """The file, read in one go; None where anything of it is not as it should be."""
+    with path.open("rb") as file:
+        first = file.readline()
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            return None
+    try:
+        frame = _frame(path, _header(path, first.removeprefix(BYTE_ORDER_MARK), wanted))
+    except (UnreadableFile, *NO_FRAME):
+        return None
+    return frame if _first_wrong(frame, needed) is None else None
+
+
+def _with_care(path: Path, whole: bytes, wanted: Mapping[str, runfiles.Column], needed: Sequence[str]) -> pd.DataFrame:
+    """The whole rows of a file.
+
+    Raises:
+        UnreadableFile: as ``read_csv``, with the line.
+    """
+    if not whole:
+        return _empty(wanted)
+    names = _header(path, whole, wanted)
+    try:
+        frame = _frame(whole, names)
+        # A row that is too long raises; one that is too short is filled with NaN, and is found by what it lacks.
+        wrong = _first_wrong(frame, needed)
+    except NO_FRAME as error:
+        raise UnreadableFile(_where(path, whole, names, needed, str(error))) from error
+    if wrong is not None:
+        raise UnreadableFile(_where(path, whole, names, needed, f"row {wrong + 1} is none"))
+    return frame
+
+
+def _frame(source: Path | bytes, names: Sequence[str]) -> pd.DataFrame:
+    """Those columns, text as categories, all else as floats."""
+
+    def read(types: Mapping[str, str]) -> pd.DataFrame:
+        return pd.read_csv(
+            io.BytesIO(source) if isinstance(source, bytes) else source,
+            usecols=list(types),
+            dtype=types,
+            index_col=False,
+            keep_default_na=False,
+            na_values={name: [""] for name in types if name not in TEXT_COLUMNS},
+            encoding="utf-8",
+        )
+
+    frame = read({name: ("category" if name in TEXT_COLUMNS else "float64") for name in names})
+    texts = [name for name in names if name in TEXT_COLUMNS]
+    # Of categories that all look like numbers pandas has made numbers.
+    if numbers := [name for name in texts if not is_string_dtype(frame[name].cat.categories)]:
+        frame[numbers] = read(dict.fromkeys(numbers, "str")).astype("category")
+    return frame
+
+
+def _header(path: Path, whole: bytes, wanted: Mapping[str, runfiles.Column]) -> list[str]:
+    """Which of the columns that are wanted there are, all that is needed among them and none of it twice."""
     try:
         header = next(csv.reader([whole[: whole.index(b"\n")].decode("utf-8")]), [])
     except UnicodeDecodeError as error:
@@ -102,7 +146,7 @@ def _header(path: Path, whole: bytes, wanted: dict[str, runfiles.Column]) -> lis
     twice = sorted({name for name in wanted if header.count(name) > 1})
     if twice:
         raise UnreadableFile(f"{path}, line 1: the column {', '.join(twice)} stands there twice")
-    return header
+    return [name for name in wanted if name in header]
 
 
 def _first_wrong(frame: pd.DataFrame, needed: Sequence[str]) -> int | None:
@@ -122,7 +166,7 @@ def _first_wrong(frame: pd.DataFrame, needed: Sequence[str]) -> int | None:
     return int(wrong.argmax()) if wrong.any() else None
 
 
-def _where(path: Path, whole: bytes, types: dict[str, str], needed: Sequence[str], said: str) -> str:
+def _where(path: Path, whole: bytes, names: Sequence[str], needed: Sequence[str], said: str) -> str:
     """The first line that is wrong, and why: found by reading slowly what could not be read fast."""
     limit = csv.field_size_limit(len(whole) + 1)
     try:
@@ -130,7 +174,7 @@ def _where(path: Path, whole: bytes, types: dict[str, str], needed: Sequence[str
         header = next(lines)
         first_line = lines.line_num + 1
         for row in lines:
-            if row and (problem := _problem(dict(zip(header, row, strict=False)), len(row), header, types, needed)):
+            if row and (problem := _problem(dict(zip(header, row, strict=False)), len(row), header, names, needed)):
                 return f"{path}, line {first_line}: {problem}"
             first_line = lines.line_num + 1
     except UnicodeDecodeError as error:
@@ -144,11 +188,11 @@ def _where(path: Path, whole: bytes, types: dict[str, str], needed: Sequence[str
 
 
 def _problem(
-    row: dict[str, str], fields: int, header: list[str], types: dict[str, str], needed: Sequence[str]
+    row: dict[str, str], fields: int, header: list[str], names: Sequence[str], needed: Sequence[str]
 ) -> str | None:
     if fields != len(header):
         return f"{fields} fields where the header has {len(header)}"
-    for name in types:
+    for name in names:
         value = row[name]
         if not value and name in needed:
             return f"{name} is empty"
@@ -166,7 +210,7 @@ def _problem(
 
 def _whole_rows(content: bytes) -> bytes:
     """``content`` up to the end of its last whole row: one whose line is ended and whose quotes are closed."""
-    whole = content[: content.rfind(b"\n") + 1].removeprefix(b"\xef\xbb\xbf")
+    whole = content[: content.rfind(b"\n") + 1].removeprefix(BYTE_ORDER_MARK)
     if whole.count(b'"') % 2 == 0:
         return whole
     quotes, end, closed = 0, 0, 0

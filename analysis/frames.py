@@ -7,9 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import runfiles
@@ -89,10 +91,13 @@ class UnreadableResults(Exception):
     """Files that are not what an experiment leaves. The message says which, what is wrong, and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One Locust run: its record, one row a request, one a sample of a replica, one for what became of a replica, one
-    a sample of the machine (columns as in ``runfiles``); the last two are empty where an earlier version recorded."""
+    a sample of the machine (columns as in ``runfiles``); the last two are empty where an earlier version recorded.
+
+    What is computed from it is computed once: nobody changes the frames.
+    """
 
     record: dict[str, Any]
     requests: pd.DataFrame
@@ -100,14 +105,23 @@ class Run:
     events: pd.DataFrame
     machine: pd.DataFrame
 
-    @property
+    @cached_property
     def measured(self) -> pd.DataFrame:
         """The requests that enter figures: all but those of the warm-up."""
-        return self.requests[self.requests["phase"] == runfiles.MEASURED]
+        return _rows(self.requests, self.requests["phase"] == runfiles.MEASURED)
+
+    @cached_property
+    def answered(self) -> pd.DataFrame:
+        """Those of ``measured`` that did not fail."""
+        return _rows(self.measured, self.measured["error"] == "")
+
+    @cached_property
+    def answered_unix_s(self) -> np.ndarray:
+        """When each request that did not fail was over, also those sent in the warm-up."""
+        return self._finished_unix_s[(self.requests["error"] == "").to_numpy()].to_numpy()
 
     @property
-    def finished_unix_s(self) -> pd.Series:
-        """When each request was over."""
+    def _finished_unix_s(self) -> pd.Series:
         return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
 
     @property
@@ -116,7 +130,7 @@ class Run:
         said = self.record.get("requests")
         return 0 if said is None else max(0, int(said) - len(self.requests))
 
-    @property
+    @cached_property
     def window_unix_s(self) -> tuple[float, float]:
         """Start and end of the measured phase.
 
@@ -126,7 +140,7 @@ class Run:
         start = self.record["started_at_unix_s"] + self.record["warm_up_s"]
         ended = self.record.get("ended_at_unix_s")
         if ended is None or self.rows_lost:
-            last = self.finished_unix_s.max() if len(self.requests) else start
+            last = self._finished_unix_s.max() if len(self.requests) else start
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
 
@@ -258,6 +272,11 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
         load=load,
         unread=tuple(unread),
     )
+
+
+def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
+    """The rows that are wanted; the frame itself, not a copy, where that is all of them."""
+    return frame if wanted.all() else frame[wanted.to_numpy()]
 
 
 def _read_run(prefix: Path) -> Run | None:

@@ -38,8 +38,8 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> tuple[float, int, str | None]
     for name in told:
         first, last = np.interp([start, end], at, [0.0, *run.machine[name].ffill().fillna(0.0)])
         used += last - first
-    finished = run.finished_unix_s[(run.requests["error"] == "").to_numpy()]
-    answers = int(finished.between(start, min(end, at[-1])).sum())
+    finished = run.answered_unix_s
+    answers = int(((finished >= start) & (finished <= min(end, at[-1]))).sum())
     if not answers:
         return NAN, 0, "no answer came while the machine was sampled"
     return float(used) * 1000 / answers, answers, None

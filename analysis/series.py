@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +16,11 @@ COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
 LEAST_COVERED_S = 0.5
 """A second of which the samples cover less gives no rate."""
 
+RUNS_AT_HAND = 32
+"""So many runs' series are kept, since figures, findings and charts all ask for them; nobody changes them."""
 
+
+@lru_cache(RUNS_AT_HAND)
 def throughput_per_second(run: Run) -> pd.Series:
     """Answers completed in each whole second of the measured phase, seconds without any included as 0.
 
@@ -20,7 +28,7 @@ def throughput_per_second(run: Run) -> pd.Series:
     """
     start, end = run.window_unix_s
     seconds = int(end - start)
-    completed = run.finished_unix_s.to_numpy()[(run.requests["error"] == "").to_numpy()] - start
+    completed = run.answered_unix_s - start
     inside = completed[(completed >= 0) & (completed < seconds)].astype(int)
     return pd.Series(np.bincount(inside, minlength=seconds))
 
@@ -37,19 +45,11 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
         the first and the last sample), ``cpu_seconds``, ``net_rx_bytes``, ``net_tx_bytes`` (NaN: not measured).
     """
     tables = []
-    for _, own in run.samples.groupby("replica_id", sort=False, observed=True):
-        at, samples = _on_generators_clock(own)
-        if len(at) < 2:
-            continue
-        edges = np.clip(edges_unix_s, at[0], at[-1])
-        table = pd.DataFrame({"replica": own["replica"].iloc[0], "interval": range(len(edges) - 1)})
-        table["covered_s"] = np.diff(edges)
-        for name in COUNTERS:
-            counter = samples[name].ffill()
-            increase = counter.diff()
-            total = increase.where(~(increase < 0), counter).fillna(0).cumsum()
-            grown = np.diff(np.interp(edges, at, total))
-            table[name] = grown if samples[name].notna().any() else NAN
+    for one in _counted(run):
+        edges = np.clip(edges_unix_s, one.at_unix_s[0], one.at_unix_s[-1])
+        table = pd.DataFrame({"replica": one.replica, "interval": range(len(edges) - 1), "covered_s": np.diff(edges)})
+        for name, total in one.totals.items():
+            table[name] = NAN if total is None else np.diff(np.interp(edges, one.at_unix_s, total))
         tables.append(table[table["covered_s"] > 0])
     if not tables:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in ("replica", "interval", "covered_s", *COUNTERS)})
@@ -57,6 +57,33 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
     return sums
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """One replica: when its counters were read, and by how much each had grown by then (None: not measured)."""
+
+    replica: str
+    at_unix_s: np.ndarray
+    totals: Mapping[str, np.ndarray | None]
+
+
+@lru_cache(RUNS_AT_HAND)
+def _counted(run: Run) -> list[_Counted]:
+    found = []
+    for _, own in run.samples.groupby("replica_id", sort=False, observed=True):
+        at, samples = _on_generators_clock(own)
+        if len(at) < 2:
+            continue
+        totals = {}
+        for name in COUNTERS:
+            counter = samples[name].ffill()
+            increase = counter.diff()
+            total = increase.where(~(increase < 0), counter).fillna(0).cumsum()
+            totals[name] = total.to_numpy() if samples[name].notna().any() else None
+        found.append(_Counted(own["replica"].iloc[0], at, totals))
+    return found
+
+
+@lru_cache(RUNS_AT_HAND)
 def rates_per_second(run: Run) -> pd.DataFrame:
     """What each replica used in each whole second of the measured phase, per second.
 
@@ -69,11 +96,13 @@ def rates_per_second(run: Run) -> pd.DataFrame:
     return pd.concat([grown[["replica", "second"]], rates], axis=1)
 
 
+@lru_cache(RUNS_AT_HAND)
 def totals(run: Run) -> pd.DataFrame:
     """What each replica used in the whole measured phase: as ``growth``, one row a replica, indexed by its name."""
     return growth(run, np.array(run.window_unix_s)).set_index("replica")
 
 
+@lru_cache(RUNS_AT_HAND)
 def cpu_per_second(run: Run) -> pd.Series:
     """CPU percent (100 = one core) of all replicas together, in each second of the measured phase that covers all."""
     each = rates_per_second(run).pivot(index="second", columns="replica", values="cpu_seconds")
@@ -81,6 +110,7 @@ def cpu_per_second(run: Run) -> pd.Series:
     return percent
 
 
+@lru_cache(RUNS_AT_HAND)
 def memory_per_second(run: Run) -> pd.Series:
     """Memory of all replicas together in the middle of each second of the measured phase, in bytes."""
     start, end = run.window_unix_s
@@ -98,18 +128,23 @@ def memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
 
     A replica counts from its first to its last sample, and together with the one that took its name and place.
     """
-    each = []
-    for replica, own in run.samples.dropna(subset=["memory_bytes"]).groupby(
-        ["replica", "replica_id"], sort=False, observed=True
-    ):
-        at = own["sampled_at_unix_s"].to_numpy(dtype=float)
-        memory = np.interp(moments_unix_s, at, own["memory_bytes"], left=NAN, right=NAN)
-        each.append(pd.DataFrame({"replica": replica[0], "moment": range(len(moments_unix_s)), "bytes": memory}))
-    if not each:
-        return pd.Series(NAN, index=range(len(moments_unix_s)), dtype=float)
-    by_replica = pd.concat(each).groupby(["moment", "replica"])["bytes"].sum(min_count=1).unstack()
-    total: pd.Series = by_replica.sum(axis=1, skipna=False)
-    return total
+    by_name: dict[str, np.ndarray] = {}
+    for name, at, memory in _memory(run):
+        own = np.interp(moments_unix_s, at, memory, left=NAN, right=NAN)
+        before = by_name.get(name)
+        by_name[name] = own if before is None else np.where(np.isnan(before), own, before + np.nan_to_num(own))
+    nothing = np.full(len(moments_unix_s), NAN)
+    return pd.Series(np.sum([*by_name.values()], axis=0) if by_name else nothing)
+
+
+@lru_cache(RUNS_AT_HAND)
+def _memory(run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Of each replica: its name, when it was sampled, and its memory in bytes then."""
+    told = run.samples.dropna(subset=["memory_bytes"])
+    return [
+        (str(name), own["sampled_at_unix_s"].to_numpy(), own["memory_bytes"].to_numpy())
+        for (name, _), own in told.groupby(["replica", "replica_id"], sort=False, observed=True)
+    ]
 
 
 def _on_generators_clock(samples: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:

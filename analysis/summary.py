@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.frames import Deployment, Run
 from analysis.hidden import hidden_cpu_ms
@@ -59,7 +59,7 @@ def missing(reason: str) -> Figure:
 def summarize(run: Run) -> dict[str, Figure]:
     """All figures of one run. Response times are of the requests sent in the measured phase; failed ones only count."""
     measured = run.measured
-    answered = measured[(measured["error"] == "").to_numpy()]
+    answered = run.answered
     times = answered["response_time_ms"].to_numpy()
     queue, inference = (answered[name].to_numpy() for name in ("queue_ms", "inference_ms"))
     start, end = run.window_unix_s
@@ -71,18 +71,17 @@ def summarize(run: Run) -> dict[str, Figure]:
         "inference_ms": _median_told(inference),
         "rest_ms": _median_told(times - queue - inference),
     }
-    for one in MEASURES.values():
-        if one.quantile is not None:
-            figures[one.key] = quantile(times, one.quantile)
+    asked = {one.key: one.quantile for one in MEASURES.values() if one.quantile is not None}
+    figures |= dict(zip(asked, quantiles(times, [*asked.values()]), strict=True))
     figures |= _resources(run) | _bodies(answered, end - start) | hidden_figures(run)
     return {key: figures[key] for key in MEASURES if key in figures}
 
 
-def quantile(values: np.ndarray, q: float) -> Figure:
-    """The ``q`` quantile of the raw values: exact, not binned, interpolated as NumPy does by default."""
+def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Figure]:
+    """Quantiles of the raw values: exact, not binned, interpolated as NumPy does by default."""
     if len(values) == 0:
-        return missing("no request was answered")
-    return Figure(float(np.quantile(values, q)), len(values), "requests")
+        return [missing("no request was answered") for _ in asked]
+    return [Figure(float(value), len(values), "requests") for value in np.quantile(values, asked)]
 
 
 def hidden_figures(run: Run) -> dict[str, Figure]:
@@ -118,7 +117,7 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
     """The 95% interval of the mean of independent values (Student's t); NaN for fewer than two."""
     if len(values) < 2:
         return NAN, NAN
-    arm = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    arm = special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean() - arm), float(values.mean() + arm)
 
 
@@ -226,7 +225,7 @@ def conditions(run: Run) -> dict[str, Any]:
 
 def _median_told(values: np.ndarray) -> Figure:
     told = values[~np.isnan(values)]
-    return quantile(told, 0.5) if len(told) else missing("the service did not say (Server-Timing)")
+    return quantiles(told, [0.5])[0] if len(told) else missing("the service did not say (Server-Timing)")
 
 
 def _resources(run: Run) -> dict[str, Figure]:
@@ -262,8 +261,8 @@ def _answers_while_sampled(run: Run) -> int:
     """The answers that came between the first and the last sample: what the counters' growth was for."""
     start, end = run.window_unix_s
     sampled = run.samples["sampled_at_unix_s"]
-    finished = run.finished_unix_s[(run.requests["error"] == "").to_numpy()]
-    return int(finished.between(max(start, sampled.min()), min(end, sampled.max())).sum())
+    finished = run.answered_unix_s
+    return int(((finished >= max(start, sampled.min())) & (finished <= min(end, sampled.max()))).sum())
 
 
 def _an_answer(used: float, answers: int) -> Figure:

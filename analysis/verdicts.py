@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.measures import MEASURES
 from analysis.summary import CONFIDENCE, Measured, t_interval, why_unlike
@@ -88,7 +88,7 @@ def from_logs(logs: np.ndarray) -> Comparison:
         return Comparison(ratio, NAN, NAN, 1, NAN, NAN)
     low, high = t_interval(logs)
     spread = max(float(logs.std(ddof=1)), RESOLUTION)
-    p_value = 2 * stats.t.sf(abs(logs.mean()) / spread * math.sqrt(len(logs)), len(logs) - 1)
+    p_value = 2 * special.stdtr(len(logs) - 1, -abs(logs.mean()) / spread * math.sqrt(len(logs)))
     return Comparison(ratio, math.exp(low), math.exp(high), len(logs), spread, float(p_value))
 
 
@@ -163,6 +163,6 @@ def rounds_needed(spread: float, difference: float, alpha: float) -> int:
     The usual approximation by two quantiles of Student's t; at most 10,000.
     """
     rounds = np.unique(np.geomspace(2, 10_000, 2000).astype(int))
-    reach = stats.t.isf(alpha / 2, rounds - 1) + stats.t.isf(1 - POWER, rounds - 1)
+    reach = special.stdtrit(rounds - 1, 1 - alpha / 2) + special.stdtrit(rounds - 1, POWER)
     enough = difference * np.sqrt(rounds) >= spread * reach
     return int(rounds[enough.argmax()]) if enough.any() else int(rounds[-1])

@@ -3,9 +3,10 @@
     python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--json FILE]
 
 Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
-Chromium, all in one go, so that the machine is the same to each. ``pandas_read_seconds`` is the reading alone;
-``pandas_process_seconds`` that of a process that starts, imports pandas and reads, as ``seconds`` is that of the whole
-command, start and imports included. Needs Chromium on the PATH and tests/requirements.txt.
+Chromium, all in one go and by turns, so that the machine is the same to each. ``seconds`` is the whole command's, start
+and imports included, as ``pandas_process_seconds`` is that of a process that starts, imports pandas and reads;
+``analysis_seconds`` is from the reading to the written page, as ``pandas_read_seconds`` is the reading alone. Needs
+Chromium on the PATH and tests/requirements.txt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,18 @@ began = time.perf_counter()
 frames = [pandas.read_csv(path) for path in sys.argv[1:]]
 print(time.perf_counter() - began)
 """
-TURNS = 3
+ANALYSE = """
+import pathlib, sys, time
+import analysis.__main__
+from analysis.analyse import analyse
+from analysis.frames import read_results
+from analysis.page import render
+began = time.perf_counter()
+page = render(analyse(read_results(pathlib.Path(sys.argv[1]))))
+pathlib.Path(sys.argv[1], "report.html").write_text(page, encoding="utf-8")
+print(time.perf_counter() - began)
+"""
+TURNS = 5
 
 
 def main() -> int:
@@ -48,12 +60,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = make(folder, arguments.requests, arguments.samples)
-        reads, processes, takes = [], [], []
+        reads, processes, analyses, takes = [], [], [], []
         for _ in range(TURNS):
             command = [sys.executable, "-c", READ, *map(str, files)]
             began = time.perf_counter()
             reads.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
             processes.append(time.perf_counter() - began)
+            command = [sys.executable, "-c", ANALYSE, name]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            analyses.append(float(done.stdout))
             began = time.perf_counter()
             subprocess.run([sys.executable, "-m", "analysis", name], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
             takes.append(time.perf_counter() - began)
@@ -61,6 +76,7 @@ def main() -> int:
         found: dict[str, Any] = {
             "requests": arguments.requests,
             "seconds": float(np.median(takes)),
+            "analysis_seconds": float(np.median(analyses)),
             "pandas_read_seconds": float(np.median(reads)),
             "pandas_process_seconds": float(np.median(processes)),
             # Of the largest of the processes, which pandas' plain reading is too.
@@ -101,14 +117,39 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
     at = START + np.linspace(0, SECONDS, samples)
     tables = []
     for number, name in enumerate(names):
-        table = pd.DataFrame(dict.fromkeys(runfiles.names(runfiles.REPLICA_STATS_COLUMNS)), index=range(samples))
-        table["sampled_at_unix_s"] = table["read_at_unix_s"] = at
-        table["replica"], table["replica_id"], table["node"] = name, f"{number:012x}", "n1"
-        table["cpu_seconds"] = np.cumsum(noise.uniform(0, 0.1, samples))
-        table["memory_bytes"] = 4e8 + noise.normal(0, 1e6, samples)
-        table["net_rx_bytes"], table["net_tx_bytes"] = np.arange(samples) * 900, np.arange(samples) * 1500
-        table["phase"], table["state"], table["users"] = runfiles.MEASURED, "running", 8
-        tables.append(table)
+        used = np.cumsum(noise.uniform(0, 0.1, samples).round(9))
+        received, sent = np.arange(samples) * 900, np.arange(samples) * 1500
+        packets = np.arange(samples) * 7
+        columns = {
+            "sampled_at_unix_s": at + noise.uniform(1e-5, 1e-3, samples),
+            "read_at_unix_s": at,
+            "replica": name,
+            "replica_id": f"{number:011x}c",
+            "node": "n1",
+            "cpu_seconds": used,
+            "cpu_percent": np.gradient(used, at) * 100,
+            "memory_bytes": (4e8 + noise.normal(0, 1e6, samples)).astype(int),
+            "memory_limit_bytes": 2**31,
+            "net_rx_bytes": received,
+            "net_tx_bytes": sent,
+            "phase": runfiles.MEASURED,
+            "generation": f"{number:024x}c",
+            "state": "running",
+            "users": 8,
+            "net_rx_bytes_per_s": np.gradient(received, at),
+            "net_tx_bytes_per_s": np.gradient(sent, at),
+            "net_rx_packets": packets,
+            "net_tx_packets": packets,
+            "interfaces": [
+                json.dumps({"eth0": values}, separators=(",", ":"))
+                for values in zip(received.tolist(), sent.tolist(), packets.tolist(), packets.tolist(), strict=True)
+            ],
+            "block_read_bytes": 0,
+            "block_write_bytes": 0,
+            "pids": 10,
+            "throttled_seconds": 0.0,
+        }
+        tables.append(pd.DataFrame(columns)[runfiles.names(runfiles.REPLICA_STATS_COLUMNS)])
     pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
     (own / f"{runfiles.LOAD}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
     (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
