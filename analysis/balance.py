@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from analysis.frames import Run
-from analysis.series import totals
+from analysis.series import RUNS_AT_HAND, totals
 
 NAN = float("nan")
 
@@ -49,6 +50,7 @@ class Evenness:
     p_value: float
 
 
+@lru_cache(RUNS_AT_HAND)
 def replica_shares(run: Run) -> list[ReplicaShare]:
     """Who answered, and whose interfaces carried how much, in the measured phase.
 

@@ -256,7 +256,9 @@ def _binned_quantiles(
     width = max(1, int(np.ceil((at.max(initial=0) + 1) / MOST_POINTS)))
     place = (np.maximum(at, 0) // width).astype(np.uint16)  # so few that NumPy sorts them by counting
     counts = np.bincount(place)
-    bins = np.split(values[np.argsort(place, kind="stable")], np.cumsum(counts)[:-1])
+    if (place[1:] < place[:-1]).any():  # several rounds
+        values = values[np.argsort(place, kind="stable")]
+    bins = np.split(values, np.cumsum(counts)[:-1])
     found = []
     for own in filter(len, bins):
         ranks = [min(int(q * len(own)), len(own) - 1) for q in quantiles]  # the nearest rank: one of the values

@@ -30,12 +30,12 @@ EVENT_MARKS = {
 
 def network_over_time(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
     """Bytes a second through each replica's interfaces, in and out together."""
-    rates = network_per_second(run).set_index("second")
+    rates = dict(list(network_per_second(run).set_index("second").groupby("replica")["bytes_per_s"]))
     figure = empty_figure()
     for number, one in enumerate(shares):
-        series = coarse(rates[rates["replica"] == one.name]["bytes_per_s"] / 1000)
-        if series.empty:
+        if one.name not in rates:
             continue
+        series = coarse(rates[one.name] / 1000)
         figure.add_scatter(
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
