@@ -5,8 +5,8 @@
 Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
 Chromium, all in one go and by turns, so that the machine is the same to each. ``seconds`` and ``pandas_read_seconds``
 are those of two processes, one that analyses and one that imports pandas and reads, each from its start to its end,
-since that is how either is used. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start and
-imports. Needs Chromium on the PATH and tests/requirements.txt.
+since that is how either is used. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start
+and imports. Needs Chromium on the PATH and tests/requirements.txt.
 """
 
 from __future__ import annotations

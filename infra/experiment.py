@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import shlex
@@ -304,6 +305,16 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _make_folder(results: Path) -> Path:
-    folder = results.resolve() / datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
-    folder.mkdir(parents=True)
+    """A folder named by the time; where another experiment began in the same second, with a number behind it."""
+    began = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    for name in itertools.chain([began], (f"{began}-{number}" for number in itertools.count(2))):
+        folder = results.resolve() / name
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            reason = f"{folder} can't be made ({error.strerror}); name another folder with --results"
+            raise DeploymentError(reason) from error
+        break
     return folder

@@ -18,6 +18,7 @@ from test_infra import infra, said_by
 import runfiles
 from infra.conditions import differences
 from infra.errors import ResumeError
+from infra.experiment import _make_folder
 from infra.journal import CUT_OFF, Journal
 from infra.load import end_leftovers
 from infra.plan import Plan
@@ -53,9 +54,11 @@ def sent(folder: Path) -> list[str]:
     return [row["text_id"] for row in sorted(rows, key=lambda row: float(row["started_at_unix_s"]))]
 
 
-def headings(folder: Path) -> list[str]:
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    return [re.sub(r"<[^>]+>|[\d.,]+", "", one) for one in re.findall(r"<h[1-6][^>]*>(.*?)</h[1-6]>", page, re.DOTALL)]
+def page_but_for_figures(folder: Path) -> list[str]:
+    """The page's headings, table heads and findings without their numbers, and the ids of all that it holds."""
+    page = re.sub(r"<script.*?</script>", "", (folder / "report.html").read_text(encoding="utf-8"), flags=re.DOTALL)
+    texts = re.findall(r"<(?:h[1-6]|th|dt|p id=)[^>]*>(.*?)</(?:h[1-6]|th|dt|p)>", page, re.DOTALL)
+    return [re.sub(r"<[^>]+>|[\d.,]+", "", one) for one in texts] + re.findall(r'\bid="([^"]+)"', page)
 
 
 def kill_in_round(run: subprocess.Popen[str], folder: Path, round_folder: str) -> None:
@@ -96,7 +99,9 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     assert (half / "host/round-1/load_requests.csv").read_bytes() == first
     loads = [sent(folder / f"host/round-{number}") for folder in (half, whole) for number in (1, 2, 3)]
     assert all(len(texts) in (60, 61) for texts in loads), loads  # a request on its way when the 60th was answered
-    assert headings(half) == headings(whole) != []
+    shown = page_but_for_figures(whole)
+    assert page_but_for_figures(half) == shown
+    assert {"key", "doubts", "chart-latency-load", "chart-cpu-mean", "load-host-median_ms"} <= set(shown)
 
     again = infra("run", "--resume", str(half))
     assert "nothing is left to measure" in said_by(again)
@@ -229,3 +234,9 @@ def test_options_are_not_taken_beside_resume() -> None:
         run = infra("run", *options, "--resume", "results/x")
         assert "--resume takes plan, image, ports and all else from the experiment's folder" in said_by(run)
         assert run.returncode == 2
+
+
+def test_experiments_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    made = [_make_folder(tmp_path) for _ in range(3)]
+    assert len(set(made)) == 3
+    assert all(one.is_dir() for one in made)
