@@ -25,7 +25,7 @@ from inference.model_choice import ModelChoice, ModelUnavailable
 from inference.onnx_engine import FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine
 from inference.processors import compute_threads
 
-FORM = 1
+FORM = 2
 """Of the exported folder and of the bar that it passed; raised when either changes, so that none is reused wrongly."""
 
 EXPORTED = "onnx_engine"

@@ -29,6 +29,10 @@ LARGEST_BATCH_CHARACTERS = 400
 """Some 90 tokens: from there on, more texts in a batch make all of them wait and none of them faster."""
 
 
+ELSEWHERE = np.float32(-1e9)
+"""Added to a token's attention to one of another text: nothing is left of it."""
+
+
 class OnnxEngine:
     """A folder that ``inference.export`` wrote, loaded.
 
@@ -83,20 +87,10 @@ def packed(ids: list[list[int]]) -> dict[str, NDArray[Any]]:
     """The token numbers of a batch as the packed graph takes them, laid end to end."""
     lengths = np.array([len(one) for one in ids])
     first = np.cumsum(lengths) - lengths
-    columns = np.arange(lengths.max())
-    valid = columns < lengths[:, None]
-    grid = np.where(valid, first[:, None] + columns, 0)
     tokens = np.array([number for one in ids for number in one])
-    positions = np.arange(len(tokens)) - np.repeat(first, lengths)
-    back = np.flatnonzero(valid)
-    return {
-        "ids": tokens,
-        "positions": positions,
-        "grid": grid,
-        "valid": valid.astype(np.int32),
-        "back": back,
-        "first": first,
-    }
+    whose = np.repeat(np.arange(len(ids)), lengths)
+    bias = np.where(whose[:, None] == whose, np.float32(0), ELSEWHERE)
+    return {"ids": tokens, "positions": np.arange(len(tokens)) - first[whose], "first": first, "bias": bias[None]}
 
 
 def _session(graph: Path, threads: int) -> Any:

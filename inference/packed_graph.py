@@ -1,12 +1,12 @@
 """An ONNX graph of a BERT-like classifier that computes no padding, written from a checkpoint's weights.
 
-The texts of a batch lie end to end: all linear layers run over real tokens alone. Attention, a small part of the work,
-sees the batch as rows of equal length, filled up where a text is shorter. Of the last layer only each text's first
-token is computed, since nothing else is read from it.
+The texts of a batch lie end to end, as one row of tokens, and a bias keeps each text's attention to itself. That costs
+the square of the row's length, and is for few short texts still less than rows that are filled up to the longest. Of
+the last layer only each text's first token is computed, since nothing else is read from it.
 
-Inputs (B texts of T tokens in all, the longest of S): ``ids`` and ``positions`` [T], ``grid`` [B, S] (which token
-stands where; any one in the places that ``valid`` [B, S], 1 or 0, rules out), ``back`` [T] (each token's place in the
-flattened grid), ``first`` [B] (each text's first token). Output: ``logits`` [B, labels].
+Inputs (B texts of T tokens in all): ``ids`` and ``positions`` [T], ``first`` [B] (each text's first token), ``bias``
+[1, T, T] (what is added to a token's attention to another: 0 within a text, a large negative number between two).
+Output: ``logits`` [B, labels].
 
 Linear layers hold 8-bit weights, symmetric for each output column, and take their activations as 8-bit whole numbers
 whose range is that of the batch (ONNX Runtime's ``DynamicQuantizeMatMul``), but for those that are to stay in fp32.
@@ -154,17 +154,11 @@ class _Graph:
         return str(self.node("DynamicQuantizeMatMul", x, *inputs, domain=MICROSOFT))
 
     def finished(self) -> onnx.GraphProto:
-        def ints(name: str, *shape: str, kind: int = TensorProto.INT64) -> onnx.ValueInfoProto:
-            return helper.make_tensor_value_info(name, kind, shape)
+        def ints(name: str, shape: str) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, TensorProto.INT64, (shape,))
 
-        inputs = [
-            ints("ids", "T"),
-            ints("positions", "T"),
-            ints("grid", "B", "S"),
-            ints("back", "T"),
-            ints("first", "B"),
-        ]
-        inputs.append(ints("valid", "B", "S", kind=TensorProto.INT32))
+        inputs = [ints("ids", "T"), ints("positions", "T"), ints("first", "B")]
+        inputs.append(helper.make_tensor_value_info("bias", TensorProto.FLOAT, (1, "T", "T")))
         self._nodes[-1].output[0] = "logits"
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("B", "labels"))
         return helper.make_graph(self._nodes, "packed", inputs, [logits], self._constants)
@@ -215,19 +209,27 @@ class _Bert:
         graph = self._graph
         parts = [self._parts(f"{at}{name}") for name in (self._names.query, self._names.key, self._names.value)]
         width = parts[0][0].shape[0]
+        query, bias = [], "bias"
         if first_only:
-            query = graph.linear("qkv", graph.node("Gather", hidden, "first"), *parts[0])
-            query = graph.node("Unsqueeze", query, graph.constant(np.array([1])))  # [B, 1, width]
-            parts = parts[1:]
-        weight, bias = (np.concatenate(some) for some in zip(*parts, strict=True))
-        rows = graph.node("Gather", graph.linear("qkv", hidden, weight, bias), "grid")  # [B, S, 2 or 3 times width]
-        split = graph.node("Split", rows, graph.constant(np.full(len(parts), width)), outputs=len(parts), axis=-1)
-        query, key, value = (query, *split) if first_only else split
-        attended = graph.node(
-            "MultiHeadAttention", query, key, value, "", "valid", domain=MICROSOFT, num_heads=self._heads
-        )
-        flat = graph.node("Reshape", attended, graph.constant(np.array([-1, width])))
-        return str(flat if first_only else graph.node("Gather", flat, "back"))
+            firsts = graph.linear("qkv", graph.node("Gather", hidden, "first"), *parts.pop(0))
+            query, bias = self._by_head(firsts, width, 1), graph.node("Gather", "bias", "first", axis=1)
+        weight, more = (np.concatenate(some) for some in zip(*parts, strict=True))
+        q, k, v = query + self._by_head(graph.linear("qkv", hidden, weight, more), width, len(parts))
+        size = width // self._heads
+        scores = graph.node("FusedMatMul", q, k, domain=MICROSOFT, transB=1, alpha=size**-0.5)
+        shares = graph.node("Softmax", graph.node("Add", scores, bias), axis=-1)
+        attended = graph.node("Transpose", graph.node("MatMul", shares, v), perm=[1, 0, 2])  # [T or B, heads, size]
+        return str(graph.node("Reshape", attended, graph.constant(np.array([-1, width]))))
+
+    def _by_head(self, x: str, width: int, count: int) -> list[str]:
+        """``x`` [T, count times width] as that many of [heads, T, size]."""
+        graph = self._graph
+        shape = graph.constant(np.array([0, count * self._heads, width // self._heads]))
+        heads = graph.node("Transpose", graph.node("Reshape", x, shape), perm=[1, 0, 2])
+        if count == 1:
+            return [heads]
+        sizes = graph.constant(np.full(count, self._heads))
+        return list(graph.node("Split", heads, sizes, outputs=count, axis=0))
 
     def _parts(self, name: str) -> tuple[Array, Array]:
         return self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
