@@ -112,11 +112,16 @@ class Batcher:
             self._is_alone = waiting == 1 and self._computing == 0
             free = len(self._lanes) - self._computing
             size = min(-(-waiting // free), self._engine.largest_batch)
-            batch = _oldest(self._waiting, size, self._engine.largest_batch_characters)
+            batch = _oldest(self._waiting, size, self._characters(waiting))
             self._computing += 1
             if self._waiting and not self._is_alone:
                 self._change.notify()
             return batch
+
+    def _characters(self, waiting: int) -> int:
+        """How long a batch may be: half as long as it is fastest where few wait, who would all wait for the longest."""
+        most = self._engine.largest_batch_characters
+        return most if waiting > self._engine.largest_batch else most // 2
 
     def _compute(self, batch: list[_Waiting]) -> None:
         began_at_s = time.perf_counter()

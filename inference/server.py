@@ -40,7 +40,7 @@ ONE_SEND_BYTES = 16 * 1024
 """Headers and body up to here are sent as one: one system call, and one time that the client is woken."""
 
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """A lane with a batch in hand waits so long for the interpreter at most; by Python's default it is 5 ms, longer than
 many a batch takes."""
 

@@ -15,7 +15,7 @@ from inference.agreement import compare, harder_texts, review_texts
 from inference.engine import EngineUnavailable
 from inference.engine_choice import open_engine
 from inference.model_choice import BUNDLED_MODEL, ModelChoice, weights_sha256
-from inference.onnx_engine import FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine, packed
+from inference.onnx_engine import ELSEWHERE, FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine, packed
 from inference.packed_graph import LINEARS, write_graph
 
 torch = pytest.importorskip("torch", reason="the reference runs on torch")
@@ -88,13 +88,12 @@ def test_eight_bits_come_near_it(tmp_path: Path) -> None:
 
 def test_a_batch_is_laid_end_to_end() -> None:
     found = {name: value.tolist() for name, value in packed([[7, 8, 9], [5]]).items()}
+    away = float(ELSEWHERE)
     assert found == {
         "ids": [7, 8, 9, 5],
         "positions": [0, 1, 2, 0],
-        "grid": [[0, 1, 2], [3, 0, 0]],
-        "valid": [[1, 1, 1], [1, 0, 0]],
-        "back": [0, 1, 2, 3],
         "first": [0, 3],
+        "bias": [[[0, 0, 0, away], [0, 0, 0, away], [0, 0, 0, away], [away, away, away, 0]]],
     }
 
 
