@@ -22,7 +22,7 @@ GRAPH_FILE, TOKENIZER_FILE, FACTS_FILE = "model.onnx", "tokenizer.json", "engine
 
 LARGEST_BATCH = 6
 LARGEST_BATCH_CHARACTERS = 600
-"""Some 140 tokens: more take as long a text, as attention costs their square, and make all of a batch wait for longer."""
+"""Some 140 tokens: longer rows gain nothing, as attention costs their square, and all of a batch wait for the last."""
 
 
 COMPARED_TOGETHER = 4
