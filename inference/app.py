@@ -33,6 +33,8 @@ EXPECTED = 'expected a JSON object with one text to classify, such as {"text": "
 IS_GONE = "fourfold.is_gone"
 """In a request's environment: a function that says whether its client has closed the connection."""
 
+HEADER_LINE = csv_line(HEADER)
+
 RETRY_AFTER_S = 1
 """A full queue is worked off in about that time."""
 
@@ -150,7 +152,7 @@ def _is_here() -> bool:
 
 def _answer(found: Classification, row: MetricsRow, replica: str) -> Response:
     if request.accept_mimetypes.best_match(["text/csv", "application/json"], default="text/csv") == "text/csv":
-        response = Response(csv_line(HEADER) + row.csv(), content_type="text/csv; charset=utf-8")
+        response = Response(HEADER_LINE + row.csv, content_type="text/csv; charset=utf-8")
     else:
         response = _json(
             {

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +33,9 @@ class MetricsRow:
     def timestamp(self) -> str:
         return self.answered_at.replace(tzinfo=None).isoformat(timespec="microseconds")
 
+    @cached_property
     def csv(self) -> str:
+        """The row with its line end, as it is answered and as it is recorded."""
         return csv_line((f"{self.inference_ms:.2f}", self.prediction, self.text, self.timestamp))
 
 
@@ -93,7 +96,7 @@ class MetricsLog:
         while self._came.wait() and not (self._closing.is_set() and not self._rows and not left):
             self._came.clear()
             self._closing.wait(FLUSH_S)
-            left += b"".join(self._rows.popleft().csv().encode() for _ in range(len(self._rows)))
+            left += b"".join(self._rows.popleft().csv.encode() for _ in range(len(self._rows)))
             try:
                 while left:
                     left = left[self._file.write(left) :]
