@@ -88,6 +88,8 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
             ]
             parts += [", ", Number(f"{numbers.rounds} rounds", anchor), "); "]
             parts += [Number(one.detail, anchor), "."]
+            if numbers.low > 1 or numbers.high < 1:
+                parts += [" The interval leaves out 1, which among so many comparisons one may do by chance."]
         else:
             parts = [f"{one.one.title} is {one.kind} than {one.other.title}: its median response time is "]
             parts += [Number(f"{numbers.ratio:.2f}", anchor), " times as long (95% interval "]
