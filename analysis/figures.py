@@ -93,7 +93,7 @@ def latency_distribution(measured: Loads, runs_of: Callable[[Measured], Sequence
     for one in measured:
         times = np.concatenate([_times(run)[1] for run in runs_of(one)] or [np.array([])])
         if len(times):
-            quantiles = np.quantile(times, shares).round(3).tolist()
+            quantiles = np.quantile(np.sort(times), shares).round(3).tolist()
             shown += [quantiles[0], quantiles[-1]]
             figure.add_scatter(
                 x=quantiles,
@@ -254,7 +254,7 @@ def _binned_quantiles(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Quantiles of the values in each second, or in each of ``MOST_POINTS`` stretches where there are more."""
     width = max(1, int(np.ceil((at.max(initial=0) + 1) / MOST_POINTS)))
-    place = (np.maximum(at, 0) // width).astype(np.uint16)  # so few that NumPy sorts them by counting
+    place = (np.maximum(at, 0) / width).astype(np.uint16)  # so few that NumPy sorts them by counting
     counts = np.bincount(place)
     if (place[1:] < place[:-1]).any():  # several rounds
         values = values[np.argsort(place, kind="stable")]

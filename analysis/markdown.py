@@ -16,7 +16,8 @@ def render_markdown(analysis: Analysis) -> str:
     plan = experiment["plan"]
     lines = [f"# Fourfold, {words.time_of_day(experiment['started_at'])}", ""]
     lines += [
-        f"{plan['users']} users ({safe(plan['user_class'])}), {plan['rounds']} rounds, `{_code(experiment['command'])}`"
+        f"{plan['users']} user{'s' if plan['users'] != 1 else ''} ({safe(plan['user_class'])}), "
+        f"{plan['rounds']} rounds, `{_code(experiment['command'])}`"
     ]
     if not analysis.validity.is_valid:
         lines += ["", "**This experiment is not valid.**", ""]

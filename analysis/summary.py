@@ -81,7 +81,7 @@ def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Figure]:
     """Quantiles of the raw values: exact, not binned, interpolated as NumPy does by default."""
     if len(values) == 0:
         return [missing("no request was answered") for _ in asked]
-    return [Figure(float(value), len(values), "requests") for value in np.quantile(values, asked)]
+    return [Figure(float(value), len(values), "requests") for value in np.quantile(np.sort(values), asked)]
 
 
 def hidden_figures(run: Run) -> dict[str, Figure]:
