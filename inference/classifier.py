@@ -38,8 +38,8 @@ class Classifier(Protocol):
     versions: dict[str, str]
     engine: dict[str, Any]
 
-    def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
-        """Label ``text``, unless ``is_gone`` says before its turn that nobody waits for the answer any more.
+    async def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
+        """Label ``text``, unless ``is_gone``, called from any thread, says before its turn that nobody waits any more.
 
         Raises:
             QueueFull: too many texts wait already.

@@ -1,24 +1,19 @@
-"""Serving the app: greenlets, keep-alive, and a stop that answers what is in flight."""
+"""Serving the app: one event loop, keep-alive, and a stop that answers what is in flight."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import io
 import resource
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from types import FrameType
 from typing import Any
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-import gevent
-from gevent.event import Event
-from gevent.pool import Pool
-from gevent.pywsgi import WSGIHandler, WSGIServer
-
-from inference.app import IS_GONE
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_CONNECTIONS = 10_000
 BACKLOG = 4096
@@ -32,123 +27,74 @@ QUIET_S = 0.5
 DRAIN_S = 5.0
 """Waiting for that at most: where there is no elsewhere, clients come back for as long as they are let in."""
 
-LONGEST_BODY_BYTES = 1024 * 1024
-"""A longer body is not read at all, and its connection closed behind the refusal; a shorter one is read to its end, so
-that the connection can be kept."""
-
-ONE_SEND_BYTES = 16 * 1024
-"""Headers and body up to here are sent as one: one system call, and one time that the client is woken."""
-
-
 SWITCH_INTERVAL_S = 0.0001
 """A lane with a batch in hand waits so long for the interpreter at most; by Python's default it is 5 ms, longer than
 many a batch takes."""
 
 
-class Server(WSGIServer):  # type: ignore[misc]  # gevent comes without types
-    """Knows when the last request came, which connections are idle, and whether it is stopping."""
+class _OneWrite:
+    """A transport that sends at once what is written in one turn of the loop.
 
-    def __init__(self, app: WSGIApplication, host: str, port: int) -> None:
-        super().__init__(
-            (host, port),
-            self._traffic,
-            backlog=BACKLOG,
-            spawn=Pool(MOST_CONNECTIONS),
-            log=None,
-            error_log=sys.stderr,
-            handler_class=Handler,
-            environ={"SERVER_NAME": host},  # else gevent asks the name service for it
-        )
-        self._app = app
-        self.last_at_s = float("-inf")
-        self.is_stopping = False
-        self.idle: set[gevent.Greenlet] = set()
+    uvicorn writes an answer's head and its body apart: two system calls, and a client that is woken twice.
+    """
 
-    def _traffic(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The app, with a body that comes in chunks read for it: werkzeug asks for a length."""
-        self.last_at_s = time.monotonic()
-        if environ.pop("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
-            body = environ["wsgi.input"].read(LONGEST_BODY_BYTES + 1)
-            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-            if len(body) > LONGEST_BODY_BYTES:
-                environ["fourfold.leave_unread"]()
-        return self._app(environ, start_response)
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
 
 
-class _Left:
-    """A body of which gevent, behind the answer, is to read nothing more."""
-
-    def _discard(self) -> None:
-        pass
-
-
-class Handler(WSGIHandler):  # type: ignore[misc]  # as above
+class Connection(HttpToolsProtocol):
     """A connection: answers its requests one by one."""
 
-    def __init__(self, sock: Any, address: Any, server: Server) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it small answers wait 40 ms
-        sock.settimeout(IDLE_CONNECTION_S)
-        super().__init__(sock, address, server)
-        self._greenlet = gevent.getcurrent()
-        self._leaves_unread = False
-        self._held: list[bytes] | None = None
-        """What is to be sent as one; None where each piece is sent as it comes."""
-
-    def read_requestline(self) -> str:
-        self.server.idle.add(self._greenlet)
-        try:
-            return str(super().read_requestline())
-        finally:
-            self.server.idle.discard(self._greenlet)
-
-    def get_environ(self) -> WSGIEnvironment:
-        environ: WSGIEnvironment = super().get_environ()
-        environ[IS_GONE] = self._is_gone
-        environ["fourfold.leave_unread"] = self._leave_unread
-        if (self.content_length or 0) > LONGEST_BODY_BYTES:
-            self._leave_unread()
-        return environ
-
-    def finalize_headers(self) -> None:
-        super().finalize_headers()
-        if self.server.is_stopping or self._leaves_unread:
-            self.close_connection = True
-        if self.close_connection:
-            self.response_headers.append((b"Connection", b"close"))
-
-    def _write_with_headers(self, data: bytes) -> None:
-        self._held = [] if len(data) <= ONE_SEND_BYTES else None
-        super()._write_with_headers(data)
-        held, self._held = self._held, None
-        if held:
-            self._sendall(b"".join(held))
-
-    def _sendall(self, data: bytes) -> None:
-        if self._held is None:
-            super()._sendall(data)
-        else:
-            self._held.append(data)
-
-    def _leave_unread(self) -> None:
-        """Neither the app nor the server reads any more of the body."""
-        self._leaves_unread = True
-        self.wsgi_input = _Left()  # the request's own environment keeps the real one
-
-    def _is_gone(self) -> bool:
-        """Whether the client has closed the connection, or its half of it; called from any thread.
-
-        The connection's greenlet waits for the answer meanwhile, so that the descriptor is still the same.
-        """
-        try:
-            with socket.fromfd(self.socket.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
-                return not same.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(_OneWrite(transport))  # type: ignore[arg-type]  # it is one by all that is used of it
+        # uvicorn itself waits for ever for a first request.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
-def serve(app: WSGIApplication, host: str, port: int) -> None:
+class Server(uvicorn.Server):
+    """Drains before it stops."""
+
+    _is_hurried = False
+
+    async def main_loop(self) -> None:
+        """Until it is asked to stop, and then while requests still come: their answers say ``Connection: close``."""
+        await super().main_loop()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        now = time.monotonic()
+        until, quiet_at = now + DRAIN_S, now + QUIET_S
+        answered = state.total_requests
+        while now < min(until, quiet_at) and not self._is_hurried:
+            await asyncio.sleep(QUIET_S / 10)
+            now = time.monotonic()
+            if state.total_requests != answered:
+                answered, quiet_at = state.total_requests, now + QUIET_S
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first signal asks to stop, a second one to drain no longer."""
+        self._is_hurried = self.should_exit
+        self.should_exit = True
+
+
+def serve(app: ASGIApp, host: str, port: int) -> None:
     """Answer until SIGTERM or SIGINT, then drain, finish the requests in flight and return.
 
     Draining costs no client its request: each answer still given says ``Connection: close``, so that the next request
@@ -159,23 +105,25 @@ def serve(app: WSGIApplication, host: str, port: int) -> None:
     """
     _allow_many_connections()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    server = Server(app, host, port)
-    stop, hurry = Event(), Event()
-
-    def ask_to_stop() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, ask_to_stop)
-    server.start()
-    stop.wait()
-    server.is_stopping = True
-    until = time.monotonic() + DRAIN_S
-    while time.monotonic() < min(until, server.last_at_s + QUIET_S) and not hurry.wait(QUIET_S / 10):
-        pass
-    server.close()
-    gevent.killall(list(server.idle))
-    server.stop(STOP_GRACE_S)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,  # warnings and errors alone, to stderr
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=BACKLOG) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections take it over: dead ones are found
+        Server(config).run([listener])
 
 
 def _allow_many_connections() -> None:

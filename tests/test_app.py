@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
+from starlette.testclient import TestClient
 
 from inference.app import MAX_REQUEST_BYTES, Service, create_app
 from inference.classifier import Classification, ClientGone, QueueFull
@@ -21,7 +21,7 @@ class FakeClassifier:
     versions = {"fake": "1"}
     engine = {"name": "fake"}
 
-    def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
+    async def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
         if text == "one too many":
             raise QueueFull("256 texts wait already")
         if text == "too late":
@@ -37,9 +37,10 @@ def metrics(tmp_path: Path) -> Iterator[MetricsLog]:
 
 
 @pytest.fixture
-def client(metrics: MetricsLog) -> FlaskClient:
+def client(metrics: MetricsLog) -> TestClient:
     model = ModelChoice("fake", "folder", Path("fake"), "0" * 64)
-    return create_app(Service(FakeClassifier(), model, metrics, "replica-7")).test_client()
+    app = create_app(Service(FakeClassifier(), model, metrics, "replica-7"))
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def rows_logged(metrics: MetricsLog) -> int:
@@ -47,19 +48,19 @@ def rows_logged(metrics: MetricsLog) -> int:
     return metrics.path.read_text().count("\n") - 1
 
 
-def test_the_answer_is_csv_unless_json_is_asked_for(client: FlaskClient) -> None:
+def test_the_answer_is_csv_unless_json_is_asked_for(client: TestClient) -> None:
     answer = client.post("/infer", json={"text": "This movie was fantastic!"}, headers={"Accept": "*/*"})
     assert answer.status_code == 200
-    assert answer.content_type == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     header, row = csv.reader(io.StringIO(answer.text))
     assert header == list(HEADER)
     assert row[:3] == ["205.87", "POSITIVE", "This movie was fantastic!"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", row[3])
 
 
-def test_json_has_the_fields_that_are_promised(client: FlaskClient) -> None:
+def test_json_has_the_fields_that_are_promised(client: TestClient) -> None:
     answer = client.post("/infer", json={"text": "Prächtig!"}, headers={"Accept": "application/json"})
-    said = answer.get_json()
+    said = answer.json()
     assert said.pop("timestamp")
     assert said == {
         "input_text": "Prächtig!",
@@ -71,27 +72,27 @@ def test_json_has_the_fields_that_are_promised(client: FlaskClient) -> None:
     }
 
 
-def test_headers_say_who_answered_and_where_the_time_went(client: FlaskClient) -> None:
+def test_headers_say_who_answered_and_where_the_time_went(client: TestClient) -> None:
     answer = client.post("/infer", json={"text": "x"})
     assert answer.headers["X-Replica"] == "replica-7"
     assert answer.headers["Server-Timing"] == "queue;dur=1.250, inference;dur=205.871"
     assert "X-Truncated" not in answer.headers
 
 
-def test_a_text_that_was_cut_is_said_to_be(client: FlaskClient) -> None:
+def test_a_text_that_was_cut_is_said_to_be(client: TestClient) -> None:
     answer = client.post("/infer", json={"text": "long text"}, headers={"Accept": "application/json"})
-    assert answer.get_json()["truncated"] is True
+    assert answer.json()["truncated"] is True
     assert "512 tokens" in answer.headers["X-Truncated"]
 
 
-def test_the_row_logged_is_the_row_answered(client: FlaskClient, metrics: MetricsLog) -> None:
+def test_the_row_logged_is_the_row_answered(client: TestClient, metrics: MetricsLog) -> None:
     answer = client.post("/infer", json={"text": 'a, "b"\nc'})
     metrics.close()
     assert metrics.path.read_text() == answer.text
 
 
-def test_health_names_model_and_replica(client: FlaskClient, metrics: MetricsLog) -> None:
-    said = client.get("/health").get_json()
+def test_health_names_model_and_replica(client: TestClient, metrics: MetricsLog) -> None:
+    said = client.get("/health").json()
     assert said["status"] == "ok"
     assert said["model"] == {"name": "fake", "source": "folder", "sha256": "0" * 64}
     assert said["engine"] == {"name": "fake"}
@@ -122,12 +123,12 @@ JSON = "application/json"
     ],
 )
 def test_bad_input_is_refused_with_what_was_expected(
-    client: FlaskClient, metrics: MetricsLog, body: bytes, content_type: str, status: int, expected: str
+    client: TestClient, metrics: MetricsLog, body: bytes, content_type: str, status: int, expected: str
 ) -> None:
-    answer = client.post("/infer", data=body, content_type=content_type)
-    problem = answer.get_json(force=True)
+    answer = client.post("/infer", content=body, headers={"Content-Type": content_type})
+    problem = answer.json()
     assert answer.status_code == problem["status"] == status
-    assert answer.content_type == "application/problem+json"
+    assert answer.headers["Content-Type"] == "application/problem+json"
     assert problem["type"] == "about:blank"
     assert problem["title"]
     assert expected in problem["detail"]
@@ -135,35 +136,35 @@ def test_bad_input_is_refused_with_what_was_expected(
     assert rows_logged(metrics) == 0
 
 
-def test_the_wrong_method_and_path_are_problems_too(client: FlaskClient) -> None:
+def test_the_wrong_method_and_path_are_problems_too(client: TestClient) -> None:
     wrong_method = client.get("/infer")
     assert wrong_method.status_code == 405
     assert "POST" in wrong_method.headers["Allow"]
-    assert wrong_method.get_json(force=True)["detail"] == "expected POST, got GET"
-    assert client.get("/nothing").get_json(force=True)["status"] == 404
+    assert wrong_method.json()["detail"] == "expected POST, got GET"
+    assert client.get("/nothing").json()["status"] == 404
 
 
-def test_a_metrics_file_that_cannot_be_written_is_no_answer(client: FlaskClient, metrics: MetricsLog) -> None:
+def test_a_metrics_file_that_cannot_be_written_is_no_answer(client: TestClient, metrics: MetricsLog) -> None:
     metrics.close()
     answer = client.post("/infer", json={"text": "x"})
     assert answer.status_code == 500
-    assert answer.content_type == "application/problem+json"
+    assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_one_text_too_many_is_told_to_come_again(client: FlaskClient, metrics: MetricsLog) -> None:
+def test_one_text_too_many_is_told_to_come_again(client: TestClient, metrics: MetricsLog) -> None:
     answer = client.post("/infer", json={"text": "one too many"})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
-    assert answer.get_json(force=True)["detail"] == "256 texts wait already; try again later"
+    assert answer.json()["detail"] == "256 texts wait already; try again later"
     assert rows_logged(metrics) == 0
 
 
-def test_metrics_count_what_was_asked(client: FlaskClient, metrics: MetricsLog) -> None:
+def test_metrics_count_what_was_asked(client: TestClient, metrics: MetricsLog) -> None:
     for text in ("fine", "long and fine", "one too many", "too late"):
         client.post("/infer", json={"text": text})
     client.get("/health")
     said = client.get("/metrics")
-    assert said.content_type.startswith("text/plain")
+    assert said.headers["Content-Type"].startswith("text/plain")
     for line in (
         'inference_requests_total{status="200"} 2.0',
         'inference_requests_total{status="503"} 1.0',

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import gevent
 import pytest
 
 from inference.batching import Batcher, queue_limit
-from inference.classifier import ClientGone, QueueFull
+from inference.classifier import Classification, ClientGone, QueueFull
 from inference.engine import Label
 
 
@@ -27,11 +27,13 @@ class SlowEngine:
         self.lanes = lanes
         self.given: list[tuple[list[str], bool]] = []
         self.may_answer = threading.Event()
+        self.takes_s = 0.0
 
     def classify(self, texts: Sequence[str], *, alone: bool) -> list[Label]:
         self.given.append((list(texts), alone))
         if not self.may_answer.wait(10):
             raise TimeoutError
+        time.sleep(self.takes_s)
         if "broken" in texts:
             raise ValueError("no model computes that")
         return [Label(text, 1.0, None) for text in texts]
@@ -55,76 +57,152 @@ def here() -> bool:
     return False
 
 
-def ask(batcher: Batcher, text: str, is_gone: Callable[[], bool] = here) -> Any:
-    """A greenlet that asks about a text, and has it queued."""
-    one = gevent.spawn(batcher.classify, text, is_gone)
-    gevent.sleep(0)
+async def ask(batcher: Batcher, text: str, is_gone: Callable[[], bool] = here) -> asyncio.Task[Classification]:
+    """A task that asks about a text, and has it queued."""
+    one = asyncio.create_task(batcher.classify(text, is_gone))
+    await asyncio.sleep(0)
     return one
 
 
-def until(condition: Callable[[], bool]) -> None:
-    with gevent.Timeout(10):
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
         while not condition():
-            gevent.sleep(0.001)
+            await asyncio.sleep(0.001)
+
+
+async def answers(asked: Sequence[asyncio.Task[Classification]]) -> list[str]:
+    async with asyncio.timeout(10):
+        return [found.sentiment for found in await asyncio.gather(*asked)]
 
 
 def test_a_lone_text_gets_all_threads_and_what_comes_meanwhile_is_dealt_out() -> None:
-    with batching(lanes=2) as (batcher, engine):
-        asked = [ask(batcher, "first")]
-        until(lambda: len(engine.given) == 1)
-        asked += [ask(batcher, f"text {number}") for number in range(6)]
+    async def scenario() -> None:
+        asked = [await ask(batcher, "first")]
+        await until(lambda: len(engine.given) == 1)
+        asked += [await ask(batcher, text) for text in ("a" * 9, "b" * 8, "c" * 4, "d" * 3)]
         engine.may_answer.set()
-        gevent.joinall(asked, timeout=10, raise_error=True)
-        assert [one.value.sentiment for one in asked] == ["first", *(f"text {number}" for number in range(6))]
+        assert await answers(asked) == ["first", "a" * 9, "b" * 8, "c" * 4, "d" * 3]
         assert engine.given[0] == (["first"], True)
-        assert [alone for _, alone in engine.given[1:]].count(True) == 0 or len(engine.given[-1][0]) == 1
-        assert sorted(text for texts, _ in engine.given[1:] for text in texts) == [f"text {n}" for n in range(6)]
-        assert max(len(texts) for texts, _ in engine.given) <= 3  # six over two lanes
+        dealt = sorted((sorted(texts), alone) for texts, alone in engine.given[1:])
+        assert dealt == [(["a" * 9, "d" * 3], False), (["b" * 8, "c" * 4], False)]  # as many characters in each lane
+
+    with batching(lanes=2) as (batcher, engine):
+        asyncio.run(scenario())
+
+
+def test_a_few_texts_are_computed_together_by_all_threads() -> None:
+    async def scenario() -> None:
+        asked = [await ask(batcher, "first")]
+        await until(lambda: len(engine.given) == 1)
+        asked += [await ask(batcher, text) for text in ("one", "two", "three")]
+        engine.may_answer.set()
+        await answers(asked)
+        assert [(sorted(texts), alone) for texts, alone in engine.given[1:]] == [(["one", "three", "two"], True)]
+
+    with batching(lanes=2) as (batcher, engine):
+        asyncio.run(scenario())
+
+
+def test_lanes_take_batches_each_for_itself_while_many_wait() -> None:
+    async def scenario() -> None:
+        asked = [await ask(batcher, f"text {number}") for number in range(4)]
+        await until(lambda: len(engine.given) >= 1)
+        asked += [await ask(batcher, f"text {number}") for number in range(4, 30)]
+        engine.may_answer.set()
+        await answers(asked)
+        sizes = [len(texts) for texts, _ in engine.given]
+        assert sizes.count(4) >= 6  # the largest batches there can be
+
+    with batching(lanes=2) as (batcher, engine):
+        asyncio.run(scenario())
+
+
+def test_a_round_waits_a_moment_for_those_who_have_just_been_answered() -> None:
+    """Clients that ask again at once are computed together again, rather than the first of them alone."""
+
+    async def client() -> None:
+        for number in range(20):
+            await batcher.classify(f"text {number}", here)
+
+    async def scenario() -> None:
+        engine.may_answer.set()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(client() for _ in range(4)))
+
+    with batching(lanes=1) as (batcher, engine):
+        engine.takes_s = 0.02
+        asyncio.run(scenario())
+    sizes = [len(texts) for texts, _ in engine.given]
+    assert sizes.count(4) >= 18
 
 
 def test_batches_are_bounded_and_in_the_order_that_texts_came() -> None:
-    with batching(lanes=1) as (batcher, engine):
-        asked = [ask(batcher, "first")]
-        until(lambda: len(engine.given) == 1)
-        asked += [ask(batcher, "x" * length) for length in (10, 90, 12, 60, 11, 9, 8, 7)]
+    async def scenario() -> None:
+        asked = [await ask(batcher, "first")]
+        await until(lambda: len(engine.given) == 1)
+        asked += [await ask(batcher, "x" * length) for length in (10, 90, 12, 60, 11, 9, 8, 7)]
         engine.may_answer.set()
-        gevent.joinall(asked, timeout=10, raise_error=True)
+        await answers(asked)
         lengths = [[len(text) for text in texts] for texts, _ in engine.given[1:]]
-        assert lengths == [[10, 90], [12, 60, 11, 9], [8, 7]]
+        assert [sorted(some) for some in lengths] == [[10, 90], [9, 11, 12, 60], [7, 8]]
+
+    with batching(lanes=1) as (batcher, engine):
+        asyncio.run(scenario())
 
 
 def test_a_full_queue_takes_no_more() -> None:
-    with batching(lanes=1, limit=2) as (batcher, engine):
-        asked = [ask(batcher, "first")]
-        until(lambda: len(engine.given) == 1)
-        asked += [ask(batcher, "second"), ask(batcher, "third")]
+    async def scenario() -> None:
+        asked = [await ask(batcher, "first")]
+        await until(lambda: len(engine.given) == 1)
+        asked += [await ask(batcher, "second"), await ask(batcher, "third")]
         assert batcher.waiting() == 2
         with pytest.raises(QueueFull, match="2 texts wait already"):
-            batcher.classify("fourth", here)
+            await batcher.classify("fourth", here)
         engine.may_answer.set()
-        gevent.joinall(asked, timeout=10, raise_error=True)
+        await answers(asked)
         assert batcher.waiting() == 0
+
+    with batching(lanes=1, limit=2) as (batcher, engine):
+        asyncio.run(scenario())
 
 
 def test_what_nobody_waits_for_is_not_computed() -> None:
-    with batching(lanes=1) as (batcher, engine):
-        first = ask(batcher, "first")
-        until(lambda: len(engine.given) == 1)
-        gone, still_here = ask(batcher, "gone", lambda: True), ask(batcher, "here")
+    async def scenario() -> None:
+        first = await ask(batcher, "first")
+        await until(lambda: len(engine.given) == 1)
+        gone, still_here = await ask(batcher, "gone", lambda: True), await ask(batcher, "here")
         engine.may_answer.set()
-        assert still_here.get(timeout=10).sentiment == "here"
+        assert await answers([first, still_here]) == ["first", "here"]
         with pytest.raises(ClientGone):
-            gone.get(timeout=10)
-        first.get(timeout=10)
+            await gone
         assert [texts for texts, _ in engine.given] == [["first"], ["here"]]
+
+    with batching(lanes=1) as (batcher, engine):
+        asyncio.run(scenario())
 
 
 def test_an_error_is_told_to_those_who_wait_and_ends_no_lane() -> None:
-    with batching(lanes=1) as (batcher, engine):
+    async def scenario() -> None:
         engine.may_answer.set()
         with pytest.raises(ValueError, match="no model computes that"):
-            batcher.classify("broken", here)
-        assert batcher.classify("whole", here).sentiment == "whole"
+            await batcher.classify("broken", here)
+        assert (await batcher.classify("whole", here)).sentiment == "whole"
+
+    with batching(lanes=1) as (batcher, engine):
+        asyncio.run(scenario())
+
+
+def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
+    async def scenario() -> None:
+        first = await ask(batcher, "first")
+        await until(lambda: len(engine.given) == 1)
+        gives_up, stays = await ask(batcher, "gives up"), await ask(batcher, "stays")
+        gives_up.cancel()
+        engine.may_answer.set()
+        assert await answers([first, stays]) == ["first", "stays"]
+
+    with batching(lanes=1) as (batcher, engine):
+        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many"])

@@ -6,6 +6,7 @@ import csv
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -59,6 +60,17 @@ def test_a_connection_serves_many_requests(shared_service: Service) -> None:
         sockets.add(connection.sock.getsockname())
     assert len(sockets) == 1
     connection.close()
+
+
+def test_an_answer_comes_in_one_piece(shared_service: Service) -> None:
+    """A second write costs a system call, and wakes the client a second time."""
+    body = b'{"text": "fine"}'
+    head = f"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=30) as client:
+        for _ in range(5):
+            client.sendall(head.encode() + body)
+            head_sent, row = client.recv(65536).split(b"\r\n\r\n")
+            assert f"content-length: {len(row)}".encode() in head_sent
 
 
 def test_a_long_text_is_cut_and_answered(shared_service: Service) -> None:

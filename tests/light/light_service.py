@@ -6,12 +6,11 @@ a slow machine's processors then still answer as often as they are asked.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import gevent
 
 from inference.app import Service, create_app, replica_name
 from inference.classifier import Classification
@@ -29,9 +28,9 @@ class WordListClassifier:
     versions = {"word-list": "1"}
     engine = {"name": "word list", "device": "cpu", "threads": 1, "weights": "none", "why_not_faster": None}
 
-    def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
+    async def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
         began = time.perf_counter()
-        gevent.sleep(WAIT_S)
+        await asyncio.sleep(WAIT_S)
         sentiment = "NEGATIVE" if BAD_WORDS & set(text.lower().split()) else "POSITIVE"
         return Classification(sentiment, 1.0, 0.0, (time.perf_counter() - began) * 1000, None)
 
