@@ -107,7 +107,7 @@ class Batcher:
                     return self._dealt.popleft()
                 if not self._is_due():
                     left_s = self._back_until_s - time.perf_counter()
-                    self._change.wait(left_s if left_s > 0 and not self._inside else None)
+                    self._change.wait(left_s if left_s > 0 and not self._inside and self._round_size > 1 else None)
                 elif self._inside:
                     return self._take()
                 else:

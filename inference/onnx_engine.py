@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,6 +18,10 @@ from tokenizers import Tokenizer
 from inference.engine import Label
 
 onnxruntime.disable_telemetry_events()  # what is served here is nobody else's business
+
+# Threads of the tokenizer's own would stand in line behind the lanes, and the lane that waits for them would lose a
+# millisecond a batch.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 GRAPH_FILE, TOKENIZER_FILE, FACTS_FILE = "model.onnx", "tokenizer.json", "engine.json"
 
