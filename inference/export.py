@@ -25,7 +25,7 @@ from inference.model_choice import ModelChoice, ModelUnavailable
 from inference.onnx_engine import FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine
 from inference.processors import compute_threads
 
-FORM = 2
+FORM = 3
 """Of the exported folder and of the bar that it passed; raised when either changes, so that none is reused wrongly."""
 
 EXPORTED = "onnx_engine"
@@ -67,7 +67,7 @@ def exported(model: ModelChoice) -> Path:
 
 
 def check_processor(engine: OnnxEngine, folder: Path) -> None:
-    """Compute a few texts again: not all processors multiply 8-bit numbers alike (without VNNI, sums may saturate).
+    """Compute a few texts again: what multiplies 8-bit numbers here may be other code than where it was exported.
 
     Raises:
         EngineUnavailable: on this processor the engine is not the one that was compared with the reference.

@@ -8,8 +8,9 @@ Inputs (B texts of T tokens in all): ``ids`` and ``positions`` [T], ``first`` [B
 [1, T, T] (what is added to a token's attention to another: 0 within a text, a large negative number between two).
 Output: ``logits`` [B, labels].
 
-Linear layers hold 8-bit weights, symmetric for each output column, and take their activations as 8-bit whole numbers
-whose range is that of the batch (ONNX Runtime's ``DynamicQuantizeMatMul``), but for those that are to stay in fp32.
+Linear layers hold weights as whole numbers of 8 bits, symmetric for each output column, and take their activations as
+whole numbers of 8 bits whose range is that of the batch (ONNX Runtime's ``DynamicQuantizeMatMul``), but for those that
+are to stay in fp32.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's fused operators."""
+
+LARGEST_WEIGHT = 63
+"""As a whole number: seven of the eight bits. A processor without VNNI adds products in pairs as 16-bit numbers, and two
+of an activation (up to 255) by such a weight fit, 32,130 of 32,767: so all processors come to the same sums. What the
+eighth bit would tell is less than what is lost by the activations' own eight.
+"""
 
 LINEARS = ("qkv", "attention_out", "ffn_in", "ffn_out")
 """The linear layers of each block, by which ``in_fp32`` names them."""
@@ -148,7 +155,7 @@ class _Graph:
         """``x`` times the transpose of ``weight`` [out, in] plus ``bias``."""
         if kind in self._in_fp32:
             return str(self.node("Add", self.node("MatMul", x, self.constant(weight.T)), self.constant(bias)))
-        scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127
+        scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / LARGEST_WEIGHT
         whole = np.rint(weight / scale[:, None]).astype(np.int8)
         inputs = (self.constant(whole.T), self.constant(scale.astype(np.float32)), "", self.constant(bias))
         return str(self.node("DynamicQuantizeMatMul", x, *inputs, domain=MICROSOFT))
