@@ -29,9 +29,9 @@ MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's fused operators."""
 
 LARGEST_WEIGHT = 63
-"""As a whole number: seven of the eight bits. A processor without VNNI adds products in pairs as 16-bit numbers, and two
-of an activation (up to 255) by such a weight fit, 32,130 of 32,767: so all processors come to the same sums. What the
-eighth bit would tell is less than what is lost by the activations' own eight.
+"""As a whole number: seven of the eight bits. A processor without VNNI adds products in pairs as 16-bit numbers, and
+two of an activation (up to 255) by such a weight fit, 32,130 of 32,767: so all processors come to the same sums. What
+the eighth bit would tell is less than what is lost by the activations' own eight.
 """
 
 LINEARS = ("qkv", "attention_out", "ffn_in", "ffn_out")
