@@ -59,11 +59,3 @@ def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: Mesh, tmp_pa
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(replica in page for replica in of_three)
     assert names_on(mesh.engine) == before
-
-
-def test_keep_alive_users_stay_with_their_replica(mesh: Mesh, tmp_path: Path) -> None:
-    folder, _ = run(tmp_path, mesh, "--only", "swarm-3", "--set", "rounds=1", "users=3", "seconds=10")
-    requested = rows(folder / "swarm-3" / "round-1" / "load_requests.csv")
-    opened = [row for row in requested if row["connection_reused"] == "0"]
-    assert len(opened) == 3
-    assert len({row["replica"] for row in requested}) == 3

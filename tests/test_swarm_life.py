@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.mesh
 
 STACK = "fourfold-test"
 STACK_SERVICE = f"{STACK}_inference"
+OLD, NEXT = "fourfold-old:latest", "fourfold-next:latest"
 SLOW_S = 300.0
 
 
@@ -67,6 +69,13 @@ def infra(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def answers(mesh: Mesh) -> bool:
+    try:
+        return requests.get(f"{mesh.url}/health", timeout=10).ok
+    except requests.RequestException:
+        return False
 
 
 def who_answers(mesh: Mesh, requests_sent: int) -> Counter[str]:
@@ -112,13 +121,29 @@ def answers_of(prefix: Path, users: str) -> list[str]:
 
 
 @pytest.fixture
-def stack(mesh: Mesh) -> Iterator[None]:
+def versions(mesh: Mesh) -> Iterator[None]:
+    """Two versions of the image. A light service waits in both instead of computing: the processors that start the next
+    replicas are not taken by the load, and a replica that is told to stop has requests in flight."""
+    images = mesh.engine.client.images
+    try:
+        for tag in (OLD, NEXT):
+            recipe = f"FROM {mesh.image}\nENV LIGHT_MS=300 VERSION={tag}\n"
+            images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
+        yield
+    finally:
+        for tag in (OLD, NEXT):
+            images.remove(tag, force=True)
+
+
+@pytest.fixture
+def stack(mesh: Mesh, versions: None) -> Iterator[None]:
     """stack.yml, deployed as its first lines say, in a swarm of the test's own."""
     before = names_on(mesh.engine)
     mesh.engine.client.swarm.init()
     try:
-        deploy(mesh.image)
+        deploy(OLD)
         assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 3, SLOW_S)
+        assert until_true(lambda: answers(mesh), SLOW_S)  # the mesh publishes a port somewhat later
         yield
     finally:
         subprocess.run(["docker", "stack", "rm", STACK], check=False, capture_output=True)
@@ -174,32 +199,27 @@ def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
     mesh: Mesh, stack: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = {one.id for one in containers_of(mesh, STACK_SERVICE)}
-    image = mesh.engine.client.images.get(mesh.image)
-    image.tag("fourfold-next")
     service = mesh.engine.client.services.get(STACK_SERVICE)
 
     def rolled_out() -> bool:
         service.reload()
         return bool(service.attrs.get("UpdateStatus", {}).get("State") == "completed")
 
-    try:
-        with load(mesh, tmp_path / "rollout"):
-            deploy("fourfold-next:latest")
-            assert until_true(rolled_out, SLOW_S)
-            assert until_true(lambda: len(containers_of(mesh, STACK_SERVICE, status="running")) == 3, SLOW_S)
-        assert not old & {one.id for one in containers_of(mesh, STACK_SERVICE, status="running")}
-        for users in ("keep_alive", "new_connection"):
-            assert set(answers_of(tmp_path / "rollout", users)) == {"200"}
+    with load(mesh, tmp_path / "rollout"):
+        deploy(NEXT)
+        assert until_true(rolled_out, SLOW_S)
+        assert until_true(lambda: len(containers_of(mesh, STACK_SERVICE, status="running")) == 3, SLOW_S)
+    assert not old & {one.id for one in containers_of(mesh, STACK_SERVICE, status="running")}
+    for users in ("keep_alive", "new_connection"):
+        assert set(answers_of(tmp_path / "rollout", users)) == {"200"}
 
-        with load(mesh, tmp_path / "kill"):
-            containers_of(mesh, STACK_SERVICE, health="healthy")[0].kill("KILL")
-            killed_at = time.monotonic()
-            assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 2, SLOW_S)
-            assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 3, SLOW_S)
-            seconds = time.monotonic() - killed_at
-        assert len(who_answers(mesh, 9)) == 3
-    finally:
-        mesh.engine.client.images.remove("fourfold-next", force=True)
+    with load(mesh, tmp_path / "kill"):
+        containers_of(mesh, STACK_SERVICE, health="healthy")[0].kill("KILL")
+        killed_at = time.monotonic()
+        assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 2, SLOW_S)
+        assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 3, SLOW_S)
+        seconds = time.monotonic() - killed_at
+    assert len(who_answers(mesh, 9)) == 3
     with capsys.disabled():
         for run in ("rollout", "kill"):
             for users in ("keep_alive", "new_connection"):
