@@ -127,7 +127,7 @@ def versions(mesh: Mesh) -> Iterator[None]:
     images = mesh.engine.client.images
     try:
         for tag in (OLD, NEXT):
-            recipe = f"FROM {mesh.image}\nENV LIGHT_MS=300 VERSION={tag}\n"
+            recipe = f"FROM {mesh.image}\nENV LIGHT_MS=1000 VERSION={tag}\n"
             images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
         yield
     finally:
