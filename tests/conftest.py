@@ -2,7 +2,7 @@
 
 The mesh is this machine's own where its kernel has IPVS. Else the environment names an engine elsewhere:
 FOURFOLD_MESH_HOST (its DOCKER_HOST), FOURFOLD_MESH_REACH (where its port 8080 answers) and FOURFOLD_MESH_IMAGE (an
-image of the service that lies there); FOURFOLD_MESH_UNTIL (seconds since the epoch) is when no test begins there any more.
+image of the service that lies there). From FOURFOLD_MESH_UNTIL on (seconds since the epoch) no test begins there.
 """
 
 from __future__ import annotations
