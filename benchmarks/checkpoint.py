@@ -9,9 +9,9 @@ engines agree.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,4 +55,6 @@ def make_checkpoint(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_checkpoint(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint", description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the checkpoint is written")
+    make_checkpoint(parser.parse_args().folder)

@@ -20,7 +20,7 @@ import requests
 from conftest import ROOT, Mesh, names_on
 
 from infra.swarm import NAME
-from infra.waiting import until_true
+from infra.waiting import until_healthy, until_true
 
 pytestmark = pytest.mark.mesh
 
@@ -69,13 +69,6 @@ def infra(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def answers(mesh: Mesh) -> bool:
-    try:
-        return requests.get(f"{mesh.url}/health", timeout=10).ok
-    except requests.RequestException:
-        return False
 
 
 def who_answers(mesh: Mesh, requests_sent: int) -> Counter[str]:
@@ -143,7 +136,7 @@ def stack(mesh: Mesh, versions: None) -> Iterator[None]:
     try:
         deploy(OLD)
         assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 3, SLOW_S)
-        assert until_true(lambda: answers(mesh), SLOW_S)  # the mesh publishes a port somewhat later
+        until_healthy(mesh.url, SLOW_S, lambda: None)  # the mesh publishes a port somewhat later
         yield
     finally:
         subprocess.run(["docker", "stack", "rm", STACK], check=False, capture_output=True)
