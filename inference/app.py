@@ -119,14 +119,20 @@ class _SaysWhoAnswers:
         self._answered = service.telemetry.answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
         async def send_named(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
                 message["headers"].append(self._header)
-                if scope["path"] == "/infer":
-                    self._answered(message["status"])
+                status = message["status"]
             await send(message)
 
-        await self._app(scope, receive, send_named)
+        try:
+            await self._app(scope, receive, send_named)
+        finally:  # counted behind the answer, which need not wait for it
+            if status and scope["path"] == "/infer":
+                self._answered(status)
 
 
 async def _text_of(request: Request) -> str:

@@ -47,14 +47,15 @@ class _OneWrite:
 
     def write(self, data: bytes) -> None:
         if not self._parts:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send now what was written."""
         if self._parts:
             self._transport.write(b"".join(self._parts))
             self._parts.clear()
@@ -64,9 +65,14 @@ class Connection(HttpToolsProtocol):
     """A connection: answers its requests one by one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(_OneWrite(transport))  # type: ignore[arg-type]  # it is one by all that is used of it
+        self._answers = _OneWrite(transport)
+        super().connection_made(self._answers)  # type: ignore[arg-type]  # it is a transport by all that is used of it
         # uvicorn itself waits for ever for a first request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        self._answers.flush()  # now, not at the end of this turn: the client waits for nothing else
+        super().on_response_complete()
 
 
 class Server(uvicorn.Server):
