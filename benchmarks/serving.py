@@ -50,16 +50,23 @@ def main() -> int:
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
         if "load" in options.parts:
             record |= measure_load(options, model, bodies, texts, folder)
+            _keep(record, options.json)
         if "overload" in options.parts:
             record["overload"] = measure_overload(model, bodies, texts, folder)
+            _keep(record, options.json)
         if "docker" in options.parts:
             record["docker"] = serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds)
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            _keep(record, options.json)
     if options.report:
         write_report(record, options.report)
     print(json.dumps(record.get("ratio_to_usual_app"), indent=1))
     return 0
+
+
+def _keep(record: dict[str, Any], path: Path | None) -> None:
+    """Write what was measured so far: a part takes minutes, and the next one may fail."""
+    if path:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

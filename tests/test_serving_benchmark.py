@@ -22,14 +22,18 @@ def test_ratios_are_of_the_same_number_of_connections() -> None:
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_a_short_run_leaves_figures_and_tables(tmp_path: Path) -> None:
+def test_a_short_run_leaves_figures_and_tables_also_where_its_last_part_fails(tmp_path: Path) -> None:
     model, figures, report = tmp_path / "model", tmp_path / "figures.json", tmp_path / "report.md"
     environment = {"INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model"), "PATH": "/usr/bin:/usr/local/bin"}
     fetch = [sys.executable, "-m", "inference.fetch", str(model)]
     subprocess.run(fetch, cwd=ROOT, env=environment, check=True, capture_output=True)
-    command = [sys.executable, "-m", "benchmarks.serving", "--only", "fourfold (onnx)", "--parts", "load"]
+    command = [sys.executable, "-m", "benchmarks.serving", "--only", "fourfold (onnx)", "--parts", "load,docker"]
     command += ["--rounds", "1", "--seconds", "1", "--model", str(model), "--json", str(figures)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    command += ["--image", "fourfold-nowhere:none"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "error: " in run.stderr
+    assert "Traceback" not in run.stderr
     found = json.loads(figures.read_text())
     measured = found["services"]["fourfold (onnx)"]
     assert {number: one["throughput"] > 0 for number, one in measured["connections"].items()} == {
