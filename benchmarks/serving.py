@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from benchmarks.checkpoint import make_checkpoint
 from benchmarks.serving_load import burst, need_wrk, steady
 from benchmarks.serving_report import write_report
 from benchmarks.serving_services import ALL, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
+from infra.engine import connect
+from infra.errors import DeploymentError
+from infra.images import find_image
 
 CONNECTIONS = (1, 8, 32)
 WARM_UP_S = 1.0
@@ -38,6 +42,8 @@ MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
 def main() -> int:
     options = _options()
     need_wrk()
+    if "docker" in options.parts:
+        _need_image(options.image)
     _allow_many_connections()
     record: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}
     if options.json and options.json.is_file():
@@ -48,25 +54,29 @@ def main() -> int:
         bodies = folder / "bodies"
         texts = [row["text"] for row in csv.DictReader(REVIEWS.open(encoding="utf-8", newline=""))]
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        if "load" in options.parts:
-            record |= measure_load(options, model, bodies, texts, folder)
-            _keep(record, options.json)
-        if "overload" in options.parts:
-            record["overload"] = measure_overload(model, bodies, texts, folder)
-            _keep(record, options.json)
-        if "docker" in options.parts:
-            record["docker"] = serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds)
-            _keep(record, options.json)
+        measures: dict[str, Callable[[], dict[str, Any]]] = {
+            "load": lambda: measure_load(options, model, bodies, texts, folder),
+            "overload": lambda: {"overload": measure_overload(model, bodies, texts, folder)},
+            "docker": lambda: {
+                "docker": serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds)
+            },
+        }
+        for part in PARTS:
+            if part in options.parts:
+                record |= measures[part]()
+                if options.json:  # now: a part takes minutes, and the next one may be interrupted
+                    options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.report:
         write_report(record, options.report)
     print(json.dumps(record.get("ratio_to_usual_app"), indent=1))
     return 0
 
 
-def _keep(record: dict[str, Any], path: Path | None) -> None:
-    """Write what was measured so far: a part takes minutes, and the next one may fail."""
-    if path:
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+def _need_image(image: str) -> None:
+    try:
+        find_image(connect(), image)
+    except DeploymentError as error:
+        raise SystemExit(f"error: the part docker can't be measured: {error}") from error
 
 
 def _options() -> argparse.Namespace:

@@ -49,8 +49,8 @@ def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) 
 
 
 def _start(image: str, model: Path, cpus: float, containers: list[str]) -> int:
-    command = ["docker", "run", "-d", "--pull", "never", "--init", "--label", LABEL, "--cpus", f"{cpus}"]
-    command += ["-p", "127.0.0.1::5000", "-v", f"{model.resolve()}:/model:ro", image]
+    command = ["docker", "run", "-d", "--init", "--label", LABEL, "--cpus", f"{cpus}", "-p", "127.0.0.1::5000"]
+    command += ["-v", f"{model.resolve()}:/model:ro", image]
     container = _output(command)
     containers.append(container)
     return int(_output(["docker", "port", container, "5000/tcp"]).rpartition(":")[2])
@@ -75,12 +75,4 @@ def _threads(container: str) -> int:
 
 
 def _output(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise SystemExit("error: the docker command is not installed; leave the part docker out") from error
-    if done.returncode != 0:
-        remedy = "; make image builds the service's" if "No such image" in done.stderr else ""
-        said = done.stderr.strip().partition("\n")[0]
-        raise SystemExit(f"error: {' '.join(command[:2])}: {said}{remedy}")
-    return done.stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
