@@ -21,10 +21,14 @@ Missing is written as an empty field (CSV) or ``null`` (JSON) and never as zero.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 FORM = 2
 """Goes up when a reader of the older form would misread the newer one."""
@@ -50,6 +54,17 @@ FAILED = "failed"
 NOT_RUN = "not run"
 """With ``MEASURED`` the statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never
 begun. A deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
+
+FAULTS = {
+    "rows lost": "rows could not be written to the disk",
+    "incomplete": "the single pass sent fewer texts than there are",
+    "unsampled": "a replica answered that was not sampled",
+    "clock": "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
+    "option": "an option could not be used as it was given; another value was used",
+}
+"""What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under
+``faults``, as ``{"kind": one of these, "text": what happened, in one sentence}``. The analysis decides which of them
+make a run invalid."""
 
 DEPLOYMENTS = {
     "host": "Host process",
@@ -164,9 +179,64 @@ def machine_record() -> dict[str, str | int | None]:
         "system": platform.system(),
         "kernel": platform.release(),
         "cpu_model": _cpu_model(),
+        "architecture": platform.machine(),
         "cpu_count": os.cpu_count(),
         "memory_bytes": os.sysconf(names[0]) * os.sysconf(names[1]) if told else None,
     }
+
+
+@dataclass(frozen=True)
+class EngineElsewhere:
+    """A Docker engine that does not run on this machine itself: host process and containers ran on two machines.
+
+    ``is_virtual``: it is reached through this machine's own loopback or socket, so it is a virtual machine here (Docker
+    Desktop, Colima); else another machine. ``cpu_count`` and ``machine_cpu_count`` are those of the engine and of this
+    machine, None where not told.
+    """
+
+    is_virtual: bool
+    cpu_count: int | None
+    machine_cpu_count: int | None
+
+    def __str__(self) -> str:
+        where = "in a virtual machine" if self.is_virtual else "on another machine"
+        counts = (self.cpu_count, self.machine_cpu_count)
+        if None in counts:
+            return f"the engine runs {where}"
+        with_cpus = "with {} of {} CPUs" if self.is_virtual else "with {} CPUs; this one has {}"
+        return f"the engine runs {where} {with_cpus.format(*counts)}"
+
+
+SAME_MEMORY = 0.01
+"""The kernel keeps some of the memory for itself, not the same at each boot."""
+
+ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
+"""Other names of one architecture: macOS and Windows use the first ones."""
+
+
+def engine_elsewhere(machine: Mapping[str, Any], engine: Mapping[str, Any]) -> EngineElsewhere | None:
+    """Whether an engine runs on another machine than ``machine`` (both as ``experiment.json`` holds them); None where
+    nothing shows that. What either record does not tell is not compared.
+    """
+    pairs = [(machine.get(key), engine.get(key)) for key in ("kernel", "cpu_count", "architecture", "memory_bytes")]
+    if all(None in pair or _is_same(*pair) for pair in pairs):
+        return None
+    address = urlsplit(str(engine.get("endpoint") or "unix:"))
+    is_virtual = address.scheme in ("unix", "npipe") or _is_loopback(address.hostname or "")
+    return EngineElsewhere(is_virtual, engine.get("cpu_count"), machine.get("cpu_count"))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, str):
+        return bool(ARCHITECTURES.get(one.lower(), one) == ARCHITECTURES.get(str(other).lower(), other))
+    return bool(abs(one - other) <= (SAME_MEMORY * one if one > 1e6 else 0))
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() in ("localhost", "localhost.")
 
 
 def _cpu_model() -> str | None:

@@ -18,8 +18,6 @@ LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", 
 
 SERVICE_VARIABLES = "INFERENCE_"
 _PARTS = {"machine": "machine", "engine": "engine", "git": "code:", "versions": "version of", "environment": "variable"}
-SAME_MEMORY = 0.01
-"""The kernel keeps some of the memory for itself, not the same at each boot."""
 
 
 def conditions() -> dict[str, Any]:
@@ -82,7 +80,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _is_about(old: Any, new: Any) -> bool:
-    return isinstance(old, int) and isinstance(new, int) and abs(new - old) <= SAME_MEMORY * old
+    return isinstance(old, int) and isinstance(new, int) and abs(new - old) <= runfiles.SAME_MEMORY * old
 
 
 def _named(model: Mapping[str, Any]) -> str:
