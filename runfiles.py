@@ -22,9 +22,15 @@ Missing is written as an empty field (CSV) or ``null`` (JSON) and never as zero.
 from __future__ import annotations
 
 import ipaddress
+import json
+import math
 import os
 import platform
+import secrets
+import stat
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +71,12 @@ FAULTS = {
 """What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under
 ``faults``, as ``{"kind": one of these, "text": what happened, in one sentence}``. The analysis decides which of them
 make a run invalid."""
+
+RECORDING_FAILED_EXIT_CODE = 4
+"""Locust's exit code when the recording could not be written, whatever became of the requests."""
+
+MOST_RECORD_BYTES = 50 * 10**6
+"""A JSON record that is larger is not one of ours, and is not read. ``experiment.json`` of 100 rounds has 0.3 MB."""
 
 DEPLOYMENTS = {
     "host": "Host process",
@@ -168,6 +180,113 @@ def names(columns: tuple[Column, ...]) -> list[str]:
 def round_folder(deployment: str, number: int) -> str:
     """Where the files of a round lie, within the experiment's folder; rounds count from 1."""
     return f"{deployment}/round-{number}"
+
+
+class OutsideFolder(ValueError):
+    """A path that leads out of the folder that it should lie in. The message names both."""
+
+
+def inside(folder: Path, path: Path | str) -> Path:
+    """The resolved path of ``path`` (relative to ``folder``), which must lie inside ``folder``, links followed.
+
+    ``folder`` itself may be a link. It does not lie inside itself.
+
+    Raises:
+        OutsideFolder: ``path`` leads elsewhere, or nowhere.
+    """
+    try:
+        root = folder.resolve()
+        resolved = (root / path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a NUL or half a surrogate in it; a loop of links
+        raise OutsideFolder(f"{str(path)!a} is not a path in {folder} ({error})") from error
+    if root not in resolved.parents:
+        raise OutsideFolder(f"{root / path} leads to {resolved}, which does not lie in {root}")
+    return resolved
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all: readers find the old content or the new one, also after a power
+    loss. The text is written beside the file first, and then renamed. A link at ``path`` is replaced by the file; what
+    it leads to is left alone.
+
+    Raises:
+        OSError: it can't be written. The old content is still there.
+    """
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(new, flags, 0o666), "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, and not only in the kernel's memory."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_record(path: Path) -> Any:
+    """The content of a JSON file, as strictly as JSON is defined.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is not a file, is larger than ``MOST_RECORD_BYTES``, or holds what no recorder writes: no JSON,
+            a number that is not finite or beyond 64 bits, half a surrogate, a key twice. The message says which.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would keep whoever opens it waiting
+        raise ValueError("it is not a file")
+    with path.open("rb") as file:
+        content = file.read(MOST_RECORD_BYTES + 1)
+    if len(content) > MOST_RECORD_BYTES:
+        raise ValueError(f"it is larger than {MOST_RECORD_BYTES / 1e6:.0f} MB")
+    try:
+        said = json.loads(
+            content.decode("utf-8"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_unique_keys,
+        )
+        json.dumps(said, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not text in UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds half a surrogate, which is no character") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return said
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:40]} is a number beyond 64 bits")
+    return int(text)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:40]!a} is there twice")
+    return found
 
 
 def machine_record() -> dict[str, str | int | None]:
