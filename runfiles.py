@@ -61,6 +61,22 @@ NOT_RUN = "not run"
 """With ``MEASURED`` the statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never
 begun. A deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
 
+RUN_TIME = "run time"
+ENOUGH_REQUESTS = "number of requests"
+ALL_TEXTS = "all texts sent"
+STOPPED = "stopped"
+INTERRUPTED = "interrupted"
+"""What ended a run (``ended_by``): its run time; as many requests as were asked for; a single pass that sent all its
+texts; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM. None: it was killed, or still runs."""
+
+FOUND = "found"
+STARTED = "started"
+RESTARTED = "restarted"
+ENDED = "ended"
+NOT_SAMPLED = "not sampled"
+SAMPLED_AGAIN = "sampled again"
+"""What becomes of a replica: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``, which explains them."""
+
 FAULTS = {
     "rows lost": "rows could not be written to the disk",
     "incomplete": "the single pass sent fewer texts than there are",
@@ -78,8 +94,11 @@ RECORDING_FAILED_EXIT_CODE = 4
 MOST_RECORD_BYTES = 50 * 10**6
 """A JSON record that is larger is not one of ours, and is not read. ``experiment.json`` of 100 rounds has 0.3 MB."""
 
+HOST = "host"
+"""The one deployment that is no container."""
+
 DEPLOYMENTS = {
-    "host": "Host process",
+    HOST: "Host process",
     "docker": "docker run",
     "compose": "Docker Compose",
     "swarm-1": "Swarm, 1 replica",
