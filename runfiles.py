@@ -275,37 +275,58 @@ def read_record(path: Path) -> Any:
             parse_constant=_finite,
             parse_float=_finite,
             parse_int=_whole,
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=_object,
         )
-        json.dumps(said, ensure_ascii=False).encode("utf-8")
+        if reason := _why_not(said):
+            raise ValueError(reason)
     except UnicodeDecodeError as error:
         raise ValueError("it is not text in UTF-8") from error
-    except UnicodeEncodeError as error:
-        raise ValueError("it holds half a surrogate, which is no character") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return said
 
 
-def _finite(text: str) -> float:
+@dataclass(frozen=True)
+class _NoNumber:
+    """What stands where a number should, until it is known at which key."""
+
+    reason: str
+
+
+def _finite(text: str) -> float | _NoNumber:
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is not a finite number")
-    return number
+    return number if math.isfinite(number) else _NoNumber(f"{text[:40]} is not a finite number")
 
 
-def _whole(text: str) -> int:
+def _whole(text: str) -> int | _NoNumber:
     if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"{text[:40]} is a number beyond 64 bits")
+        return _NoNumber(f"{text[:40]} is a number beyond 64 bits")
     return int(text)
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {twice[:40]!a} is there twice")
+    for name, value in pairs:
+        if reason := _why_not(name) or _why_not(value):
+            raise ValueError(f"{name[:40]!a}: {reason}")
     return found
+
+
+def _why_not(value: Any) -> str | None:
+    """Why no recorder writes ``value``; None where one may. What lies in an object within it was looked at before."""
+    if isinstance(value, _NoNumber):
+        return value.reason
+    if isinstance(value, list):
+        return next(filter(None, map(_why_not, value)), None)
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return "half a surrogate, which is no character"
+    return None
 
 
 def machine_record() -> dict[str, str | int | None]:
