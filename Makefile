@@ -1,10 +1,17 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-python := .venv/bin/python
+# Without the user's PYTHON* variables, and in UTF-8 whatever the locale.
+python := .venv/bin/python -E -X utf8
 
 image := llm-inference-image
+# These come from the command line alone, as in make bench ARGS=...
+ARGS :=
+REGISTRY :=
 TAG := latest
+
+# What shells, grep, pytest and mypy would read of other projects' settings.
+unexport BASH_ENV CDPATH GREP_OPTIONS MYPYPATH PYTEST_ADDOPTS PYTEST_PLUGINS
 
 .PHONY: help report bench test check setup doctor image push clean
 
@@ -44,5 +51,5 @@ push: ## Push the image: make push REGISTRY=docker.io/YOU (TAG=latest)
 	docker push $(REGISTRY)/$(image):$(TAG)
 
 clean: ## Remove what was started, and .venv; results stay
-	@if [ -x $(python) ]; then $(python) -m infra down --all; fi
+	@if [ -x .venv/bin/python ]; then $(python) -m infra down --all; fi
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

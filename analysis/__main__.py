@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from analysis.validity import INVALID_EXIT_CODE, KINDS
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows what it can
     if sys.argv[1:2] == ["compare"]:
         # Imported here: its tests come from scipy.stats, which takes a third of a second that a page does not need.
         from analysis import compare  # noqa: PLC0415

@@ -55,6 +55,8 @@ def make_checkpoint(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.checkpoint", description=(__doc__ or "").split("\n", 1)[0]
+    )
     parser.add_argument("folder", type=Path, help="where the checkpoint is written")
     make_checkpoint(parser.parse_args().folder)

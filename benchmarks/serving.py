@@ -80,7 +80,7 @@ def _need_image(image: str) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=3, help="measure each so many times (3)")
     parser.add_argument("--seconds", type=float, default=6, help="load for so long each time, after 1 s of warm-up (6)")
     parser.add_argument("--only", default=",".join(ALL), help=f"services, by commas ({', '.join(ALL)})")

@@ -20,7 +20,8 @@ from inference.model_choice import ModelUnavailable, choose, wanted_model, write
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m inference.fetch", description=__doc__.split("\n")[0])
+    description = "Get the model now, and export it, so that no start of the service has to."
+    parser = argparse.ArgumentParser(prog="python -m inference.fetch", description=description)
     parser.add_argument("folder", nargs="?", type=Path, help="copy the model's files here")
     folder: Path | None = parser.parse_args().folder
     try:

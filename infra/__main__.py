@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from infra import environment
+
+if __name__ == "__main__":
+    environment.settle()  # before anything is imported that PYTHONPATH or PYTHONWARNINGS could change
+
 import argparse
 import sys
 from pathlib import Path
@@ -119,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--start-timeout", type=float, default=START_TIMEOUT_S, metavar="S", help="wait this long for a healthy service"
     )
-    parser = argparse.ArgumentParser(prog="python -m infra", description=(__doc__ or "").split(": ", 1)[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m infra", description="Run the experiment, or start and remove single deployments."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", parents=[common], help="measure the deployments one after the other")
     run.add_argument("plan", nargs="?", type=Path, metavar="PLAN.toml", help="what to measure (plans/default.toml)")

@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.container import last_line, limits_of, still_there
 from infra.engine import Engine
+from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.hardening import user
 from infra.settings import ROOT, Limits, Settings, live_file
@@ -76,7 +77,7 @@ def _containers(engine: Engine, service: str | None = None) -> list[Any]:
 
 
 def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
-    environment = os.environ | {
+    environment = for_docker() | {
         "INFERENCE_IMAGE": settings.image,
         "PUBLISHED_PORT": str(settings.ports["compose"]),
         "METRICS_FOLDER": str(metrics_folder.resolve()),
@@ -88,7 +89,8 @@ def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
         # The folder is named, as Compose would take it from $PWD, where a symlink may lead to it under another name.
         [
             *("docker", "compose", "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")),
-            *("--project-name", PROJECT, "--progress", "plain", *arguments),
+            # No .env file: one in this folder would set what is not set here, such as another image.
+            *("--project-name", PROJECT, "--env-file", os.devnull, "--progress", "plain", *arguments),
         ],
         cwd=ROOT,
         start_new_session=True,  # Ctrl-C is for the experiment; what it has begun to remove has to be gone

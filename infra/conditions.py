@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import runfiles
+from infra.environment import for_git
 from infra.settings import ROOT
 
 LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
@@ -46,7 +47,7 @@ def git_record() -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+            done = subprocess.run(["git", *arguments], cwd=ROOT, env=for_git(), capture_output=True, check=False)
         except FileNotFoundError:
             return None
         return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
@@ -55,7 +56,8 @@ def git_record() -> dict[str, Any] | None:
     if commit is None:
         return None
     status = git("status", "--porcelain", "--untracked-files=no") or ""
-    changes = hashlib.sha256(f"{status}\n{git('diff', 'HEAD')}".encode()).hexdigest() if status else None
+    diff = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") if status else None
+    changes = hashlib.sha256(f"{status}\n{diff}".encode()).hexdigest() if status else None
     return {"commit": commit, "dirty": bool(status), "changes_sha256": changes}
 
 

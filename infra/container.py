@@ -66,6 +66,7 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
             healthcheck=HEALTHCHECK,
             stop_signal=STOP_SIGNAL,
             stop_timeout=STOP_S,
+            use_config_proxy=False,  # a proxy of Docker's config.json is for downloads
             host_config=host_config,
         )["Id"]
         made = engine.client.containers.get(made_id)

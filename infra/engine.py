@@ -17,6 +17,7 @@ import requests
 import urllib3
 from docker.context import ContextAPI
 
+from infra.environment import for_docker, for_python
 from infra.errors import DeploymentError
 
 LABEL = "io.fourfold"
@@ -106,7 +107,9 @@ def why_no_compose(engine: Engine) -> str | None:
         )
     if shutil.which("docker") is None:
         return "no docker command on the PATH; install the Docker CLI with the Compose plugin and run again"
-    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        ["docker", "compose", "version"], env=for_docker(), capture_output=True, text=True, check=False
+    )
     if asked.returncode != 0:
         has_v1 = shutil.which("docker-compose") is not None
         return (
@@ -137,4 +140,4 @@ def _has_module(name: str) -> bool:
     modinfo = shutil.which("modinfo", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
     if modinfo is None:
         return False
-    return subprocess.run([modinfo, name], capture_output=True, check=False).returncode == 0
+    return subprocess.run([modinfo, name], env=for_python(), capture_output=True, check=False).returncode == 0

@@ -25,6 +25,7 @@ import runfiles
 from infra.conditions import conditions, differences
 from infra.deployments import Running, deployed, remove, why_not
 from infra.engine import API_FAILURES, connect
+from infra.environment import for_python, for_service
 from infra.errors import DeploymentError, ResumeError
 from infra.images import build_image, find_image
 from infra.journal import CUT_OFF, Journal, flush_files, now
@@ -162,7 +163,7 @@ class Experiment:
     def _model(self) -> dict[str, Any]:
         """The model that a service started here would serve, got before anything is timed."""
         command = [sys.executable, "-m", "inference.fetch"]
-        fetched = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        fetched = subprocess.run(command, cwd=ROOT, env=for_service(), stdout=subprocess.PIPE, text=True, check=False)
         if fetched.returncode != 0:
             raise DeploymentError("there is no model to serve; the reason is above")
         said = json.loads(fetched.stdout.splitlines()[-1])
@@ -271,7 +272,7 @@ class Experiment:
 
     def _write_page(self) -> int:
         command = [sys.executable, "-m", "analysis", str(self._folder)]
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
+        return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
 
 
 @contextmanager

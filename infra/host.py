@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from infra.container import still_there
+from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.settings import ROOT, Limits, Settings, live_file
 from infra.waiting import until_healthy
@@ -31,7 +31,7 @@ def why_not() -> str | None:
 
 def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]], Limits]:
     metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
-    environment = os.environ | {
+    environment = for_service() | {
         "HOST": "127.0.0.1",
         "PORT": str(settings.ports["host"]),
         "METRICS_LOG_FILE": str(metrics.resolve()),

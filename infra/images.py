@@ -14,6 +14,7 @@ from typing import Any
 import docker
 
 from infra.engine import Engine
+from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
 from infra.preflight import why_no_image
 from infra.settings import IMAGE, ROOT
@@ -34,7 +35,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
             fetch = [python, "-m", "inference.fetch", f"{context}/model"]
-            fetched = subprocess.run(fetch, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+            fetched = subprocess.run(fetch, cwd=ROOT, env=for_service(), check=True, stdout=subprocess.PIPE, text=True)
             model = ["--build-context", f"model={context}"]
             if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
                 model += ["--target", "torch"]
@@ -73,12 +74,11 @@ def with_tag(image: str) -> str:
 
 
 def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:
-    environment = os.environ | {"DOCKER_BUILDKIT": "1"}
     with (
         log.open("w", encoding="utf-8") as file,
         subprocess.Popen(
             command,
-            env=environment,
+            env=for_build(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,24 +1,40 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # latency_test.sh HOST PORT [PREFIX]: the single pass against a service that runs. Sends each of the 160 texts once, in
 # order, and prints `Query 1` to `Query 160`, each with the service's answer. With PREFIX, Locust's CSV files and ours
 # are written there (PREFIX_stats.csv, PREFIX_requests.csv, ...).
-set -euo pipefail
-if [[ $# -lt 2 || $# -gt 3 ]]; then
+# For any POSIX shell: `sh infra/latency_test.sh` is dash on Debian and Ubuntu.
+set -eu
+unset CDPATH
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then
   sed -n '2,4s/^# //p' "$0" >&2
   exit 2
 fi
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-python=$root/.venv/bin/python
-if [[ ! -x $python ]]; then
+script=$0
+while [ -h "$script" ]; do # this file may be reached through a link
+  target=$(readlink "$script")
+  case $target in
+    /*) script=$target ;;
+    *) script=$(dirname "$script")/$target ;;
+  esac
+done
+host=$1
+case $host in
+  *:*:*) host="[${host#\[}" && host="${host%\]}]" ;; # IPv6, with or without brackets
+esac
+url=http://$host:$2
+prefix=${3-}
+case $prefix in
+  "" | /*) ;;
+  *) prefix=$PWD/$prefix ;;
+esac
+cd "$(dirname "$script")/.."
+python=.venv/bin/python
+if [ ! -x "$python" ]; then
   python=python3
 fi
-if ! "$python" -c 'import locust' 2>/dev/null; then
+if ! "$python" -E -c 'import locust' 2>/dev/null; then
   echo "error: no Locust; run 'make setup' first" >&2
   exit 1
 fi
-csv=()
-if [[ $# -eq 3 ]]; then
-  csv=(--csv "$3")
-fi
-exec "$python" -m locust --locustfile "$root/locustfiles/single_pass.py" --headless --only-summary --loglevel WARNING \
-  --host "http://$1:$2" ${csv[@]+"${csv[@]}"}
+# -E: without the user's PYTHON* variables.
+exec "$python" -E -X utf8 -m infra.single_pass "$url" ${prefix:+"$prefix"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 
 import runfiles
+from infra.environment import for_load
 from infra.errors import DeploymentError
 from infra.settings import ROOT
 
@@ -30,12 +32,12 @@ def run_locust(locustfile: str, prefix: Path, arguments: Sequence[str], show: Ca
         DeploymentError: Locust could not run, or ended with an error of its own.
     """
     log = prefix.with_name(prefix.name + ".log")
-    command = [sys.executable, "-m", "locust", "--locustfile", str(ROOT / "locustfiles" / f"{locustfile}.py")]
-    command += ["--headless", "--only-summary", "--csv", str(prefix), *arguments]
-    with log.open("w", encoding="utf-8") as output:
+    command = [*locust(locustfile), "--csv", str(prefix.resolve()), *arguments]
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=empty,
+            env=for_load(Path(empty)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -51,6 +53,12 @@ def run_locust(locustfile: str, prefix: Path, arguments: Sequence[str], show: Ca
     if process.returncode not in (0, ONE_REQUEST_FAILED):
         raise DeploymentError(f"Locust ended with exit code {process.returncode}; its words are in {log}")
     show(_requests_so_far(prefix))
+
+
+def locust(locustfile: str) -> list[str]:
+    """The command that runs a locustfile headless."""
+    file = str(ROOT / "locustfiles" / f"{locustfile}.py")
+    return [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary"]
 
 
 def end_leftovers(folder: Path) -> list[int]:

@@ -1,19 +1,24 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # setup.sh REQUIREMENTS: make .venv and install REQUIREMENTS there; does nothing where that has been done.
 # PYTHON names the Python to use; without it, the newest of 3.13, 3.12 and 3.11 that is there.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+set -eu
+unset CDPATH
+cd "$(dirname "$0")/.."
 requirements=${1:?usage: setup.sh REQUIREMENTS}
 venv=.venv
 torch_index=https://download.pytorch.org/whl/cpu
+
+# PYTHONPATH, PYTHONHOME and the like are other projects' settings.
+for name in $(env | sed -n 's/^\(PYTHON[A-Z0-9_]\{1,\}\)=.*/\1/p'); do
+  unset "$name"
+done
 
 fail() { echo "error: $*" >&2; exit 1; }
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }
 
 find_python() {
-  local candidate
-  if [[ -n ${PYTHON:-} ]]; then
+  if [ -n "${PYTHON:-}" ]; then
     command -v "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is not there"
     fits "$PYTHON" || fail "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1); Fourfold needs Python 3.11, 3.12 or 3.13"
     echo "$PYTHON"
@@ -31,8 +36,8 @@ find_python() {
 # PyTorch from the usual index brings gigabytes of CUDA packages on Linux. Without a GPU its own index of CPU builds is
 # better, if it answers one short question; in a closed network pip alone would go on asking it for minutes.
 cpu_builds() {
-  [[ $(uname -s) == Linux ]] || return 0
-  if [[ -e /dev/nvidiactl || -e /dev/dxg ]]; then return 0; fi
+  [ "$(uname -s)" = Linux ] || return 0
+  if [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; then return 0; fi
   "$1" - "$torch_index/torch/" <<'ASK' >/dev/null 2>&1 || return 0
 import sys
 import threading
@@ -49,8 +54,8 @@ ASK
 }
 
 python=$(find_python)
-wanted=$(cat "$requirements" requirements.txt inference/requirements*.txt infra/setup.sh | cksum)
-if [[ -f $venv/installed && -x $venv/bin/python && $(cat "$venv/installed") == *"$wanted"* ]]; then
+wanted=$(cat "$requirements" requirements.txt inference/requirements*.txt infra/setup.sh infra/install.py | cksum)
+if [ -f $venv/installed ] && [ -x $venv/bin/python ] && grep -qxF "$wanted" $venv/installed; then
   exit 0
 fi
 for module in venv ensurepip; do
@@ -58,14 +63,11 @@ for module in venv ensurepip; do
     fail "$("$python" --version) comes without the module $module; install it (Debian, Ubuntu: sudo apt install python3-venv) and run again"
 done
 echo "setting up $venv with $("$python" --version) (PyTorch and all: some minutes the first time) ..."
-[[ -x $venv/bin/python ]] && fits "$venv/bin/python" || "$python" -m venv --clear "$venv"
-rm -f "$venv/installed.new"
-index=$(cpu_builds "$venv/bin/python")
-# shellcheck disable=SC2086  # two words on purpose
-if ! "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 $index -r "$requirements" |
-  { grep --line-buffered -E '^(Collecting|Downloading|Installing|Successfully)' || true; } |
-  cut -c1-100; then
-  fail "pip could not install all of $requirements; its reason is above"
+if ! { [ -x $venv/bin/python ] && fits $venv/bin/python; }; then
+  "$python" -m venv --clear $venv
 fi
-{ cat "$venv/installed" 2>/dev/null || true; echo "$wanted"; } >"$venv/installed.new"
-mv "$venv/installed.new" "$venv/installed"
+rm -f $venv/installed.new
+# shellcheck disable=SC2046  # two words on purpose
+$venv/bin/python -X utf8 -m infra.install "$requirements" $(cpu_builds $venv/bin/python)
+{ cat $venv/installed 2>/dev/null || true; echo "$wanted"; } >$venv/installed.new
+mv $venv/installed.new $venv/installed

@@ -33,10 +33,12 @@ def until_healthy(url: str, seconds: float, evidence: Callable[[], str | None]) 
 
 def is_healthy(url: str) -> bool:
     """Whether the service answers now."""
-    try:
-        return requests.get(f"{url}/health", timeout=POLL_S * 10).status_code == 200
-    except requests.RequestException:
-        return False
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy, no .netrc: they are for the user's downloads
+        try:
+            return session.get(f"{url}/health", timeout=POLL_S * 10).status_code == 200
+        except requests.RequestException:
+            return False
 
 
 def until_true(condition: Callable[[], bool], seconds: float) -> bool:

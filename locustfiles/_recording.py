@@ -228,11 +228,13 @@ def _machine_cpu_seconds() -> float:
 
 def _health(host: str) -> dict[str, Any] | None:
     """What the service says of itself; None where it has no ``/health`` that answers with JSON."""
-    try:
-        answer = requests.get(f"{host.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
-        answer.raise_for_status()
-        said = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        logger.warning("%s/health does not say who serves: %s", host, error)
-        return None
+    with requests.Session() as session:
+        session.trust_env = False  # as for the load itself, no proxy
+        try:
+            answer = session.get(f"{host.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
+            answer.raise_for_status()
+            said = answer.json()
+        except (requests.RequestException, ValueError) as error:
+            logger.warning("%s/health does not say who serves: %s", host, error)
+            return None
     return said if isinstance(said, dict) else None

@@ -34,6 +34,7 @@ def texts_record(reviews: list[Review]) -> dict[str, str | int]:
     """Which texts a run sent, for its record: runs with other texts are not comparable."""
     return {
         "file": TEXTS_FILE.name,
-        "sha256": hashlib.sha256(TEXTS_FILE.read_bytes()).hexdigest(),
+        # The same texts have the same digest, whatever an editor or Git made of the ends of lines.
+        "sha256": hashlib.sha256(TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")).hexdigest(),
         "count": len(reviews),
     }

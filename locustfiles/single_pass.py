@@ -1,5 +1,7 @@
 """``locust -f locustfiles/single_pass.py``: one user sends each text once, in order; then the run ends by itself."""
 
+import sys
+
 from locust import task
 from locust.exception import StopUser
 
@@ -16,9 +18,15 @@ class SinglePassUser(ReviewUser):
     def infer_all(self) -> None:
         for number, review in enumerate(REVIEWS, start=1):
             answer = self.ask(review)
-            print(f"Query {number}\n{_outcome(answer.status_code, answer.text)}", flush=True)
+            _show(f"Query {number}\n{_outcome(answer.status_code, answer.text)}")
         end_run(self.environment, "all texts sent")
         raise StopUser
+
+
+def _show(text: str) -> None:
+    """Print what this terminal can show of a text; one without UTF-8 can't show every review."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _outcome(status: int, body: str | None) -> str:
