@@ -36,13 +36,14 @@ def main(requirements: str, *options: str) -> int:
 
 
 def _find_project_first() -> None:
-    """Let this .venv's Python find the project's modules wherever it starts, before all others: with PYTHONSAFEPATH it
-    would not look into the current folder, and a PYTHONPATH may name a folder with a module of the same name.
+    """Let this .venv's Python find the project's modules, then this .venv's packages, before those of a PYTHONPATH; also
+    with PYTHONSAFEPATH, under which Python does not look into the current folder.
 
     Python runs this file's line at each start. The project is the folder that holds .venv.
     """
-    line = "import os, sys; sys.path.insert(0, os.path.dirname(os.path.abspath(sys.prefix)))\n"
-    Path(sysconfig.get_path("purelib"), PTH).write_text(line, encoding="utf-8")
+    packages = sysconfig.get_path("purelib")
+    line = f"import os, sys; sys.path[:0] = [os.path.dirname(os.path.abspath(sys.prefix)), {packages!r}]\n"
+    Path(packages, PTH).write_text(line, encoding="utf-8")
 
 
 def _fail(reason: str) -> int:
