@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import locale
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +77,10 @@ PIP_SETTINGS = {
 """Settings of pip, from its files and PIP_ variables, that hold for set-up; all others (user, target, prefix, dry-run,
 no-deps, ...) would change where or whether it installs."""
 
-DEFAULT_LOOPBACK = "localhost,127.0.0.1,::1"
+LOOPBACK = "localhost,127.0.0.1,::1"
+PROXY_TIMEOUT_S = 2
+_PROXIES = tuple(f"{scheme}_proxy" for scheme in ("http", "https", "all"))
+_PROXIES += tuple(name.upper() for name in _PROXIES)
 
 
 def for_python() -> dict[str, str]:
@@ -154,6 +159,36 @@ def pip_variables(config_list: str) -> dict[str, str]:
     }
 
 
+def forget_dead_proxies() -> None:
+    """Leave out each proxy that accepts no connection, and say so: a variable that another network's settings have left
+    behind would make set-up fail, or the bundled model take the place of the one that can be downloaded."""
+    alive: dict[tuple[str, int], bool] = {}
+    for name in _PROXIES:
+        text = os.environ.get(name)
+        if not text:
+            continue
+        try:
+            proxy = urlsplit(text if "//" in text else f"//{text}")
+            address = (proxy.hostname or "", proxy.port or {"https": 443, "socks5": 1080}.get(proxy.scheme, 80))
+        except ValueError:  # pip, Docker and the others know better what that means
+            continue
+        if address not in alive:
+            alive[address] = _accepts(address)
+            if not alive[address]:
+                place = f"{address[0]}:{address[1]}"
+                print(f"warning: the proxy {place} ({name}) does not answer; going on without it", file=sys.stderr)
+        if not alive[address]:
+            del os.environ[name]
+
+
+def _accepts(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=PROXY_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
 def settle() -> None:
     """Free this process itself of the user's PYTHON* variables: start Python again without them, in UTF-8 mode.
 
@@ -166,9 +201,10 @@ def settle() -> None:
     if not (sys.flags.ignore_environment or is_plain or python == settled):
         others = {name: value for name, value in os.environ.items() if name not in python}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], others | settled)  # noqa: S606  no shell
+    forget_dead_proxies()
     never = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if never != "*":
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{DEFAULT_LOOPBACK}".lstrip(",")
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{LOOPBACK}".lstrip(",")
 
 
 def _passed(*kinds: str) -> dict[str, str]:

@@ -1,30 +1,40 @@
-"""``python -m infra.install REQUIREMENTS [PIP_OPTION ...]``: install into this .venv; infra/setup.sh calls it.
+"""``python -m infra.install REQUIREMENTS``: install into this .venv; infra/setup.sh calls it.
 
 The user's settings of pip say where packages come from, and nothing else. Needs nothing but the standard library.
 """
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import sysconfig
+import threading
+import urllib.request
 from pathlib import Path
 
-from infra.environment import ROOT, for_pip
+from infra.environment import ROOT, for_pip, forget_dead_proxies
 
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+QUICK_LOOK_S = 3.0
 PTH = "fourfold.pth"
 SHOWN = ("Collecting", "Downloading", "Installing", "Successfully")
 WIDTH = 100
 
 
-def main(requirements: str, *options: str) -> int:
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2", *options]
+def main(requirements: str) -> int:
+    forget_dead_proxies()
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2"]
+    command += ["-r", requirements]
+    if platform.system() == "Linux" and not any(device.exists() for device in GPU_DEVICES) and _has_cpu_builds():
+        command += ["--extra-index-url", CPU_BUILDS]
     try:
         environment = for_pip()
     except subprocess.CalledProcessError:
         return _fail("pip can't read its settings; its reason is above")
     with subprocess.Popen(
-        [*command, "-r", requirements], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
     ) as pip:
         for line in pip.stdout or ():
             if line.startswith(SHOWN):
@@ -33,6 +43,25 @@ def main(requirements: str, *options: str) -> int:
         return _fail(f"pip could not install all of {requirements}; its reason is above")
     _find_project_first()
     return 0
+
+
+def _has_cpu_builds() -> bool:
+    """Whether PyTorch's own index of CPU builds answers one short question; in a closed network pip alone would go on
+    asking it for minutes. PyTorch from the usual index brings gigabytes of CUDA packages on Linux."""
+    found = []
+    request = urllib.request.Request(f"{CPU_BUILDS}/torch/", method="HEAD")
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(request, timeout=QUICK_LOOK_S):  # noqa: S310  https, as above
+                found.append(True)
+        except OSError:
+            return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(QUICK_LOOK_S)
+    return bool(found)
 
 
 def _find_project_first() -> None:
@@ -52,4 +81,4 @@ def _fail(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

@@ -6,7 +6,6 @@ unset CDPATH
 cd "$(dirname "$0")/.."
 requirements=${1:?usage: setup.sh REQUIREMENTS}
 venv=.venv
-torch_index=https://download.pytorch.org/whl/cpu
 
 # PYTHONPATH, PYTHONHOME and the like are other projects' settings.
 for name in $(env | sed -n 's/^\(PYTHON[A-Z0-9_]\{1,\}\)=.*/\1/p'); do
@@ -33,26 +32,6 @@ find_python() {
   fail "Fourfold needs Python 3.11, 3.12 or 3.13; found $(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12"
 }
 
-# PyTorch from the usual index brings gigabytes of CUDA packages on Linux. Without a GPU its own index of CPU builds is
-# better, if it answers one short question; in a closed network pip alone would go on asking it for minutes.
-cpu_builds() {
-  [ "$(uname -s)" = Linux ] || return 0
-  if [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; then return 0; fi
-  "$1" - "$torch_index/torch/" <<'ASK' >/dev/null 2>&1 || return 0
-import sys
-import threading
-import urllib.request
-
-found = []
-request = urllib.request.Request(sys.argv[1], method="HEAD")
-ask = threading.Thread(target=lambda: found.append(urllib.request.urlopen(request, timeout=3)), daemon=True)
-ask.start()
-ask.join(3)
-sys.exit(not found)
-ASK
-  echo "--extra-index-url $torch_index"
-}
-
 python=$(find_python)
 wanted=$(cat "$requirements" requirements.txt inference/requirements*.txt infra/setup.sh infra/install.py | cksum)
 if [ -f $venv/installed ] && [ -x $venv/bin/python ] && grep -qxF "$wanted" $venv/installed; then
@@ -67,7 +46,6 @@ if ! { [ -x $venv/bin/python ] && fits $venv/bin/python; }; then
   "$python" -m venv --clear $venv
 fi
 rm -f $venv/installed.new
-# shellcheck disable=SC2046  # two words on purpose
-$venv/bin/python -X utf8 -m infra.install "$requirements" $(cpu_builds $venv/bin/python)
+$venv/bin/python -X utf8 -m infra.install "$requirements"
 { cat $venv/installed 2>/dev/null || true; echo "$wanted"; } >$venv/installed.new
 mv $venv/installed.new $venv/installed
