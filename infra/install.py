@@ -49,11 +49,11 @@ def _has_cpu_builds() -> bool:
     """Whether PyTorch's own index of CPU builds answers one short question; in a closed network pip alone would go on
     asking it for minutes. PyTorch from the usual index brings gigabytes of CUDA packages on Linux."""
     found = []
-    request = urllib.request.Request(f"{CPU_BUILDS}/torch/", method="HEAD")
+    request = urllib.request.Request(f"{CPU_BUILDS}/torch/", method="HEAD")  # noqa: S310  https
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=QUICK_LOOK_S):  # noqa: S310  https, as above
+            with urllib.request.urlopen(request, timeout=QUICK_LOOK_S):  # noqa: S310  as above
                 found.append(True)
         except OSError:
             return
@@ -65,8 +65,9 @@ def _has_cpu_builds() -> bool:
 
 
 def _find_project_first() -> None:
-    """Let this .venv's Python find the project's modules, then this .venv's packages, before those of a PYTHONPATH; also
-    with PYTHONSAFEPATH, under which Python does not look into the current folder.
+    """Let this .venv's Python find the project's modules, then this .venv's packages, before those of a PYTHONPATH.
+
+    With PYTHONSAFEPATH it would not find the project at all, as it does not look into the current folder then.
 
     Python runs this file's line at each start. The project is the folder that holds .venv.
     """

@@ -7,11 +7,13 @@ image of the service that lies there). From FOURFOLD_MESH_UNTIL on (seconds sinc
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import environment
 from infra.engine import Engine, connect, why_no_mesh
 from infra.errors import DeploymentError
 from infra.images import find_image
@@ -26,6 +29,16 @@ from infra.settings import IMAGE, PORTS
 from infra.waiting import until_healthy
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if sys.flags.optimize:
+    pytest.exit("-O and PYTHONOPTIMIZE take the asserts out of Python, and so out of the tests; run make test", 2)
+
+# Tests depend on this machine alone, as experiments do: no setting of another project reaches them or what they start.
+_home = tempfile.TemporaryDirectory(prefix="fourfold-home-")
+atexit.register(_home.cleanup)
+_clean = environment.for_tests(Path(_home.name))
+os.environ.clear()
+os.environ.update(_clean)
 
 # A shell starts what it runs in the background with SIGINT ignored, which what is interrupted here must not inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
