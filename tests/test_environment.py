@@ -26,8 +26,6 @@ from infra.engine import Engine
 from infra.install import PTH
 from infra.waiting import is_healthy
 
-from _recording import _health
-
 DEAD_PROXY = "http://127.0.0.1:9"
 PROXIES = {
     name: DEAD_PROXY for scheme in ("http", "https", "all") for name in (f"{scheme}_proxy", f"{scheme}_PROXY".upper())
@@ -178,10 +176,16 @@ def answering_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         server.shutdown()
 
 
-def test_no_question_to_the_service_goes_through_a_proxy(shared_service: Service, answering_proxy: list[str]) -> None:
+def test_no_question_to_the_service_goes_through_a_proxy(
+    shared_service: Service, answering_proxy: list[str], tmp_path: Path
+) -> None:
     assert is_healthy(shared_service.url)
-    assert (_health(shared_service.url) or {})["replica"] == "test-replica"
-    assert answering_proxy == []
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
+    command += ["-t", "1", "--host", shared_service.url, "--csv", "run"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    record = json.loads((tmp_path / "run_run.json").read_text())
+    assert record["service"]["replica"] == "test-replica"
+    assert (record["failures"], answering_proxy) == (0, [])
 
 
 def test_a_proxy_that_answers_is_for_downloads_alone(answering_proxy: list[str], tmp_path: Path) -> None:
