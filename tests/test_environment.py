@@ -213,6 +213,7 @@ def test_what_is_not_on_the_list_reaches_no_process(
     for name, value in hostile.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("INFERENCE_QUEUE", "7")
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "unix:///somewhere.sock")
     service, load, build = environment.for_service(), environment.for_load(tmp_path), environment.for_build()
     foreign = ("LOCUST_", "PIP_", "COMPOSE_", "GIT_", "OMP_", "WEB_", "METRICS_", "HOST", "PORT", "LC_", "BASH_ENV")
