@@ -28,6 +28,7 @@ import psutil
 from scipy import stats
 
 import runfiles
+from infra.environment import for_load
 from infra.settings import IMAGE, ROOT
 from infra.waiting import until_healthy
 
@@ -202,7 +203,15 @@ def throughput(url: str, pairs: int) -> dict[str, list[float]]:
         command += ["--monitored", f"compose:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
         command += ["--pairs", str(pairs), "--windows", str(windows)]
         bound = LONGEST_START_S + pairs * LONGEST_PAIR_S
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=bound)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=for_load(Path(folder)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=bound,
+        )
         if done.returncode or not windows.is_file():
             raise RuntimeError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
         found: dict[str, list[Any]] = json.loads(windows.read_text(encoding="utf-8"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 import runfiles
+from infra.environment import for_load, for_service
 from infra.settings import ROOT
 from infra.waiting import until_healthy
 
@@ -55,7 +55,7 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
         service = subprocess.Popen(
             [sys.executable, "-m", "inference"],
             cwd=ROOT,
-            env=os.environ | own,
+            env=for_service() | own,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -64,7 +64,7 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
             command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
             command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
             command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{service.pid}"]
-            subprocess.run(command, capture_output=True, check=True)
+            subprocess.run(command, cwd=folder, env=for_load(Path(folder)), capture_output=True, check=True)
         finally:
             service.terminate()
             service.wait(40)

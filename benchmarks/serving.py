@@ -29,6 +29,7 @@ from benchmarks.serving_load import burst, need_wrk, steady
 from benchmarks.serving_report import write_report
 from benchmarks.serving_services import ALL, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
 from infra.engine import connect
+from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.images import find_image
 
@@ -119,7 +120,7 @@ def _checkpoint(folder: Path) -> Path:
     plain = folder.with_name("plain")
     plain.mkdir()
     make_checkpoint(plain)
-    environment = os.environ | {"INFERENCE_MODEL": str(plain)}
+    environment = for_service() | {"INFERENCE_MODEL": str(plain)}
     command = [sys.executable, "-m", "inference.fetch", str(folder)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     return folder

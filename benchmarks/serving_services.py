@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from infra.environment import for_service
+
 ROOT = Path(__file__).resolve().parents[1]
 USUAL, OWN, REFERENCE = "usual app", "fourfold (onnx)", "fourfold (torch)"
 LITSERVE, MOSEC, MOSEC_OWN = "LitServe", "Mosec", "Mosec on our engine"
@@ -78,7 +80,7 @@ def running(name: str, model: Path, folder: Path) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=os.environ | environment,
+            env=for_service() | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

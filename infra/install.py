@@ -71,7 +71,7 @@ def _find_project_first() -> None:
 
     Python runs this file's line at each start. The project is the folder that holds .venv.
     """
-    packages = sysconfig.get_path("purelib")
+    packages = str(Path(sysconfig.get_path("purelib")).resolve())
     line = f"import os, sys; sys.path[:0] = [os.path.dirname(os.path.abspath(sys.prefix)), {packages!r}]\n"
     Path(packages, PTH).write_text(line, encoding="utf-8")
 
