@@ -118,7 +118,7 @@ def for_load(empty: Path) -> dict[str, str]:
 
 
 def for_tests(empty: Path) -> dict[str, str]:
-    """For pytest and all that tests start: as ``for_load``, with caches and CI's FOURFOLD_ variables, without proxies."""
+    """For pytest and all that tests start: as ``for_load``, with caches and FOURFOLD_ variables, without proxies."""
     caches = {"XDG_CACHE_HOME": str(Path.home() / ".cache"), "GIT_CONFIG_GLOBAL": str(Path.home() / ".gitconfig")}
     named = {name: value for name, value in os.environ.items() if name.startswith(("FOURFOLD_", "PYTEST_"))}
     downloads = {name: value for name, value in _passed(DOWNLOAD).items() if name not in _PROXIES}
