@@ -33,6 +33,7 @@ check: ## Lint and types
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
+	@.venv/bin/shellcheck --severity warning infra/*.sh inference/health.sh .ci/run
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
 	@$(python) -m mypy runfiles.py inference infra locustfiles analysis benchmarks tests
 
