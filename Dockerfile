@@ -41,11 +41,12 @@ RUN test -f /model/onnx_engine/model.onnx || \
 
 # /app holds the code and the metrics file, and that file is all that a user other than root may write: with a read-only
 # root a container gets a volume over /app, which starts as a copy of this folder (the model lies elsewhere: no copy of it).
+# chmod: a checkout made with umask 077 is readable by its owner alone.
 FROM all-requirements AS torch
 COPY --from=model /model /model
 COPY inference/*.py inference/health.sh inference/
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-RUN python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
+RUN chmod -R a+rX inference && python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
 EXPOSE 5000
 CMD ["python", "-m", "inference"]
 
@@ -53,6 +54,6 @@ FROM requirements
 COPY --from=exported-model /model /model
 COPY inference/*.py inference/health.sh inference/
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-RUN python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
+RUN chmod -R a+rX inference && python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
 EXPOSE 5000
 CMD ["python", "-m", "inference"]

@@ -11,6 +11,7 @@ REPLICA_NAME          the name to answer by in X-Replica (the host name)
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ WARM_UP_TEXT = "A first text, so that the first request does not pay for what on
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows what it can
     host = os.environ.get("HOST") or "0.0.0.0"  # noqa: S104  a container is reached from outside itself
     path = Path(os.environ.get("METRICS_LOG_FILE") or "system_inference_metrics.csv")
     try:
