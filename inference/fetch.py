@@ -48,6 +48,8 @@ def main() -> int:
         if made is not None:
             shutil.copytree(made, folder / EXPORTED, dirs_exist_ok=True)
         write_origin(choice, folder)
+        for path in [folder, *folder.rglob("*")]:  # for an image, in which another user than root reads it
+            path.chmod(0o755 if path.is_dir() else 0o644)
     said = asdict(choice) | {"path": str(folder or choice.path), "engine": engine, "why_not_faster": why_not or None}
     print(json.dumps(said))
     return 0

@@ -361,3 +361,14 @@ def test_every_process_that_infra_starts_is_given_its_environment() -> None:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and re.fullmatch(r"subprocess\.(run|Popen)", ast.unparse(call.func)):
                 assert "env" in {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}"
+
+
+def test_a_model_made_with_a_narrow_umask_can_be_read_in_the_image(tmp_path: Path) -> None:
+    narrow = tmp_path / "narrow"
+    shutil.copytree(ROOT / "inference" / "bundled_model", narrow)
+    for path in [narrow, *narrow.iterdir()]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    command = [sys.executable, "-m", "inference.fetch", str(tmp_path / "made")]
+    own = {"INFERENCE_MODEL": str(narrow), "INFERENCE_ENGINE": "torch"}
+    subprocess.run(command, cwd=ROOT, env=os.environ | own, check=True, capture_output=True, umask=0o077)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in [tmp_path / "made", *(tmp_path / "made").rglob("*")])
