@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 
 import runfiles
-from infra.deployments import remove, start, why_not
+from infra import docker_context
+from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, remove_left_lock
+from infra.deployments import remove, start, why_another_has_it, why_not
 from infra.engine import API_FAILURES, connect
-from infra.errors import DeploymentError, PlanError, ResumeError
+from infra.errors import DeploymentError, PlanError, ResumeError, why_file_failed
 from infra.experiment import resume, run_new
 from infra.images import find_image
 from infra.plan import read_plan
@@ -36,13 +38,18 @@ def main() -> int:
         if arguments.command == "run":
             return _run(arguments, settings)
         if arguments.command == "up":
-            return _up(arguments.name, settings)
+            with alone_on_machine(), alone_on_engine([arguments.name]):
+                return _up(arguments.name, settings)
         if arguments.command == "down":
-            return _down(arguments.name, settings)
+            with alone_in_checkout():
+                return _down_all(settings) if arguments.all else _down(arguments.name, settings)
         return _doctor(settings)
     except (DeploymentError, PlanError, ResumeError, *API_FAILURES) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, PlanError) else 1
+    except OSError as error:
+        print(f"error: {why_file_failed(error, ROOT)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -68,24 +75,48 @@ def _up(name: str, settings: Settings) -> int:
     try:
         running = start(name, settings, folder)
     except BaseException:
-        remove(name, settings)
+        try:
+            remove(name, settings)
+        except (DeploymentError, OSError, *API_FAILURES) as error:
+            print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
     print(f"sample it with --replicas {running.replicas}; end it with python -m infra down {name}")
     return 0
 
 
-def _down(name: str | None, settings: Settings) -> int:
-    removed = []
-    for one in [name] if name else ["host", "docker", "compose", "swarm-1"]:
-        try:
-            removed += remove(one, settings)
-        except (DeploymentError, *API_FAILURES) as error:
-            if name:
-                raise
-            print(f"{one}: {error}")
-    print("removed: " + ", ".join(removed) if removed else "nothing of Fourfold's was there")
+def _down(name: str, settings: Settings) -> int:
+    """Remove one deployment. That another checkout has it is an error: whoever asked for it would think it gone."""
+    removed = remove(name, settings)
+    reason = why_another_has_it(name)
+    if reason and not removed:
+        raise DeploymentError(reason)
+    _say_removed(removed)
+    if reason:
+        print(f"left: {reason}")
     return 0
+
+
+def _down_all(settings: Settings) -> int:
+    """Remove all that is this checkout's. What others have is named and left, and is no error: all of ours is gone."""
+    removed = []
+    for name in ["host", "docker", "compose", "swarm-1"]:
+        try:
+            removed += remove(name, settings)
+            if reason := why_another_has_it(name):
+                print(f"left: {reason}")
+        except (DeploymentError, *API_FAILURES) as error:
+            print(f"{name}: {error}")
+    try:
+        removed += remove_left_lock(connect())
+    except (DeploymentError, *API_FAILURES):
+        pass  # the reason is above
+    _say_removed(removed)
+    return 0
+
+
+def _say_removed(removed: list[str]) -> None:
+    print("removed: " + ", ".join(removed) if removed else "nothing of this checkout's was there")
 
 
 def _doctor(settings: Settings) -> int:
@@ -93,9 +124,13 @@ def _doctor(settings: Settings) -> int:
     try:
         engine = connect()
         print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
+        if reason := engine.why_no_verdict():
+            print(f"verdicts {reason}")
         print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
     except (DeploymentError, *API_FAILURES) as error:
         print(f"engine   {error}")
+    for doubt in docker_context.doubts():
+        print(f"docker's configuration: {doubt}")
     for name, title in runfiles.DEPLOYMENTS.items():
         reason = why_not(name, settings)
         print(f"{name:<8} {title}: " + ("can run" if reason is None else f"can't run: {reason}"))

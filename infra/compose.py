@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,22 +15,36 @@ from infra.engine import Engine
 from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.hardening import user
+from infra.ownership import LABEL, is_ours, labels, why_not_ours
 from infra.settings import ROOT, Limits, Settings, live_file
 from infra.waiting import until_healthy
 
 PROJECT = "fourfold-bench"
 SERVICE = "llm-inference"
+METRICS_FILE_MAKER = "metrics-file"
 METRICS_FILE = "compose_inference_metrics.csv"
+DOWN_BY_HAND = f"docker compose --project-name {PROJECT} down --volumes"
 
 
 def why_not(engine: Engine) -> str | None:
-    for one in _containers(engine):
-        if not _is_ours(one):
+    whose = why_another_has_it(engine)
+    return whose or (still_there(f"Compose project {PROJECT}") if _containers(engine) else None)
+
+
+def why_another_has_it(engine: Engine) -> str | None:
+    """Who else has something of this project, a container or a network, and how to remove that; None where nobody has.
+
+    What carries no label of Fourfold's was made with Compose by hand, or by a version before there were labels.
+    """
+    for found in _labels_found(engine):
+        if LABEL not in found:
+            folder = found.get("com.docker.compose.project.working_dir", "")
             return (
-                f"a Compose project named {PROJECT} runs from another folder "
-                f"({one.labels.get('com.docker.compose.project.working_dir')}); take it down there and run again"
+                f"a Compose project named {PROJECT} is there that Fourfold did not make"
+                f"{folder and f', in the folder {folder}'}; if nobody uses it, remove it by hand: {DOWN_BY_HAND}"
             )
-        return still_there(f"Compose project {PROJECT}")
+        if reason := why_not_ours(found, f"Compose project {PROJECT}", "compose", DOWN_BY_HAND):
+            return reason
     return None
 
 
@@ -57,17 +72,24 @@ def start(
 
 
 def remove(engine: Engine, settings: Settings) -> list[str]:
-    if not all(_is_ours(one) for one in _containers(engine)):
-        return []
-    networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
-    if not _containers(engine) and not networks:
+    found = _labels_found(engine)
+    if not found or not all(is_ours(one) for one in found):
         return []
     _compose(settings, ROOT, "down", "--volumes")
     return [f"Compose project {PROJECT}"]
 
 
-def _is_ours(container: Any) -> bool:
-    return Path(container.labels.get("com.docker.compose.project.working_dir", "/")).resolve() == ROOT
+def _labels_found(engine: Engine) -> list[dict[str, str]]:
+    """The labels of all that is there of the project; a run that was killed may have left a network alone."""
+    networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
+    return [*(one.labels for one in _containers(engine)), *(one.attrs.get("Labels") or {} for one in networks)]
+
+
+def _override() -> str:
+    """What Compose reads after docker-compose.yml, which knows nothing of checkouts: users start it by themselves."""
+    ours = {"labels": labels("compose")}
+    added = {"services": {SERVICE: ours, METRICS_FILE_MAKER: ours}, "networks": {"default": ours}}
+    return json.dumps(added, ensure_ascii=False).replace("$", "$$")  # Compose takes a $ for a variable
 
 
 def _containers(engine: Engine, service: str | None = None) -> list[Any]:
@@ -90,13 +112,15 @@ def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
         [
             *("docker", "compose", "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")),
             # No .env file: one in this folder would set what is not set here, such as another image.
-            *("--project-name", PROJECT, "--env-file", os.devnull, "--progress", "plain", *arguments),
+            *("--file", "-", "--project-name", PROJECT, "--env-file", os.devnull, "--progress", "plain", *arguments),
         ],
         cwd=ROOT,
         start_new_session=True,  # Ctrl-C is for the experiment; what it has begun to remove has to be gone
         env=environment,
+        input=_override(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode != 0:

@@ -71,7 +71,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         if new is None:
             found.append(f"{what}: there is none now")
             continue
-        for key in sorted(old | new):
+        # An earlier version may not have recorded all that is known of machine and engine today.
+        known_then = {key for key in old if old[key] is not None} if part in ("machine", "engine") else old | new
+        for key in sorted(known_then):
             then, today = old.get(key), new.get(key)
             if then != today and not (key == "memory_bytes" and _is_about(then, today)):
                 found.append(f"{what} {key}: {then} then, {today} now")

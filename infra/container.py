@@ -10,9 +10,21 @@ from typing import Any
 
 import docker
 
-from infra.engine import LABEL, Engine
+from infra.engine import Engine
 from infra.errors import DeploymentError
-from infra.hardening import CPU_NS, HEALTHCHECK, METRICS_PATH, PIDS, PORT, STOP_S, STOP_SIGNAL, app_volume, user
+from infra.hardening import (
+    CPU_NS,
+    HEALTHCHECK,
+    METRICS_PATH,
+    PIDS,
+    PORT,
+    STOP_S,
+    STOP_SIGNAL,
+    TMP_BYTES,
+    app_volume,
+    user,
+)
+from infra.ownership import is_ours, labels, why_not_ours
 from infra.settings import Limits, Settings
 from infra.waiting import until_healthy
 
@@ -29,14 +41,20 @@ def still_there(what: str) -> str:
 
 def why_not(engine: Engine) -> str | None:
     found = _find(engine)
-    if found is not None and _is_ours(found):
+    if found is None:
+        return None
+    if is_ours(found.labels):
         return still_there(f"container {NAME}")
-    if found is not None:
-        return (
-            f"a container named {NAME} is there that Fourfold did not make; "
-            f"rename or remove it (docker rename {NAME} OTHER) and run again"
-        )
-    return None
+    return why_another_has_it(engine) or (
+        f"a container named {NAME} is there that Fourfold did not make; "
+        f"rename or remove it (docker rename {NAME} OTHER) and run again"
+    )
+
+
+def why_another_has_it(engine: Engine) -> str | None:
+    """Which other checkout has the container's name, and how to remove that; None where none has."""
+    found = _find(engine)
+    return found and why_not_ours(found.labels, f"container {NAME}", "docker", f"docker rm --force --volumes {NAME}")
 
 
 def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]], Limits]:
@@ -47,8 +65,8 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
         host_config = api.create_host_config(
             port_bindings={PORT: (address, settings.ports["docker"])},
             read_only=True,
-            mounts=[app_volume()],
-            tmpfs={"/tmp": ""},  # noqa: S108  inside the container
+            mounts=[app_volume(labels("docker"))],
+            tmpfs={"/tmp": f"size={TMP_BYTES}"},  # noqa: S108  inside the container
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
             mem_limit=settings.memory_bytes,
@@ -61,7 +79,7 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
             settings.image,
             name=NAME,
             ports=[PORT],
-            labels={LABEL: "docker"},
+            labels=labels("docker"),
             user=user(),
             healthcheck=HEALTHCHECK,
             stop_signal=STOP_SIGNAL,
@@ -91,7 +109,7 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
 
 def remove(engine: Engine) -> list[str]:
     found = _find(engine)
-    if found is None or not _is_ours(found):
+    if found is None or not is_ours(found.labels):
         return []
     found.stop(timeout=STOP_S)
     found.remove(v=True, force=True)
@@ -131,7 +149,3 @@ def _find(engine: Engine) -> Any:
         return engine.client.containers.get(NAME)
     except docker.errors.NotFound:
         return None
-
-
-def _is_ours(container: Any) -> bool:
-    return LABEL in container.labels

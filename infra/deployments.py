@@ -56,7 +56,7 @@ def why_not(name: str, settings: Settings) -> str | None:
                 reason = f"the engine is at {engine.endpoint}; say where its ports answer (--reach {kind}=HOST:PORT)"
         return (
             reason
-            or why_too_little_memory(replicas_of(name), engine)
+            or why_too_little_memory(replicas_of(name), None if kind == "host" else engine)
             or why_too_little_disk(ROOT, RESULTS_DISK_BYTES, "a run's record")
             or why_port_is_taken(settings.ports[kind], engine)
         )
@@ -113,25 +113,36 @@ def remove(name: str, settings: Settings) -> list[str]:
     return swarm.remove(engine)
 
 
+def why_another_has_it(name: str) -> str | None:
+    """Which other checkout has what ``remove`` would remove if it were this one's; None where none has."""
+    kind = kind_of(name)
+    if kind == "host":
+        return None
+    asked = {
+        "docker": container.why_another_has_it,
+        "compose": compose.why_another_has_it,
+        "swarm": swarm.why_another_has_it,
+    }[kind]
+    return asked(connect())
+
+
 @contextmanager
 def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
     """A deployment for as long as the block lasts, gone after it, however it ends.
+
+    What went wrong in the block is what is raised, even if the removal fails as well.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came, if only while it was being removed, or while that failed.
     """
     try:
         yield start(name, settings, folder)
-    except KeyboardInterrupt:
+    except BaseException:
         with _uninterrupted():
             try:
                 remove(name, settings)
-            except (DeploymentError, *API_FAILURES) as error:
+            except (DeploymentError, OSError, *API_FAILURES) as error:
                 print(f"error: {name} could not be removed: {error}", file=sys.stderr)
-        raise
-    except BaseException:
-        with _uninterrupted():
-            remove(name, settings)
         raise
     with _uninterrupted():
         remove(name, settings)

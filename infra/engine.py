@@ -1,4 +1,4 @@
-"""The Docker engine that this shell points to (DOCKER_HOST, the current context, or the default socket)."""
+"""The Docker engine that this shell points to."""
 
 from __future__ import annotations
 
@@ -15,45 +15,70 @@ from urllib.parse import urlsplit
 import docker
 import requests
 import urllib3
-from docker.context import ContextAPI
 
+import runfiles
+from infra.docker_context import Address, address, config_file
 from infra.environment import for_docker, for_python
 from infra.errors import DeploymentError
 
-LABEL = "io.fourfold"
-"""On all that Fourfold makes; what does not carry it is never touched."""
+API_FAILURES = (
+    docker.errors.DockerException,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
+"""All that a call to an engine raises. Any other ``OSError`` is of a file: a full disk is no failure of the engine."""
 
-API_FAILURES = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 API_TIMEOUT_S = 60
 IPVS = "ip_vs"
 """The kernel's module, and its file under /proc/net."""
 
-DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
-
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that has answered. ``is_remote``: its published ports and its files are not this machine's."""
+    """An engine that has answered. ``is_remote``: its published ports and its files are not this machine's.
+
+    The rest is what it says of the machine that it runs on, which may be a virtual one; None where it does not say.
+    """
 
     client: docker.DockerClient
     endpoint: str
     version: str
     kernel: str
     is_remote: bool
+    cpu_count: int | None
+    memory_bytes: int | None
+    architecture: str | None
+    operating_system: str | None
 
-    def record(self) -> dict[str, str]:
-        return {"endpoint": self.endpoint, "version": self.version, "kernel": self.kernel}
+    def record(self) -> dict[str, str | int | None]:
+        """What ``experiment.json`` holds of it."""
+        return {
+            "endpoint": self.endpoint,
+            "version": self.version,
+            "kernel": self.kernel,
+            "cpu_count": self.cpu_count,
+            "memory_bytes": self.memory_bytes,
+            "architecture": self.architecture,
+            "operating_system": self.operating_system,
+        }
+
+    def elsewhere(self) -> runfiles.EngineElsewhere | None:
+        """Whether it runs on another machine than this one, a virtual one included; None where nothing shows that."""
+        return runfiles.engine_elsewhere(runfiles.machine_record(), self.record())
+
+    def why_no_verdict(self) -> str | None:
+        """Why a host process here can't be compared with this engine's containers; None where it can."""
+        elsewhere = self.elsewhere()
+        return elsewhere and (
+            f"host process against containers gets no verdict: {elsewhere}; "
+            "containers are still compared with each other"
+        )
 
     def swarm(self) -> dict[str, Any]:
         """The engine's part in a swarm, as ``docker info`` gives it; changes as swarms are made and left."""
         return self.client.info().get("Swarm") or {}
-
-
-def endpoint() -> str:
-    """The address of the engine that the docker command would talk to."""
-    if host := os.environ.get("DOCKER_HOST"):
-        return host
-    return str(ContextAPI.kwargs_from_context().get("base_url") or DEFAULT_ENDPOINT)
 
 
 def connect() -> Engine:
@@ -62,27 +87,50 @@ def connect() -> Engine:
     Raises:
         DeploymentError: none answers, or it may not be talked to; with the remedy.
     """
-    where = endpoint()
     try:
-        client = docker.from_env(timeout=API_TIMEOUT_S, use_ssh_client=True)
+        where = address()
+    except docker.errors.TLSParameterError as error:
+        folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
+        raise DeploymentError(
+            f"the keys for the engine at {os.environ['DOCKER_HOST']} are not in {folder} (ca.pem, cert.pem, key.pem); "
+            "put them there, set DOCKER_CERT_PATH, or unset DOCKER_TLS_VERIFY, and run again"
+        ) from error
+    try:
+        client = docker.DockerClient(
+            base_url=where.url, tls=where.tls or False, timeout=API_TIMEOUT_S, use_ssh_client=True
+        )
         about = client.info()
-    except API_FAILURES as error:
+    except (*API_FAILURES, OSError, ValueError) as error:  # of an address that makes no sense, or can't be opened
         raise DeploymentError(_why_no_engine(where, error)) from error
-    is_remote = urlsplit(where).scheme in ("tcp", "ssh", "http", "https")
-    return Engine(client, where, about.get("ServerVersion", "?"), about.get("KernelVersion", "?"), is_remote)
+    except (AttributeError, TypeError) as error:  # docker-py takes each part of that file for what it should be
+        raise DeploymentError(f"{config_file()} can't be used ({error}); mend or remove it and run again") from error
+    return Engine(
+        client,
+        endpoint=where.url,
+        version=about.get("ServerVersion", "?"),
+        kernel=about.get("KernelVersion", "?"),
+        is_remote=urlsplit(where.url).scheme in ("tcp", "ssh", "http", "https"),
+        cpu_count=about.get("NCPU") or None,
+        memory_bytes=about.get("MemTotal") or None,
+        architecture=about.get("Architecture") or None,
+        operating_system=about.get("OperatingSystem") or None,
+    )
 
 
-def _why_no_engine(where: str, error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES:
-            group = _group_of(where) or "docker"
-            return (
-                f"the Docker socket at {where} is open to the group {group} alone, and this user is not in it; "
-                f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return f"no Docker engine at {where}, start one and run again"
+def _why_no_engine(where: Address, error: BaseException) -> str:
+    causes = [error]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(inner)
+    if any(isinstance(one, PermissionError) or getattr(one, "errno", None) == errno.EACCES for one in causes):
+        group = _group_of(where.url) or "docker"
+        return (
+            f"the Docker socket at {where} is open to the group {group} alone, and this user is not in it; "
+            f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
+        )
+    other = "" if where.context is None else ", or choose another (docker context use default)"
+    if any(isinstance(one, (FileNotFoundError, ConnectionRefusedError)) for one in causes):
+        return f"no Docker engine at {where}, start one and run again{other}"
+    return f"no Docker engine answers at {where} ({error}); see to it (docker info) and run again{other}"
 
 
 def _group_of(where: str) -> str | None:
@@ -107,15 +155,33 @@ def why_no_compose(engine: Engine) -> str | None:
         )
     if shutil.which("docker") is None:
         return "no docker command on the PATH; install the Docker CLI with the Compose plugin and run again"
-    asked = subprocess.run(
-        ["docker", "compose", "version"], env=for_docker(), capture_output=True, text=True, check=False
-    )
-    if asked.returncode != 0:
+    if why_docker_fails("compose", "version") is not None:
         has_v1 = shutil.which("docker-compose") is not None
         return (
             "only Compose v1 (docker-compose) is there, which is no longer kept" if has_v1 else "there is no Compose"
         ) + "; install Compose v2 (the package docker-compose-plugin or docker-compose-v2) and run again"
+    if reason := why_docker_fails("version"):
+        return f"the docker command does not reach the engine at {engine.endpoint} ({reason}); see to it and run again"
     return None
+
+
+def why_docker_fails(*arguments: str) -> str | None:
+    """The last word of a docker command that fails; None where it succeeds."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments],
+            env=for_docker(),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:  # a program of another architecture, say
+        return str(error)
+    if done.returncode == 0:
+        return None
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return said[-1] if said else f"exit code {done.returncode}"
 
 
 def why_no_mesh(engine: Engine) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -22,11 +21,12 @@ from typing import Any
 from rich.console import Console
 
 import runfiles
+from infra.alone import alone_on_engine, alone_on_machine
 from infra.conditions import conditions, differences
 from infra.deployments import Running, deployed, remove, why_not
 from infra.engine import API_FAILURES, connect
 from infra.environment import for_python, for_service
-from infra.errors import DeploymentError, ResumeError
+from infra.errors import DeploymentError, ResumeError, why_file_failed
 from infra.images import build_image, find_image
 from infra.journal import CUT_OFF, Journal, flush_files, now
 from infra.load import end_leftovers, run_locust
@@ -35,16 +35,15 @@ from infra.progress import View
 from infra.settings import ROOT, Settings, kind_of
 
 INTERRUPTED = 130
-LOCK = ROOT / ".fourfold" / "experiment.lock"
 
 
 def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
     """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
 
     Raises:
-        DeploymentError: another experiment of this checkout runs.
+        DeploymentError: another experiment runs on this machine, or on the engine.
     """
-    with _one_at_a_time():
+    with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = _make_folder(results)
         journal = Journal.begin(
             folder,
@@ -69,11 +68,14 @@ def resume(folder: Path) -> int:
 
     Raises:
         ResumeError: it can't be continued here and now.
-        DeploymentError: another experiment of this checkout runs, or what was left of this one can't be removed.
+        DeploymentError: another experiment runs on this machine, or on the engine; or what was left of this one can't be
+            removed.
     """
-    with _one_at_a_time():
+    with alone_on_machine():
         folder = folder.resolve()
-        return Experiment(folder, Journal.reopen(folder)).resume()
+        journal = Journal.reopen(folder)
+        with alone_on_engine(list(journal.plan.deployments)):
+            return Experiment(folder, journal).resume()
 
 
 class Experiment:
@@ -115,12 +117,15 @@ class Experiment:
         except KeyboardInterrupt:
             self._view.say("interrupted: what was started has been removed, what was measured is kept")
             code = INTERRUPTED
+        except OSError as error:  # not even the record can be written: the round that ran stands there as cut off
+            self._view.say(f"error: {why_file_failed(error, self._folder)}")
+            self._say_how_to_go_on()
+            return 1
         self._journal.note(ended_at=now())
         statuses = self._journal.statuses()
         page_code = self._write_page()
         if code == INTERRUPTED or runfiles.FAILED in statuses:
-            command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
-            self._view.say(f"To measure what is left: {shlex.join(command)}")
+            self._say_how_to_go_on()
         return code or int(runfiles.FAILED in statuses or runfiles.MEASURED not in statuses) or page_code
 
     def resume(self) -> int:
@@ -183,6 +188,8 @@ class Experiment:
         try:
             engine = connect()
             self._journal.note(engine=engine.record())
+            if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
+                self._view.say(reason)
             if self._options["build"] and not is_known:
                 log = self._folder / "image_build.log"
                 build_image(
@@ -244,6 +251,11 @@ class Experiment:
             self._view.say(f"{title}: failed: {error}")
             self._journal.note_round(name, number, status=runfiles.FAILED, reason=str(error))
             return
+        except OSError as error:
+            reason = why_file_failed(error, self._folder)
+            self._view.say(f"{title}: failed: {reason}")
+            self._journal.note_round(name, number, status=runfiles.FAILED, reason=reason)
+            return
         flush_files(folder)
         self._journal.note_round(name, number, status=runfiles.MEASURED, reason=None)
         taken_s = time.monotonic() - began
@@ -270,25 +282,13 @@ class Experiment:
         run_locust(plan.user_class, prefix, target + load, lambda done: show(f"load of {plan.users} users", done))
         self._journal.note_round(running.name, number, runs=[runfiles.SINGLE_PASS, runfiles.LOAD])
 
+    def _say_how_to_go_on(self) -> None:
+        command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
+        self._view.say(f"To measure what is left: {shlex.join(command)}")
+
     def _write_page(self) -> int:
         command = [sys.executable, "-m", "analysis", str(self._folder)]
         return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Two experiments would measure each other, and one that is continued removes what it left.
-
-    Raises:
-        DeploymentError: another experiment of this checkout runs. The kernel knows it by its lock, which ends with it.
-    """
-    LOCK.parent.mkdir(exist_ok=True)
-    with LOCK.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DeploymentError("another experiment runs from this folder; wait until it ends, or end it") from error
-        yield
 
 
 @contextmanager

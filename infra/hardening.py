@@ -23,6 +23,10 @@ MEMORY_BYTES = 2 * 1024**3
 RESERVED_MEMORY_BYTES = 512 * 1024**2
 PIDS = 512
 
+TMP_BYTES = 64 * 1024**2
+"""What fits into a container's /tmp. It lies in memory and counts against the limit: without a size of its own, a full
+/tmp would get the service killed for its memory."""
+
 STOP_SIGNAL = "SIGTERM"
 STOP_S = 40
 """Longer than the service itself waits for the requests in flight."""
@@ -46,10 +50,10 @@ def user() -> str:
     return f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000"
 
 
-def app_volume() -> Mount:
+def app_volume(labels: dict[str, str]) -> Mount:
     """An anonymous volume over /app, the one place that a read-only root leaves writable.
 
     It starts as a copy of the image's folder, owners and modes included, so that of all files in it only the metrics
     file can be written by the container's user; ``docker cp`` finds it there, which a tmpfs would hide.
     """
-    return Mount(APP_FOLDER, None, type="volume")
+    return Mount(APP_FOLDER, None, type="volume", labels=labels)

@@ -48,10 +48,12 @@ def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Pa
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
         )
-    STATE.parent.mkdir(exist_ok=True)
-    started_at = psutil.Process(process.pid).create_time()
-    known = {"pid": process.pid, "started_at": started_at, "metrics": environment["METRICS_LOG_FILE"]}
-    STATE.write_text(json.dumps(known))
+    try:
+        _note(process.pid, environment["METRICS_LOG_FILE"])
+    except BaseException:  # a full disk, say: nobody would know of the process, and nobody could end it
+        process.kill()
+        process.wait()
+        raise
 
     def evidence() -> str:
         last = _last_line(log)
@@ -89,10 +91,27 @@ def _left() -> psutil.Process | None:
         # Not by its start time alone: a step of the clock shifts what psutil tells of it.
         same = process.create_time() == known["started_at"]
         same = same or process.environ().get("METRICS_LOG_FILE") == known["metrics"]
-        ours = same and process.status() != psutil.STATUS_ZOMBIE
+        ours = same and process.status() != psutil.STATUS_ZOMBIE and _runs_here(process)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return process if ours else None  # the number may have been given to another process since
+
+
+def _runs_here(process: psutil.Process) -> bool:
+    """Whether a process has this checkout as its folder: a copy of the checkout has a copy of its STATE as well."""
+    try:
+        return Path(process.cwd()).samefile(ROOT)
+    except OSError:  # the folder has been removed
+        return False
+
+
+def _note(pid: int, metrics: str) -> None:
+    """Write STATE, whole or not at all."""
+    STATE.parent.mkdir(exist_ok=True)
+    known = {"pid": pid, "started_at": psutil.Process(pid).create_time(), "metrics": metrics}
+    new = STATE.with_suffix(".json.new")
+    new.write_text(json.dumps(known))
+    new.replace(STATE)
 
 
 def _last_line(log: Path) -> str:

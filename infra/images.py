@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 
-from infra.engine import Engine
+from infra.engine import Engine, why_docker_fails
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
 from infra.preflight import why_no_image
@@ -31,6 +31,8 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
     """
     if shutil.which("docker") is None:
         raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
+    if reason := why_docker_fails("version"):
+        raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); see to it and run again")
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context:
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":

@@ -24,8 +24,8 @@ RESULTS_DISK_BYTES = 200 * 10**6
 
 def why_too_little_memory(replicas: int, engine: Engine | None) -> str | None:
     """Why so many replicas of the model don't fit; of an engine elsewhere only the whole memory is known."""
-    if engine is not None and engine.is_remote:
-        there, what = int(engine.client.info().get("MemTotal") or 0), "in all"
+    if engine is not None and (engine.is_remote or engine.elsewhere()):
+        there, what = engine.memory_bytes or 0, "in all, where the engine runs"
     else:
         there, what = psutil.virtual_memory().available, "free"
     needed = replicas * RESERVED_MEMORY_BYTES
@@ -58,7 +58,7 @@ def why_no_image(engine: Engine, image: str) -> str | None:
     if image != IMAGE:
         reason = _why_not_in_registry(engine, image)
         return reason and f"image {image} is not here, and {reason}; build or load it (docker load) and run again"
-    if not engine.is_remote:
+    if not engine.is_remote and not engine.elsewhere():
         root = Path(engine.client.info().get("DockerRootDir") or "/")
         if reason := why_too_little_disk(root, BUILD_DISK_BYTES, "building the image"):
             return reason

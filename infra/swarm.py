@@ -11,7 +11,7 @@ import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
 from infra.container import copy_file, still_there
-from infra.engine import LABEL, Engine
+from infra.engine import Engine
 from infra.errors import DeploymentError
 from infra.hardening import (
     CPU_NS,
@@ -23,10 +23,12 @@ from infra.hardening import (
     SECOND_NS,
     STOP_S,
     STOP_SIGNAL,
+    TMP_BYTES,
     app_volume,
     user,
 )
 from infra.images import with_tag
+from infra.ownership import LABEL, is_ours, labels, why_not_ours
 from infra.settings import Limits, Settings
 from infra.waiting import until_healthy, until_true
 
@@ -44,14 +46,23 @@ HAD_GATEWAY = f"{LABEL}.had-gateway"
 
 def why_not(engine: Engine) -> str | None:
     found = _find(engine)
-    if found is not None and _is_ours(found):
+    if found is None:
+        return None
+    if is_ours(_labels_of(found)):
         return still_there(f"service {NAME}")
-    if found is not None:
-        return (
-            f"a Swarm service named {NAME} is there that Fourfold did not make; "
-            f"remove it (docker service rm {NAME}) and run again"
-        )
-    return None
+    return why_another_has_it(engine) or (
+        f"a Swarm service named {NAME} is there that Fourfold did not make; "
+        f"remove it (docker service rm {NAME}) and run again"
+    )
+
+
+def why_another_has_it(engine: Engine) -> str | None:
+    """Which other checkout has the service, or made the swarm, and how to remove that; None where none did."""
+    found = _find(engine)
+    whose = found and why_not_ours(_labels_of(found), f"service {NAME}", "swarm-1", f"docker service rm {NAME}")
+    return whose or why_not_ours(
+        _swarm_labels(engine), "the swarm that this engine is in", "swarm-1", "docker swarm leave --force"
+    )
 
 
 def start(
@@ -66,11 +77,11 @@ def start(
             mode=docker.types.ServiceMode("replicated", replicas=replicas),
             endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: PORT}),
             env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
-            labels={LABEL: "swarm"},
-            container_labels={LABEL: "swarm"},
+            labels=labels("swarm"),
+            container_labels=labels("swarm"),
             user=user(),
             read_only=True,
-            mounts=[app_volume(), Mount("/tmp", None, type="tmpfs")],  # noqa: S108  inside the container
+            mounts=[app_volume(labels("swarm")), Mount("/tmp", None, type="tmpfs", tmpfs_size=TMP_BYTES)],  # noqa: S108  in the container
             cap_drop=["ALL"],
             privileges=_no_new_privileges(),
             resources=_resources(settings),
@@ -110,7 +121,7 @@ def remove(engine: Engine) -> list[str]:
     removed = []
     try:
         found = _find(engine)
-        if found is not None and _is_ours(found):
+        if found is not None and is_ours(_labels_of(found)):
             found.remove()
             removed.append(f"service {NAME}")
             if not until_true(lambda: not _containers(engine), STOP_S + 20):
@@ -154,7 +165,7 @@ def _make_swarm(engine: Engine) -> None:
         engine.client.swarm.init(
             advertise_addr=address,
             listen_addr="0.0.0.0:2377" if address is None else f"{address}:2377",
-            labels={LABEL: "swarm", HAD_GATEWAY: "yes" if had_gateway else "no"},
+            labels=labels("swarm") | {HAD_GATEWAY: "yes" if had_gateway else "no"},
         )
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine made no swarm: {error.explanation or error}") from error
@@ -162,11 +173,8 @@ def _make_swarm(engine: Engine) -> None:
 
 def _leave_own_swarm(engine: Engine) -> list[str]:
     """Leave the swarm if Fourfold made it, and take away the bridge that came with it."""
-    if not engine.swarm().get("ControlAvailable"):
-        return []
-    engine.client.swarm.reload()
-    labels = engine.client.swarm.attrs["Spec"].get("Labels") or {}
-    if LABEL not in labels:
+    made_with = _swarm_labels(engine)
+    if not is_ours(made_with):
         return []
     if others := _others_in_swarm(engine):
         raise DeploymentError(
@@ -174,7 +182,7 @@ def _leave_own_swarm(engine: Engine) -> list[str]:
             "when that is gone, leave it (docker swarm leave --force)"
         )
     engine.client.swarm.leave(force=True)
-    if labels.get(HAD_GATEWAY) == "no":
+    if made_with.get(HAD_GATEWAY) == "no":
         for network in engine.client.networks.list(names=[GATEWAY]):
             if network.name == GATEWAY:
                 network.remove()
@@ -197,8 +205,16 @@ def _find(engine: Engine) -> Any:
     return next((one for one in found if one.name == NAME), None)
 
 
-def _is_ours(service: Any) -> bool:
-    return LABEL in (service.attrs["Spec"].get("Labels") or {})
+def _labels_of(service: Any) -> dict[str, str]:
+    return service.attrs["Spec"].get("Labels") or {}
+
+
+def _swarm_labels(engine: Engine) -> dict[str, str]:
+    """Of the swarm that this engine manages; none where it manages none."""
+    if not engine.swarm().get("ControlAvailable"):
+        return {}
+    engine.client.swarm.reload()
+    return engine.client.swarm.attrs["Spec"].get("Labels") or {}
 
 
 def _running_tasks(service: Any) -> list[dict[str, Any]]:

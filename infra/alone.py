@@ -1,0 +1,223 @@
+"""One experiment at a time: two would measure each other, and one that is continued removes what it left.
+
+There are three locks, one for each way in which experiments meet. A file in the checkout: ``down`` asks it as well.
+A file in the folder for temporary files, for all checkouts and users of a machine. A volume on the engine, for all
+machines that use it. The kernel frees a file's lock when the process ends, however it ends. A volume says which process
+made it, and does not count once that process is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+import psutil
+
+from infra.engine import API_FAILURES, Engine, connect
+from infra.errors import DeploymentError
+from infra.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
+from infra.settings import ROOT, kind_of
+
+CHECKOUT_LOCK = ROOT / ".fourfold" / "experiment.lock"
+MACHINE_LOCK = "fourfold-experiment.lock"
+"""In the folder for temporary files."""
+
+VOLUME = "fourfold-experiment"
+HOLDER_LABEL = f"{LABEL}.holder"
+"""Which process made the volume, as JSON."""
+
+TRIES = 3
+WOULD_MEET = "the two would measure each other; wait until it ends, or end it"
+
+
+@contextmanager
+def alone_in_checkout() -> Iterator[None]:
+    """No experiment of this checkout runs for as long as the block lasts.
+
+    Raises:
+        DeploymentError: one runs.
+    """
+    CHECKOUT_LOCK.parent.mkdir(exist_ok=True)
+    with CHECKOUT_LOCK.open("a", encoding="utf-8") as file:
+        if not _is_locked(file):
+            raise DeploymentError("another experiment runs from this folder; wait until it ends, or end it")
+        yield
+
+
+@contextmanager
+def alone_on_machine() -> Iterator[None]:
+    """No experiment of this checkout, nor of another one on this machine, runs for as long as the block lasts.
+
+    Raises:
+        DeploymentError: one runs; or the machine's lock can't be opened.
+    """
+    with alone_in_checkout(), _machine_lock() as file:
+        if not _is_locked(file):
+            file.seek(0)
+            known = file.read()
+            raise DeploymentError(f"an experiment of {known or 'another checkout'} runs on this machine; {WOULD_MEET}")
+        with suppress(OSError):  # another user's file may be read-only, and the disk full: it is locked all the same
+            file.truncate(0)
+            file.write(f"the checkout {CHECKOUT} (process {os.getpid()})")
+            file.flush()
+        yield
+
+
+@contextmanager
+def alone_on_engine(names: list[str]) -> Iterator[None]:
+    """No other experiment uses the engine for as long as the block lasts; only in ``alone_on_machine``.
+
+    Where none of the deployments needs an engine, or none answers, there is nothing to be alone on.
+
+    Raises:
+        DeploymentError: one runs, of whatever machine; or the engine refuses the lock.
+    """
+    engine = _engine_for(names)
+    if engine is None:
+        yield
+        return
+    own = labels("lock") | {HOLDER_LABEL: json.dumps(_this_process())}
+    try:
+        _take(engine, own)
+    except API_FAILURES as error:
+        raise DeploymentError(
+            f"the engine can't be kept for this experiment: {error}; see to it (docker info), "
+            "or leave the containers out (--only host)"
+        ) from error
+    try:
+        yield
+    finally:
+        _release(engine, own)
+
+
+def remove_left_lock(engine: Engine) -> list[str]:
+    """Remove what a killed experiment of this checkout left on the engine; only in ``alone_in_checkout``."""
+    found = _volume(engine)
+    if found is None or not is_ours(found.attrs.get("Labels") or {}):
+        return []
+    found.remove()
+    return [f"volume {VOLUME} (lock of an experiment that was killed)"]
+
+
+def _is_locked(file: IO[str]) -> bool:
+    """Lock an open file, if nobody else holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _machine_lock() -> IO[str]:
+    """The machine's lock file, opened: for writing where this user may, so that it can say who holds it.
+
+    It is made for all users. One that is there is opened without O_CREAT, which Linux refuses for another user's file
+    in a folder such as /tmp (fs.protected_regular).
+    """
+    path = Path(tempfile.gettempdir(), MACHINE_LOCK)
+    safely = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with suppress(FileExistsError):
+            made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | safely, 0o666)
+            os.fchmod(made, 0o666)  # whatever the umask is
+            return os.fdopen(made, "r+", encoding="utf-8", errors="replace")
+        with suppress(PermissionError):
+            return os.fdopen(os.open(path, os.O_RDWR | safely), "r+", encoding="utf-8", errors="replace")
+        return os.fdopen(os.open(path, os.O_RDONLY | safely), encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DeploymentError(
+            f"the lock that keeps experiments apart can't be opened ({error}); "
+            "remove that file, or name a folder with TMPDIR, and run again"
+        ) from error
+
+
+def _engine_for(names: list[str]) -> Engine | None:
+    if all(kind_of(name) == "host" for name in names):
+        return None
+    try:
+        return connect()
+    except DeploymentError:  # each of the deployments will say so
+        return None
+
+
+def _take(engine: Engine, own: Mapping[str, str]) -> None:
+    """Make the volume. Where it is there, the engine gives the one that is there, with the labels that it has."""
+    for _ in range(TRIES):
+        volume = engine.client.volumes.create(VOLUME, labels=dict(own))
+        found = volume.attrs.get("Labels") or {}
+        if all(found.get(key) == value for key, value in own.items()):
+            return
+        if reason := _why_held(found):
+            raise DeploymentError(reason)
+        with suppress(docker.errors.NotFound):
+            volume.remove()
+    raise DeploymentError(f"the volume {VOLUME} keeps coming back; remove it (docker volume rm {VOLUME}) and run again")
+
+
+def _why_held(found: Mapping[str, str]) -> str | None:
+    """Why a volume counts as a lock; None where its experiment is gone."""
+    by_hand = f"docker volume rm {VOLUME}"
+    if LABEL not in found:
+        return f"a volume named {VOLUME} is there that Fourfold did not make; remove it ({by_hand}) and run again"
+    if is_ours(found):  # whoever asks holds this checkout's own lock
+        return None
+    folder, node = checkout_of(found)
+    is_running = _is_running(found)
+    if is_running is False:
+        return None
+    held = f"an experiment of the checkout {folder} on {node} runs on this engine; {WOULD_MEET}"
+    return held if is_running else f"{held}; if it was killed: {by_hand}"
+
+
+def _is_running(found: Mapping[str, str]) -> bool | None:
+    """Whether the process that made a lock runs; None where that can't be seen from here."""
+    try:
+        holder = json.loads(found[HOLDER_LABEL])
+        here = _this_process()
+        if any(holder[key] != here[key] for key in ("node", "namespace")):
+            return None
+        process = psutil.Process(holder["pid"])
+        # A step of the clock shifts the start times that psutil tells.
+        is_it = process.create_time() == holder["started_at"] or "infra" in process.cmdline()
+        return is_it and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _this_process() -> dict[str, Any]:
+    """The process' number means something in its own namespace alone: a container has numbers of its own."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # macOS has none
+        namespace = ""
+    started_at = psutil.Process().create_time()
+    return {"node": platform.node(), "namespace": namespace, "pid": os.getpid(), "started_at": started_at}
+
+
+def _release(engine: Engine, own: Mapping[str, str]) -> None:
+    try:
+        found = _volume(engine)
+        if found is not None and (found.attrs.get("Labels") or {}).get(HOLDER_LABEL) == own[HOLDER_LABEL]:
+            found.remove()
+    except API_FAILURES as error:
+        print(f"error: volume {VOLUME} could not be removed ({error}); the next run removes it", file=sys.stderr)
+
+
+def _volume(engine: Engine) -> Any:
+    try:
+        return engine.client.volumes.get(VOLUME)
+    except docker.errors.NotFound:
+        return None
