@@ -35,15 +35,7 @@ def main() -> int:
         start_timeout_s=arguments.start_timeout,
     )
     try:
-        if arguments.command == "run":
-            return _run(arguments, settings)
-        if arguments.command == "up":
-            with alone_on_machine(), alone_on_engine([arguments.name]):
-                return _up(arguments.name, settings)
-        if arguments.command == "down":
-            with alone_in_checkout():
-                return _down_all(settings) if arguments.all else _down(arguments.name, settings)
-        return _doctor(settings)
+        return _carry_out(arguments, settings)
     except (DeploymentError, PlanError, ResumeError, *API_FAILURES) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, PlanError) else 1
@@ -52,6 +44,18 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.command == "run":
+        return _run(arguments, settings)
+    if arguments.command == "up":
+        with alone_on_machine(), alone_on_engine([arguments.name]):
+            return _up(arguments.name, settings)
+    if arguments.command == "down":
+        with alone_in_checkout():
+            return _down_all(settings) if arguments.all else _down(arguments.name, settings)
+    return _doctor(settings)
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -91,7 +95,7 @@ def _down(name: str, settings: Settings) -> int:
     reason = why_another_has_it(name)
     if reason and not removed:
         raise DeploymentError(reason)
-    _say_removed(removed)
+    print("removed: " + ", ".join(removed) if removed else "nothing of Fourfold's was there")
     if reason:
         print(f"left: {reason}")
     return 0
@@ -111,12 +115,8 @@ def _down_all(settings: Settings) -> int:
         removed += remove_left_lock(connect())
     except (DeploymentError, *API_FAILURES):
         pass  # the reason is above
-    _say_removed(removed)
-    return 0
-
-
-def _say_removed(removed: list[str]) -> None:
     print("removed: " + ", ".join(removed) if removed else "nothing of this checkout's was there")
+    return 0
 
 
 def _doctor(settings: Settings) -> int:

@@ -65,8 +65,8 @@ def doubts() -> list[str]:
     helpers = content.get("credHelpers")
     stores = {content.get("credsStore"), *(helpers.values() if isinstance(helpers, dict) else ())} - {None, ""}
     return [
-        f"{config_file()} names docker-credential-{store}, which is not on the PATH: pulls and builds that ask a registry fail; "
-        "install it, or take the name out"
+        f"{config_file()} names docker-credential-{store}, which is not on the PATH: pulls and builds that ask a "
+        "registry fail; install it, or take the name out"
         for store in sorted(map(str, stores))
         if shutil.which(f"docker-credential-{store}") is None
     ]
@@ -99,9 +99,7 @@ def _of_context(name: str) -> Address:
     except FileNotFoundError as error:
         raise DeploymentError(f"the Docker context {name} is missing ({meta}); {REMEDY}") from error
     except OSError as error:
-        raise DeploymentError(
-            f"the Docker context {name} can't be read ({meta}: {error.strerror}); {REMEDY}"
-        ) from error
+        raise DeploymentError(f"the Docker context {name} can't be read ({error}); {REMEDY}") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DeploymentError(f"the Docker context {name} is broken ({meta} names no engine); {REMEDY}") from error
     return Address(url, _tls(name, digest, skips_verify) if url.startswith("tcp:") else None, name)

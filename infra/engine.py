@@ -71,10 +71,10 @@ class Engine:
     def why_no_verdict(self) -> str | None:
         """Why a host process here can't be compared with this engine's containers; None where it can."""
         elsewhere = self.elsewhere()
-        return elsewhere and (
-            f"host process against containers gets no verdict: {elsewhere}; "
-            "containers are still compared with each other"
-        )
+        if elsewhere is None:
+            return None
+        no_verdict = f"host process against containers gets no verdict: {elsewhere}"
+        return f"{no_verdict}; containers are still compared with each other"
 
     def swarm(self) -> dict[str, Any]:
         """The engine's part in a swarm, as ``docker info`` gives it; changes as swarms are made and left."""

@@ -68,8 +68,8 @@ def resume(folder: Path) -> int:
 
     Raises:
         ResumeError: it can't be continued here and now.
-        DeploymentError: another experiment runs on this machine, or on the engine; or what was left of this one can't be
-            removed.
+        DeploymentError: another experiment runs on this machine, or on the engine; or what was left of this one can't
+            be removed.
     """
     with alone_on_machine():
         folder = folder.resolve()

@@ -85,14 +85,14 @@ def _left() -> psutil.Process | None:
     """The process that ``start`` started, if it still runs."""
     if not STATE.is_file():
         return None
-    known = json.loads(STATE.read_text())
     try:
+        known = json.loads(STATE.read_text())
         process = psutil.Process(known["pid"])
         # Not by its start time alone: a step of the clock shifts what psutil tells of it.
         same = process.create_time() == known["started_at"]
         same = same or process.environ().get("METRICS_LOG_FILE") == known["metrics"]
         ours = same and process.status() != psutil.STATUS_ZOMBIE and _runs_here(process)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):  # the file: earlier versions could leave half of it
         return None
     return process if ours else None  # the number may have been given to another process since
 

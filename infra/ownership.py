@@ -35,8 +35,8 @@ def is_ours(found: Mapping[str, str]) -> bool:
 
 
 def why_not_ours(found: Mapping[str, str], what: str, down: str, by_hand: str) -> str | None:
-    """Whose ``what`` is, if another checkout made it, and how it is removed: with ``down`` there, or ``by_hand`` if that
-    checkout can't do it. None for what this checkout made, and for what Fourfold did not make."""
+    """Whose ``what`` is, if another checkout made it, and how it is removed: with ``down`` there, or ``by_hand`` if
+    that checkout can't do it. None for what this checkout made, and for what Fourfold did not make."""
     if LABEL not in found or is_ours(found):
         return None
     folder, node = checkout_of(found)
