@@ -40,7 +40,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, PlanError) else 1
     except OSError as error:
-        print(f"error: {why_file_failed(error, ROOT)}", file=sys.stderr)
+        folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
+        print(f"error: {why_file_failed(error, folder)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

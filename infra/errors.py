@@ -20,16 +20,28 @@ class ResumeError(Exception):
     """An experiment that can't be continued. The message says why not, and what to do."""
 
 
+MAKE_ROOM = "make room and run again"
+FULL_BYTES = 10**6
+"""A disk with less room than this is full for whoever writes more than a line."""
+
+
 def why_file_failed(error: OSError, folder: Path) -> str:
     """What kept a file from being read or written: state, evidence and remedy.
 
     ``folder`` is where most files are written; an error does not always name the file.
     """
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"a file can't be used ({error}); see to that and run again"
-    free = [f"{_free_gb(place):.2f} GB are free at {place}" for place in (folder, Path(tempfile.gettempdir()))]
-    return f"the disk is full ({error}; {', '.join(free)}); make room and run again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({error}; {_free(folder)}, {_free(Path(tempfile.gettempdir()))}); {MAKE_ROOM}"
+    return f"a file can't be used ({error}); see to that and run again"
 
 
-def _free_gb(place: Path) -> float:
-    return shutil.disk_usage(next(one for one in (place, *place.parents) if one.exists())).free / 1e9
+def why_disk_is_full(folder: Path) -> str | None:
+    """That nothing more can be written to the disk under ``folder``; None where there is room."""
+    if shutil.disk_usage(folder).free >= FULL_BYTES:
+        return None
+    return f"the disk is full ({_free(folder)}); {MAKE_ROOM}"
+
+
+def _free(place: Path) -> str:
+    there = next(one for one in (place, *place.resolve().parents) if one.exists())
+    return f"{shutil.disk_usage(there).free / 1e9:.2f} GB are free at {place}"

@@ -26,7 +26,7 @@ from infra.conditions import conditions, differences
 from infra.deployments import Running, deployed, remove, why_not
 from infra.engine import API_FAILURES, connect
 from infra.environment import for_python, for_service
-from infra.errors import DeploymentError, ResumeError, why_file_failed
+from infra.errors import DeploymentError, ResumeError, why_disk_is_full, why_file_failed
 from infra.images import build_image, find_image
 from infra.journal import CUT_OFF, Journal, flush_files, now
 from infra.load import end_leftovers, run_locust
@@ -107,26 +107,32 @@ class Experiment:
         self._view.say(f"Fourfold measures {names} in {rounds} rounds; everything lands in {self._folder}")
         code = 0
         try:
+            code = self._measure_what_is_left()
+            self._journal.note(ended_at=now())
+        except OSError as error:  # not even the record can be written: the round that ran stands there as cut off
+            self._view.say(f"error: {why_file_failed(error, self._folder)}")
+            self._say_how_to_go_on()
+            return code or 1
+        statuses = self._journal.statuses()
+        page_code = self._write_page()
+        if code == INTERRUPTED or runfiles.FAILED in statuses:
+            self._say_how_to_go_on()
+        return code or int(runfiles.FAILED in statuses or runfiles.MEASURED not in statuses) or page_code
+
+    def _measure_what_is_left(self) -> int:
+        """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
+        try:
             with _sigterm_as_ctrl_c():
                 self._fetch_model()
                 with self._view.shown():
                     self._measure_all(self._prepare_image() if self._containers else None)
         except DeploymentError as error:
             self._view.say(f"error: {error}")
-            code = 1
+            return 1
         except KeyboardInterrupt:
             self._view.say("interrupted: what was started has been removed, what was measured is kept")
-            code = INTERRUPTED
-        except OSError as error:  # not even the record can be written: the round that ran stands there as cut off
-            self._view.say(f"error: {why_file_failed(error, self._folder)}")
-            self._say_how_to_go_on()
-            return 1
-        self._journal.note(ended_at=now())
-        statuses = self._journal.statuses()
-        page_code = self._write_page()
-        if code == INTERRUPTED or runfiles.FAILED in statuses:
-            self._say_how_to_go_on()
-        return code or int(runfiles.FAILED in statuses or runfiles.MEASURED not in statuses) or page_code
+            return INTERRUPTED
+        return 0
 
     def resume(self) -> int:
         """Measure what is left, after a look whether it would be comparable with what is there.
@@ -247,12 +253,8 @@ class Experiment:
                     )
                     self._replay(running, number, folder, title)
                     self._view.do(f"{title}: removing")
-        except (DeploymentError, *API_FAILURES) as error:
-            self._view.say(f"{title}: failed: {error}")
-            self._journal.note_round(name, number, status=runfiles.FAILED, reason=str(error))
-            return
-        except OSError as error:
-            reason = why_file_failed(error, self._folder)
+        except (DeploymentError, OSError, *API_FAILURES) as error:
+            reason = self._why_round_failed(error)
             self._view.say(f"{title}: failed: {reason}")
             self._journal.note_round(name, number, status=runfiles.FAILED, reason=reason)
             return
@@ -263,6 +265,13 @@ class Experiment:
             f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
             f"{self._view.remaining()}"
         )
+
+    def _why_round_failed(self, error: Exception) -> str:
+        if isinstance(error, OSError) and not isinstance(error, API_FAILURES):
+            return why_file_failed(error, self._folder)
+        # Service and Locust write to the same disk: what is seen of them may be a consequence.
+        full = why_disk_is_full(self._folder)
+        return f"{full}; meanwhile: {error}" if full else str(error)
 
     def _replay(self, running: Running, number: int, folder: Path, title: str) -> None:
         """The single pass, the service's own rows of it, then the load."""
