@@ -66,7 +66,7 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
             port_bindings={PORT: (address, settings.ports["docker"])},
             read_only=True,
             mounts=[app_volume(labels("docker"))],
-            tmpfs={"/tmp": f"size={TMP_BYTES}"},  # noqa: S108  inside the container
+            tmpfs={"/tmp": f"size={TMP_BYTES // 1024**2}m"},  # noqa: S108  inside the container
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
             mem_limit=settings.memory_bytes,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from infra import compose, container, host, swarm
 from infra.engine import API_FAILURES, Engine, connect, why_no_compose, why_no_mesh
-from infra.errors import DeploymentError
+from infra.errors import DeploymentError, why_file_failed
 from infra.preflight import RESULTS_DISK_BYTES, why_port_is_taken, why_too_little_disk, why_too_little_memory
 from infra.settings import ROOT, Limits, Settings, kind_of, replicas_of
 
@@ -64,6 +64,8 @@ def why_not(name: str, settings: Settings) -> str | None:
         return str(error)
     except API_FAILURES as error:
         return f"the engine answers with an error: {error}; see to it (docker info) and run again"
+    except OSError as error:
+        return why_file_failed(error, ROOT)
 
 
 def _engine_of_this_machine() -> Engine | None:

@@ -15,12 +15,13 @@ from test_teaching_page import docker_run
 
 from infra.container import remove, start
 from infra.engine import Engine, why_no_compose
+from infra.hardening import TMP_BYTES
 from infra.settings import Settings
 from infra.waiting import until_healthy, until_true
 
 pytestmark = pytest.mark.engine
 
-CONFINEMENT = ("ReadonlyRootfs", "CapDrop", "CapAdd", "Memory", "PidsLimit", "Init", "Privileged")
+CONFINEMENT = ("ReadonlyRootfs", "Tmpfs", "CapDrop", "CapAdd", "Memory", "PidsLimit", "Init", "Privileged")
 RUN = ("User", "StopSignal", "StopTimeout", "Healthcheck")
 
 
@@ -75,6 +76,8 @@ def test_docker_run_as_the_page_says(engine: Engine, service_image: str, bystand
         for command in ("touch /app/other", "touch /other", "echo changed >>/app/inference/app.py"):
             assert container.exec_run(["sh", "-c", command]).exit_code != 0, command
         assert container.exec_run(["id", "-u"]).output.strip() == b"1000"
+        filled = container.exec_run(["sh", "-c", "cd /tmp; head -c 100000000 /dev/zero >x; wc -c <x; rm x"])
+        assert f"No space left on device\n{TMP_BYTES}" in filled.output.decode()
         docker("cp", f"{name}:/app/docker_system_inference_metrics.csv", str(tmp_path))
         metrics = tmp_path / "docker_system_inference_metrics.csv"
         assert metrics.read_bytes().count(b"\n") == 161

@@ -20,6 +20,7 @@ from infra.hardening import (
     SECOND_NS,
     STOP_S,
     STOP_SIGNAL,
+    TMP_BYTES,
 )
 from infra.settings import IMAGE, PORTS
 
@@ -98,6 +99,9 @@ def test_compose_and_stack_have_the_same_limits_and_hardening(compose: dict[str,
     assert compose["read_only"] is True
     assert compose["cap_drop"] == ["ALL"]
     assert compose["security_opt"] == ["no-new-privileges:true"]  # Swarm has no option for it
+    size = f"{TMP_BYTES // 1024**2}m"
+    assert compose["tmpfs"] == [f"/tmp:size={size}"]  # noqa: S108  inside the container
+    assert {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": size}} in stack["volumes"]  # noqa: S108  as above
     memory = f"{MEMORY_BYTES // 1024**3}G"
     reservations = {"memory": f"{RESERVED_MEMORY_BYTES // 1024**2}M"}
     assert stack["deploy"]["resources"] == {"limits": {"memory": memory, "pids": PIDS}, "reservations": reservations}

@@ -20,6 +20,7 @@ from infra import preflight
 from infra.container import NAME
 from infra.engine import Engine, why_no_mesh
 from infra.images import find_image
+from infra.ownership import labels
 
 SILENT_PORT = "127.0.0.1:1"
 """Nobody listens there: a registry that can't be reached."""
@@ -133,7 +134,7 @@ def test_a_name_that_a_foreign_container_has(doctor: Doctor, engine: Engine, ser
 
 @pytest.mark.engine
 def test_remains_of_a_killed_run(doctor: Doctor, engine: Engine, service_image: str) -> None:
-    remains = engine.client.containers.create(service_image, name=NAME, labels={engine_module.LABEL: "docker"})
+    remains = engine.client.containers.create(service_image, name=NAME, labels=labels("docker"))
     try:
         said = doctor()
     finally:

@@ -14,7 +14,7 @@ from analysis import words
 from analysis.analyse import analyse
 from analysis.balance import replica_shares
 from analysis.frames import Deployment, read_results
-from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL
+from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL, TMP_BYTES
 
 EXAMPLES = ROOT / "examples"
 TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
@@ -98,6 +98,7 @@ def test_the_docker_run_command_confines_as_infra_does() -> None:
     assert said["--security-opt"] == "no-new-privileges"
     assert {"--read-only", "--init"} <= set(options)
     assert said["-v"] == "/app"
+    assert said["--tmpfs"] == f"/tmp:size={TMP_BYTES // 1024**2}m"  # noqa: S108  inside the container
     assert said["--health-interval"] == f"{HEALTHCHECK['Interval'] // SECOND_NS}s"
     assert said["--health-timeout"] == f"{HEALTHCHECK['Timeout'] // SECOND_NS}s"
     assert said["--health-retries"] == str(HEALTHCHECK["Retries"])
