@@ -193,6 +193,23 @@ def test_what_can_be_told_apart_is_named() -> None:
     assert differences({"engine": {"version": "26"}}, {"engine": None}) == ["engine: there is none now"]
 
 
+def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
+    before = {"machine": {"cpu_count": 2, "cpu_model": None}, "engine": {"version": "26", "kernel": "6.1"}}
+    now = {
+        "machine": {"cpu_count": 2, "cpu_model": "x", "architecture": "x86_64"},
+        "engine": {"version": "26", "kernel": "6.1", "cpu_count": 2, "memory_bytes": 8_000_000_000},
+    }
+    assert differences(before, now) == []
+    assert differences(now, before) == [
+        "machine architecture: x86_64 then, None now",
+        "machine cpu_model: x then, None now",
+        "engine cpu_count: 2 then, None now",
+        "engine memory_bytes: 8000000000 then, None now",
+    ]
+    other = now["engine"] | {"cpu_count": 1}
+    assert differences(now, now | {"engine": other}) == ["engine cpu_count: 2 then, 1 now"]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
