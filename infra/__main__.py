@@ -13,7 +13,7 @@ from pathlib import Path
 
 import runfiles
 from infra import docker_context
-from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, remove_left_lock
+from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, remove_left_lock, why_not_alone
 from infra.deployments import remove, start, why_another_has_it, why_not
 from infra.engine import API_FAILURES, connect
 from infra.errors import DeploymentError, PlanError, ResumeError, why_file_failed
@@ -122,6 +122,7 @@ def _down_all(settings: Settings) -> int:
 
 def _doctor(settings: Settings) -> int:
     """Say what can run here, and why the rest can't. That something can't is an answer, not an error."""
+    engine = None
     try:
         engine = connect()
         print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
@@ -131,7 +132,9 @@ def _doctor(settings: Settings) -> int:
     except (DeploymentError, *API_FAILURES) as error:
         print(f"engine   {error}")
     for doubt in docker_context.doubts():
-        print(f"docker's configuration: {doubt}")
+        print(f"config   {doubt}")
+    if reason := why_not_alone(engine):
+        print(f"run      {reason}")
     for name, title in runfiles.DEPLOYMENTS.items():
         reason = why_not(name, settings)
         print(f"{name:<8} {title}: " + ("can run" if reason is None else f"can't run: {reason}"))

@@ -99,6 +99,18 @@ def alone_on_engine(names: list[str]) -> Iterator[None]:
         _release(engine, own)
 
 
+def why_not_alone(engine: Engine | None) -> str | None:
+    """Which experiment runs now, on this machine or on the engine; None where none does."""
+    try:
+        with alone_on_machine():
+            found = _volume(engine) if engine is not None else None
+    except DeploymentError as error:
+        return str(error)
+    except API_FAILURES:  # it keeps its volumes from this user, and so from an experiment, which says why
+        return None
+    return None if found is None else _why_held(found.attrs.get("Labels") or {})
+
+
 def remove_left_lock(engine: Engine) -> list[str]:
     """Remove what a killed experiment of this checkout left on the engine; only in ``alone_in_checkout``."""
     found = _volume(engine)

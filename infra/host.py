@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+import runfiles
 from infra.container import still_there
 from infra.environment import for_service
 from infra.errors import DeploymentError
@@ -109,9 +110,7 @@ def _note(pid: int, metrics: str) -> None:
     """Write STATE, whole or not at all."""
     STATE.parent.mkdir(exist_ok=True)
     known = {"pid": pid, "started_at": psutil.Process(pid).create_time(), "metrics": metrics}
-    new = STATE.with_suffix(".json.new")
-    new.write_text(json.dumps(known))
-    new.replace(STATE)
+    runfiles.write_whole(STATE, json.dumps(known))
 
 
 def _last_line(log: Path) -> str:

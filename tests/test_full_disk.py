@@ -47,7 +47,7 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experiment]:
+def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment whose deployment starts, and whose run is what the test says."""
     options = {"image": "i", "build": False, "ports": {"host": 1}, "reach": {}, "start_timeout_s": 5.0}
     plan = Plan(deployments=("host",), rounds=1)
