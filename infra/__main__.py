@@ -13,8 +13,8 @@ from pathlib import Path
 
 import runfiles
 from infra import docker_context
-from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, remove_left_lock, why_not_alone
-from infra.deployments import remove, start, why_another_has_it, why_not
+from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
+from infra.deployments import remove, remove_left_volumes, start, why_another_has_it, why_not
 from infra.engine import API_FAILURES, connect
 from infra.errors import DeploymentError, PlanError, ResumeError, why_file_failed
 from infra.experiment import resume, run_new
@@ -113,9 +113,9 @@ def _down_all(settings: Settings) -> int:
         except (DeploymentError, *API_FAILURES) as error:
             print(f"{name}: {error}")
     try:
-        removed += remove_left_lock(connect())
-    except (DeploymentError, *API_FAILURES):
-        pass  # the reason is above
+        removed += remove_left_volumes()
+    except (DeploymentError, *API_FAILURES) as error:
+        print(f"volumes: {error}")
     print("removed: " + ", ".join(removed) if removed else "nothing of this checkout's was there")
     return 0
 

@@ -111,15 +111,6 @@ def why_not_alone(engine: Engine | None) -> str | None:
     return None if found is None else _why_held(found.attrs.get("Labels") or {})
 
 
-def remove_left_lock(engine: Engine) -> list[str]:
-    """Remove what a killed experiment of this checkout left on the engine; only in ``alone_in_checkout``."""
-    found = _volume(engine)
-    if found is None or not is_ours(found.attrs.get("Labels") or {}):
-        return []
-    found.remove()
-    return [f"volume {VOLUME} (lock of an experiment that was killed)"]
-
-
 def _is_locked(file: IO[str]) -> bool:
     """Lock an open file, if nobody else holds it."""
     try:

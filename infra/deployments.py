@@ -18,6 +18,7 @@ from pathlib import Path
 from infra import compose, container, host, swarm
 from infra.engine import API_FAILURES, Engine, connect, why_no_compose, why_no_mesh
 from infra.errors import DeploymentError, why_file_failed
+from infra.ownership import LABEL, is_ours
 from infra.preflight import RESULTS_DISK_BYTES, why_port_is_taken, why_too_little_disk, why_too_little_memory
 from infra.settings import ROOT, Limits, Settings, kind_of, replicas_of
 
@@ -113,6 +114,17 @@ def remove(name: str, settings: Settings) -> list[str]:
     if kind == "compose":
         return compose.remove(engine, settings)
     return swarm.remove(engine)
+
+
+def remove_left_volumes() -> list[str]:
+    """Remove this checkout's volumes that no container uses: the lock of an experiment that was killed, and volumes of
+    containers that were removed without them. For when nothing of this checkout runs.
+    """
+    unused = connect().client.volumes.list(filters={"label": LABEL, "dangling": True})
+    left = [volume for volume in unused if is_ours(volume.attrs["Labels"])]
+    for volume in left:
+        volume.remove()
+    return [f"volume {volume.name}" for volume in left]
 
 
 def why_another_has_it(name: str) -> str | None:

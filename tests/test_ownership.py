@@ -9,16 +9,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import ROOT, free_port
 
-from infra import compose, container, host
+from infra import compose, container, host, ownership, swarm
 from infra.engine import Engine, why_no_compose
+from infra.errors import DeploymentError
 from infra.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
 from infra.settings import Settings
+from infra.waiting import until_true
 
 HERE = platform.node()
 
@@ -139,6 +142,51 @@ def test_a_container_and_its_volume_say_whose_they_are(engine: Engine, service_i
         assert is_ours(engine.client.volumes.get(mount["Name"]).attrs["Labels"])
     finally:
         container.remove(engine)
+
+
+@pytest.mark.engine
+def test_down_all_removes_this_checkouts_unused_volumes_and_no_others(engine: Engine) -> None:
+    ours = engine.client.volumes.create(labels=labels("docker"))
+    others = [engine.client.volumes.create(labels=made_by("/elsewhere on far-away")), engine.client.volumes.create()]
+    try:
+        assert f"volume {ours.name}" in infra(ROOT, "down", "--all")[1]
+        there = {one.name for one in engine.client.volumes.list()}
+        assert ours.name not in there
+        assert {one.name for one in others} <= there
+    finally:
+        for one in others:
+            one.remove()
+
+
+@pytest.mark.engine
+def test_a_service_and_its_swarm_are_left_to_the_checkout_that_made_them(
+    engine: Engine, service_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.swarm().get("LocalNodeState") != "inactive":
+        pytest.skip("this engine is in a swarm")
+    monkeypatch.setattr(swarm, "ANSWER_S", 0.0)  # without IPVS nobody would answer
+    settings = Settings(ports={"swarm": free_port()})
+    try:
+        with suppress(DeploymentError):
+            swarm.start(engine, settings, settings.url("swarm"), 1)
+        (made,) = engine.client.containers.list(all=True, filters={"label": f"{CHECKOUT_LABEL}={CHECKOUT}"})
+        (volume,) = [one["Name"] for one in made.attrs["Mounts"] if one["Type"] == "volume"]
+        assert is_ours(engine.client.volumes.get(volume).attrs["Labels"])
+        with monkeypatch.context() as of_another_checkout:
+            of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
+            of_another_checkout.setattr(ownership, "ROOT", tmp_path)
+            assert swarm.remove(engine) == []
+            belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; end it there: python -m infra down swarm-1"
+            assert swarm.why_another_has_it(engine) == swarm.why_not(engine) == belongs
+            engine.client.services.get(swarm.NAME).remove()
+            assert until_true(lambda: not swarm._containers(engine), 60)
+            belongs = f"the swarm that this engine is in belongs to the checkout {ROOT}; end it there: "
+            assert str(swarm.why_another_has_it(engine)).startswith(belongs)
+            assert swarm.why_not(engine) is None  # a service can run in another's swarm
+    finally:
+        removed = swarm.remove(engine)
+    assert removed == ["the swarm that Fourfold made"]
+    assert engine.swarm()["LocalNodeState"] == "inactive"
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
