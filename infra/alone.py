@@ -23,7 +23,7 @@ import docker
 import psutil
 
 from infra.engine import API_FAILURES, Engine, connect
-from infra.errors import DeploymentError
+from infra.errors import DeploymentError, why_file_failed
 from infra.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
 from infra.settings import ROOT, kind_of
 
@@ -100,7 +100,8 @@ def alone_on_engine(names: list[str]) -> Iterator[None]:
 
 
 def why_not_alone(engine: Engine | None) -> str | None:
-    """Which experiment runs now, on this machine or on the engine; None where none does."""
+    """Which experiment runs now, on this machine or on the engine, or what else keeps this user from running one here;
+    None where nothing does."""
     try:
         with alone_on_machine():
             found = _volume(engine) if engine is not None else None
@@ -108,6 +109,8 @@ def why_not_alone(engine: Engine | None) -> str | None:
         return str(error)
     except API_FAILURES:  # it keeps its volumes from this user, and so from an experiment, which says why
         return None
+    except OSError as error:
+        return why_file_failed(error, ROOT)
     return None if found is None else _why_held(found.attrs.get("Labels") or {})
 
 
