@@ -35,7 +35,7 @@ check: ## Lint and types
 	@$(python) -m ruff format --check
 	@.venv/bin/shellcheck --severity warning infra/*.sh inference/health.sh .ci/run
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
-	@$(python) -m mypy runfiles.py inference infra locustfiles analysis benchmarks tests
+	@$(python) -m mypy addresses.py runfiles.py inference infra locustfiles analysis benchmarks tests
 
 setup: ## Make .venv and install what bench needs
 	@infra/setup.sh requirements.txt

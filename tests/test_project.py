@@ -35,8 +35,9 @@ def test_the_folders_do_not_import_each_other(folder: str) -> None:
         assert not imports_of(path) & (set(FOLDERS) - {folder}), path
 
 
-def test_the_shared_module_imports_only_the_standard_library() -> None:
-    assert imports_of(ROOT / "runfiles.py") <= set(sys.stdlib_module_names)
+@pytest.mark.parametrize("module", ["runfiles.py", "addresses.py"])
+def test_a_shared_module_imports_only_the_standard_library(module: str) -> None:
+    assert imports_of(ROOT / module) <= set(sys.stdlib_module_names)
 
 
 def test_the_form_of_a_run_is_documented_as_it_is() -> None:
