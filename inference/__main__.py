@@ -32,7 +32,8 @@ WARM_UP_TEXT = "A first text, so that the first request does not pay for what on
 def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows what it can
-    host = os.environ.get("HOST") or "0.0.0.0"  # noqa: S104  a container is reached from outside itself
+    # By default on all addresses, as a container is reached from outside itself. An IPv6 address may have brackets.
+    host = (os.environ.get("HOST") or "0.0.0.0").strip("[]")  # noqa: S104
     path = Path(os.environ.get("METRICS_LOG_FILE") or "system_inference_metrics.csv")
     try:
         port = _port(os.environ.get("PORT") or "5000")
@@ -55,11 +56,12 @@ def main() -> int:
         telemetry.watch_queue(classifier.waiting)
         if facts["why_not_faster"] and wanted == "auto":
             to_stderr(f"warning: the torch engine serves: {facts['why_not_faster']}")
-        print(f"serving {model.name} ({engine.name}) at http://{host}:{port}, metrics in {path}", flush=True)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        print(f"serving {model.name} ({engine.name}) at http://{place}, metrics in {path}", flush=True)
         try:
             serve(create_app(Service(classifier, model, metrics, replica, telemetry)), host, port)
         except OSError as error:
-            return _fail(f"{host}:{port} can't be listened on ({error}); end what listens there, or set PORT")
+            return _fail(f"{place} can't be listened on ({error}); end what listens there, or set HOST or PORT")
         finally:
             classifier.close()
     return 0

@@ -93,6 +93,7 @@ def create_app(service: Service) -> ASGIApp:
             {
                 "status": "ok",
                 "replica": service.replica,
+                "pid": os.getpid(),
                 "model": model,
                 "engine": service.classifier.engine,
                 "versions": service.classifier.versions,

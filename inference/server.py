@@ -126,8 +126,8 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=BACKLOG) as listener:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.create_server(address, family=family, backlog=BACKLOG) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections take it over: dead ones are found
         Server(config).run([listener])
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_health_says_which_model_answers(shared_service: Service) -> None:
     said = json.loads(connection.getresponse().read())
     assert said["model"]["sha256"] == weights_sha256(ROOT / "inference" / "bundled_model")
     assert said["replica"] == "test-replica"
+    assert said["pid"] == shared_service.process.pid
     assert said["engine"]["name"] == "onnx"
     assert said["engine"]["why_not_faster"] is None
     assert said["engine"]["agreement"]["harder"]["texts"] == 2000
@@ -241,6 +243,21 @@ def test_a_port_that_is_taken_is_named(shared_service: Service, tmp_path: Path) 
     service = start_service(tmp_path, PORT=str(shared_service.port))
     assert service.process.wait(60) == 1
     assert f"127.0.0.1:{shared_service.port} can't be listened on" in service.log.read_text()
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_is_listened_on_and_said_as_in_a_url(tmp_path: Path, host: str) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    service = start_service(tmp_path, HOST=host)
+    url = f"http://[::1]:{service.port}"
+    try:
+        wait_for(replace(service, url=url))
+        assert f"at {url}, metrics" in service.log.read_text()
+    finally:
+        stop(service)
 
 
 def test_auto_takes_the_bundled_model_with_one_warning_in_a_closed_network(tmp_path: Path) -> None:
