@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import addresses
 import runfiles
 from infra import docker_context
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
@@ -158,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_reach,
         metavar="KIND=HOST:PORT",
-        help="where a published port answers, for an engine elsewhere (repeatable)",
+        help="where a published port answers, for an engine elsewhere; IPv6: KIND=[ADDRESS]:PORT (repeatable)",
     )
     common.add_argument(
         "--start-timeout", type=float, default=START_TIMEOUT_S, metavar="S", help="wait this long for a healthy service"
@@ -196,16 +197,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> tuple[str, int]:
     kind, _, port = text.partition("=")
-    if kind not in PORTS or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KIND=PORT, KIND being one of {', '.join(PORTS)}")
-    return kind, int(port)
+    try:
+        if kind in PORTS:
+            return kind, addresses.port_number(port)
+        problem = f"there is no {kind!r}"
+    except addresses.NotAnAddress as error:
+        problem = str(error)
+    raise argparse.ArgumentTypeError(f"{text!r} is not KIND=PORT, KIND being one of {', '.join(PORTS)}: {problem}")
 
 
 def _reach(text: str) -> tuple[str, str]:
-    kind, _, address = text.partition("=")
-    if kind not in PORTS or not address.rpartition(":")[2].isdecimal() or not address.rpartition(":")[0]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KIND=HOST:PORT, KIND being one of {', '.join(PORTS)}")
-    return kind, address
+    kind, _, given = text.partition("=")
+    try:
+        address = addresses.parse(given)
+        if kind in PORTS and address.written_port is not None:
+            return kind, address.url
+        problem = "the port is missing" if kind in PORTS else f"there is no {kind!r}"
+    except addresses.NotAnAddress as error:
+        problem = str(error)
+    raise argparse.ArgumentTypeError(f"{text!r} is not KIND=HOST:PORT, KIND being one of {', '.join(PORTS)}: {problem}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from infra.hardening import (
     user,
 )
 from infra.ownership import is_ours, labels, why_not_ours
-from infra.settings import Limits, Settings
+from infra.settings import Limits, Settings, listens_at
 from infra.waiting import until_healthy
 
 NAME = "llm-inference-container"
@@ -58,8 +58,7 @@ def why_another_has_it(engine: Engine) -> str | None:
 
 
 def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]], Limits]:
-    # An engine elsewhere has to publish on its own network to be reached at all.
-    address = "0.0.0.0" if engine.is_remote else "127.0.0.1"  # noqa: S104
+    (address,) = listens_at("docker", engine.is_remote)
     api = engine.client.api
     try:
         host_config = api.create_host_config(

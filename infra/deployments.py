@@ -59,7 +59,7 @@ def why_not(name: str, settings: Settings) -> str | None:
             reason
             or why_too_little_memory(replicas_of(name), None if kind == "host" else engine)
             or why_too_little_disk(ROOT, RESULTS_DISK_BYTES, "a run's record")
-            or why_port_is_taken(settings.ports[kind], engine)
+            or why_port_is_taken(kind, settings.ports[kind], engine)
         )
     except DeploymentError as error:
         return str(error)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import docker
 import psutil
 
+import addresses
 from infra.engine import API_FAILURES, Engine
 from infra.hardening import RESERVED_MEMORY_BYTES
-from infra.settings import IMAGE
+from infra.settings import IMAGE, listens_at
 
 BASE_IMAGE = "python:3.12-slim"
 """What the Dockerfile starts from."""
@@ -71,28 +74,37 @@ def why_no_image(engine: Engine, image: str) -> str | None:
     )
 
 
-def why_port_is_taken(port: int, engine: Engine | None) -> str | None:
-    """Who listens on a TCP port, with the remedy; None when it is free.
+def why_port_is_taken(kind: str, port: int, engine: Engine | None) -> str | None:
+    """Why a kind of deployment can't listen on its TCP port, at the IP addresses where it would, with the remedy; None
+    if it can.
 
     Of an engine elsewhere only what it publishes itself can be seen.
     """
-    holder = publisher(engine, port) if engine is not None else None
+    is_elsewhere = engine is not None and engine.is_remote
+    ips = listens_at(kind, is_elsewhere)
+    holder = publisher(engine, ips, port) if engine is not None else None
+    if holder is None and not is_elsewhere:
+        problem = _why_not_bound(ips, port)
+        if problem == errno.EACCES and kind == "host":  # an engine may, as root
+            return f"port {port} is for root alone; choose one above 1023 (--port {kind}=PORT) and run again"
+        holder = _listener(ips, port) if problem == errno.EADDRINUSE else None
     if holder is None:
-        if (engine is not None and engine.is_remote) or _is_free(port):
-            return None
-        holder = _listener(port)
+        return None
     return f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
 
 
-def publisher(engine: Engine, port: int) -> str | None:
-    """The container or Swarm service that publishes a port."""
+def publisher(engine: Engine, ips: Sequence[str], port: int) -> str | None:
+    """The container or Swarm service that publishes a TCP port where a listener at these IP addresses would."""
     for container in engine.client.api.containers():
-        if any(one.get("PublicPort") == port for one in container.get("Ports") or ()):
-            return f"container {container['Names'][0].lstrip('/')}"
+        for published in container.get("Ports") or ():
+            is_tcp = (published.get("PublicPort"), published.get("Type")) == (port, "tcp")
+            if is_tcp and any(addresses.overlap(published.get("IP") or "", ip) for ip in ips):
+                return f"container {container['Names'][0].lstrip('/')}"
     if engine.swarm().get("ControlAvailable"):
         for service in engine.client.services.list():
-            if any(one.get("PublishedPort") == port for one in service.attrs["Endpoint"].get("Ports") or ()):
-                return f"Swarm service {service.name}"
+            for published in service.attrs["Endpoint"].get("Ports") or ():
+                if (published.get("PublishedPort"), published.get("Protocol")) == (port, "tcp"):
+                    return f"Swarm service {service.name}"
     return None
 
 
@@ -119,20 +131,27 @@ def _why_not_in_registry(engine: Engine, image: str) -> str | None:
     return None
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _why_not_bound(ips: Sequence[str], port: int) -> int | None:
+    """The error number with which the kernel refuses to let a TCP socket listen at one of some IP addresses; None if it
+    does not. An address that this machine lacks, as all of IPv6 may be, is no obstacle."""
+    for ip in ips:
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+            socket.create_server((ip, port), family=family).close()
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return error.errno
+    return None
 
 
-def _listener(port: int) -> str:
+def _listener(ips: Sequence[str], port: int) -> str:
+    """Who has a TCP port at one of some IP addresses; one that listens rather than a client that was given the port."""
     try:
-        for one in psutil.net_connections(kind="tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid:
+        sockets = sorted(psutil.net_connections(kind="tcp"), key=lambda one: one.status != psutil.CONN_LISTEN)
+        for one in sockets:
+            if not (one.pid and one.laddr and one.laddr.port == port):
+                continue
+            if any(addresses.overlap(one.laddr.ip, ip) for ip in ips):
                 return f"{psutil.Process(one.pid).name()} (process {one.pid})"
     except psutil.Error:
         pass

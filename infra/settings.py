@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import addresses
 from infra.hardening import MEMORY_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,17 @@ def kind_of(name: str) -> str:
     return name.partition("-")[0]
 
 
+def listens_at(kind: str, is_remote: bool) -> tuple[str, ...]:
+    """The IP addresses at which a deployment takes its port.
+
+    An engine elsewhere (``is_remote``) has to publish on its own network to be reached at all. Swarm can't publish at
+    one address alone. The host process and docker-compose.yml use loopback.
+    """
+    if kind == "swarm":
+        return ("0.0.0.0", "::")  # noqa: S104
+    return ("0.0.0.0",) if is_remote and kind == "docker" else ("127.0.0.1",)  # noqa: S104
+
+
 def replicas_of(name: str) -> int:
     """How many replicas a deployment runs."""
     return int(name.partition("-")[2] or 1)
@@ -27,7 +39,8 @@ def replicas_of(name: str) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """``reach`` says where a published port answers when that is not the same port of 127.0.0.1 (engine elsewhere).
+    """``reach`` says where a published port answers when that is not the same port of 127.0.0.1 (engine elsewhere), in
+    any form that ``addresses`` knows.
 
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: as many as there are. The host process has
     neither limit.
@@ -41,8 +54,12 @@ class Settings:
     memory_bytes: int = MEMORY_BYTES
 
     def url(self, kind: str) -> str:
-        """The base URL at which a deployment answers. 127.0.0.1, as Swarm's ingress hangs on ::1."""
-        return "http://" + self.reach.get(kind, f"127.0.0.1:{self.ports[kind]}")
+        """The base URL at which a deployment answers. 127.0.0.1, as Swarm's ingress hangs on ::1.
+
+        Raises:
+            addresses.NotAnAddress: ``reach`` is none.
+        """
+        return addresses.parse(self.reach.get(kind, f"127.0.0.1:{self.ports[kind]}")).url
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 import requests
 from conftest import ROOT, free_port
 
+from infra.__main__ import _parser
 from infra.settings import Settings
 
 NOWHERE = "unix:///nowhere/docker.sock"
@@ -140,7 +141,10 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["run", "--set", "users=0"], "users = 0 is not a whole number from 1 to 1000"),
         (["run", "plan.toml"], "there is no plan plan.toml"),
         (["run", "--port", "docker=x"], "'docker=x' is not KIND=PORT"),
+        (["run", "--port", "docker=5745-5746"], "'5745-5746' is not a port; expected one number from 1 to 65535"),
         (["run", "--reach", "swarm=host"], "'swarm=host' is not KIND=HOST:PORT"),
+        (["run", "--reach", "swarm=host:99999"], "'99999' is not a port"),
+        (["run", "--reach", "swarm=fd00::1:8080"], "an IPv6 address with a port has brackets"),
         (["up"], "the following arguments are required: name"),
         (["down"], "one of the arguments name --all is required"),
     ],
@@ -155,3 +159,17 @@ def test_urls_are_of_loopback_unless_said_otherwise() -> None:
     settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
     assert settings.url("docker") == "http://127.0.0.1:5000"
     assert settings.url("swarm") == "http://server:11080"
+
+
+@pytest.mark.parametrize(
+    ("reach", "url"),
+    [
+        ("server:8080", "http://server:8080"),
+        ("[FD00::1]:8080", "http://[fd00::1]:8080"),
+        ("http://server:8080/", "http://server:8080"),
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_where_a_port_answers_has_all_forms_of_an_address(reach: str, url: str) -> None:
+    arguments = _parser().parse_args(["doctor", "--reach", f"swarm={reach}"])
+    assert Settings(reach=dict(arguments.reach)).url("swarm") == Settings(reach={"swarm": reach}).url("swarm") == url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -87,6 +88,70 @@ def test_a_port_that_a_program_holds(doctor: Doctor, monkeypatch: pytest.MonkeyP
         said = doctor("--port", f"host={port}")
     assert f"port {port} is taken by " in said["host"]
     assert f"(process {os.getpid()}); end that, or choose another port (--port)" in said["host"]
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_taken"), [("127.0.0.2", False), ("0.0.0.0", True), ("::1", False), ("::", True), ("127.0.0.1", True)]
+)
+def test_a_port_is_taken_only_at_the_address_that_is_used(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, ip: str, is_taken: bool
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    is_v6 = ":" in ip
+    try:
+        holder = socket.create_server(
+            (ip, 0), family=socket.AF_INET6 if is_v6 else socket.AF_INET, dualstack_ipv6=ip == "::"
+        )
+    except OSError as error:
+        pytest.skip(f"{ip} is no address of this machine: {error}")
+    with holder:
+        port = holder.getsockname()[1]
+        said = doctor("--port", f"host={port}")["host"]
+    assert said == "Host process: can run" or f"(process {os.getpid()}); end that" in said
+    assert (f"port {port} is taken by" in said) is is_taken
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.2", "::1"])
+def test_swarm_takes_a_port_at_all_addresses(ip: str) -> None:
+    try:
+        holder = socket.create_server((ip, 0), family=socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    except OSError as error:
+        pytest.skip(f"{ip} is no address of this machine: {error}")
+    with holder:
+        port = holder.getsockname()[1]
+        reason = preflight.why_port_is_taken("swarm", port, None)
+        assert f"(process {os.getpid()})" in str(reason)
+        assert preflight.why_port_is_taken("docker", port, None) is None
+    assert preflight.why_port_is_taken("swarm", port, None) is None
+
+
+def test_a_port_for_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    assert preflight.why_port_is_taken("host", 80, None) == (
+        "port 80 is for root alone; choose one above 1023 (--port host=PORT) and run again"
+    )
+    assert preflight.why_port_is_taken("docker", 80, None) is None
+
+
+def publishing(*ports: dict[str, object]) -> Engine:
+    """An engine with one container, as it lists that."""
+    api = SimpleNamespace(containers=lambda: [{"Names": ["/names"], "Ports": list(ports)}])
+    client = SimpleNamespace(api=api, info=lambda: {"Swarm": {}})
+    return SimpleNamespace(client=client, is_remote=True, swarm=lambda: {})  # type: ignore[return-value]
+
+
+def test_what_an_engine_publishes_elsewhere_or_for_udp_takes_no_port() -> None:
+    udp = {"IP": "0.0.0.0", "PublicPort": 53, "Type": "udp"}
+    other = {"IP": "127.0.0.2", "PublicPort": 53, "Type": "tcp"}
+    private = {"PrivatePort": 53, "Type": "tcp"}
+    both = {"IP": "::", "PublicPort": 53, "Type": "tcp"}
+    assert preflight.publisher(publishing(udp, other, private), ["127.0.0.1"], 53) is None
+    assert preflight.publisher(publishing(other), ["0.0.0.0"], 53) == "container names"
+    assert preflight.publisher(publishing(udp, both), ["127.0.0.1"], 53) == "container names"
+    assert preflight.publisher(publishing(both), ["127.0.0.1"], 54) is None
 
 
 def test_too_little_memory(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
