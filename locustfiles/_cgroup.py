@@ -85,11 +85,12 @@ class CgroupReader:
         if not is_readable:
             self.close()
             raise NoCgroup(f"the control group of process {pid} can't be read")
+        self._read_from = tuple(self._open)
 
     @property
     def sources(self) -> dict[str, str]:
-        """How each group of columns is had."""
-        said = {what: f"cgroup v{self.version}: {Path(FILES[self.version][what]).name}" for what in self._open}
+        """How each group of columns is had; to be asked also when it is closed."""
+        said = {what: f"cgroup v{self.version}: {Path(FILES[self.version][what]).name}" for what in self._read_from}
         throttled = said.get("throttled") if self.version == 1 else said["cpu"]
         found = {"CPU": said["cpu"], "memory": f"{said['memory']} less inactive file cache", "PIDs": said["pids"]}
         found |= {"network": "/proc/PID/net/dev of the container"} if self._net else {}

@@ -121,8 +121,10 @@ def test_a_control_group_of_its_own_is_read(own_group: list[Path]) -> None:
             return counters.cpu_seconds
 
         assert until_true(lambda: used() >= 0.4, 20)
-        assert reader.sources["CPU"].startswith("cgroup v")
+        sources = reader.sources
+        assert sources["CPU"].startswith("cgroup v")
         reader.close()
+        assert reader.sources == sources  # which the record of a run tells when it has ended
     assert until_true(lambda: not any((folder / "cgroup.procs").read_text() for folder in own_group), 10)
 
 
