@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import docker
 import psutil
 import requests
 import urllib3
+from docker.context import ContextAPI
+from docker.utils import parse_host
 
 from _cgroup import NoCgroup, container_cgroup
 from _stats import Counters, counters_of
@@ -19,6 +23,8 @@ from _stats import Counters, counters_of
 API_TIMEOUT_S = 3
 SLOW_ONE_SHOT_S = 0.5
 """Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
+
+LOOPBACK = "localhost,127.0.0.0/8,::1"
 
 COLUMN_GROUPS = ("CPU", "memory", "network", "block I/O", "PIDs", "throttling")
 
@@ -52,7 +58,8 @@ class Replica:
 
     ``read`` gives its counters, or None when it has ended; no ``read``: it is out of reach, for ``reason``.
     ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end;
-    ``sources`` how each group of columns is had, once it has been read.
+    ``sources`` how each group of columns is had, once it has been read; ``other_names`` by which it may answer besides
+    its name and ID; ``doubt`` why it may not be the service.
     """
 
     name: str
@@ -64,10 +71,13 @@ class Replica:
     state: str = ""
     why_ended: Callable[[], str] = lambda: ""
     sources: Callable[[], Mapping[str, str]] = dict
+    other_names: Callable[[], Sequence[str]] = list
+    doubt: str | None = None
 
 
 class Engine:
-    """One engine that answers, and the readers of its containers.
+    """One engine that answers, and the readers of its containers. ``host``: the machine that its address names; empty
+    for a socket of this machine.
 
     Args:
         url: where it listens (``tcp://``, ``ssh://``, ``unix://``); None: where the docker command would look.
@@ -77,6 +87,10 @@ class Engine:
     """
 
     def __init__(self, url: str | None = None) -> None:
+        _spare_loopback_from_proxies()
+        endpoint = url or os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url")
+        address = urlsplit(parse_host(endpoint))
+        self.host = (address.hostname or "") if address.scheme in ("http", "https", "ssh") else ""
         if url is None:
             self.client = docker.from_env(timeout=API_TIMEOUT_S, use_ssh_client=True)
         else:
@@ -109,7 +123,32 @@ class Engine:
         def sources() -> Mapping[str, str]:
             return self._sources.get(id, {})
 
-        return Replica(name, id[:12], self.name, read, None, generation, state, lambda: self._end_of(id), sources)
+        return Replica(
+            name,
+            id[:12],
+            self.name,
+            read,
+            None,
+            generation,
+            state,
+            lambda: self._end_of(id),
+            sources,
+            lambda: self.names_of(id),
+        )
+
+    def is_manager(self) -> bool:
+        """Whether it manages a swarm, and so tells of its services."""
+        return bool((self.client.info().get("Swarm") or {}).get("ControlAvailable"))
+
+    def names_of(self, id: str) -> list[str]:
+        """The names by which the service in a container may answer: its host name, and ``REPLICA_NAME``."""
+        try:
+            config = self.client.api.inspect_container(id)["Config"]
+        except docker.errors.NotFound:  # it has just been removed
+            return []
+        variables = [one.partition("=") for one in config.get("Env") or []]
+        named = [value for name, _, value in variables if name == "REPLICA_NAME"]
+        return [name for name in (config.get("Hostname"), *named) if name]
 
     def close(self) -> None:
         for id in list(self._readers):
@@ -150,6 +189,13 @@ class Engine:
         if state.get("OOMKilled"):
             return f"exit code {code}: out of memory"
         return f"exit code {code}" + (": killed, out of memory suspected" if code == 137 else "")
+
+
+def _spare_loopback_from_proxies() -> None:
+    """docker-py would ask an engine at ``tcp://127.0.0.1`` through the user's proxy; the docker command does not."""
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if named != "*" and not named.endswith(LOOPBACK):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{LOOPBACK}".lstrip(",")
 
 
 class OneShot:

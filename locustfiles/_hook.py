@@ -21,15 +21,17 @@ import gevent
 import psutil
 from locust import events
 from locust.env import Environment
+from locust.exception import StopTest
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # runfiles.py, wherever Locust was started
+# runfiles.py and addresses.py, wherever Locust was started
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from _live import show_live
 from _monitor import LEAST_INTERVAL_S
 from _recording import Recording, cpu_seconds
-from _replicas import replicas_argument
+from _replicas import host_argument, replicas_argument
 
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last rows; Locust itself gives them half a second."""
@@ -78,6 +80,9 @@ def end_run(environment: Environment, reason: str) -> None:
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: Any) -> None:
+    for argument in parser._actions:
+        if argument.dest == "host":  # Locust's own takes any text, and fails with it later
+            argument.type = host_argument
     parser.add_argument(
         "--replicas",
         type=replicas_argument,
@@ -150,6 +155,10 @@ def begin(environment: Environment, **_: Any) -> None:
     if Hook.recording is not None:
         Hook.recording.close()
         Hook.recording = None
+    try:
+        environment.host = host_argument(environment.host) if environment.host else None
+    except argparse.ArgumentTypeError as error:  # a slip in the web UI's form
+        raise StopTest(str(error)) from error
     Hook.ended_by = None
     Hook.reported_last = set()
     prefix = environment.parsed_options.csv_prefix

@@ -43,6 +43,7 @@ class Monitor:
         interval_s: float,
         write_sample: Callable[[dict[str, Any]], None],
         write_event: Callable[[dict[str, Any]], None],
+        note_fault: Callable[[str, str], None] = lambda kind, text: None,
     ) -> None:
         self.finder = finder
         self.interval_s = max(interval_s, LEAST_INTERVAL_S)  # the web UI's field is checked by nobody
@@ -52,6 +53,11 @@ class Monitor:
         self._ended: set[str] = set()
         self._write_sample = write_sample
         self._write_event = write_event
+        self._note_fault = note_fault
+        self._answered: set[str] = set()
+        self._unknown: set[str] = set()
+        self._told: set[str] = set()
+        self._answers_as: dict[str, set[str]] = {}
         self._samplers: dict[str, gevent.Greenlet] = {}
         self._greenlets = Group()
         self._engine_answers = True
@@ -61,11 +67,18 @@ class Monitor:
         self._find(event="found")
         self._greenlets.spawn(self._follow)
 
+    def note_answer(self, name: str) -> None:
+        """A replica answered by this name (X-Replica)."""
+        self._answered.add(name)
+
     def stop(self) -> None:
         """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
+        if self._unsampled():
+            self._find("started")  # it may have come since the last look
         there = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
         gevent.joinall([gevent.spawn(self._sample_last, replica) for replica in there], timeout=LAST_SAMPLE_S)
+        self._tell_unsampled(self._unsampled())
         self.finder.close()
 
     def record(self) -> list[dict[str, Any]]:
@@ -74,6 +87,7 @@ class Monitor:
             {
                 "name": one.name,
                 "id": one.id,
+                "answers_as": sorted(self._answers_as.get(one.id, ())),
                 "node": one.node,
                 "sampled": one.id in self._sampled,
                 "reason": one.reason,
@@ -92,6 +106,42 @@ class Monitor:
         while True:
             gevent.sleep(pause)
             pause = FIND_EVERY_S if self._find("started") else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
+            names = self._unsampled()
+            if names and names <= self._unknown:  # who has just come may be found and sampled by the next look
+                self._tell_unsampled(names)
+            self._unknown = names
+
+    def _unsampled(self) -> set[str]:
+        """Names of answers that no replica has which is sampled, but for those that were told of before.
+
+        None while no replica is known at all: that is a problem of its own.
+        """
+        if not self._seen:
+            return set()
+        sampled = [one for one in self._seen.values() if one.id in self._sampled]
+        return self._answered - self._told - {name for one in sampled for name in (one.name, one.id)}
+
+    def _tell_unsampled(self, names: set[str]) -> None:
+        """Warn, once, of those who answered by these names and are not sampled, as far as they have no other name."""
+        self._told |= names
+        sampled = [one for one in self._seen.values() if one.id in self._sampled]
+        why = "name what answers with --replicas"
+        with gevent.Timeout(LAST_SAMPLE_S, False):
+            for one in sampled if names else ():
+                try:
+                    self._answers_as.setdefault(one.id, set()).update(names & set(one.other_names()))
+                except READ_FAILURES as error:
+                    logger.debug("%s: %s", one.name, explained(error))
+            names = names.difference(*self._answers_as.values())
+            reasons = [one.reason for one in self._seen.values() if one.reason and {one.name, one.id} & names]
+            if names:
+                why = reasons[0] if reasons else self.finder.explain_unsampled(sorted(names))
+        if names:
+            verb = "was" if len(names) == 1 else "were"
+            instead = f" (sampled: {', '.join(one.name for one in sampled)})" if sampled else ""
+            text = f"{', '.join(sorted(names))} answered and {verb} not sampled{instead}; {why}"
+            self._problem(text)
+            self._note_fault("unsampled", text)
 
     def _find(self, event: str) -> bool:
         """Start sampling the replicas that are new, which is the ``event``; whether the engine told which there are."""
@@ -114,6 +164,8 @@ class Monitor:
                 self._event("restarted", replica, "")
             self._ended.discard(replica.id)
             self._seen[replica.id] = replica
+            if replica.doubt:
+                self._problem(replica.doubt)
             if replica.read is not None and replica.id not in self._samplers:
                 self._samplers[replica.id] = self._greenlets.spawn(self._sample_on_schedule, replica)
         there = {replica.id for replica in replicas}

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from _cgroup import CgroupReader, NoCgroup
+import addresses
+
+from _cgroup import PROC, CgroupReader, NoCgroup
 from _stats import Counters
+
+FORWARDERS = (
+    *("docker-proxy", "dockerd", "com.docker*", "vpnkit*", "OrbStack*", "conmon"),
+    *("rootlesskit*", "rootlessport*", "slirp4netns", "pasta*", "passt*", "gvproxy", "gvforwarder", "host-switch"),
+    *("limactl", "lima-guestagent", "qemu-system-*", "VBoxHeadless", "VBoxNetNAT", "wslrelay*", "kube-proxy"),
+    *("ssh", "sshd*", "kubectl", "oc", "socat", "ncat", "rinetd", "redir", "stunnel*", "chisel", "frpc", "frps"),
+    *("systemd", "systemd-socket-p*", "launchd", "inetd", "xinetd"),
+)
+"""Programs that listen on behalf of another one: port forwarders of container engines, virtual machines, clusters and
+shells, and those that hand their sockets on. They are no replica themselves. The kernel cuts names at 15 characters."""
 
 SLOW_EVERY_S = 1.0
 """Between two looks at what is dear: the kernel walks all pages of a process for its PSS, and we all processes for the
@@ -28,6 +45,126 @@ def _is_own(folder: Path, root: psutil.Process) -> bool:
     own = {root.pid, *(one.pid for one in root.children(recursive=True))}
     there = [int(pid) for file in folder.rglob("cgroup.procs") for pid in file.read_text().split()]
     return bool(there) and set(there) <= own
+
+
+def listeners(ips: Sequence[str], port: int) -> list[psutil.Process]:
+    """The processes that hold the TCP socket which serves this port of these IP addresses, as far as this user may see
+    them; of several sockets the closest (``addresses.closeness``)."""
+    found: dict[int, set[tuple[str, int | None]]] = {0: set()}
+    for ip, pid in _listening(port):
+        found.setdefault(max((addresses.closeness(ip, one) for one in ips), default=0), set()).add((ip, pid))
+    closest = max(found)
+    holders = [_family(pid, ip, port) for ip, pid in found[closest] if pid and closest]
+    return list({process.pid: process for family in holders for process in family}.values())
+
+
+def _family(pid: int, ip: str, port: int) -> list[psutil.Process]:
+    """A process that listens, those that it shares the socket with, and the one of them that started the others:
+    psutil tells one process of each socket."""
+
+    def holds(process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return any(one.laddr == (ip, port) and _listens(one) for one in process.net_connections(kind="tcp"))
+        return False
+
+    try:
+        root = psutil.Process(pid)
+        for parent in root.parents():
+            if not holds(parent):
+                break
+            root = parent
+        return [root, *filter(holds, root.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def listener_with_id(pid: object) -> psutil.Process | None:
+    """The one process of this machine that listens on a TCP port and has this ID in its own PID namespace."""
+    holders = {holder for _, holder in _listening(None) if holder and _own_id(holder) == pid}
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(holders.pop()) if len(holders) == 1 else None
+    return None
+
+
+def confirmed(holders: Sequence[psutil.Process], pid: object) -> psutil.Process | None:
+    """Of the processes that hold a listening socket the one that has the ID which the service tells, or the topmost of
+    those that started it and hold the socket too, as servers with several workers do; None if the service is none of
+    them."""
+    root = next((one for one in holders if _own_id(one.pid) == pid), None)
+    if root is None:
+        return None
+    with suppress(psutil.Error):
+        for parent in root.parents():
+            if parent not in holders or forwarder_name(parent):
+                break
+            root = parent
+    return root
+
+
+def is_of_tree(process: psutil.Process, pid: object) -> bool:
+    """Whether the service, which tells this process ID, is a process, one that it started, or one that started it."""
+    try:
+        tree = [process, *process.children(recursive=True), *process.parents()]
+    except psutil.NoSuchProcess:
+        return False
+    return any(_own_id(one.pid) == pid for one in tree)
+
+
+def eldest(processes: Sequence[psutil.Process]) -> psutil.Process:
+    """The process that started the others; one that only listens on their behalf just if there is no other."""
+    return min(processes, key=lambda one: (forwarder_name(one) is not None, one.create_time()))
+
+
+def program_name(process: psutil.Process) -> str:
+    """What a process calls itself."""
+    try:
+        return process.name()
+    except psutil.Error:
+        return f"process {process.pid}"
+
+
+def forwarder_name(process: psutil.Process) -> str | None:
+    """The name of a process that is a known forwarder, by what it calls itself or by its program; None: it is none."""
+    names = [program_name(process)]
+    with suppress(psutil.Error):
+        names.append(Path(process.exe()).name)
+    return next((name for name in names if any(fnmatch(name, one) for one in FORWARDERS)), None)
+
+
+def container_ids(processes: Iterable[psutil.Process]) -> set[str]:
+    """The IDs of the containers that these processes run in, by their control groups; empty where none is told."""
+    found: set[str] = set()
+    for process in processes:
+        with suppress(OSError):
+            found |= set(re.findall(r"[0-9a-f]{64}", (PROC / str(process.pid) / "cgroup").read_text()))
+    return found
+
+
+def _listening(port: int | None) -> Iterable[tuple[str, int | None]]:
+    """IP address and process of each TCP socket that listens on a port, or on any; None: a process of another user."""
+    sockets: list[tuple[Any, int | None]] = []
+    try:
+        sockets += [(one, one.pid) for one in psutil.net_connections(kind="tcp")]
+    except psutil.AccessDenied:  # macOS shows only root the sockets of all processes; one's own can be asked one by one
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                sockets += [(one, process.pid) for one in process.net_connections(kind="tcp")]
+    for one, pid in sockets:
+        if _listens(one) and port in (None, one.laddr.port):
+            yield one.laddr.ip, pid
+
+
+def _listens(connection: Any) -> bool:
+    return bool(connection.status == psutil.CONN_LISTEN and connection.laddr)
+
+
+def _own_id(pid: int) -> int:
+    """The ID that a process has in its own PID namespace, which a container's processes have for themselves."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:  # no Linux
+        return pid
+    return next((int(line.split()[-1]) for line in lines if line.startswith("NSpid:")), pid)
 
 
 class ProcessReader:

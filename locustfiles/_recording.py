@@ -17,6 +17,7 @@ import psutil
 import requests
 from locust.env import Environment
 
+import addresses
 import runfiles
 
 from _live import Live
@@ -56,12 +57,13 @@ class Recording:
         }
         self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
         self._failures = 0
+        self._faults: list[dict[str, str]] = []
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
         self._warm_up_s = self._options.warm_up
         self._settings = {
-            "command": shlex.join(["locust", *sys.argv[1:]]),
+            "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
             "user_class": "+".join(one.__name__ for one in environment.user_classes),
-            "host": environment.host,
+            "host": addresses.without_password(environment.host or "") or None,
             "spawn_rate": self._options.spawn_rate,
             "run_time_s": self._options.run_time or None,
             "warm_up_s": self._warm_up_s,
@@ -96,6 +98,8 @@ class Recording:
         self._failures += bool(row["error"])
         self._requests.write(row)
         self.live.add_request(row)
+        if self._monitor is not None and row["replica"]:
+            self._monitor.note_answer(row["replica"])
         self._measured += row["phase"] == runfiles.MEASURED
         if self._measured == self._settings["end_after_requests"]:
             self._end("number of requests")
@@ -113,6 +117,12 @@ class Recording:
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
+
+    def note_fault(self, kind: str, text: str) -> None:
+        """Something is wrong with this recording: a kind of ``runfiles.FAULTS``, and what happened, in one sentence."""
+        fault = {"kind": kind, "text": text}
+        if fault not in self._faults:
+            self._faults.append(fault)
 
     def note_worker(self, client_id: str, spent: dict[str, float]) -> None:
         """What a worker process says of its own CPU since the run began."""
@@ -157,13 +167,18 @@ class Recording:
         if self._asked == "none":
             return None
         try:
-            answers_as = (self._service or {}).get("replica")
-            finder = Finder(self._asked, self.environment.host or "", answers_as, self._options.docker_host)
+            host = self.environment.host or ""
+            finder = Finder(self._asked, host, self._who_serves, self._options.docker_host)
         except NoReplicas as error:  # a slip in the web UI's form
             self._problem = f"no replica is sampled: {error}"
             logger.warning(self._problem)
             return None
-        return Monitor(finder, self._interval_s, self.add_sample, self._events.write)
+        return Monitor(finder, self._interval_s, self.add_sample, self._events.write, self.note_fault)
+
+    def _who_serves(self) -> dict[str, Any] | None:
+        """What the service says of itself, asked again as long as it has not answered."""
+        self._service = self._service or _health(self.environment.host or "")
+        return self._service
 
     def _phase(self, at_unix_s: float) -> str:
         warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._warm_up_s
@@ -192,6 +207,7 @@ class Recording:
             "ended_by": self._ended_by,
             "requests": self._requests.rows,
             "failures": self._failures,
+            "faults": self._faults,
             "service": self._service,
             "texts": texts_record(read_reviews()),
             "replicas": {
@@ -235,6 +251,6 @@ def _health(host: str) -> dict[str, Any] | None:
             answer.raise_for_status()
             said = answer.json()
         except (requests.RequestException, ValueError) as error:
-            logger.warning("%s/health does not say who serves: %s", host, error)
+            logger.warning("%s/health does not say who serves: %s", addresses.without_password(host), error)
             return None
     return said if isinstance(said, dict) else None

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import platform
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import docker
 import psutil
+
+import addresses
 
 from _cgroup import CgroupReader
 from _engines import READ_FAILURES, Engine, Replica, explained
-from _process import ProcessReader, process_reader
+from _process import (
+    ProcessReader,
+    confirmed,
+    container_ids,
+    eldest,
+    forwarder_name,
+    is_of_tree,
+    listener_with_id,
+    listeners,
+    process_reader,
+    program_name,
+)
 
-PORT_FORWARDERS = ("docker-proxy", "rootlesskit", "com.docker")
-"""Programs that listen on behalf of a container, and are no replica themselves."""
+CONNECT_TIMEOUT_S = 3.0
 
 KINDS = ("container", "compose", "swarm", "process")
+ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
 
 
 class NoReplicas(Exception):
@@ -38,6 +48,14 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+def host_argument(text: str) -> str:
+    """``--host`` in any form that ``addresses`` knows, as the URL that the load needs."""
+    try:
+        return addresses.parse(text).url
+    except addresses.NotAnAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def replicas_argument(text: str) -> str:
@@ -56,9 +74,7 @@ def _named(text: str) -> Target:
     wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
     wrong = wrong or (kind == "process" and not name.isdecimal())
     if wrong:
-        raise NoReplicas(
-            f"{text!r}; expected auto, none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
-        )
+        raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
     return Target(kind, name)
 
 
@@ -70,21 +86,62 @@ class Finder:
     Args:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
-        service_name: the name by which a host process answers (X-Replica), for its samples.
+        said: what the service says of itself now (``/health``): ``replica``, the name by which it answers, and ``pid``.
+            A process that does not have this ID is not taken for the service.
         other_engines: URLs of the engines of a swarm's other nodes, which alone can tell their replicas' counters.
 
     Raises:
         NoReplicas: ``asked`` is no target (the web UI's field is checked by nobody).
     """
 
-    def __init__(self, asked: str, host: str, service_name: str | None, other_engines: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        asked: str,
+        host: str,
+        said: Callable[[], Mapping[str, Any] | None] | None,
+        other_engines: Sequence[str] = (),
+    ) -> None:
         self._host = host
-        self._service_name = service_name
+        self._ask = said or (lambda: None)
+        self._service: Mapping[str, Any] | None = None
+        self._has_asked = False
         self._engine: Engine | None = None
         self._others: dict[str, Engine | None] = dict.fromkeys(other_engines)
         self._root: psutil.Process | None = None
         self._process: CgroupReader | ProcessReader | None = None
+        self._name: str | None = None
+        self._doubt: str | None = None
         self.target: Target | None = None if asked == "auto" else _named(asked)
+
+    def explain_unsampled(self, names: Sequence[str]) -> str:
+        """Who answers by these names, and which ``--replicas`` samples them, as the second half of a sentence."""
+        found: dict[str, Target] = {}
+        where = "the Docker engine knows nobody"
+        try:
+            found = self._containers_named(names)
+        except READ_FAILURES as error:
+            where = f"no Docker engine tells who that is ({explained(error)}), and no process is known"
+        said = self._said()
+        process = listener_with_id(said.get("pid")) if said.get("replica") in names else None
+        if process is not None:
+            found.setdefault(said["replica"], Target("process", str(process.pid)))
+        options = " or ".join(f"--replicas {one}" for one in sorted(set(map(str, found.values()))))
+        unknown = [name for name in names if name not in found]
+        parts = [f"use {options}"] if found else []
+        parts += [f"{where} by the name {', '.join(unknown)}"] if unknown else []
+        return "; ".join(parts)
+
+    def _containers_named(self, names: Sequence[str]) -> dict[str, Target]:
+        """What ``--replicas`` takes for each of these names that a container of the engine has."""
+        engine = self._connect()
+        is_manager = engine.is_manager()
+        found: dict[str, Target] = {}
+        for container in engine.client.api.containers():
+            own = {_name(container), container["Id"][:12]}
+            if not own & set(names):
+                own |= set(engine.names_of(container["Id"]))
+            found |= dict.fromkeys(own & set(names), _target_of(container, is_manager))
+        return found
 
     def close(self) -> None:
         """Let go of all files and connections."""
@@ -99,8 +156,9 @@ class Finder:
             NoReplicas: the target is not there.
             docker.errors.DockerException and others of ``READ_FAILURES``: the engine does not answer.
         """
+        self._has_asked = False
         if self.target is None:
-            self.target = _target_behind(self._host, self._connect)
+            self.target = _target_behind(self._host, self._connect, self._said)
         if self.target.kind == "process":
             return [self._process_as_replica(int(self.target.name))]
         engine = self._connect()
@@ -114,12 +172,13 @@ class Finder:
                 "label": [
                     f"com.docker.compose.project={project}",
                     f"com.docker.compose.service={service}",
-                    "com.docker.compose.oneoff=False",
                 ]
             }
         found = {_name(one): one for one in engine.client.api.containers(filters=filters)}
         if self.target.kind == "container":  # the API's name filter matches parts of names
             found = {name: one for name, one in found.items() if name == self.target.name}
+        elif not all(map(_is_one_off, found.values())):  # `docker compose run` beside `up`: another errand
+            found = {name: one for name, one in found.items() if not _is_one_off(one)}
         if not found:
             raise NoReplicas(f"no running container is {self.target}")
         return [engine.container(name, one["Id"], state=one["State"]) for name, one in sorted(found.items())]
@@ -133,8 +192,20 @@ class Finder:
         if not self._root.is_running() or self._root.status() == psutil.STATUS_ZOMBIE:
             raise NoReplicas(f"process {pid} has ended")
         reader = self._process
-        name = self._service_name or f"process {pid}"
-        return Replica(name, str(pid), platform.node(), reader.read, sources=lambda: reader.sources)
+        if self._name is None:
+            said = self._said()
+            is_service = is_of_tree(self._root, said.get("pid"))
+            self._name = str(said.get("replica") or f"process {pid}") if is_service else program_name(self._root)
+            self._doubt = None if is_service else _why_no_service(self._root, said)
+        return Replica(
+            self._name, str(pid), platform.node(), reader.read, sources=lambda: reader.sources, doubt=self._doubt
+        )
+
+    def _said(self) -> Mapping[str, Any]:
+        """What the service says of itself; if it has not answered it is asked again at the next look."""
+        if self._service is None and not self._has_asked:
+            self._service, self._has_asked = self._ask(), True
+        return self._service or {}
 
     def _connect(self) -> Engine:
         if self._engine is None:
@@ -173,78 +244,147 @@ class Finder:
         return replicas
 
 
-def _target_behind(host: str, connect: Callable[[], Engine]) -> Target:
-    """Who serves the port of a URL: a Swarm service, a Compose service or a container that publishes it, else the
-    process of this machine that listens there."""
-    name, port = _address(host)
-    is_here = _is_this_machine(name)
+def _target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], Mapping[str, Any]]) -> Target:
+    """Who serves a URL: the process of this machine that the service says it is; else the container, or the service of
+    Compose or Swarm, that publishes its address and port; else whatever process listens there."""
+    address = addresses.parse(host)
+    name, port = address.host, address.port
+    ips = _destinations(name, port)
+    is_here = any(map(_is_of_this_machine, ips))
+    processes = listeners(ips, port) if is_here else []
+    service = said() if processes else {}
+    if process := confirmed(processes, service.get("pid")):
+        return Target("process", str(process.pid))
     try:
-        engine = connect().client
-        engine_is_here = engine.api.base_url in ("http+docker://localhost", "http+docker://localnpipe")
-        target = _published(engine, port) if is_here or not engine_is_here else None
-        looked = "no container or service of the Docker engine publishes it"
+        engine = connect()
+        target = _published(engine, ips, port, set(_resolved(name)) | container_ids(processes))
+        at = f" at {engine.host}" if engine.host else ""
+        looked = f"no container or service of the Docker engine{at} publishes {addresses.joined(name, port)}"
     except READ_FAILURES as error:
         target = None
         looked = f"no Docker engine answers ({explained(error)})"
-    if target is None and not is_here:
-        raise NoReplicas(f"{name} is another machine; name its replicas (--replicas), and its engine (DOCKER_HOST)")
-    if target is None:
-        pid = _listening_process(port)
-        if pid is not None and psutil.Process(pid).name().startswith(PORT_FORWARDERS):
-            raise NoReplicas(f"port {port} is published by Docker, but {looked}")
-        if pid is None:
-            raise NoReplicas(f"port {port}: {looked}, and no process of this user listens on it here")
-        target = Target("process", str(pid))
-    return target
+    if target is not None:
+        return target
+    if not is_here:
+        raise NoReplicas(
+            f"{name} is another machine; name its replicas (--replicas), and its engine (DOCKER_HOST); {looked}"
+        )
+    if not processes:
+        raise NoReplicas(f"port {port}: {looked}, and no process of this user listens on it here")
+    process = eldest(processes)
+    if forwarder := forwarder_name(process):
+        raise NoReplicas(
+            f"{forwarder} (process {process.pid}) listens on port {port} and forwards it, "
+            f"so it is no replica and is not sampled; {looked}; "
+            f"name what answers (--replicas {_option(service)}), or the engine that it runs on (DOCKER_HOST)"
+        )
+    return Target("process", str(process.pid))
 
 
-def _is_this_machine(name: str) -> bool:
-    """Whether a host's name or address is one of this machine's."""
-    own = {one.address.partition("%")[0] for ones in psutil.net_if_addrs().values() for one in ones}
+def _why_no_service(process: psutil.Process, said: Mapping[str, Any]) -> str:
+    """Why a process is sampled under its own name."""
+    why = "/health does not tell the process ID of the service (pid), so nothing shows that this is the service"
+    if "pid" in said:
+        why = f"/health says that the service is another process ({said['pid']})"
+    return (
+        f"{program_name(process)} (process {process.pid}) is sampled under its own name: {why}; "
+        f"if another one answers, name it (--replicas {_option(said)})"
+    )
+
+
+def _option(said: Mapping[str, Any]) -> str:
+    """What ``--replicas`` takes to sample the service that says this of itself: the process if it is one of this
+    machine, else all that can be named."""
+    process = listener_with_id(said.get("pid"))
+    return f"process:{process.pid}" if process else ALL_OPTIONS
+
+
+def _destinations(name: str, port: int) -> list[str]:
+    """The IP addresses that a client of a host means: the one that it connects to (of a name that has several it takes
+    the first that answers); if nobody answers, all of them; none if the name is not known."""
     try:
-        addresses = {str(one[4][0]) for one in socket.getaddrinfo(name, None)}
+        with socket.create_connection((name, port), CONNECT_TIMEOUT_S) as connection:
+            return [str(connection.getpeername()[0])]
     except OSError:
-        return False
-    return any(one in own or ipaddress.ip_address(one).is_loopback for one in addresses)
+        return _resolved(name)
 
 
-def _published(engine: docker.DockerClient, port: int) -> Target | None:
-    swarm = engine.info().get("Swarm") or {}
-    if swarm.get("ControlAvailable"):
-        for service in engine.api.services():
-            ports = service.get("Endpoint", {}).get("Ports") or []
-            if any(one.get("PublishedPort") == port and one.get("Protocol") == "tcp" for one in ports):
-                return Target("swarm", service["Spec"]["Name"])
-    for container in engine.api.containers():
-        ports = container.get("Ports") or []
-        if any(one.get("PublicPort") == port and one.get("Type") == "tcp" for one in ports):
-            labels = container.get("Labels") or {}
-            if project := labels.get("com.docker.compose.project"):
-                return Target("compose", f"{project}/{labels['com.docker.compose.service']}")
-            return Target("container", _name(container))
-    return None
-
-
-def _listening_process(port: int) -> int | None:
-    """The process that listens on a TCP port of this machine; of several, the one that started the others."""
+def _resolved(name: str) -> list[str]:
     try:
-        connections = psutil.net_connections(kind="tcp")
-    except psutil.AccessDenied:  # macOS shows only root the connections of all processes
+        return list(dict.fromkeys(str(one[4][0]) for one in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)))
+    except (OSError, UnicodeError):
+        return []
+
+
+def _is_of_this_machine(ip: str) -> bool:
+    own = {addresses.ip_of(one.address) for ones in psutil.net_if_addrs().values() for one in ones}
+    asked = addresses.ip_of(ip)
+    return asked is not None and (asked.is_loopback or asked in own)
+
+
+def _published(engine: Engine, ips: Sequence[str], port: int, marks: Collection[str] = ()) -> Target | None:
+    """Whoever publishes a TCP port at one of some IP addresses. Of an engine of this machine also a container that has
+    one of ``marks`` as its own address, or as its ID because it listens on this machine's network."""
+    api = engine.client.api
+    machine = {addresses.ip_of(ip) for ip in _resolved(engine.host)} if engine.host else set()
+    is_local = not engine.host or any(_is_of_this_machine(str(ip)) for ip in machine)
+    if is_local:
+        of_engine = [ip for ip in ips if _is_of_this_machine(ip)]
+    elif machine:
+        of_engine = [ip for ip in ips if addresses.ip_of(ip) in machine]
+    else:  # only ssh knows the engine's name: it may be any other machine
+        of_engine = [ip for ip in ips if not _is_of_this_machine(ip)]
+    is_manager = engine.is_manager()
+    if is_manager:
+        services = [one for one in api.services() if _publishes(one, port)]
+        if services and (of_engine or set(ips) & {one["Status"].get("Addr") for one in api.nodes()}):
+            return Target("swarm", services[0]["Spec"]["Name"])
+    containers = api.containers()
+    closeness = [_closeness(one, of_engine, port, marks if is_local else ()) for one in containers]
+    if not any(closeness):
         return None
-    pids = {
-        one.pid
-        for one in connections
-        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid
-    }
-    return min(pids, key=lambda pid: psutil.Process(pid).create_time(), default=None)
+    container = containers[closeness.index(max(closeness))]
+    target = _target_of(container, is_manager)
+    others = [close for close, one in zip(closeness, containers, strict=True) if _target_of(one, is_manager) == target]
+    # If each container of a Compose service publishes a port of its own, one alone is behind this one.
+    return target if all(others) else Target("container", _name(container))
 
 
-def _address(host: str) -> tuple[str, int]:
-    parts = urlsplit(host)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+def _publishes(service: Mapping[str, Any], port: int) -> bool:
+    ports = service.get("Endpoint", {}).get("Ports") or []
+    return any(one.get("PublishedPort") == port and one.get("Protocol") == "tcp" for one in ports)
 
 
-def _name(container: dict[str, Any]) -> str:
+def _closeness(container: Mapping[str, Any], ips: Sequence[str], port: int, marks: Collection[str]) -> int:
+    """How closely a container serves a TCP port of some IP addresses of its engine's machine (``addresses.closeness``);
+    as closely as can be if it has one of ``marks`` as its ID or its own address."""
+    ports = container.get("Ports") or []
+    published = [one.get("IP") or "" for one in ports if (one.get("PublicPort"), one.get("Type")) == (port, "tcp")]
+    networks = ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    own = {one.get(key) for one in networks for key in ("IPAddress", "GlobalIPv6Address")} | {container.get("Id")}
+    if own & set(marks):
+        return addresses.EXACT
+    return max((addresses.closeness(at, ip) for at in published for ip in ips), default=0)
+
+
+def _target_of(container: Mapping[str, Any], is_manager: bool) -> Target:
+    """What ``--replicas`` takes for a container of a listing: its Swarm service (whose tasks only a manager tells), its
+    Compose service, or itself."""
+    labels = container.get("Labels") or {}
+    if is_manager and (name := labels.get("com.docker.swarm.service.name")):
+        return Target("swarm", name)
+    project, service = (labels.get(f"com.docker.compose.{part}") for part in ("project", "service"))
+    if project and service and not _is_one_off(container):
+        return Target("compose", f"{project}/{service}")
+    return Target("container", _name(container))
+
+
+def _is_one_off(container: Mapping[str, Any]) -> bool:
+    """Whether `docker compose run` made a container."""
+    return str((container.get("Labels") or {}).get("com.docker.compose.oneoff")).lower() == "true"
+
+
+def _name(container: Mapping[str, Any]) -> str:
     """A container's own name, out of those in a listing, where links to it count as names too."""
     own: str = next(name for name in container["Names"] if name.count("/") == 1)
     return own.removeprefix("/")

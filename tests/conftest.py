@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from infra.engine import Engine, connect, why_no_mesh
 from infra.errors import DeploymentError
 from infra.images import find_image
 from infra.settings import IMAGE, PORTS
-from infra.waiting import until_healthy
+from infra.waiting import until_healthy, until_true
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +61,27 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_open(ip: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as probe:
+        return probe.connect_ex((ip, port)) == 0
+
+
+@contextmanager
+def forwarder(name: str, to: int, ip: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """A program of this name that forwards a port of its own; its URL and process ID."""
+    if platform.system() != "Linux":
+        pytest.skip("only Linux lets a process choose its name")
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("forwarder.py")), name, ip, str(port), str(to)]
+    process = subprocess.Popen(command)
+    try:
+        assert until_true(lambda: is_open(ip, port), 20)
+        yield f"http://{ip}:{port}", process.pid
+    finally:
+        process.kill()
+        process.wait()
 
 
 def start_service(folder: Path, **environment: str) -> Service:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import ROOT, Service, free_port, start_service, stop, wait_for
+from conftest import ROOT, Service, forwarder, free_port, start_service, stop, wait_for
 
 import runfiles
 from infra.waiting import until_true
@@ -112,6 +112,32 @@ def test_the_process_behind_the_port_is_sampled(shared_service: Service, tmp_pat
     assert record(prefix)["replicas"]["found"] == f"process:{shared_service.process.pid}"
 
 
+def test_an_address_in_another_form_is_loaded_and_sampled(shared_service: Service, tmp_path: Path) -> None:
+    prefix = tmp_path / "form"
+    written = f"http://me:secret@0.0.0.0:{shared_service.port}/"
+    assert locust("keep_alive", shared_service, prefix, "--host", written, "-t", "2").wait(60) == 0
+    assert totals_agree(prefix) > 20
+    said = record(prefix)
+    assert said["host"] == shared_service.url
+    assert [one["name"] for one in said["replicas"]["list"]] == ["test-replica"]
+    assert "secret" not in json.dumps(said)
+
+
+def test_who_answers_behind_a_proxy_is_told_with_the_option_that_samples_it(
+    shared_service: Service, tmp_path: Path
+) -> None:
+    prefix = tmp_path / "proxied"
+    with forwarder("unheard-of", shared_service.port) as (url, pid):
+        assert locust("keep_alive", shared_service, prefix, "--host", url, "-t", "2").wait(60) == 0
+    said = record(prefix)
+    assert [(one["name"], one["id"]) for one in said["replicas"]["list"]] == [("unheard-of", str(pid))]
+    option = f"--replicas process:{shared_service.process.pid}"
+    text = f"test-replica answered and was not sampled (sampled: unheard-of); use {option}"
+    assert said["faults"] == [{"kind": "unsampled", "text": text}]
+    assert text in said["replicas"]["problems"]
+    assert text in prefix.with_name("proxied.log").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_lost_when_a_run_is_interrupted(
     shared_service: Service, tmp_path: Path, number: signal.Signals
@@ -180,13 +206,18 @@ def test_no_worker_loses_a_row_on_ctrl_c(own_service: Service, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("argument", "expected"), [("pod:web", "expected auto, none, container:NAME"), ("process:x", "'process:x'")]
+    ("argument", "expected"),
+    [
+        ("--replicas=pod:web", "expected auto, none, container:NAME"),
+        ("--replicas=process:x", "'process:x'"),
+        ("--host=http://127.0.0.1:99999", "'99999' is not a port; expected one number from 1 to 65535"),
+    ],
 )
 def test_a_slip_in_the_arguments_ends_before_the_run(
     shared_service: Service, tmp_path: Path, argument: str, expected: str
 ) -> None:
     prefix = tmp_path / "slip"
-    assert locust("keep_alive", shared_service, prefix, "--replicas", argument).wait(30) == 2
+    assert locust("keep_alive", shared_service, prefix, argument).wait(30) == 2
     assert expected in prefix.with_name("slip.log").read_text()
 
 
@@ -199,7 +230,7 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     web = f"http://127.0.0.1:{port}"
     try:
         for changed in ({}, {"user_count": "3", "warm_up": "60", "replicas": "no-such-thing"}):
-            swarm(web, {"host": shared_service.url} | changed)
+            swarm(web, {"host": f"{shared_service.url.replace('127.0.0.1', '0.0.0.0')}/"} | changed)
             time.sleep(1.5)
             assert requests.post(f"{web}/stop", timeout=10).ok
     finally:
@@ -210,6 +241,8 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     assert second
     assert (record(prefix)["users"], record(prefix)["warm_up_s"]) == (2, 0)
     assert (record(Path(f"{prefix}_run2"))["users"], record(Path(f"{prefix}_run2"))["warm_up_s"]) == (3, 60)
+    assert record(prefix)["host"] == shared_service.url
+    assert record(prefix)["replicas"]["found"] == f"process:{shared_service.process.pid}"
     assert {row["phase"] for row in first} == {"measured"}
     assert {row["phase"] for row in second} == {"warm-up"}
     assert "expected auto, none, container:NAME" in record(Path(f"{prefix}_run2"))["replicas"]["problems"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -25,6 +26,8 @@ class Container:
         self.is_denied = False
         self.cpu_seconds = 10.0
         self._at = 1000.0
+        self.other_names: list[str] = []
+        self.doubt: str | None = None
 
     def read(self) -> Counters | None:
         if self.is_denied:
@@ -35,7 +38,18 @@ class Container:
         return Counters(self._at, self.cpu_seconds, 500, 900, interfaces, 1, 2, 3, 0.5) if self.runs else None
 
     def replica(self, name: str) -> Replica:
-        return Replica(name, self.id, "n1", self.read, None, f"task-{self.id}", "running", lambda: "exit code 137")
+        return Replica(
+            name,
+            self.id,
+            "n1",
+            self.read,
+            None,
+            f"task-{self.id}",
+            "running",
+            lambda: "exit code 137",
+            other_names=lambda: self.other_names,
+            doubt=self.doubt,
+        )
 
 
 class Service:
@@ -45,12 +59,16 @@ class Service:
 
     def __init__(self, **containers: Container) -> None:
         self.containers = containers
+        self.others: list[Replica] = []
 
     def close(self) -> None:
         pass
 
+    def explain_unsampled(self, names: list[str]) -> str:
+        return f"use --replicas for {' and '.join(names)}"
+
     def replicas(self) -> list[Replica]:
-        found = [one.replica(name) for name, one in self.containers.items() if one.runs]
+        found = [one.replica(name) for name, one in self.containers.items() if one.runs] + self.others
         if not found:
             raise NoReplicas("nobody is there")
         return found
@@ -62,7 +80,14 @@ class Watched:
     def __init__(self, service: Service) -> None:
         self.samples: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
-        self.monitor = Monitor(service, 0.05, self.samples.append, self.events.append)  # type: ignore[arg-type]
+        self.faults: list[tuple[str, str]] = []
+        self.monitor = Monitor(
+            service,  # type: ignore[arg-type]
+            0.05,
+            self.samples.append,
+            self.events.append,
+            lambda kind, text: self.faults.append((kind, text)),
+        )
         self.monitor.start()
 
     def told(self) -> list[tuple[str, str, str]]:
@@ -166,3 +191,74 @@ def test_one_that_drains_is_there_until_it_ends() -> None:
     gevent.sleep(0.3)
     watched.monitor.stop()
     assert watched.told() == [("found", "web1", ""), ("found", "web2", ""), ("ended", "web2", "exit code 137")]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what greenlets do."""
+    with gevent.Timeout(10):
+        while not condition():
+            gevent.sleep(0.02)
+
+
+def test_who_answers_and_is_not_sampled_is_told_once_with_the_option() -> None:
+    watched = Watched(Service(proxy=Container("1")))
+    for name in ("proxy", "1", "app-2", "app-1"):
+        watched.monitor.note_answer(name)
+    until(lambda: bool(watched.faults))  # while the run goes on
+    watched.monitor.note_answer("app-1")
+    gevent.sleep(0.3)
+    watched.monitor.stop()
+    text = "app-1, app-2 answered and were not sampled (sampled: proxy); use --replicas for app-1 and app-2"
+    assert watched.faults == [("unsampled", text)]
+    assert watched.monitor.problems == [text]
+
+
+def test_a_short_run_tells_at_its_end_who_was_not_sampled() -> None:
+    watched = Watched(Service(proxy=Container("1")))
+    gevent.sleep(0.02)
+    watched.monitor.note_answer("app-1")
+    watched.monitor.stop()
+    assert [text for _, text in watched.faults] == [
+        "app-1 answered and was not sampled (sampled: proxy); use --replicas for app-1"
+    ]
+
+
+def test_who_has_just_come_or_has_another_name_is_not_unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_monitor, "FIND_EVERY_S", 60)
+    service = Service(web1=Container("1"))
+    service.containers["web2"] = new = Container("2")
+    new.other_names = ["its-host-name"]
+    new.runs = False
+    watched = Watched(service)
+    gevent.sleep(0.1)
+    new.runs = True
+    watched.monitor.note_answer("web1")
+    watched.monitor.note_answer("web2")
+    watched.monitor.note_answer("its-host-name")
+    watched.monitor.stop()
+    assert watched.faults == []
+    assert [one["answers_as"] for one in watched.monitor.record()] == [[], ["its-host-name"]]
+    assert "2" in {one["replica_id"] for one in watched.samples}
+
+
+def test_one_that_is_out_of_reach_and_answers_is_told_with_its_reason() -> None:
+    service = Service(web1=Container("1"))
+    there = Replica("web.2", "2", "n2", None, "runs on another node: name it (--docker-host)")
+    service.others = [there]
+    watched = Watched(service)
+    watched.monitor.note_answer("web.2")
+    until(lambda: bool(watched.faults))
+    watched.monitor.stop()
+    (fault,) = watched.faults
+    assert (
+        fault[1] == "web.2 answered and was not sampled (sampled: web1); runs on another node: name it (--docker-host)"
+    )
+
+
+def test_a_replica_that_may_not_be_the_service_is_a_problem() -> None:
+    container = Container("1")
+    container.doubt = "nginx (process 1) is sampled under its own name"
+    watched = Watched(Service(nginx=container))
+    gevent.sleep(0.3)
+    watched.monitor.stop()
+    assert watched.monitor.problems == [container.doubt]

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
 
-import docker
+import psutil
 import pytest
-from conftest import Service, free_port
+import requests
+from conftest import Service, forwarder, free_port, is_open
 
-from _replicas import Finder, NoReplicas, Target, _published, replicas_argument
+from infra.engine import Engine as InfraEngine
+from infra.waiting import until_true
+
+import _replicas
+from _engines import Engine
+from _replicas import Finder, NoReplicas, Target, _published, host_argument, replicas_argument
 
 
 @pytest.mark.parametrize(
@@ -32,9 +44,14 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{free_port()}")
 
 
+def says(url: str) -> Callable[[], dict[str, Any]]:
+    """What the service behind a URL says of itself."""
+    return lambda: dict(requests.get(f"{url}/health", timeout=10).json())
+
+
 @pytest.mark.usefixtures("no_engine")
 def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
-    finder = Finder("auto", shared_service.url, "test-replica")
+    finder = Finder("auto", shared_service.url, says(shared_service.url))
     (replica,) = finder.replicas()
     assert finder.target == Target("process", str(shared_service.process.pid))
     assert replica.name == "test-replica"
@@ -42,7 +59,7 @@ def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
     counters = replica.read()
     assert counters is not None
     assert counters.cpu_seconds > 0.1
-    assert counters.memory_bytes > 50e6
+    assert counters.memory_bytes > 20e6  # its share: other services on this machine use the same libraries
     assert counters.interfaces is None
     assert (counters.pids or 0) > 1
 
@@ -63,54 +80,241 @@ def test_a_process_that_is_gone_is_said_to_be() -> None:
         Finder(f"process:{child}", "http://127.0.0.1", None).replicas()
 
 
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("name", ["rootlessport", "ssh", "pasta.avx2", "qemu-system-x86", "com.docker.back"])
+def test_a_port_forwarder_is_no_replica(shared_service: Service, name: str) -> None:
+    with forwarder(name, shared_service.port) as (url, pid):
+        expected = (
+            rf"^{name} \(process {pid}\) listens on port .* and forwards it, so it is no replica and is not sampled; .*"
+            rf"--replicas process:{shared_service.process.pid}\)"
+        )
+        with pytest.raises(NoReplicas, match=expected):
+            Finder("auto", url, says(url)).replicas()
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("named", [False, True])
+def test_a_program_that_the_service_does_not_confirm_has_its_own_name(shared_service: Service, named: bool) -> None:
+    with forwarder("unheard-of", shared_service.port) as (url, pid):
+        (replica,) = Finder(f"process:{pid}" if named else "auto", url, says(url)).replicas()
+        assert (replica.name, replica.id) == ("unheard-of", str(pid))
+        assert replica.doubt == (
+            f"unheard-of (process {pid}) is sampled under its own name: "
+            f"/health says that the service is another process ({shared_service.process.pid}); "
+            f"if another one answers, name it (--replicas process:{shared_service.process.pid})"
+        )
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("said", [None, {}, {"replica": "test-replica"}, {"replica": "test-replica", "pid": None}])
+def test_a_service_that_does_not_tell_its_process_is_not_confirmed(
+    shared_service: Service, said: dict[str, Any] | None
+) -> None:
+    (replica,) = Finder("auto", shared_service.url, lambda: said).replicas()
+    assert replica.name == psutil.Process(shared_service.process.pid).name() != "test-replica"
+    assert "is sampled under its own name: /health" in str(replica.doubt)
+
+
+def test_a_process_that_is_named_and_confirmed_has_the_services_name(shared_service: Service) -> None:
+    asked = f"process:{shared_service.process.pid}"
+    (replica,) = Finder(asked, shared_service.url, says(shared_service.url)).replicas()
+    assert (replica.name, replica.doubt) == ("test-replica", None)
+    # The shell, or whatever started the service, may be named too: its children belong to it.
+    (starter,) = Finder(f"process:{os.getpid()}", shared_service.url, says(shared_service.url)).replicas()
+    assert (starter.name, starter.doubt) == ("test-replica", None)
+
+
+WORKERS = """
+import json, os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for _ in range(2):
+    if os.fork() == 0:
+        while True:
+            connection, _ = listener.accept()
+            if not connection.recv(65536):
+                continue
+            body = json.dumps({"replica": "workers", "pid": os.getpid()}).encode()
+            head = f"HTTP/1.1 200 OK\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n"
+            connection.sendall(head.encode() + body)
+            connection.close()
+os.wait()
+"""
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_server_with_several_workers_is_one_replica() -> None:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", WORKERS, str(port)], start_new_session=True)
+    try:
+        assert until_true(lambda: is_open("127.0.0.1", port), 20)
+        url = f"http://127.0.0.1:{port}"
+        assert says(url)()["pid"] != process.pid
+        (replica,) = Finder("auto", url, says(url)).replicas()
+        assert (replica.name, replica.id, replica.doubt) == ("workers", str(process.pid), None)
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_listener_at_another_address_is_not_meant(shared_service: Service) -> None:
+    """This process, which is older, has the service's port at 127.0.0.2."""
+    with socket.create_server(("127.0.0.2", shared_service.port)):
+        finder = Finder("auto", shared_service.url, says(shared_service.url))
+        finder.replicas()
+        assert finder.target == Target("process", str(shared_service.process.pid))
+        (replica,) = Finder("auto", f"http://127.0.0.2:{shared_service.port}", says(shared_service.url)).replicas()
+        assert replica.id == str(os.getpid())
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "127.1", "LOCALHOST", "[::ffff:127.0.0.1]"])
+def test_all_names_of_this_machine_lead_to_the_process(shared_service: Service, host: str) -> None:
+    finder = Finder("auto", host_argument(f"{host}:{shared_service.port}/"), says(shared_service.url))
+    finder.replicas()
+    assert finder.target == Target("process", str(shared_service.process.pid))
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_an_ipv6_listener_and_an_ipv4_listener_of_one_port_are_told_apart(shared_service: Service) -> None:
+    try:
+        listener = socket.create_server(("::1", shared_service.port), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with listener:
+        (replica,) = Finder("auto", f"http://[::1]:{shared_service.port}", None).replicas()
+        assert replica.id == str(os.getpid())
+        finder = Finder("auto", shared_service.url, says(shared_service.url))
+        finder.replicas()
+        assert finder.target == Target("process", str(shared_service.process.pid))
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_where_sockets_are_told_process_by_process(shared_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)  # as macOS does
+    finder = Finder("auto", shared_service.url, says(shared_service.url))
+    finder.replicas()
+    assert finder.target == Target("process", str(shared_service.process.pid))
+
+
 class FakeApi:
     """Replies of the Docker API, as the engine gives them."""
 
-    def __init__(self, containers: list[dict[str, object]], services: list[dict[str, object]]) -> None:
+    def __init__(self, containers: list[dict[str, Any]], services: Sequence[dict[str, Any]] = ()) -> None:
         self._containers, self._services = containers, services
 
-    def containers(self) -> list[dict[str, object]]:
+    def containers(self) -> list[dict[str, Any]]:
         return self._containers
 
-    def services(self) -> list[dict[str, object]]:
+    def services(self) -> Sequence[dict[str, Any]]:
         return self._services
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Status": {"Addr": "198.51.100.7"}}]
 
 
 class FakeEngine:
-    def __init__(self, api: FakeApi, swarm: dict[str, object] | None = None) -> None:
-        self.api = api
-        self._swarm = swarm or {}
+    """``host``: the machine that its address names."""
 
-    def info(self) -> dict[str, object]:
-        return {"Swarm": self._swarm}
+    def __init__(self, api: FakeApi, *, is_manager: bool = False, host: str = "") -> None:
+        self.client = SimpleNamespace(api=api)
+        self.host = host
+        self.is_manager = lambda: is_manager
 
 
-def container(port: int, name: str, labels: dict[str, str] | None = None) -> dict[str, object]:
+def published(engine: FakeEngine, port: int, *ips: str) -> str | None:
+    found = _published(engine, ips or ("127.0.0.1",), port, ips)  # type: ignore[arg-type]
+    return None if found is None else str(found)
+
+
+def container(port: int, name: str, ip: str = "0.0.0.0", **labels: str) -> dict[str, Any]:
     return {
         "Names": [f"/other/{name}-link", f"/{name}"],
-        "Ports": [{"PublicPort": port, "Type": "tcp"}],
-        "Labels": labels or {},
+        "Ports": [
+            {"IP": ip, "PrivatePort": 5000, "PublicPort": port, "Type": "tcp"},
+            {"PrivatePort": 9, "Type": "tcp"},
+        ],
+        "Labels": {f"com.docker.{key.replace('_', '.')}": value for key, value in labels.items()},
     }
 
 
 def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
-    compose = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
     service = {"Spec": {"Name": "web"}, "Endpoint": {"Ports": [{"PublishedPort": 7000, "Protocol": "tcp"}]}}
-    api = FakeApi([container(5000, "plain"), container(6000, "shop-web-1", compose)], [service])
-    manager = FakeEngine(api, {"ControlAvailable": True})
-    assert _published(manager, 5000) == Target("container", "plain")
-    assert _published(manager, 6000) == Target("compose", "shop/web")
-    assert _published(manager, 7000) == Target("swarm", "web")
-    assert _published(manager, 8000) is None
-    assert _published(FakeEngine(api), 7000) is None
+    web = container(6000, "shop-web-1", compose_project="shop", compose_service="web", compose_oneoff="False")
+    api = FakeApi([container(5000, "plain"), web], [service])
+    manager = FakeEngine(api, is_manager=True)
+    assert published(manager, 5000) == "container:plain"
+    assert published(manager, 6000) == "compose:shop/web"
+    assert published(manager, 7000) == "swarm:web"
+    assert published(manager, 7000, "198.51.100.7") == "swarm:web"  # another node: the mesh answers on all
+    assert published(manager, 7000, "198.51.100.8") is None
+    assert published(manager, 8000) is None
+    assert published(FakeEngine(api), 7000) is None
+
+
+def test_a_container_of_compose_run_is_found_by_itself() -> None:
+    single = container(5000, "x-single-run-1", compose_project="x", compose_service="single", compose_oneoff="True")
+    assert published(FakeEngine(FakeApi([single])), 5000) == "container:x-single-run-1"
 
 
 def test_a_port_published_for_udp_is_another_one() -> None:
-    name_server = container(5000, "names") | {"Ports": [{"PublicPort": 5000, "Type": "udp"}]}
-    assert _published(FakeEngine(FakeApi([name_server, container(5000, "web")], [])), 5000) == Target(
-        "container", "web"
+    name_server = container(5000, "names") | {"Ports": [{"IP": "0.0.0.0", "PublicPort": 5000, "Type": "udp"}]}
+    assert published(FakeEngine(FakeApi([name_server, container(5000, "web")])), 5000) == "container:web"
+    assert published(FakeEngine(FakeApi([name_server])), 5000) is None
+
+
+def test_one_port_at_several_addresses_is_several_containers() -> None:
+    engine = FakeEngine(
+        FakeApi([container(5000, "all"), container(5000, "one", "127.0.0.1"), container(5000, "two", "127.0.0.2")])
     )
-    assert _published(FakeEngine(FakeApi([name_server], [])), 5000) is None
+    assert published(engine, 5000, "127.0.0.1") == "container:one"
+    assert published(engine, 5000, "127.0.0.2") == "container:two"
+    assert published(engine, 5000, "127.0.0.3") == "container:all"
+    assert published(engine, 5000, "::1") is None
+    both = FakeEngine(
+        FakeApi([container(5000, "both", "::"), container(5001, "old", "")])
+    )  # old engines tell no address
+    assert published(both, 5000, "::1") == published(both, 5000) == "container:both"
+    assert published(both, 5001) == published(both, 5001, "::1") == "container:old"
+
+
+def test_a_compose_service_whose_containers_publish_a_port_each_is_not_loaded_as_a_whole() -> None:
+    labels = {"compose_project": "x", "compose_service": "ranged"}
+    engine = FakeEngine(FakeApi([container(5745, "x-ranged-1", **labels), container(5746, "x-ranged-2", **labels)]))
+    assert published(engine, 5746) == "container:x-ranged-2"
+
+
+def test_the_address_of_a_container_itself_leads_to_it() -> None:
+    web = container(5000, "web") | {"NetworkSettings": {"Networks": {"bridge": {"IPAddress": "198.51.100.99"}}}}
+    assert published(FakeEngine(FakeApi([container(5000, "other"), web])), 8000, "198.51.100.99") == "container:web"
+    assert published(FakeEngine(FakeApi([web]), host="198.51.100.1"), 8000, "198.51.100.99") is None
+
+
+def test_an_engine_elsewhere_publishes_nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = FakeApi([container(5000, "web")])
+    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "127.0.0.1") is None
+    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.2") is None
+    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.1") == "container:web"
+    assert published(FakeEngine(api, host="localhost"), 5000, "127.0.0.1") == "container:web"  # through a socket proxy
+    monkeypatch.setattr(_replicas, "_resolved", lambda name: [])  # a name that only ssh's own settings know
+    assert published(FakeEngine(api, host="work"), 5000, "198.51.100.1") == "container:web"
+    assert published(FakeEngine(api, host="work"), 5000, "127.0.0.1") is None
+
+
+def test_an_engine_at_loopback_is_asked_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that nobody listens at is not asked: what is refused is the engine's own address."""
+    port, proxy = free_port(), free_port()
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "example.com")
+    with pytest.raises(Exception, match=rf"port={port}") as raised:  # docker.errors.DockerException
+        Engine(f"tcp://127.0.0.1:{port}")
+    assert str(proxy) not in str(raised.value)
+    assert os.environ["no_proxy"].startswith("example.com,")
 
 
 @pytest.mark.usefixtures("no_engine")
@@ -125,7 +329,71 @@ def test_a_slip_in_the_web_ui_is_a_reason_too(text: str) -> None:
         Finder(text, "http://127.0.0.1", None)
 
 
+@pytest.fixture
+def sleeper(engine: InfraEngine, service_image: str) -> Iterator[Callable[..., Any]]:
+    """Starts containers that do nothing unless told, but may publish a port."""
+    made = []
+
+    def start(program: Sequence[str] = ("sleep", "60"), **how: Any) -> Any:
+        made.append(engine.client.containers.run(service_image, list(program), detach=True, init=True, **how))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.remove(force=True)
+
+
 @pytest.mark.engine
-def test_a_container_is_found_by_its_whole_name(engine: docker.DockerClient) -> None:
+def test_a_container_at_another_address_is_not_meant(shared_service: Service, sleeper: Callable[..., Any]) -> None:
+    web = sleeper(ports={"5000/tcp": ("127.0.0.2", shared_service.port)})
+    finder = Finder("auto", shared_service.url, says(shared_service.url))
+    finder.replicas()
+    assert finder.target == Target("process", str(shared_service.process.pid))
+    finder = Finder("auto", f"http://127.0.0.2:{shared_service.port}", None)
+    finder.replicas()
+    assert finder.target == Target("container", web.name)
+
+
+@pytest.mark.engine
+def test_a_container_on_the_network_of_this_machine_is_found_by_its_process(sleeper: Callable[..., Any]) -> None:
+    port = free_port()
+    listen = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
+    web = sleeper(network_mode="host", program=["python", "-c", listen])
+    assert until_true(lambda: is_open("127.0.0.1", port), 20)
+    (replica,) = Finder("auto", f"http://127.0.0.1:{port}", None).replicas()
+    assert (replica.name, replica.id, replica.doubt) == (web.name, web.id[:12], None)
+
+
+@pytest.mark.engine
+def test_a_container_of_compose_run_is_sampled(sleeper: Callable[..., Any]) -> None:
+    port = free_port()
+    kept = {"com.docker.compose.project": "once", "com.docker.compose.service": "web"}
+    web = sleeper(ports={"80/tcp": ("127.0.0.1", port)}, labels=kept | {"com.docker.compose.oneoff": "True"})
+    for asked in ("auto", "compose:once/web"):
+        (replica,) = Finder(asked, f"http://127.0.0.1:{port}", None).replicas()
+        assert replica.id == web.id[:12]
+    up = sleeper(labels=kept | {"com.docker.compose.oneoff": "False"})
+    (replica,) = Finder("compose:once/web", "", None).replicas()
+    assert replica.id == up.id[:12]
+
+
+@pytest.mark.engine
+def test_who_answers_unsampled_is_looked_up(sleeper: Callable[..., Any]) -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "app"}
+    first = sleeper(labels=labels)
+    sleeper(labels=labels, hostname="second-app")
+    third = sleeper(environment={"REPLICA_NAME": "third"})
+    finder = Finder(f"container:{third.name}", "http://127.0.0.1", None)
+    assert finder.explain_unsampled([first.id[:12], "second-app"]) == "use --replicas compose:shop/app"
+    assert finder.explain_unsampled(["third", "fourth"]) == (
+        f"use --replicas container:{third.name}; the Docker engine knows nobody by the name fourth"
+    )
+    (replica,) = finder.replicas()
+    assert list(replica.other_names()) == [third.id[:12], "third"]
+    finder.close()
+
+
+@pytest.mark.engine
+def test_a_container_is_found_by_its_whole_name(engine: InfraEngine) -> None:
     with pytest.raises(NoReplicas, match="no running container is container:no-such-container"):
         Finder("container:no-such-container", "http://127.0.0.1", None).replicas()
