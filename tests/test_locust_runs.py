@@ -212,7 +212,10 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     assert (record(Path(f"{prefix}_run2"))["users"], record(Path(f"{prefix}_run2"))["warm_up_s"]) == (3, 60)
     assert {row["phase"] for row in first} == {"measured"}
     assert {row["phase"] for row in second} == {"warm-up"}
-    assert "expected auto, none, container:NAME" in record(Path(f"{prefix}_run2"))["replicas"]["problems"][0]
+    (fault,) = record(Path(f"{prefix}_run2"))["faults"]
+    assert fault["kind"] == "option"
+    assert "replicas of the web UI's form: 'no-such-thing'; expected auto, none, container:NAME" in fault["text"]
+    assert record(prefix)["faults"] == []
     assert float(first[-1]["started_at_unix_s"]) < float(second[0]["started_at_unix_s"])
     assert record(prefix)["ended_by"] == "stopped"
     (total,) = [row for row in rows(f"{prefix}_stats.csv") if row["Name"] == "Aggregated"]
