@@ -8,9 +8,7 @@ overwrites another.
 from __future__ import annotations
 
 import logging
-import math
 import os
-import re
 import signal
 import sys
 import time
@@ -37,6 +35,7 @@ from _live import show_live
 from _monitor import LEAST_INTERVAL_S
 from _recording import Recording, cpu_seconds
 from _replicas import replicas_argument
+from _server_timing import server_timing
 
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last rows; Locust itself gives them half a second."""
@@ -172,8 +171,6 @@ def check_form(environment: Environment) -> None:
                     return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
                 form["host"] = at_start["host"]
                 Hook.wrong_fields.append(f"host of the web UI's form: the field was empty; {form['host']} was used")
-        for text in Hook.wrong_fields:
-            logger.warning(text)
         request.form = form
         for name in _options.FIELDS:
             form.poplist(name)
@@ -223,6 +220,7 @@ def begin(environment: Environment, **_: Any) -> None:
         raise gevent.GreenletExit from None  # or Locust would start the users first
     for text in Hook.wrong_fields:
         Hook.recording.note_fault("option", text)
+    Hook.recording.start()
 
 
 @events.request.add_listener
@@ -353,27 +351,5 @@ def _header(headers: Any, name: str) -> str | None:
 def _brief(text: str) -> str:
     return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "..."
 
-
-def server_timing(header: str) -> dict[str, float]:
-    """Durations in ms by name, from a Server-Timing header (W3C Server Timing, section 4).
-
-    Of a name or a parameter that comes twice the first one holds. A duration that is no number, or not finite, or
-    negative, is left out.
-    """
-    found: dict[str, float] = {}
-    for metric in re.findall(rf"(?:[^,\"]|{_QUOTED})+", header):
-        name, _, rest = metric.partition(";")
-        parameters = [one.partition("=") for one in re.findall(rf"(?:[^;\"]|{_QUOTED})+", rest)]
-        pairs = [(key.strip().lower(), value) for key, _, value in parameters]
-        said = next((value for key, value in pairs if key == "dur"), "").strip()
-        if said.startswith('"'):
-            said = re.sub(r"\\(.)", r"\1", said.strip('"'))
-        if _NUMBER.fullmatch(said) and math.isfinite(float(said)):
-            found.setdefault(name.strip(), float(said))
-    return found
-
-
-_QUOTED = r'"(?:[^"\\]|\\.)*"?'
-_NUMBER = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 _locust_files.install()

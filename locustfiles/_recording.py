@@ -99,18 +99,32 @@ class Recording:
         self._ended_at_unix_s: float | None = None
         self._ended_by: str | None = None
         self._generator_percents: list[float] = []
-        self._service = health(environment.host or "")
+        self._service: dict[str, Any] | None = None
         self._problems: list[str] = []
-        self._monitor = self._find_replicas()
+        self._monitor: Monitor | None = None
+        self._machine: MachineMonitor | None = None
         self._generator = psutil.Process()
-        self._generator_cpu_before = cpu_seconds(self._generator)
         self._machine_percent: float | None = None
-        self._machine_cpu_before = _machine_cpu_seconds()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
-        self._started_at_unix_s, self._started_at_steady_s = time.time(), time.monotonic()
+        self._begin_now()
         self._flush()
         self._flusher = gevent.spawn(self._flush_regularly)
+
+    def start(self) -> None:
+        """Ask who serves, begin to sample, and count the time of the run from now on.
+
+        The end of the run may cut this off. The record says then what is known so far.
+        """
+        self._service = health(self.environment.host or "")
+        self._monitor = self._find_replicas()
+        self._begin_now()
+        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
+        self._flush()
         self._write_record()
+
+    def _begin_now(self) -> None:
+        self._generator_cpu_before = cpu_seconds(self._generator)
+        self._machine_cpu_before = _machine_cpu_seconds()
+        self._started_at_unix_s, self._started_at_steady_s = time.time(), time.monotonic()
 
     def add_request(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["started_at_unix_s"])
@@ -240,8 +254,7 @@ class Recording:
                 self.note_fault("incomplete", f"{sent} of {there} texts were sent")
 
     def _phase(self, at_unix_s: float) -> str:
-        warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._warm_up_s
-        return runfiles.WARM_UP if at_unix_s < warm_until else runfiles.MEASURED
+        return runfiles.WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else runfiles.MEASURED
 
     def _flush_regularly(self) -> None:
         while True:
@@ -259,7 +272,7 @@ class Recording:
         if self._disk_error is not None and had is None:
             logger.error(
                 "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
-                "every second: make room before the run ends",
+                "every second until the run ends",
                 self._prefix,
                 self._disk_error.strerror,
                 MOST_KEPT_BYTES / 1e6,

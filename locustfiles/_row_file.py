@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import itertools
+import logging
 import os
 import shutil
 from collections import deque
@@ -19,6 +20,8 @@ MOST_KEPT_BYTES = 64 * 10**6
 """Rows that could not be written are kept in memory up to this size, about 400,000 requests. Later rows are lost."""
 
 ROWS_AT_ONCE = 1000
+
+logger = logging.getLogger("fourfold")
 
 
 class RowFile:
@@ -99,15 +102,14 @@ class RowFile:
         block = b"".join(itertools.islice(self._kept, ROWS_AT_ONCE))
         self._file.seek(self._written_bytes)
         taken = self._file.write(block)
-        had = self._written
+        while taken < len(self._kept[0]):
+            taken += self._file.write(block[taken:])  # the error that kept it from writing more
         while self._kept and taken >= len(self._kept[0]):
             size = len(self._kept.popleft())
             taken -= size
             self._kept_bytes -= size
             self._written_bytes += size
             self._written += 1
-        if self._written == had:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def _return_if_removed(self) -> None:
         """Write the file anew if somebody removed it or its folder; what was written is still open here.
@@ -134,3 +136,4 @@ class RowFile:
         anew = self.path.open("r+b", buffering=0)
         self._file.close()
         self._file, self._is_away = anew, False
+        logger.warning("%s was removed while the run went on, and is written anew", self.path)

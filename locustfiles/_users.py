@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from locust import FastHttpUser, events
-from locust.contrib.fasthttp import ErrorResponse, FastResponse
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, ErrorResponse, FastResponse
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
@@ -22,13 +22,17 @@ HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 
 class Answer(FastResponse):
-    """Locust's response, with any body that can't be decoded reported as a failed request, as Locust does for gzip."""
+    """Locust's response, with any body that can't be read or decoded reported as a failed request, and empty."""
 
     def _content(self) -> Any:
         try:
             return super()._content()
-        except Exception as error:  # brotli's own, or ValueError for an encoding that is unknown
-            self.release()
+        except Exception as error:
+            self._cached_content = b""
+            self.release()  # or the user would run out of connections
+            if isinstance(error, FAILURE_EXCEPTIONS):
+                raise
+            # brotli's own, or ValueError for an encoding that is unknown: Locust reports what it knows from gzip.
             raise zlib.error(f"the body can't be decoded: {error}") from error
 
 
