@@ -15,12 +15,12 @@ from typing import Any
 
 import gevent
 import psutil
-import requests
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 import runfiles
 
+from _health import health
 from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
@@ -29,10 +29,6 @@ from _row_file import MOST_KEPT_BYTES, RowFile
 from _texts import read_reviews, texts_record
 
 FLUSH_EVERY_S = 1.0
-HEALTH_TIMEOUT_S = 3.0
-MOST_HEALTH_BYTES = 64 * 1024
-"""Ours says 1 kB. More is not kept in the record of a run."""
-
 RESERVE_BYTES = 4096
 """Added to twice the record's size: what is kept free for the next record, which says more."""
 
@@ -105,7 +101,9 @@ class Recording:
         self._machine: MachineMonitor | None = None
         self._generator = psutil.Process()
         self._machine_percent: float | None = None
+        self._began_steady_s = time.monotonic()  # when Locust's own run time began, but for a moment
         self._begin_now()
+        self._write_record()
         self._flush()
         self._flusher = gevent.spawn(self._flush_regularly)
 
@@ -178,9 +176,8 @@ class Recording:
         self._ended_at_unix_s = self.live.ended_at_s = time.time()
         elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
-        self._ended_by = ended_by or (
-            "run time" if run_time_s and elapsed > run_time_s - RUN_TIME_SLACK_S else "stopped"
-        )
+        is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
+        self._ended_by = ended_by or ("run time" if is_over else "stopped")
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
@@ -361,35 +358,3 @@ def _clock_text(client_id: str, ahead_s: float) -> str:
         f"the clock of worker {client_id} was {abs(ahead_s):.1f} s {direction} the master's; its requests are dated by "
         "the master's clock"
     )
-
-
-def health(host: str) -> dict[str, Any] | None:
-    """What the service says of itself; None where it has no ``/health`` that answers at once with JSON of a service."""
-    url = f"{host}/health"
-    try:
-        said = runfiles.parse_record(_answer(url))
-        json.dumps({"service": said}, indent=1)  # which goes less deep than reading does
-    except (requests.RequestException, ValueError, RecursionError) as error:
-        logger.warning("%s does not say who serves: %s", url, error)
-        return None
-    return said if isinstance(said, dict) else None
-
-
-def _answer(url: str) -> bytes:
-    """The body that a URL answers with. The service itself is asked: through no proxy, and not where it redirects to.
-
-    Raises:
-        requests.RequestException: no answer.
-        ValueError: it took too long, is too long, or is of another status than 200.
-    """
-    content = b""
-    with requests.Session() as session, gevent.Timeout(HEALTH_TIMEOUT_S, ValueError("it did not end in time")):
-        session.trust_env = False
-        with session.get(url, timeout=HEALTH_TIMEOUT_S, allow_redirects=False, stream=True) as answer:
-            for part in answer.iter_content(MOST_HEALTH_BYTES):
-                content += part
-                if len(content) > MOST_HEALTH_BYTES:
-                    raise ValueError(f"it says more than {MOST_HEALTH_BYTES // 1024} kB")
-    if answer.status_code != requests.codes.ok:
-        raise ValueError(f"status {answer.status_code}")
-    return content
