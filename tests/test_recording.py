@@ -122,7 +122,7 @@ def test_a_disk_that_stays_full_is_told_by_the_record_and_the_exit_code(
 ) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         prefix = disk / "run"
-        time_limit = ["-t", "5"] if isinstance(end, str) else []
+        time_limit = ["-t", "4"] if isinstance(end, str) else []
         locust = start("keep_alive", shared_service.url, prefix, "-u", "2", *time_limit)
         fill(disk, prefix)
         assert until_true(lambda: full(prefix), 30)
@@ -365,27 +365,27 @@ def test_a_form_that_is_filled_in_badly_is_recorded_with_what_was_used(tmp_path:
     prefix.parent.mkdir()
     forms = [garbage, dict.fromkeys(garbage, "x"), dict.fromkeys([*garbage, "host", "run_time"], "")]
     options = ["--replicas", "none", "--warm-up", "7", "--run-time", "9"]
-    with foreign_service(in_turn([answer("X-Replica: =1+1")], HEALTHY), pause_s=0.02) as url:
-        with web_ui(prefix, "--host", url, *options) as web:
-            for number, form in enumerate(forms, start=1):
-                assert swarm(web, **({"host": f"{url}/"} | form))["success"]
-                own = Path(str(prefix) if number == 1 else f"{prefix}_run{number}")
-                sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
-                assert until_true(lambda path=sent: path.exists() and path.read_bytes().count(b"\n") > 5, 30)
-                download = requests.get(f"{web}/replicas/requests.csv", timeout=10).content.decode()
-                assert {row["replica"] for row in csv.DictReader(download.splitlines())} == {"'=1+1"}
-                assert requests.post(f"{web}/stop", timeout=10).ok
-                assert {row["replica"] for row in requested(own)} == {"=1+1"}
-                said = record(own)
-                assert (said["warm_up_s"], said["seed"], said["end_after_requests"]) == (7, 0, None)
-                assert (said["replicas"]["asked"], said["replicas"]["interval_s"], said["host"]) == ("none", 0.25, url)
-                assert {fault["kind"] for fault in said["faults"]} == {"option"}
-                told = {fault["text"].partition(" of the web UI's form")[0] for fault in said["faults"]}
-                assert told == (names if number < 3 else names - {"requests"} | {"host"})
-            assert said["run_time_s"] is None
-            refused = swarm(web, host="http://127.0.0.1:99999")
-            assert not refused["success"]
-            assert "'http://127.0.0.1:99999' is not the URL of a service (Port out of range" in refused["message"]
-            # Locust's own doubts come after ours, and the next form begins anew.
-            assert "user_count" in swarm(web, host=url, user_count="")["message"]
+    service = foreign_service(in_turn([answer("X-Replica: =1+1")], HEALTHY), pause_s=0.02)
+    with service as url, web_ui(prefix, "--host", url, *options) as web:
+        for number, form in enumerate(forms, start=1):
+            assert swarm(web, **({"host": f"{url}/"} | form))["success"]
+            own = Path(str(prefix) if number == 1 else f"{prefix}_run{number}")
+            sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
+            assert until_true(lambda path=sent: path.exists() and path.read_bytes().count(b"\n") > 5, 30)
+            download = requests.get(f"{web}/replicas/requests.csv", timeout=10).content.decode()
+            assert {row["replica"] for row in csv.DictReader(download.splitlines())} == {"'=1+1"}
+            assert requests.post(f"{web}/stop", timeout=10).ok
+            assert {row["replica"] for row in requested(own)} == {"=1+1"}
+            said = record(own)
+            assert (said["warm_up_s"], said["seed"], said["end_after_requests"]) == (7, 0, None)
+            assert (said["replicas"]["asked"], said["replicas"]["interval_s"], said["host"]) == ("none", 0.25, url)
+            assert {fault["kind"] for fault in said["faults"]} == {"option"}
+            told = {fault["text"].partition(" of the web UI's form")[0] for fault in said["faults"]}
+            assert told == (names if number < 3 else names - {"requests"} | {"host"})
+        assert said["run_time_s"] is None
+        refused = swarm(web, host="http://127.0.0.1:99999")
+        assert not refused["success"]
+        assert "'http://127.0.0.1:99999' is not the URL of a service (Port out of range" in refused["message"]
+        # Locust's own doubts come after ours, and the next form begins anew.
+        assert "user_count" in swarm(web, host=url, user_count="")["message"]
     assert "Traceback" not in log_of(prefix).read_text()
