@@ -171,9 +171,9 @@ def check_form(environment: Environment) -> None:
                     return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
                 form["host"] = at_start["host"]
                 Hook.wrong_fields.append(f"host of the web UI's form: the field was empty; {form['host']} was used")
-        request.form = form
         for name in _options.FIELDS:
             form.poplist(name)
+        request.form = type(request.form)(form)
         return start()
 
     web.app.view_functions["locust.swarm"] = checked_start

@@ -44,7 +44,10 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
 
 
 class _WholeOrNot(io.FileIO):
-    """A file to which each piece of text is written whole or, where there is no room for it, not at all."""
+    """A file to which each piece of text is written whole or, where there is no room for it, not at all.
+
+    The first time that one of these files lacks something the log says so.
+    """
 
     has_failed = False
 
@@ -57,9 +60,9 @@ class _WholeOrNot(io.FileIO):
             while left:
                 left = left[super().write(left) or 0 :]
         except OSError as error:
-            if not self.has_failed:
-                logger.warning("%s lacks rows: %s", self.name, error.strerror)
-            self.has_failed = True
+            if not _WholeOrNot.has_failed:
+                logger.warning("Locust's own files lack rows, %s is the first (%s)", self.name, error.strerror)
+            _WholeOrNot.has_failed = True
             with suppress(OSError):
                 self.truncate(began)
                 self.seek(began, os.SEEK_SET)

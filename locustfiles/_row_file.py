@@ -121,6 +121,9 @@ class RowFile:
             self._is_away = not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             self._is_away = True
+        except OSError:
+            self._is_away = True
+            raise
         else:
             if self._is_away:
                 raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self.path))

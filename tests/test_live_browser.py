@@ -125,7 +125,7 @@ def test_a_run_is_started_watched_stopped_and_started_again(
 
         def has_grown() -> bool:
             now = replicas_row(page)
-            return int(now[3]) > int(first[3] or 0) and now[5].replace(".", "").isdigit() and float(now[6]) > 50
+            return int(now[3]) > int(first[3] or 0) and now[5].replace(".", "").isdigit() and float(now[6]) > 20
 
         assert until_true(has_grown, 30)
 

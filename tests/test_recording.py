@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,10 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _has_rows(path: Path) -> bool:
+    return path.exists() and path.read_bytes().count(b"\n") > 5
+
+
 def swarm(web: str, **form: str) -> dict[str, Any]:
     given = {"user_count": "1", "spawn_rate": "1"} | form
     said: dict[str, Any] = requests.post(f"{web}/swarm", data=given, timeout=30).json()
@@ -371,7 +376,7 @@ def test_a_form_that_is_filled_in_badly_is_recorded_with_what_was_used(tmp_path:
             assert swarm(web, **({"host": f"{url}/"} | form))["success"]
             own = Path(str(prefix) if number == 1 else f"{prefix}_run{number}")
             sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
-            assert until_true(lambda path=sent: path.exists() and path.read_bytes().count(b"\n") > 5, 30)
+            assert until_true(partial(_has_rows, sent), 30)
             download = requests.get(f"{web}/replicas/requests.csv", timeout=10).content.decode()
             assert {row["replica"] for row in csv.DictReader(download.splitlines())} == {"'=1+1"}
             assert requests.post(f"{web}/stop", timeout=10).ok
