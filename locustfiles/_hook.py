@@ -139,6 +139,9 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
     def end(environment: Environment, msg: Any, **_: Any) -> None:
         end_run(environment, msg.data)
 
+    # gevent counts a time from when its loop last woke. Loading took a second or more since, by which Locust's run time
+    # would end too early.
+    gevent.get_hub().loop.update_now()
     Hook.is_worker = isinstance(environment.runner, WorkerRunner)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, interrupt)
@@ -219,6 +222,7 @@ def begin(environment: Environment, **_: Any) -> None:
             gevent.spawn(environment.runner.quit)
         raise gevent.GreenletExit from None  # or Locust would start the users first
     for text in Hook.wrong_fields:
+        logger.warning(text)
         Hook.recording.note_fault("option", text)
     Hook.recording.start()
 

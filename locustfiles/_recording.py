@@ -153,11 +153,10 @@ class Recording:
         self._workers[client_id] = spent
 
     def note_fault(self, kind: str, text: str) -> None:
-        """What is wrong with this recording, for its record and once for the log; ``kind`` is of runfiles.FAULTS."""
+        """Something is wrong with this recording: a kind of ``runfiles.FAULTS``, and what happened, in one sentence."""
         fault = {"kind": kind, "text": text}
         if fault not in self._faults:
             self._faults.append(fault)
-            logger.warning(text)
 
     def note_clock(self, client_id: str, ahead_s: float) -> None:
         """By how much the time of a worker's request was changed; 0: not at all."""
@@ -247,8 +246,10 @@ class Recording:
         """Of user classes that send each text once: whether they did."""
         if any(getattr(one, "sends_each_text_once", False) for one in self.environment.user_classes):
             sent, there = len(self._texts_sent), len(read_reviews())
-            if sent < there:
-                self.note_fault("incomplete", f"{sent} of {there} texts were sent")
+            text = f"{sent} of {there} texts were sent"
+            if sent < there and text not in (fault["text"] for fault in self._faults):
+                logger.warning(text)
+                self.note_fault("incomplete", text)
 
     def _phase(self, at_unix_s: float) -> str:
         return runfiles.WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else runfiles.MEASURED
