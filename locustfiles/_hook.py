@@ -296,26 +296,34 @@ def stop(environment: Environment, **_: Any) -> None:
     if Hook.is_worker and environment.runner is not None:
         Hook.has_stopped = True
         environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
+    elif isinstance(environment.runner, MasterRunner):
+        await_last_reports(environment.runner)
     if Hook.recording is not None:
         Hook.recording.stop(Hook.ended_by)
+
+
+def await_last_reports(master: MasterRunner) -> None:
+    """Have workers that still run end, and wait until each has sent its last report: on a busy machine that can take
+    longer than the half second for which Locust would wait, and rows would be lost without a word."""
+    workers = {client.id for client in master.clients.spawning + master.clients.running} - Hook.reported_last
+    if workers:
+        master.send_message("quit")
+    with gevent.Timeout(LAST_REPORTS_S, False):
+        while not workers <= Hook.reported_last:
+            gevent.sleep(0.05)
 
 
 def note_interruption(environment: Environment, **_: Any) -> None:
     """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
 
-    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more. The
-    master waits for all their last reports, which on a busy machine can take longer than Locust would wait.
+    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
     """
     Hook.ended_by = Hook.ended_by or "interrupted"
     runner = environment.runner
     if Hook.is_worker and runner is not None:
         runner.stop()
     elif isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
-        workers = {client.id for client in runner.clients.spawning + runner.clients.running}
-        runner.send_message("quit")
-        with gevent.Timeout(LAST_REPORTS_S, False):
-            while not workers <= Hook.reported_last:
-                gevent.sleep(0.05)
+        await_last_reports(runner)
 
 
 @events.quitting.add_listener

@@ -15,6 +15,7 @@ from typing import Any
 
 import gevent
 import psutil
+from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
@@ -74,6 +75,7 @@ class Recording:
         self._record_error: OSError | None = None
         self._reserve = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}.reserve")
         self._is_whole: bool | None = None
+        self._ending = RLock()  # a master's run may end in two greenlets at once
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
         self._warm_up_s = self._options.warm_up
         self._settings = {
@@ -170,8 +172,11 @@ class Recording:
 
         ``ended_by`` None: nothing ended it but its run time, or somebody's hand.
         """
-        if self._ended_at_unix_s is not None:
-            return
+        with self._ending:
+            if self._ended_at_unix_s is None:
+                self._stop(ended_by)
+
+    def _stop(self, ended_by: str | None) -> None:
         self._ended_at_unix_s = self.live.ended_at_s = time.time()
         elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
@@ -197,8 +202,12 @@ class Recording:
 
     def close(self) -> bool:
         """Nothing more will be reported: the files are whole. Whether all of the recording is on the disk."""
-        if self._is_whole is not None:
+        with self._ending:
+            if self._is_whole is None:
+                self._is_whole = self._close()
             return self._is_whole
+
+    def _close(self) -> bool:
         self._flusher.kill()
         self._note_missing_texts()
         for file in self._files:
@@ -218,8 +227,7 @@ class Recording:
                 runfiles.RUN_RECORD_SUFFIX,
                 self._record_error.strerror,
             )
-        self._is_whole = self._record_error is None and not any(file.lost for file in self._files)
-        return self._is_whole
+        return self._record_error is None and not any(file.lost for file in self._files)
 
     def _find_replicas(self) -> Monitor | None:
         if self._asked == "none":
