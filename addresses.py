@@ -67,7 +67,7 @@ def parse(text: str) -> Address:
         raise NotAnAddress(f"{wrong} ({error}); {FORMS}") from error
     if parts.scheme not in SCHEMES:
         raise NotAnAddress(f"{wrong}: {parts.scheme}:// is neither http:// nor https://; {FORMS}")
-    if parts.query or parts.fragment or re.search(r"\s", whole):
+    if parts.query or parts.fragment or " " in whole or not whole.isprintable():
         raise NotAnAddress(f"{wrong}; {FORMS}")
     user, at, place = parts.netloc.rpartition("@")
     try:

@@ -269,6 +269,15 @@ def read_record(path: Path) -> Any:
         content = file.read(MOST_RECORD_BYTES + 1)
     if len(content) > MOST_RECORD_BYTES:
         raise ValueError(f"it is larger than {MOST_RECORD_BYTES / 1e6:.0f} MB")
+    return parse_record(content)
+
+
+def parse_record(content: bytes) -> Any:
+    """The value that is written in JSON.
+
+    Raises:
+        ValueError: as ``read_record``.
+    """
     try:
         said = json.loads(
             content.decode("utf-8"),

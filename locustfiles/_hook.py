@@ -7,36 +7,46 @@ overwrites another.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import logging
-import re
+import os
 import signal
 import sys
+import time
+from argparse import ArgumentTypeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gevent
 import psutil
+from flask import jsonify, request
 from locust import events
 from locust.env import Environment
-from locust.exception import StopTest
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
-from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 # runfiles.py and addresses.py, wherever Locust was started
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import runfiles
+
+import _locust_files
+import _options
+from _clocks import Clocks
 from _live import show_live
 from _monitor import LEAST_INTERVAL_S
 from _recording import Recording, cpu_seconds
 from _replicas import host_argument, replicas_argument
+from _server_timing import server_timing
 
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last rows; Locust itself gives them half a second."""
 
 WORKER_ROWS, WORKER_CPU, WORKER_IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
+WORKER_STEADY_S = "fourfold_steady_s"
+"""A worker's ``time.monotonic()``: in its reports as of the sending, in their rows as of the start of the request."""
+
+LONGEST_NAME = 200
+"""Characters that are kept of what a service calls itself, and of an error."""
 
 logger = logging.getLogger("fourfold")
 
@@ -64,6 +74,8 @@ class Hook:
     unsent: list[dict[str, Any]] = []
     cpu_seconds_before = 0.0
     cpu_warnings = 0
+    clocks = Clocks()
+    wrong_fields: list[str] = []
 
 
 def end_run(environment: Environment, reason: str) -> None:
@@ -80,9 +92,8 @@ def end_run(environment: Environment, reason: str) -> None:
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: Any) -> None:
-    for argument in parser._actions:
-        if argument.dest == "host":  # Locust's own takes any text, and fails with it later
-            argument.type = host_argument
+    for argument in parser._actions:  # Locust's own take any text, and fail with it later
+        argument.type = {"host": host_argument, "csv_prefix": _options.prefix}.get(argument.dest, argument.type)
     parser.add_argument(
         "--replicas",
         type=replicas_argument,
@@ -91,7 +102,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument(
         "--replica-interval",
-        type=_interval,
+        type=_options.interval,
         default=0.25,
         help=f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
     )
@@ -106,19 +117,19 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=_options.seed,
         default=0,
         help="Shuffle the texts of a load, the same way for the same seed; 0: they come in the order of their file (0)",
     )
     parser.add_argument(
         "--requests",
-        type=_count,
+        type=_options.count,
         include_in_web_ui=False,
         help="End the run once so many requests of the measured phase are reported, if its run time has not ended it",
     )
     parser.add_argument(
         "--warm-up",
-        type=float,
+        type=_options.seconds,
         default=0.0,
         help="Seconds at the start of a run whose requests and samples are marked 'warm-up' and enter no figure (0)",
     )
@@ -129,6 +140,9 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
     def end(environment: Environment, msg: Any, **_: Any) -> None:
         end_run(environment, msg.data)
 
+    # gevent counts a time from when its loop last woke. Loading took a second or more since, by which Locust's run time
+    # would end too early.
+    gevent.get_hub().loop.update_now()
     Hook.is_worker = isinstance(environment.runner, WorkerRunner)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, interrupt)
@@ -137,6 +151,36 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
     # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
     environment.events.quitting.add_listener(note_interruption)
     show_live(environment, lambda: Hook.recording.live if Hook.recording else None)
+    check_form(environment)
+
+
+def check_form(environment: Environment) -> None:
+    """Check what the web UI's form says of the host and of Fourfold's own options, which Locust would take as it is."""
+    web = environment.web_ui
+    if web is None:
+        return
+    options = vars(environment.parsed_options)
+    at_start = dict(options)
+    start = web.app.view_functions["locust.swarm"]
+
+    @web.auth_required_if_enabled
+    def checked_start() -> Any:
+        form = request.form.copy()
+        Hook.wrong_fields = _options.take_fields(form, options, at_start)
+        if "host" in form:
+            try:
+                form["host"] = host_argument(form["host"])
+            except ArgumentTypeError as error:
+                if form["host"].strip() or not at_start["host"]:
+                    return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
+                form["host"] = at_start["host"]
+                Hook.wrong_fields.append(f"host of the web UI's form: the field was empty; {form['host']} was used")
+        for name in _options.FIELDS:
+            form.poplist(name)
+        request.form = type(request.form)(form)
+        return start()
+
+    web.app.view_functions["locust.swarm"] = checked_start
 
 
 def interrupt() -> None:
@@ -155,10 +199,6 @@ def begin(environment: Environment, **_: Any) -> None:
     if Hook.recording is not None:
         Hook.recording.close()
         Hook.recording = None
-    try:
-        environment.host = host_argument(environment.host) if environment.host else None
-    except argparse.ArgumentTypeError as error:  # a slip in the web UI's form
-        raise StopTest(str(error)) from error
     Hook.ended_by = None
     Hook.reported_last = set()
     prefix = environment.parsed_options.csv_prefix
@@ -170,7 +210,22 @@ def begin(environment: Environment, **_: Any) -> None:
         prefix = str(Path(Hook.kept_nowhere.name, "run"))
     Hook.runs += 1
     prefix = prefix if Hook.runs == 1 else f"{prefix}_run{Hook.runs}"
-    Hook.recording = Recording(environment, prefix, lambda reason: end_run(environment, reason))
+    try:
+        Hook.recording = Recording(environment, prefix, lambda reason: end_run(environment, reason))
+    except OSError as error:
+        logger.error(  # noqa: TRY400  what a user can cause needs no traceback
+            "%s can't be written (%s), so the run ends before it begins; make room, or choose another --csv PREFIX",
+            error.filename,
+            error.strerror,
+        )
+        environment.process_exit_code = runfiles.RECORDING_FAILED_EXIT_CODE
+        if environment.web_ui is None:
+            gevent.spawn(environment.runner.quit)
+        raise gevent.GreenletExit from None  # or Locust would start the users first
+    for text in Hook.wrong_fields:
+        logger.warning(text)
+        Hook.recording.note_fault("option", text)
+    Hook.recording.start()
 
 
 @events.request.add_listener
@@ -184,17 +239,17 @@ def record_request(
     **_: Any,
 ) -> None:
     headers = getattr(response, "headers", None) or {}
-    durations = _server_timing(_header(headers, "server-timing") or "")
+    durations = server_timing(_header(headers, "server-timing") or "")
     connections = context.get("connections")
     row = {
         "started_at_unix_s": start_time,
         "response_time_ms": response_time,
         "status": getattr(response, "status_code", 0) or 0,
-        "error": str(exception).partition("\n")[0] or type(exception).__name__ if exception else "",
+        "error": _brief(str(exception).partition("\n")[0]) or type(exception).__name__ if exception else "",
         "request_bytes": context.get("request_bytes"),
         "response_bytes": response_length,
         "text_id": context.get("text_id"),
-        "replica": _header(headers, "x-replica"),
+        "replica": _brief(_header(headers, "x-replica") or ""),
         "queue_ms": durations.get("queue"),
         "inference_ms": durations.get("inference"),
         "connection_reused": None if connections is None else int(connections.opened == 0),
@@ -202,7 +257,7 @@ def record_request(
     if Hook.recording is not None:
         Hook.recording.add_request(row)
     elif Hook.is_worker:
-        Hook.unsent.append(row)
+        Hook.unsent.append(row | {WORKER_STEADY_S: time.monotonic() - response_time / 1000})
 
 
 @events.report_to_master.add_listener
@@ -211,12 +266,18 @@ def send_rows(data: dict[str, Any], **_: Any) -> None:
     spent = cpu_seconds(psutil.Process()) - Hook.cpu_seconds_before
     data[WORKER_CPU] = {"cpu_seconds": spent, "cpu_warnings": Hook.cpu_warnings}
     data[WORKER_IS_LAST] = Hook.has_stopped
+    data[WORKER_STEADY_S] = time.monotonic()
 
 
 @events.worker_report.add_listener
 def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    if WORKER_STEADY_S in data:
+        Hook.clocks.note_report(client_id, data[WORKER_STEADY_S])
     if Hook.recording is not None:
         for row in data.get(WORKER_ROWS, []):
+            began_steady_s, said_unix_s = row.pop(WORKER_STEADY_S), row["started_at_unix_s"]
+            row["started_at_unix_s"] = Hook.clocks.by_this_clock(client_id, said_unix_s, began_steady_s)
+            Hook.recording.note_clock(client_id, said_unix_s - row["started_at_unix_s"])
             Hook.recording.add_request(row)
         if WORKER_CPU in data:
             Hook.recording.note_worker(client_id, data[WORKER_CPU])
@@ -236,62 +297,62 @@ def stop(environment: Environment, **_: Any) -> None:
     if Hook.is_worker and environment.runner is not None:
         Hook.has_stopped = True
         environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
+    elif isinstance(environment.runner, MasterRunner):
+        await_last_reports(environment.runner)
     if Hook.recording is not None:
         Hook.recording.stop(Hook.ended_by)
+
+
+def await_last_reports(master: MasterRunner) -> None:
+    """Have workers that still run end, and wait until each has sent its last report: on a busy machine that can take
+    longer than the half second for which Locust would wait, and rows would be lost without a word."""
+    workers = {client.id for client in master.clients.spawning + master.clients.running} - Hook.reported_last
+    if workers:
+        master.send_message("quit")
+    with gevent.Timeout(LAST_REPORTS_S, False):
+        while not workers <= Hook.reported_last:
+            gevent.sleep(0.05)
 
 
 def note_interruption(environment: Environment, **_: Any) -> None:
     """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
 
-    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more. The
-    master waits for all their last reports, which on a busy machine can take longer than Locust would wait.
+    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
     """
     Hook.ended_by = Hook.ended_by or "interrupted"
     runner = environment.runner
     if Hook.is_worker and runner is not None:
         runner.stop()
     elif isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
-        workers = {client.id for client in runner.clients.spawning + runner.clients.running}
-        runner.send_message("quit")
-        with gevent.Timeout(LAST_REPORTS_S, False):
-            while not workers <= Hook.reported_last:
-                gevent.sleep(0.05)
+        await_last_reports(runner)
+
+
+@events.quitting.add_listener
+def finish(environment: Environment, **_: Any) -> None:
+    """Write all that is left. Locust fixes its exit code after this, and its runner would stop only then.
+
+    Of the listeners to this event Locust calls the first one last: a master has its workers' last reports by now.
+    """
+    recording = Hook.recording
+    if recording is None:
+        return
+    if not isinstance(environment.runner, MasterRunner):
+        environment.runner.stop()
+    recording.stop(Hook.ended_by)
+    if not recording.close():
+        environment.process_exit_code = runfiles.RECORDING_FAILED_EXIT_CODE
+    if Hook.kept_nowhere is not None:
+        Hook.kept_nowhere.cleanup()
 
 
 @events.quit.add_listener
-def finish(**_: Any) -> None:
-    if Hook.recording is not None:
-        Hook.recording.stop(Hook.ended_by or "interrupted")
-        Hook.recording.close()
-        if Hook.kept_nowhere is None:
-            _write_locust_totals(Hook.recording.environment)
-        else:
-            Hook.kept_nowhere.cleanup()
-
-
-def _write_locust_totals(environment: Environment) -> None:
-    """Locust's last second: its CSV writer wakes once a second and is not called again when the run ends."""
-    totals = StatsCSV(environment, PERCENTILES_TO_REPORT)
-    prefix = environment.parsed_options.csv_prefix
-    for suffix, write in (
-        ("_stats.csv", totals.requests_csv),
-        ("_failures.csv", totals.failures_csv),
-        ("_exceptions.csv", totals.exceptions_csv),
-    ):
-        with Path(prefix + suffix).open("w", encoding="utf-8", newline="") as file:
-            write(csv.writer(file))
-
-
-def _interval(text: str) -> float:
-    if not (seconds := float(text)) >= LEAST_INTERVAL_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than {LEAST_INTERVAL_S:g} s")
-    return seconds
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+def forget_what_nobody_can_read(**_: Any) -> None:
+    """Python would end with its own exit code if the log is on a full disk too."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _header(headers: Any, name: str) -> str | None:
@@ -300,6 +361,8 @@ def _header(headers: Any, name: str) -> str | None:
     return ", ".join(value) if isinstance(value, list) else value
 
 
-def _server_timing(header: str) -> dict[str, float]:
-    """Durations in ms by name, from a Server-Timing header."""
-    return {name: float(value) for name, value in re.findall(r"(\w+)\s*;\s*dur=([\d.]+)", header)}
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "..."
+
+
+_locust_files.install()

@@ -8,27 +8,32 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gevent
 import psutil
-import requests
+from gevent.lock import RLock
 from locust.env import Environment
+from locust.runners import MasterRunner
 
 import addresses
 import runfiles
 
+from _health import health
 from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
 from _replicas import Finder, NoReplicas
-from _row_file import RowFile
+from _row_file import MOST_KEPT_BYTES, RowFile
 from _texts import read_reviews, texts_record
 
 FLUSH_EVERY_S = 1.0
-HEALTH_TIMEOUT_S = 3.0
+RESERVE_BYTES = 4096
+"""Added to twice the record's size: what is kept free for the next record, which says more."""
+
 RUN_TIME_SLACK_S = 1.0
 
 logger = logging.getLogger("fourfold")
@@ -38,6 +43,12 @@ class Recording:
     """The files of one run, from its start to the last request that is reported.
 
     ``end`` is called with the reason once as many requests are measured as were asked for.
+
+    A full disk ends nothing: rows are kept in memory and tried again, and room for the record is set aside from the
+    start. What could not be kept is among the record's ``faults``.
+
+    Raises:
+        OSError: the files can't be opened.
     """
 
     def __init__(self, environment: Environment, prefix: str, end: Callable[[str], None]) -> None:
@@ -49,6 +60,7 @@ class Recording:
         self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
         self._machine_stats = RowFile(Path(prefix + runfiles.MACHINE_STATS_SUFFIX), runfiles.MACHINE_STATS_COLUMNS)
         self._events = RowFile(Path(prefix + runfiles.REPLICA_EVENTS_SUFFIX), runfiles.REPLICA_EVENTS_COLUMNS)
+        self._files = (self._requests, self._samples, self._machine_stats, self._events)
         suffixes = {
             "requests": runfiles.REQUESTS_SUFFIX,
             "replica_stats": runfiles.REPLICA_STATS_SUFFIX,
@@ -58,6 +70,13 @@ class Recording:
         self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
         self._failures = 0
         self._faults: list[dict[str, str]] = []
+        self._texts_sent: set[int] = set()
+        self._clocks_off_s: dict[str, float] = {}
+        self._disk_error: OSError | None = None
+        self._record_error: OSError | None = None
+        self._reserve = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}.reserve")
+        self._is_whole: bool | None = None
+        self._ending = RLock()  # a master's run may end in two greenlets at once
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
         self._warm_up_s = self._options.warm_up
         self._settings = {
@@ -79,23 +98,39 @@ class Recording:
         self._ended_at_unix_s: float | None = None
         self._ended_by: str | None = None
         self._generator_percents: list[float] = []
-        self._service = _health(environment.host or "")
-        self._problem: str | None = None
-        self._monitor = self._find_replicas()
+        self._service: dict[str, Any] | None = None
+        self._problems: list[str] = []
+        self._monitor: Monitor | None = None
+        self._machine: MachineMonitor | None = None
         self._generator = psutil.Process()
-        self._generator_cpu_before = cpu_seconds(self._generator)
         self._machine_percent: float | None = None
-        self._machine_cpu_before = _machine_cpu_seconds()
-        if self._monitor is not None:
-            self._monitor.start()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
-        self._started_at_unix_s = time.time()
-        self._flusher = gevent.spawn(self._flush_regularly)
+        self._began_steady_s = time.monotonic()  # when Locust's own run time began, but for a moment
+        self._begin_now()
         self._write_record()
+        self._flush()
+        self._flusher = gevent.spawn(self._flush_regularly)
+
+    def start(self) -> None:
+        """Ask who serves, begin to sample, and count the time of the run from now on.
+
+        The end of the run may cut this off. The record says then what is known so far.
+        """
+        self._who_serves()
+        self._monitor = self._find_replicas()
+        self._begin_now()
+        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
+        self._flush()
+        self._write_record()
+
+    def _begin_now(self) -> None:
+        self._generator_cpu_before = cpu_seconds(self._generator)
+        self._machine_cpu_before = _machine_cpu_seconds()
+        self._started_at_unix_s, self._started_at_steady_s = time.time(), time.monotonic()
 
     def add_request(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
+        self._texts_sent.add(row["text_id"])
         self._requests.write(row)
         self.live.add_request(row)
         if self._monitor is not None and row["replica"]:
@@ -128,19 +163,28 @@ class Recording:
         """What a worker process says of its own CPU since the run began."""
         self._workers[client_id] = spent
 
+    def note_clock(self, client_id: str, ahead_s: float) -> None:
+        """By how much the time of a worker's request was changed; 0: not at all."""
+        if abs(ahead_s) > abs(self._clocks_off_s.get(client_id, 0.0)):
+            if client_id not in self._clocks_off_s:
+                logger.warning(_clock_text(client_id, ahead_s))
+            self._clocks_off_s[client_id] = ahead_s
+
     def stop(self, ended_by: str | None) -> None:
         """The load has ended: the last samples, the end in the record. A second call does nothing.
 
         ``ended_by`` None: nothing ended it but its run time, or somebody's hand.
         """
-        if self._ended_at_unix_s is not None:
-            return
+        with self._ending:
+            if self._ended_at_unix_s is None:
+                self._stop(ended_by)
+
+    def _stop(self, ended_by: str | None) -> None:
         self._ended_at_unix_s = self.live.ended_at_s = time.time()
-        elapsed = self._ended_at_unix_s - self._started_at_unix_s
+        elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
-        self._ended_by = ended_by or (
-            "run time" if run_time_s and elapsed > run_time_s - RUN_TIME_SLACK_S else "stopped"
-        )
+        is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
+        self._ended_by = ended_by or ("run time" if is_over else "stopped")
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
@@ -150,39 +194,79 @@ class Recording:
         if self._machine is not None:
             self._machine.stop()
         if self._monitor is not None:
-            self._monitor.stop()
+            try:
+                self._monitor.stop()
+            except Exception as error:  # whatever it is, the record comes first
+                self._note_problem(f"the last samples are missing: {error!r}")
+        if not isinstance(runner, MasterRunner):  # whose workers have more to report
+            self._note_missing_texts()
         self._flush()
         self._write_record()
 
-    def close(self) -> None:
-        """Nothing more will be reported: the files are whole."""
+    def close(self) -> bool:
+        """Nothing more will be reported: the files are whole. Whether all of the recording is on the disk."""
+        with self._ending:
+            if self._is_whole is None:
+                self._is_whole = self._close()
+            return self._is_whole
+
+    def _close(self) -> bool:
         self._flusher.kill()
-        self._requests.close()
-        self._samples.close()
-        self._events.close()
-        self._machine_stats.close()
+        self._note_missing_texts()
+        for file in self._files:
+            try:
+                file.close()
+            except OSError as error:
+                logger.error(  # noqa: TRY400  what a user can cause needs no traceback
+                    "%d of %d rows of %s are lost (%s)", file.lost, file.rows, file.path, error.strerror
+                )
         self._write_record()
+        with suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+        if self._record_error is not None:
+            logger.error(
+                "%s%s could not be written (%s): this run is not recorded",
+                self._prefix,
+                runfiles.RUN_RECORD_SUFFIX,
+                self._record_error.strerror,
+            )
+        return self._record_error is None and not any(file.lost for file in self._files)
 
     def _find_replicas(self) -> Monitor | None:
         if self._asked == "none":
             return None
         try:
-            host = self.environment.host or ""
-            finder = Finder(self._asked, host, self._who_serves, self._options.docker_host)
+            finder = Finder(self._asked, self.environment.host or "", self._who_serves, self._options.docker_host)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self._events.write, self.note_fault)
+            monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
-            self._problem = f"no replica is sampled: {error}"
-            logger.warning(self._problem)
-            return None
-        return Monitor(finder, self._interval_s, self.add_sample, self._events.write, self.note_fault)
+            self._note_problem(f"no replica is sampled: {error}")
+        except Exception as error:  # whatever it is, the requests are recorded
+            self._note_problem(f"no replica is sampled: {error!r}")
+        else:
+            return monitor
+        return None
 
     def _who_serves(self) -> dict[str, Any] | None:
         """What the service says of itself, asked again as long as it has not answered."""
-        self._service = self._service or _health(self.environment.host or "")
+        self._service = self._service or health(self.environment.host or "")
         return self._service
 
+    def _note_problem(self, text: str) -> None:
+        self._problems.append(text)
+        logger.warning(text)
+
+    def _note_missing_texts(self) -> None:
+        """Of user classes that send each text once: whether they did."""
+        if any(getattr(one, "sends_each_text_once", False) for one in self.environment.user_classes):
+            sent, there = len(self._texts_sent), len(read_reviews())
+            text = f"{sent} of {there} texts were sent"
+            if sent < there and text not in (fault["text"] for fault in self._faults):
+                logger.warning(text)
+                self.note_fault("incomplete", text)
+
     def _phase(self, at_unix_s: float) -> str:
-        warm_until = getattr(self, "_started_at_unix_s", at_unix_s) + self._warm_up_s
-        return runfiles.WARM_UP if at_unix_s < warm_until else runfiles.MEASURED
+        return runfiles.WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else runfiles.MEASURED
 
     def _flush_regularly(self) -> None:
         while True:
@@ -190,12 +274,51 @@ class Recording:
             self._flush()
 
     def _flush(self) -> None:
-        self._requests.flush()
-        self._samples.flush()
-        self._events.flush()
-        self._machine_stats.flush()
+        """Bring all rows to the disk. While it takes none they are kept; the log says when that begins and ends."""
+        had, self._disk_error = self._disk_error, None
+        for file in self._files:
+            try:
+                file.flush()
+            except OSError as error:
+                self._disk_error = error
+        if self._disk_error is not None and had is None:
+            logger.error(
+                "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
+                "every second until the run ends",
+                self._prefix,
+                self._disk_error.strerror,
+                MOST_KEPT_BYTES / 1e6,
+            )
+        elif self._disk_error is None and had is not None:
+            logger.warning("%s_*: rows can be written again; all that were kept are written", self._prefix)
+
+    def _all_faults(self) -> list[dict[str, str]]:
+        """Those noted so far, those of clocks as they are now, and at the end the rows that are lost."""
+        found = [*self._faults]
+        found += [{"kind": "clock", "text": _clock_text(*off)} for off in self._clocks_off_s.items()]
+        if self._ended_at_unix_s is not None:
+            lost = [one for one in self._files if one.lost]
+            texts = [f"{one.lost} of {one.rows} rows of {one.path.name} could not be written" for one in lost]
+            found += [{"kind": "rows lost", "text": text} for text in texts]
+        return found
 
     def _write_record(self) -> None:
+        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside."""
+        text = self._record()
+        path = Path(self._prefix + runfiles.RUN_RECORD_SUFFIX)
+        try:
+            try:
+                runfiles.write_whole(path, text)
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
+                runfiles.write_whole(path, text)
+            self._record_error = None
+        except OSError as error:
+            self._record_error = error
+        with suppress(OSError):
+            self._reserve.write_bytes(bytes(2 * len(text) + RESERVE_BYTES))
+
+    def _record(self) -> str:
         runner, monitor = self.environment.runner, self._monitor
         users = runner.target_user_count if runner and self._ended_at_unix_s is None else self._users
         warnings = self._cpu_warnings + sum(int(one["cpu_warnings"]) for one in self._workers.values())
@@ -207,7 +330,7 @@ class Recording:
             "ended_by": self._ended_by,
             "requests": self._requests.rows,
             "failures": self._failures,
-            "faults": self._faults,
+            "faults": self._all_faults(),
             "service": self._service,
             "texts": texts_record(read_reviews()),
             "replicas": {
@@ -216,7 +339,7 @@ class Recording:
                 "sampling": monitor.sampling() if monitor else None,
                 "interval_s": self._interval_s,
                 "list": monitor.record() if monitor else [],
-                "problems": ([self._problem] if self._problem else []) + (monitor.problems if monitor else []),
+                "problems": self._problems + (monitor.problems if monitor else []),
             },
             "generator": {
                 "cpu_percent": max(self._generator_percents, default=None),
@@ -228,7 +351,9 @@ class Recording:
             | {"python": sys.version.split()[0]},
             "machine": runfiles.machine_record() | {"cpu_percent": self._machine_percent},
         }
-        Path(self._prefix + runfiles.RUN_RECORD_SUFFIX).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
+        clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
+        return json.dumps(json.loads(clean, parse_constant=lambda _: None), indent=1) + "\n"
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -242,15 +367,9 @@ def _machine_cpu_seconds() -> float:
     return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 
 
-def _health(host: str) -> dict[str, Any] | None:
-    """What the service says of itself; None where it has no ``/health`` that answers with JSON."""
-    with requests.Session() as session:
-        session.trust_env = False  # as for the load itself, no proxy
-        try:
-            answer = session.get(f"{host.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S)
-            answer.raise_for_status()
-            said = answer.json()
-        except (requests.RequestException, ValueError) as error:
-            logger.warning("%s/health does not say who serves: %s", addresses.without_password(host), error)
-            return None
-    return said if isinstance(said, dict) else None
+def _clock_text(client_id: str, ahead_s: float) -> str:
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    return (
+        f"the clock of worker {client_id} was {abs(ahead_s):.1f} s {direction} the master's; its requests are dated by "
+        "the master's clock"
+    )

@@ -1,34 +1,142 @@
-"""A CSV file that grows row by row while a run goes on."""
+"""A CSV file that grows row by row while a run goes on, and loses no row while its disk is full."""
 
 from __future__ import annotations
 
 import csv
+import errno
+import io
+import itertools
+import logging
+import os
+import shutil
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import runfiles
 
+MOST_KEPT_BYTES = 64 * 10**6
+"""Rows that could not be written are kept in memory up to this size, about 400,000 requests. Later rows are lost."""
+
+ROWS_AT_ONCE = 1000
+
+logger = logging.getLogger("fourfold")
+
 
 class RowFile:
-    """Writes the header at once and each row given; ``flush`` brings all rows so far to the disk.
+    """``write`` takes a row, ``flush`` brings all rows taken so far to the disk.
+
+    The file ends with a whole row after each ``flush``. Rows that can't be written are kept, and the next ``flush``
+    tries them again. A file that was removed meanwhile is written anew.
+
+    ``rows`` is the number of rows taken.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file can't be opened.
     """
 
     def __init__(self, path: Path, columns: tuple[runfiles.Column, ...]) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self._file, runfiles.names(columns), lineterminator="\n")
-        self._writer.writeheader()
+        self.path = path
         self.rows = 0
+        self._file = path.open("w+b", buffering=0)
+        self._line = io.StringIO(newline="")
+        # With \n as line end the csv module would leave a lone \r unquoted, and readers would end the row there.
+        self._writer = csv.DictWriter(self._line, runfiles.names(columns), lineterminator="\r\n")
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._written = -1  # the header is no row
+        self._written_bytes = 0
+        self._is_away = False
+        self._writer.writeheader()
+        self._keep()
+
+    @property
+    def lost(self) -> int:
+        """How many of the rows are not in the file; while it is open, ``flush`` may still write those that are kept."""
+        return self.rows if self._is_away else self.rows - max(0, self._written)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one row; None becomes an empty field."""
-        self._writer.writerow(row)
+        """Take one row; None becomes an empty field."""
         self.rows += 1
+        if self._kept_bytes < MOST_KEPT_BYTES:
+            self._writer.writerow(row)
+            self._keep()
 
     def flush(self) -> None:
-        self._file.flush()
+        """Write the rows that are kept.
+
+        Raises:
+            OSError: not all of them could be written.
+        """
+        self._return_if_removed()
+        try:
+            while self._kept:
+                self._write_some()
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._written_bytes)  # a part of a row
+            raise
 
     def close(self) -> None:
+        """Write what is left, and end. Rows that can't be written now are lost.
+
+        Raises:
+            OSError: not all rows could be written.
+        """
+        try:
+            self.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def _keep(self) -> None:
+        row = self._line.getvalue().removesuffix("\r\n") + "\n"
+        self._line.seek(0)
+        self._line.truncate()
+        # Half of a surrogate pair, from a name in some service's JSON, is no character and has no encoding.
+        self._kept.append(row.encode("utf-8", "backslashreplace"))
+        self._kept_bytes += len(self._kept[-1])
+
+    def _write_some(self) -> None:
+        block = b"".join(itertools.islice(self._kept, ROWS_AT_ONCE))
+        self._file.seek(self._written_bytes)
+        taken = self._file.write(block)
+        while taken < len(self._kept[0]):
+            taken += self._file.write(block[taken:])  # the error that kept it from writing more
+        while self._kept and taken >= len(self._kept[0]):
+            size = len(self._kept.popleft())
+            taken -= size
+            self._kept_bytes -= size
+            self._written_bytes += size
+            self._written += 1
+
+    def _return_if_removed(self) -> None:
+        """Write the file anew if somebody removed it or its folder; what was written is still open here.
+
+        Raises:
+            OSError: it can't be written, or another file has its name now.
+        """
+        try:
+            self._is_away = not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            self._is_away = True
+        except OSError:
+            self._is_away = True
+            raise
+        else:
+            if self._is_away:
+                raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self.path))
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.seek(0)
+        try:
+            with self.path.open("xb") as copy:
+                shutil.copyfileobj(self._file, copy)
+        except OSError:
+            self.path.unlink()
+            raise
+        anew = self.path.open("r+b", buffering=0)
         self._file.close()
+        self._file, self._is_away = anew, False
+        logger.warning("%s was removed while the run went on, and is written anew", self.path)

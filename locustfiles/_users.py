@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from locust import FastHttpUser, events
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, ErrorResponse, FastResponse
 from locust.env import Environment
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
 from _hook import ConnectionCount
 from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
+
+
+class Answer(FastResponse):
+    """Locust's response, with any body that can't be read or decoded reported as a failed request, and empty."""
+
+    def _content(self) -> Any:
+        try:
+            return super()._content()
+        except Exception as error:
+            self._cached_content = b""
+            self.release()  # or the user would run out of connections
+            if isinstance(error, FAILURE_EXCEPTIONS):
+                raise
+            # brotli's own, or ValueError for an encoding that is unknown: Locust reports what it knows from gzip.
+            raise zlib.error(f"the body can't be decoded: {error}") from error
 
 
 class ReviewUser(FastHttpUser):
@@ -29,6 +48,7 @@ class ReviewUser(FastHttpUser):
 
     def on_start(self) -> None:
         self._connections = ConnectionCount()
+        self.client.client.response_type = Answer
         pool = self.client.client.clientpool.get_client(self.client.base_url)._connection_pool
         pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
 
@@ -37,7 +57,24 @@ class ReviewUser(FastHttpUser):
         body = json.dumps({"text": review.text}, ensure_ascii=False).encode()
         self._connections.opened = 0
         context = {"text_id": review.id, "request_bytes": len(body), "connections": self._connections}
-        return self.client.post("/infer", data=body, headers=HEADERS | self.extra_headers, context=context)
+        began_unix_s, began_s = time.time(), time.perf_counter()
+        try:
+            return self.client.post("/infer", data=body, headers=HEADERS | self.extra_headers, context=context)
+        except (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser):
+            raise
+        except Exception as error:  # what Locust's client does not expect of an answer; it was a request all the same
+            self.environment.events.request.fire(
+                request_type="POST",
+                name="/infer",
+                response_time=(time.perf_counter() - began_s) * 1000,
+                response_length=0,
+                response=None,
+                context=context,
+                exception=error,
+                start_time=began_unix_s,
+                url=f"{self.host}/infer",
+            )
+            return ErrorResponse(None, error)
 
 
 class _Turn:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 from conftest import ROOT, Service, free_port
+from foreign_service import answer, foreign_service, in_turn
 from playwright.sync_api import Page, sync_playwright
 
 import runfiles
@@ -124,7 +125,7 @@ def test_a_run_is_started_watched_stopped_and_started_again(
 
         def has_grown() -> bool:
             now = replicas_row(page)
-            return int(now[3]) > int(first[3] or 0) and now[5].replace(".", "").isdigit() and float(now[6]) > 50
+            return int(now[3]) > int(first[3] or 0) and now[5].replace(".", "").isdigit() and float(now[6]) > 20
 
         assert until_true(has_grown, 30)
 
@@ -163,6 +164,29 @@ def test_a_run_is_started_watched_stopped_and_started_again(
         assert download(page, "Download Requests: one by one CSV", tmp_path / "downloaded.csv") == rows(second)
     ended = float(rows(tmp_path / f"run{runfiles.REQUESTS_SUFFIX}")[-1]["started_at_unix_s"])
     assert float(rows(second)[0]["started_at_unix_s"]) > ended
+    assert errors == []
+
+
+def test_replicas_of_any_name_are_drawn_and_downloaded(tmp_path: Path, tab: tuple[Page, list[str]]) -> None:
+    page, errors = tab
+    names = ["constructor", "__proto__", "toString", "<b>bold</b>", "&amp;", '=HYPERLINK("http://x","y")', "-1+1", "+5"]
+    answers_of_names = [answer(f"X-Replica: {name}", "Server-Timing: inference;dur=1.2.3") for name in names]
+    service = foreign_service(in_turn(answers_of_names, answer(body=b"{}")), pause_s=0.01)
+    keep_alive = ROOT / "locustfiles" / "keep_alive.py"
+    options = ["--autostart", "--csv", str(tmp_path / "run"), "-u", "2", "-t", "20"]
+    with service as url, web_ui(tmp_path, keep_alive, "--host", url, *options) as web:
+        page.goto(f"{web}/replicas")
+        page.wait_for_function(
+            "document.querySelectorAll('#requests .scatterlayer .trace path.js-line').length === 8", timeout=30_000
+        )
+        assert sorted(page.locator("#requests .legendtext").all_text_contents()) == sorted(names)
+        page.goto(web)
+        page.get_by_role("tab", name="Download Data").click()
+        found = download(page, "Download Requests: one by one CSV", tmp_path / "downloaded.csv")
+        expected = {f"'{name}" if name.startswith(("=", "-")) else name for name in names}
+        assert {row["replica"] for row in found} == expected
+        assert requests.post(f"{web}/stop", timeout=10).ok
+        assert {row["replica"] for row in rows(tmp_path / "run_requests.csv")} == set(names)
     assert errors == []
 
 

@@ -1,0 +1,56 @@
+"""What a service says of itself before a run: its ``/health``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import gevent
+import requests
+
+import addresses
+import runfiles
+
+TIMEOUT_S = 3.0
+MOST_BYTES = 64 * 1024
+"""Ours says 1 kB. More is not kept in the record of a run."""
+
+SPARE_LEVELS = 500
+"""Half of Python's recursion limit: what can be written with so many levels around it can be read by all readers."""
+
+logger = logging.getLogger("fourfold")
+
+
+def health(host: str) -> dict[str, Any] | None:
+    """What the service says of itself; None where it has no ``/health`` that answers at once with JSON of a service."""
+    url = f"{host}/health"
+    try:
+        said = nested = runfiles.parse_record(_answer(url))
+        for _ in range(SPARE_LEVELS):
+            nested = [nested]
+        json.dumps(nested, indent=1)
+    except (requests.RequestException, ValueError, RecursionError) as error:
+        logger.warning("%s does not say who serves: %s", addresses.without_password(url), error)
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _answer(url: str) -> bytes:
+    """The body that a URL answers with. The service itself is asked: through no proxy, and not where it redirects to.
+
+    Raises:
+        requests.RequestException: no answer.
+        ValueError: it took too long, is too long, or is of another status than 200.
+    """
+    content = b""
+    with requests.Session() as session, gevent.Timeout(TIMEOUT_S, ValueError("it did not end in time")):
+        session.trust_env = False
+        with session.get(url, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as answer:
+            for part in answer.iter_content(MOST_BYTES):
+                content += part
+                if len(content) > MOST_BYTES:
+                    raise ValueError(f"it says more than {MOST_BYTES // 1024} kB")
+    if answer.status_code != requests.codes.ok:
+        raise ValueError(f"status {answer.status_code}")
+    return content

@@ -1,0 +1,28 @@
+"""What an answer says of the time it took: its Server-Timing header."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"?'
+_NUMBER = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def server_timing(header: str) -> dict[str, float]:
+    """Durations in ms by name, from a Server-Timing header (W3C Server Timing, section 4).
+
+    Of a name or a parameter that comes twice the first one holds. A duration that is no number, or not finite, or
+    negative, is left out.
+    """
+    found: dict[str, float] = {}
+    for metric in re.findall(rf"(?:[^,\"]|{_QUOTED})+", header):
+        name, _, rest = metric.partition(";")
+        parameters = [one.partition("=") for one in re.findall(rf"(?:[^;\"]|{_QUOTED})+", rest)]
+        pairs = [(key.strip().lower(), value) for key, _, value in parameters]
+        said = next((value for key, value in pairs if key == "dur"), "").strip()
+        if said.startswith('"'):
+            said = re.sub(r"\\(.)", r"\1", said.strip('"'))
+        if _NUMBER.fullmatch(said) and math.isfinite(float(said)):
+            found.setdefault(name.strip(), float(said))
+    return found
