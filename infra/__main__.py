@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
 import runfiles
 from infra.deployments import remove, start, why_not
 from infra.engine import API_FAILURES, connect
-from infra.errors import DeploymentError, PlanError, ResumeError
+from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.experiment import resume, run_new
 from infra.images import find_image
 from infra.plan import read_plan
 from infra.preflight import why_no_image
-from infra.settings import IMAGE, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
+from infra.settings import IMAGE, MOST_START_TIMEOUT_S, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
 
 RESULTS = ROOT / "results"
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name may hold what the terminal can't show
     arguments = _parser().parse_args()
     settings = Settings(
         image=arguments.image or IMAGE,
@@ -35,8 +38,8 @@ def main() -> int:
         if arguments.command == "down":
             return _down(arguments.name, settings)
         return _doctor(settings)
-    except (DeploymentError, PlanError, ResumeError, *API_FAILURES) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (DeploymentError, RecordError, PlanError, ResumeError, *API_FAILURES, OSError) as error:
+        print(f"error: {why(error, ROOT)}", file=sys.stderr)
         return 2 if isinstance(error, PlanError) else 1
     except KeyboardInterrupt:
         return 130
@@ -66,7 +69,7 @@ def _up(name: str, settings: Settings) -> int:
         remove(name, settings)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
-    print(f"sample it with --replicas {running.replicas}; end it with python -m infra down {name}")
+    print(f"sample it with --replicas {running.service.replicas}; end it with python -m infra down {name}")
     return 0
 
 
@@ -117,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         help="where a published port answers, for an engine elsewhere (repeatable)",
     )
     common.add_argument(
-        "--start-timeout", type=float, default=START_TIMEOUT_S, metavar="S", help="wait this long for a healthy service"
+        "--start-timeout",
+        type=_seconds,
+        default=START_TIMEOUT_S,
+        metavar="S",
+        help="wait this long for a healthy service",
     )
     parser = argparse.ArgumentParser(prog="python -m infra", description=(__doc__ or "").split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -150,9 +157,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> tuple[str, int]:
     kind, _, port = text.partition("=")
-    if kind not in PORTS or not port.isdecimal() or not 0 < int(port) < 65536:
+    if kind not in PORTS or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not KIND=PORT, KIND being one of {', '.join(PORTS)}")
     return kind, int(port)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_START_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {MOST_START_TIMEOUT_S:.0f}")
+    return seconds
 
 
 def _reach(text: str) -> tuple[str, str]:
