@@ -50,8 +50,12 @@ def run_locust(
     try:
         recorded = _read_recorded(prefix)
     except (OSError, ValueError) as error:
-        told = f"Locust ended with exit code {exit_code}, and {prefix.name}{runfiles.RUN_RECORD_SUFFIX} can't be read"
-        raise DeploymentError(f"{told} ({error}); its last words: {words}; all it said is in {_log(prefix)}") from error
+        record = f"{prefix.name}{runfiles.RUN_RECORD_SUFFIX}"
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DeploymentError(
+            f"Locust ended with exit code {exit_code}, and {record} can't be read ({reason}); "
+            f"its last words: {words}; all it said is in {_log(prefix)}"
+        ) from error
     if exit_code == REQUESTS_FAILED_EXIT_CODE and recorded.failures == 0:
         raise DeploymentError(f"Locust failed though no request did: {words}; all it said is in {_log(prefix)}")
     if reason := _why_not_whole(recorded, is_single_pass=locustfile == runfiles.SINGLE_PASS):
@@ -121,7 +125,7 @@ def _read_recorded(prefix: Path) -> _Recorded:
     record = runfiles.read_record(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}"))
     try:
         counts = (record["requests"], record["failures"], record["texts"]["count"])
-        faults = tuple((str(one["kind"]), tidy(str(one["text"]))) for one in record.get("faults", ()))
+        faults = tuple((str(one["kind"]), tidy(str(one["text"]))) for one in record.get("faults", []))
         ended_at = record["ended_at_unix_s"]
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError("it does not tell requests, failures, texts, faults and its end") from error
