@@ -51,9 +51,9 @@ def run_locust(
         recorded = _read_recorded(prefix)
     except (OSError, ValueError) as error:
         record = f"{prefix.name}{runfiles.RUN_RECORD_SUFFIX}"
-        reason = error.strerror if isinstance(error, OSError) else error
+        unread = error.strerror if isinstance(error, OSError) else error
         raise DeploymentError(
-            f"Locust ended with exit code {exit_code}, and {record} can't be read ({reason}); "
+            f"Locust ended with exit code {exit_code}, and {record} can't be read ({unread}); "
             f"its last words: {words}; all it said is in {_log(prefix)}"
         ) from error
     if exit_code == REQUESTS_FAILED_EXIT_CODE and recorded.failures == 0:

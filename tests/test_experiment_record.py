@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from infra import experiment
 from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment import Experiment, resume
+from infra.images import _succeeds
 from infra.journal import CUT_OFF, Journal
 from infra.plan import Plan
 from infra.settings import PORTS
@@ -267,6 +268,15 @@ def test_the_record_replaces_a_link_and_leaves_what_it_led_to(folder: Path, tmp_
     Journal.reopen(results).note(ended_at=None)
     assert theirs.read_text() == "theirs"
     assert Journal.reopen(results).content["ended_at"] is None
+
+
+def test_the_log_of_a_build_replaces_a_link_and_leaves_what_it_led_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    log = tmp_path / "image_build.log"
+    log.symlink_to("theirs")
+    assert _succeeds(["echo", "built"], log, lambda _: None)
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert log.read_text() == "built\n"
 
 
 def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folder: Path, tmp_path: Path) -> None:

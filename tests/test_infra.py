@@ -158,6 +158,20 @@ def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected:
     assert run.returncode == 2
 
 
+def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    for results in (tmp_path / "file", tmp_path / "link", tmp_path / "loop", Path("/proc/results")):
+        run = infra("run", "--only", "host", "--results", str(results), "--port", f"host={free_port()}")
+        said = said_by(run)
+        assert run.returncode == 1
+        assert said.startswith(f"error: {results}/")
+        assert " can't be made (" in said
+        assert said.endswith("; name another with --results\n")
+    assert (tmp_path / "file").read_text() == "theirs"
+
+
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:
     settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
     assert settings.url("docker") == "http://127.0.0.1:5000"
