@@ -108,12 +108,13 @@ def _wait(process: subprocess.Popen[bytes], prefix: Path, service: Service, show
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a run's record says of it: how many requests, how many of them failed, how many texts there are, and the
-    faults of the recording as pairs of kind and text."""
+    """What a run's record says of it: how many requests, how many of them failed, how many texts there are, what ended
+    it, and the faults of the recording as pairs of kind and text."""
 
     requests: int
     failures: int
     texts: int
+    ended_by: str
     faults: tuple[tuple[str, str], ...]
 
 
@@ -126,14 +127,14 @@ def _read_recorded(prefix: Path) -> _Recorded:
     try:
         counts = (record["requests"], record["failures"], record["texts"]["count"])
         faults = tuple((str(one["kind"]), tidy(str(one["text"]))) for one in record.get("faults", []))
-        ended_at = record["ended_at_unix_s"]
+        ended_at, ended_by = record["ended_at_unix_s"], tidy(str(record["ended_by"]))
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError("it does not tell requests, failures, texts, faults and its end") from error
     if any(type(one) is not int or one < 0 for one in counts):
         raise ValueError(f"requests, failures and texts are {counts}, not whole numbers")
     if ended_at is None:
         raise ValueError("it does not tell of an end")
-    return _Recorded(*counts, faults)
+    return _Recorded(*counts, ended_by, faults)
 
 
 def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
@@ -144,6 +145,8 @@ def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
         return f"all {recorded.requests} requests failed"
     if is_single_pass and recorded.requests != recorded.texts:
         return f"the single pass sent {recorded.requests} requests for {recorded.texts} texts"
+    if recorded.ended_by == runfiles.INTERRUPTED:
+        return f"the run was interrupted after {recorded.requests} requests, before its end"
     return next((text for kind, text in recorded.faults if kind == "incomplete"), None)
 
 

@@ -75,7 +75,7 @@ def test_a_pass_that_nobody_answers_is_none(tmp_path: Path) -> None:
 
 def test_a_pass_of_fewer_than_all_texts_is_none(tmp_path: Path) -> None:
     with answering(lambda _: 200, seconds=0.05) as url, pytest.raises(DeploymentError) as told:
-        replay(tmp_path, url, "--run-time", "2")
+        replay(tmp_path, url, "--run-time", "4")
     sent = json.loads((tmp_path / "single_pass_run.json").read_text())["requests"]
     assert 0 < sent < 160
     assert f"the single pass sent {sent} requests for 160 texts; last words of the service" in str(told.value)
@@ -83,12 +83,12 @@ def test_a_pass_of_fewer_than_all_texts_is_none(tmp_path: Path) -> None:
 
 def test_a_load_of_which_some_requests_failed_is_one_and_without_an_answer_it_is_none(tmp_path: Path) -> None:
     with answering(lambda number: 503 if number == 7 else 200, seconds=0.01) as url:
-        assert replay(tmp_path, url, "--run-time", "1", locustfile="keep_alive") == []
+        assert replay(tmp_path, url, "--requests", "50", locustfile="keep_alive") == []
     with (
         answering(lambda _: 503) as url,
         pytest.raises(DeploymentError, match=r"all \d+ requests failed; the first .*503"),
     ):
-        replay(tmp_path, url, "--run-time", "1", locustfile="keep_alive")
+        replay(tmp_path, url, "--requests", "50", locustfile="keep_alive")
 
 
 def test_a_service_that_is_gone_ends_the_run_at_once_with_its_last_words(tmp_path: Path) -> None:
@@ -101,6 +101,17 @@ def test_a_service_that_is_gone_ends_the_run_at_once_with_its_last_words(tmp_pat
     assert time.monotonic() < until + 10  # the pass would take 16 s
     record = json.loads((tmp_path / "single_pass_run.json").read_text())
     assert record["ended_by"] == "interrupted"
+
+
+def test_a_load_whose_locust_was_ended_by_somebody_is_none(tmp_path: Path) -> None:
+    def end(done: int) -> None:
+        if done > 20:
+            for locust in psutil.Process().children():
+                locust.terminate()
+
+    said = ["--replicas", "none", "--run-time", "600"]
+    with answering(lambda _: 200) as url, pytest.raises(DeploymentError, match=r"was interrupted after \d+ requests"):
+        run_locust("keep_alive", tmp_path / "load", ["--host", url, *said], STAYS, end)
 
 
 OWN_END = """
@@ -149,7 +160,7 @@ def test_a_recording_that_failed_is_not_taken_for_requests_that_did(
 
 
 def test_what_is_wrong_with_a_recording_is_told_and_an_incomplete_one_is_none(tmp_path: Path) -> None:
-    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0}
+    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0, "ended_by": "run time"}
     path = tmp_path / "single_pass_run.json"
     path.write_text(json.dumps(record | {"faults": [{"kind": "rows lost", "text": "3 rows\n could not be written"}]}))
     recorded = load._read_recorded(tmp_path / "single_pass")
@@ -167,7 +178,7 @@ def test_what_is_wrong_with_a_recording_is_told_and_an_incomplete_one_is_none(tm
     ],
 )
 def test_a_record_that_garbles_its_counts_is_not_taken(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0}
+    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0, "ended_by": "run time"}
     (tmp_path / "load_run.json").write_text(json.dumps(record | wrong))
     with pytest.raises(ValueError, match=r"it does not tell|not whole numbers"):
         load._read_recorded(tmp_path / "load")
