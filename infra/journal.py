@@ -129,7 +129,8 @@ class Journal:
         try:
             runfiles.write_whole(self._path, text + "\n")
         except OSError as error:
-            raise RecordError(f"the record can't be written: {why(error, self._path)}") from error
+            reason = why(OSError(error.errno, error.strerror), self._path)  # named is the file that was to become it
+            raise RecordError(f"the record can't be written: {reason}") from error
 
 
 def flush_files(folder: Path) -> None:
