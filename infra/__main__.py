@@ -8,6 +8,7 @@ if __name__ == "__main__":
     environment.settle()  # before anything is imported that PYTHONPATH or PYTHONWARNINGS could change
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -17,17 +18,19 @@ from infra import docker_context
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
 from infra.deployments import remove, remove_left_volumes, start, why_another_has_it, why_not
 from infra.engine import API_FAILURES, connect
-from infra.errors import DeploymentError, PlanError, ResumeError, why_file_failed
+from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.experiment import resume, run_new
 from infra.images import find_image
 from infra.plan import read_plan
 from infra.preflight import why_no_image
-from infra.settings import IMAGE, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
+from infra.settings import IMAGE, MOST_START_TIMEOUT_S, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
 
 RESULTS = ROOT / "results"
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name may hold what the terminal can't show
     arguments = _parser().parse_args()
     settings = Settings(
         image=arguments.image or IMAGE,
@@ -37,13 +40,10 @@ def main() -> int:
     )
     try:
         return _carry_out(arguments, settings)
-    except (DeploymentError, PlanError, ResumeError, *API_FAILURES) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, PlanError) else 1
-    except OSError as error:
+    except (DeploymentError, RecordError, PlanError, ResumeError, *API_FAILURES, OSError) as error:
         folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
-        print(f"error: {why_file_failed(error, folder)}", file=sys.stderr)
-        return 1
+        print(f"error: {why(error, folder)}", file=sys.stderr)
+        return 2 if isinstance(error, PlanError) else 1
     except KeyboardInterrupt:
         return 130
 
@@ -87,7 +87,7 @@ def _up(name: str, settings: Settings) -> int:
             print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
-    print(f"sample it with --replicas {running.replicas}; end it with python -m infra down {name}")
+    print(f"sample it with --replicas {running.service.replicas}; end it with python -m infra down {name}")
     return 0
 
 
@@ -162,7 +162,11 @@ def _parser() -> argparse.ArgumentParser:
         help="where a published port answers, for an engine elsewhere; IPv6: KIND=[ADDRESS]:PORT (repeatable)",
     )
     common.add_argument(
-        "--start-timeout", type=float, default=START_TIMEOUT_S, metavar="S", help="wait this long for a healthy service"
+        "--start-timeout",
+        type=_seconds,
+        default=START_TIMEOUT_S,
+        metavar="S",
+        help="wait this long for a healthy service",
     )
     parser = argparse.ArgumentParser(
         prog="python -m infra", description="Run the experiment, or start and remove single deployments."
@@ -204,6 +208,16 @@ def _port(text: str) -> tuple[str, int]:
     except addresses.NotAnAddress as error:
         problem = str(error)
     raise argparse.ArgumentTypeError(f"{text!r} is not KIND=PORT, KIND being one of {', '.join(PORTS)}: {problem}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_START_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {MOST_START_TIMEOUT_S:.0f}")
+    return seconds
 
 
 def _reach(text: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ import docker
 import psutil
 
 from infra.engine import API_FAILURES, Engine, connect
-from infra.errors import DeploymentError, why_file_failed
+from infra.errors import DeploymentError, why
 from infra.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
 from infra.settings import ROOT, kind_of
 
@@ -110,7 +110,7 @@ def why_not_alone(engine: Engine | None) -> str | None:
     except API_FAILURES:  # it keeps its volumes from this user, and so from an experiment, which says why
         return None
     except OSError as error:
-        return why_file_failed(error, ROOT)
+        return why(error, ROOT)
     return None if found is None else _why_held(found.attrs.get("Labels") or {})
 
 

@@ -6,17 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.container import last_line, limits_of, still_there
+from infra.container import last_words, limits_of, still_there, why_gone
 from infra.engine import Engine
 from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.hardening import user
+from infra.last_words import last_line
 from infra.ownership import LABEL, is_ours, labels, why_not_ours
-from infra.settings import ROOT, Limits, Settings, live_file
+from infra.service import Service
+from infra.settings import ROOT, Settings, live_file
 from infra.waiting import until_healthy
 
 PROJECT = "fourfold-bench"
@@ -48,26 +49,26 @@ def why_another_has_it(engine: Engine) -> str | None:
     return None
 
 
-def start(
-    engine: Engine, settings: Settings, url: str, folder: Path
-) -> tuple[str, Callable[[Path], list[Path]], Limits]:
+def start(engine: Engine, settings: Settings, url: str, folder: Path) -> Service:
     metrics = live_file(folder, METRICS_FILE)
     _compose(settings, metrics.parent, "up", "--detach", "--no-build")
 
     def evidence() -> str | None:
         for one in _containers(engine, SERVICE):
-            if one.status in ("exited", "dead"):
-                raise DeploymentError(f"container {one.name} is {one.status}: {last_line(one)}")
-            return f"container {one.name} is {one.status}; its last line was: {last_line(one)}"
+            if reason := why_gone(one):
+                raise DeploymentError(reason)
+            return f"container {one.name} is {one.status}; its last line was: {last_words(one)}"
         return "Compose made no container"
 
     until_healthy(url, settings.start_timeout_s, evidence)
 
     (container,) = _containers(engine, SERVICE)
-    return (
+    return Service(
         f"compose:{PROJECT}/{SERVICE}",
         lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
         limits_of(container),
+        gone=lambda: why_gone(container),
+        last_words=lambda: last_words(container),
     )
 
 
@@ -124,5 +125,4 @@ def _compose(settings: Settings, metrics_folder: Path, *arguments: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise DeploymentError(f"docker compose {arguments[0]} failed: {said[-1] if said else 'it did not say why'}")
+        raise DeploymentError(f"docker compose {arguments[0]} failed: {last_line(done.stderr or done.stdout)}")

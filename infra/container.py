@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,17 @@ from infra.hardening import (
     app_volume,
     user,
 )
+from infra.last_words import last_line
 from infra.ownership import is_ours, labels, why_not_ours
+from infra.service import Service
 from infra.settings import Limits, Settings, listens_at
 from infra.waiting import until_healthy
 
 NAME = "llm-inference-container"
+LOG_LINES = 5
+"""Of these one will say something: some programs end with empty lines."""
+
+SIGKILL_CODE = 137
 
 
 def still_there(what: str) -> str:
@@ -57,7 +62,7 @@ def why_another_has_it(engine: Engine) -> str | None:
     return found and why_not_ours(found.labels, f"container {NAME}", "docker", f"docker rm --force --volumes {NAME}")
 
 
-def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[Path], list[Path]], Limits]:
+def start(engine: Engine, settings: Settings, url: str) -> Service:
     (address,) = listens_at("docker", engine.is_remote)
     api = engine.client.api
     try:
@@ -92,17 +97,17 @@ def start(engine: Engine, settings: Settings, url: str) -> tuple[str, Callable[[
         raise DeploymentError(f"the engine refused docker run: {error.explanation or error}") from error
 
     def evidence() -> str:
-        made.reload()
-        if made.status in ("exited", "dead"):
-            code = made.attrs["State"]["ExitCode"]
-            raise DeploymentError(f"the container ended with exit code {code}: {last_line(made)}")
-        return f"the container is {made.status}; its last line was: {last_line(made)}"
+        if reason := why_gone(made):
+            raise DeploymentError(reason)
+        return f"the container is {made.status}; its last line was: {last_words(made)}"
 
     until_healthy(url, settings.start_timeout_s, evidence)
-    return (
+    return Service(
         f"container:{NAME}",
         lambda to: [copy_file(made, METRICS_PATH, to / Path(METRICS_PATH).name)],
         limits_of(made),
+        gone=lambda: why_gone(made),
+        last_words=lambda: last_words(made),
     )
 
 
@@ -137,10 +142,24 @@ def limits_of(container: Any) -> Limits:
     return Limits(cpus=said["NanoCpus"] / CPU_NS or None, memory_bytes=said["Memory"] or None)
 
 
-def last_line(container: Any) -> str:
-    """The last thing a container said."""
-    lines = container.logs(tail=1).decode("utf-8", "replace").strip()
-    return lines or "(none)"
+def why_gone(container: Any) -> str | None:
+    """Why a container no longer runs, with its last words; None while it does."""
+    try:
+        container.reload()
+        if container.status not in ("exited", "dead", "removing"):
+            return None
+        state = container.attrs["State"]
+        code = state["ExitCode"]
+        memory = " (out of memory)" if state.get("OOMKilled") else ""
+        memory = memory or (" (killed; out of memory suspected)" if code == SIGKILL_CODE else "")
+        return f"container {container.name} ended with exit code {code}{memory}: {last_words(container)}"
+    except docker.errors.NotFound:
+        return f"container {container.name} was removed"
+
+
+def last_words(container: Any) -> str:
+    """The last line that a container has written."""
+    return last_line(container.logs(tail=LOG_LINES).decode("utf-8", "replace"))
 
 
 def _find(engine: Engine) -> Any:

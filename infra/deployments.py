@@ -10,33 +10,28 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra import compose, container, host, swarm
 from infra.engine import API_FAILURES, Engine, connect, why_no_compose, why_no_mesh
-from infra.errors import DeploymentError, why_file_failed
+from infra.errors import DeploymentError, why
 from infra.ownership import LABEL, is_ours
 from infra.preflight import RESULTS_DISK_BYTES, why_port_is_taken, why_too_little_disk, why_too_little_memory
-from infra.settings import ROOT, Limits, Settings, kind_of, replicas_of
+from infra.service import Service
+from infra.settings import ROOT, Settings, kind_of, replicas_of
 
 
 @dataclass(frozen=True)
 class Running:
-    """A deployment that answers.
-
-    ``replicas`` is what ``--replicas`` of the locustfiles takes; ``copy_metrics`` brings the service's own metrics
-    CSV into a folder and returns the files; ``limits`` are those of each replica.
-    """
+    """A deployment that answers, where it does, and how long it took to do so."""
 
     name: str
     url: str
-    replicas: str
     seconds_to_healthy: float
-    copy_metrics: Callable[[Path], list[Path]]
-    limits: Limits
+    service: Service
 
 
 def why_not(name: str, settings: Settings) -> str | None:
@@ -66,7 +61,7 @@ def why_not(name: str, settings: Settings) -> str | None:
     except API_FAILURES as error:
         return f"the engine answers with an error: {error}; see to it (docker info) and run again"
     except OSError as error:
-        return why_file_failed(error, ROOT)
+        return why(error, ROOT)
 
 
 def _engine_of_this_machine() -> Engine | None:
@@ -89,14 +84,14 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     url = settings.url(kind)
     began = time.monotonic()
     if kind == "host":
-        replicas, copy_metrics, limits = host.start(settings, url, folder)
+        service = host.start(settings, url, folder)
     elif kind == "docker":
-        replicas, copy_metrics, limits = container.start(connect(), settings, url)
+        service = container.start(connect(), settings, url)
     elif kind == "compose":
-        replicas, copy_metrics, limits = compose.start(connect(), settings, url, folder)
+        service = compose.start(connect(), settings, url, folder)
     else:
-        replicas, copy_metrics, limits = swarm.start(connect(), settings, url, replicas_of(name))
-    return Running(name, url, replicas, time.monotonic() - began, copy_metrics, limits)
+        service = swarm.start(connect(), settings, url, replicas_of(name))
+    return Running(name, url, time.monotonic() - began, service)
 
 
 def remove(name: str, settings: Settings) -> list[str]:

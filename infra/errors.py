@@ -12,6 +12,10 @@ class DeploymentError(Exception):
     """A deployment can't run here, did not start, or broke. The message says what, the evidence, and the remedy."""
 
 
+class RecordError(Exception):
+    """``experiment.json`` can't be written: what is measured now would be lost. The message says where, and why."""
+
+
 class PlanError(Exception):
     """A plan that can't be carried out. The message says where it stands, which value, and what would be right."""
 
@@ -20,26 +24,27 @@ class ResumeError(Exception):
     """An experiment that can't be continued. The message says why not, and what to do."""
 
 
-MAKE_ROOM = "make room and run again"
 FULL_BYTES = 10**6
 """A disk with less room than this is full for whoever writes more than a line."""
 
 
-def why_file_failed(error: OSError, folder: Path) -> str:
-    """What kept a file from being read or written: state, evidence and remedy.
-
-    ``folder`` is where most files are written; an error does not always name the file.
-    """
+def why(error: BaseException, place: Path) -> str:
+    """An error in words. Of a file that can't be read or written: which one (``place`` where the system does not name
+    it), why, and what to do."""
+    if not isinstance(error, OSError) or not error.strerror or isinstance(error, ConnectionError | TimeoutError):
+        return str(error) or type(error).__name__
+    file = error.filename or place
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({error}; {_free(folder)}, {_free(Path(tempfile.gettempdir()))}); {MAKE_ROOM}"
-    return f"a file can't be used ({error}); see to that and run again"
+        free = f"{_free(place)}, {_free(Path(tempfile.gettempdir()))}"
+        return f"{file}: the disk is full ({error.strerror}; {free}); make room and run again"
+    return f"{file}: {error.strerror}; mend that and run again"
 
 
 def why_disk_is_full(folder: Path) -> str | None:
     """That nothing more can be written to the disk under ``folder``; None where there is room."""
     if shutil.disk_usage(folder).free >= FULL_BYTES:
         return None
-    return f"the disk is full ({_free(folder)}); {MAKE_ROOM}"
+    return f"the disk is full ({_free(folder)}); make room and run again"
 
 
 def _free(place: Path) -> str:

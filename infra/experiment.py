@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +26,10 @@ from infra.conditions import conditions, differences
 from infra.deployments import Running, deployed, remove, why_not
 from infra.engine import API_FAILURES, connect
 from infra.environment import for_python, for_service
-from infra.errors import DeploymentError, ResumeError, why_disk_is_full, why_file_failed
+from infra.errors import DeploymentError, RecordError, ResumeError, why, why_disk_is_full
 from infra.images import build_image, find_image
 from infra.journal import CUT_OFF, Journal, flush_files, now
+from infra.last_words import tidy
 from infra.load import end_leftovers, run_locust
 from infra.plan import MIB, Plan
 from infra.progress import View
@@ -41,25 +42,31 @@ def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
     """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
 
     Raises:
-        DeploymentError: another experiment runs on this machine, or on the engine.
+        DeploymentError: another experiment runs on this machine or on the engine, or the folder can't be made.
+        RecordError: the experiment's record can't be written there.
     """
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = _make_folder(results)
-        journal = Journal.begin(
-            folder,
-            plan,
-            command=shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
-            **conditions(),
-            engine=None,
-            model=None,
-            options={
-                "image": settings.image,
-                "build": build,
-                "ports": settings.ports,
-                "reach": settings.reach,
-                "start_timeout_s": settings.start_timeout_s,
-            },
-        )
+        try:
+            journal = Journal.begin(
+                folder,
+                plan,
+                command=shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
+                **conditions(),
+                engine=None,
+                model=None,
+                options={
+                    "image": settings.image,
+                    "build": build,
+                    "ports": settings.ports,
+                    "reach": settings.reach,
+                    "start_timeout_s": settings.start_timeout_s,
+                },
+            )
+        except RecordError:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
         return Experiment(folder, journal).run()
 
 
@@ -72,7 +79,10 @@ def resume(folder: Path) -> int:
             be removed.
     """
     with alone_on_machine():
-        folder = folder.resolve()
+        try:
+            folder = folder.resolve()
+        except (OSError, RuntimeError) as error:  # a loop of links
+            raise ResumeError(f"{folder} can't be read ({error}); name a folder such as results/<time>") from error
         journal = Journal.reopen(folder)
         with alone_on_engine(list(journal.plan.deployments)):
             return Experiment(folder, journal).resume()
@@ -109,13 +119,12 @@ class Experiment:
         try:
             code = self._measure_what_is_left()
             self._journal.note(ended_at=now())
-        except OSError as error:  # not even the record can be written: the round that ran stands there as cut off
-            self._view.say(f"error: {why_file_failed(error, self._folder)}")
-            self._say_how_to_go_on()
-            return code or 1
+        except RecordError as error:
+            self._view.say(f"error: {error}; what was measured before is kept")
+            code = code or 1
         statuses = self._journal.statuses()
         page_code = self._write_page()
-        if code == INTERRUPTED or runfiles.FAILED in statuses:
+        if code or runfiles.FAILED in statuses:
             self._say_how_to_go_on()
         return code or int(runfiles.FAILED in statuses or runfiles.MEASURED not in statuses) or page_code
 
@@ -140,7 +149,9 @@ class Experiment:
         Raises:
             ResumeError: it would not be.
             DeploymentError: what was left of the experiment can't be removed.
+            RecordError: its record can't be written.
         """
+        self._refuse_other_folders()
         if not list(self._journal.left()):
             self._view.say(f"nothing is left to measure in {self._folder}")
             return self._write_page()
@@ -152,6 +163,29 @@ class Experiment:
                 self._view.say(f"removed what was left: {what}")
         self._journal.note(resumed_at=[*self._journal.content["resumed_at"], now()], ended_at=None)
         return self.run()
+
+    def _refuse_other_folders(self) -> None:
+        """Each round's files must lie in the experiment's own folder: a link would have those of others deleted."""
+        try:
+            for deployment in self._journal.content["deployments"]:
+                for one in deployment["rounds"]:
+                    self._round_folder(deployment["name"], one["number"])
+        except DeploymentError as error:
+            raise ResumeError(f"{self._folder} can't be continued: {error}") from error
+
+    def _round_folder(self, name: str, number: int) -> Path:
+        """
+        Raises:
+            DeploymentError: it leads elsewhere, by a link.
+        """
+        folder = self._folder / runfiles.round_folder(name, number)
+        try:
+            if runfiles.inside(self._folder, folder) == folder:
+                return folder
+            reason = f"{folder} is a link, or in one"
+        except runfiles.OutsideFolder as error:
+            reason = str(error)
+        raise DeploymentError(f"{reason}; put the folder itself there, or begin a new experiment")
 
     def _refuse_other_conditions(self) -> None:
         """What was measured and what is left must have the same machine, engine, image, model and code."""
@@ -167,7 +201,8 @@ class Experiment:
             raise ResumeError(f"{self._folder} can't be continued: {error}") from error
         if found:
             raise ResumeError(
-                f"{self._folder} can't be continued, as its rounds would not be comparable ({'; '.join(found)}); "
+                f"{self._folder} can't be continued, as its rounds would not be comparable "
+                f"({'; '.join(map(tidy, found))}); "
                 "bring that back, or begin a new experiment"
             )
 
@@ -205,8 +240,8 @@ class Experiment:
                     lambda line: self._view.do(f"building the image: {line[:100]}"),
                 )
             image = find_image(engine, self._settings.image)
-        except (DeploymentError, *API_FAILURES) as error:
-            return str(error)
+        except (DeploymentError, *API_FAILURES, OSError) as error:
+            return why(error, self._folder)
         for name in self._containers:
             self._journal.note_deployment(name, image=image)
         self._view.say(f"image: {image['name']}, {image['bytes'] / 1e6:.0f} MB")
@@ -239,26 +274,29 @@ class Experiment:
 
     def _measure(self, name: str, number: int) -> None:
         title = f"{runfiles.DEPLOYMENTS[name]}, round {number} of {self._plan.rounds}"
-        folder = self._folder / runfiles.round_folder(name, number)
-        if folder.exists():
-            shutil.rmtree(folder)  # what an earlier try left, which was cut off or failed
         self._journal.restart_round(name, number, status=runfiles.FAILED, reason=CUT_OFF, started_at=now())
         began = time.monotonic()
         try:
+            folder = self._round_folder(name, number)
+            if folder.exists():
+                shutil.rmtree(folder)  # what an earlier try left, which was cut off or failed
             with self._view.round(name, number):
                 self._view.do(f"{title}: starting")
                 with deployed(name, self._settings, folder) as running:
                     self._journal.note_round(
-                        name, number, seconds_to_healthy=running.seconds_to_healthy, limits=asdict(running.limits)
+                        name,
+                        number,
+                        seconds_to_healthy=running.seconds_to_healthy,
+                        limits=asdict(running.service.limits),
                     )
                     self._replay(running, number, folder, title)
                     self._view.do(f"{title}: removing")
-        except (DeploymentError, OSError, *API_FAILURES) as error:
+            flush_files(folder)
+        except (DeploymentError, *API_FAILURES, OSError) as error:
             reason = self._why_round_failed(error)
             self._view.say(f"{title}: failed: {reason}")
             self._journal.note_round(name, number, status=runfiles.FAILED, reason=reason)
             return
-        flush_files(folder)
         self._journal.note_round(name, number, status=runfiles.MEASURED, reason=None)
         taken_s = time.monotonic() - began
         self._view.say(
@@ -268,27 +306,32 @@ class Experiment:
 
     def _why_round_failed(self, error: Exception) -> str:
         if isinstance(error, OSError) and not isinstance(error, API_FAILURES):
-            return why_file_failed(error, self._folder)
+            return why(error, self._folder)
         # Service and Locust write to the same disk: what is seen of them may be a consequence.
         full = why_disk_is_full(self._folder)
         return f"{full}; meanwhile: {error}" if full else str(error)
 
     def _replay(self, running: Running, number: int, folder: Path, title: str) -> None:
         """The single pass, the service's own rows of it, then the load."""
-        target = ["--host", running.url, "--replicas", running.replicas]
+        service = running.service
+        target = ["--host", running.url, "--replicas", service.replicas]
 
-        def show(what: str, done: int) -> None:
-            self._view.do(f"{title}: {what}, {done} requests")
+        def replay(what: str, locustfile: str, prefix: Path, arguments: list[str]) -> None:
+            def show(done: int) -> None:
+                self._view.do(f"{title}: {what}, {done} requests")
 
-        run_locust(runfiles.SINGLE_PASS, folder / runfiles.SINGLE_PASS, target, lambda done: show("single pass", done))
+            for fault in run_locust(locustfile, prefix, target + arguments, service, show):
+                self._view.say(f"{title}: {what}: {fault}")
+
+        replay("single pass", runfiles.SINGLE_PASS, folder / runfiles.SINGLE_PASS, [])
         self._journal.note_round(running.name, number, runs=[runfiles.SINGLE_PASS])
-        files = [str(file.relative_to(self._folder)) for file in running.copy_metrics(folder)]
+        files = [str(file.relative_to(self._folder)) for file in service.copy_metrics(folder)]
         self._journal.note_round(running.name, number, metrics_files=files)
-        plan, prefix = self._plan, folder / runfiles.LOAD
+        plan = self._plan
         load = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
         load += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
         load += ["--requests", str(plan.requests)] if plan.requests is not None else []
-        run_locust(plan.user_class, prefix, target + load, lambda done: show(f"load of {plan.users} users", done))
+        replay(f"load of {plan.users} users", plan.user_class, folder / runfiles.LOAD, load)
         self._journal.note_round(running.name, number, runs=[runfiles.SINGLE_PASS, runfiles.LOAD])
 
     def _say_how_to_go_on(self) -> None:
@@ -318,13 +361,13 @@ def _make_folder(results: Path) -> Path:
     """A folder named by the time; where another experiment began in the same second, with a number behind it."""
     began = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     for name in itertools.chain([began], (f"{began}-{number}" for number in itertools.count(2))):
-        folder = results.resolve() / name
         try:
+            folder = results.resolve() / name
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
-        except OSError as error:
-            reason = f"{folder} can't be made ({error.strerror}); name another folder with --results"
-            raise DeploymentError(reason) from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DeploymentError(f"{results / name} can't be made ({reason}); name another with --results") from error
         break
     return folder

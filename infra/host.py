@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,8 @@ import runfiles
 from infra.container import still_there
 from infra.environment import for_service
 from infra.errors import DeploymentError
+from infra.last_words import last_line, tail
+from infra.service import Service
 from infra.settings import ROOT, Limits, Settings, live_file
 from infra.waiting import until_healthy
 
@@ -30,7 +32,7 @@ def why_not() -> str | None:
     return None if process is None else still_there(f"host process {process.pid}")
 
 
-def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Path], list[Path]], Limits]:
+def start(settings: Settings, url: str, folder: Path) -> Service:
     metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
     environment = for_service() | {
         "HOST": "127.0.0.1",
@@ -51,49 +53,64 @@ def start(settings: Settings, url: str, folder: Path) -> tuple[str, Callable[[Pa
         )
     try:
         _note(process.pid, environment["METRICS_LOG_FILE"])
-    except BaseException:  # a full disk, say: nobody would know of the process, and nobody could end it
-        process.kill()
+    except BaseException:
+        process.kill()  # nobody else would know of it
         process.wait()
         raise
 
+    def gone() -> str | None:
+        code = process.poll()
+        if code is None:
+            return None
+        how = f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
+        suspected = "; out of memory suspected" if code == -signal.SIGKILL else ""
+        return f"the service {how}{suspected}: {last_line(tail(log))}"
+
     def evidence() -> str:
-        last = _last_line(log)
-        if process.poll() is not None:
-            raise DeploymentError(f"the service ended with exit code {process.returncode}: {last}")
-        return f"its last line was: {last}"
+        if reason := gone():
+            raise DeploymentError(reason)
+        return f"its last line was: {last_line(tail(log))}"
 
     until_healthy(url, settings.start_timeout_s, evidence)
-
-    return f"process:{process.pid}", lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))], Limits()
+    return Service(
+        f"process:{process.pid}",
+        lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
+        Limits(),
+        gone,
+        last_words=lambda: last_line(tail(log)),
+    )
 
 
 def remove() -> list[str]:
     process = _left()
     if process is None:
-        STATE.unlink(missing_ok=True)
+        _forget()
         return []
-    process.terminate()
     try:
+        process.terminate()
         process.wait(STOP_S)
     except psutil.TimeoutExpired:
         process.kill()
         process.wait()
-    STATE.unlink(missing_ok=True)
+    except psutil.AccessDenied as error:
+        user = process.username()
+        raise DeploymentError(f"host process {process.pid} is {user}'s; end it as that user and run again") from error
+    _forget()
     return [f"host process {process.pid}"]
 
 
 def _left() -> psutil.Process | None:
     """The process that ``start`` started, if it still runs."""
-    if not STATE.is_file():
-        return None
     try:
-        known = json.loads(STATE.read_text())
-        process = psutil.Process(known["pid"])
+        known = runfiles.read_record(STATE)
+        pid, started_at, metrics = known["pid"], known["started_at"], known["metrics"]
+        if type(pid) is not int or not isinstance(started_at, float) or not isinstance(metrics, str):
+            return None
+        process = psutil.Process(pid)
         # Not by its start time alone: a step of the clock shifts what psutil tells of it.
-        same = process.create_time() == known["started_at"]
-        same = same or process.environ().get("METRICS_LOG_FILE") == known["metrics"]
+        same = process.create_time() == started_at or process.environ().get("METRICS_LOG_FILE") == metrics
         ours = same and process.status() != psutil.STATUS_ZOMBIE and _runs_here(process)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):  # the file: earlier versions could leave half of it
+    except (OSError, ValueError, LookupError, TypeError, psutil.Error):  # no such process, or the file is not ours
         return None
     return process if ours else None  # the number may have been given to another process since
 
@@ -113,6 +130,6 @@ def _note(pid: int, metrics: str) -> None:
     runfiles.write_whole(STATE, json.dumps(known))
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "(none)"
+def _forget() -> None:
+    if STATE.is_file() or STATE.is_symlink():
+        STATE.unlink()

@@ -16,6 +16,7 @@ import docker
 from infra.engine import Engine, why_docker_fails
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
+from infra.last_words import last_error, tail
 from infra.preflight import why_no_image
 from infra.settings import IMAGE, ROOT
 
@@ -43,7 +44,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
                 model += ["--target", "torch"]
         command = ["docker", "build", "--progress", "plain", "--tag", image, *model, str(ROOT)]
         if not _succeeds(command, log, show):
-            raise DeploymentError(f"the image could not be built: {_last_error(log)}; all of it is in {log}")
+            raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
 
 
 def find_image(engine: Engine, image: str) -> dict[str, Any]:
@@ -76,8 +77,9 @@ def with_tag(image: str) -> str:
 
 
 def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:
+    log.unlink(missing_ok=True)  # of a build before this one; what stands there as a link is no log of ours
     with (
-        log.open("w", encoding="utf-8") as file,
+        log.open("x", encoding="utf-8") as file,
         subprocess.Popen(
             command,
             env=for_build(),
@@ -93,8 +95,3 @@ def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> boo
             if line.strip():
                 show(line.strip())
     return process.returncode == 0
-
-
-def _last_error(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "ERROR" in line or "rror:" in line), lines[-1] if lines else "?")

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import runfiles
-from infra.errors import PlanError, ResumeError
+from infra.errors import PlanError, RecordError, ResumeError, why
 from infra.plan import Plan, plan_of
+from infra.record_form import check_record
 from infra.settings import Limits
 
 CUT_OFF = "the experiment was cut off while this round ran"
 BEFORE_ITS_TURN = "the experiment ended before its turn"
 NOT_IN_THE_PLAN = "not in the plan"
-_NEEDED = ("options", "engine", "model", "resumed_at", "deployments", "order", "plan")
-"""What the record of an experiment must hold to be continued; an analysis can do without some of it."""
 
 
 class Journal:
@@ -56,28 +55,18 @@ class Journal:
         """
         path = folder / runfiles.EXPERIMENT_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            form = content["form"]
+            content = runfiles.read_record(runfiles.inside(folder, runfiles.EXPERIMENT_FILE))
+            form = content.get("form") if isinstance(content, dict) else None
+            if isinstance(form, int) and form != runfiles.FORM:
+                told = f"{path} is of form {form}, this version writes form {runfiles.FORM}"
+                raise ResumeError(f"{told}; begin a new experiment")
+            check_record(content)
         except FileNotFoundError as error:
             raise ResumeError(f"{folder} holds no {path.name}; name a folder such as results/<time>") from error
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ResumeError(f"{path} can't be read ({error!r}); begin a new experiment") from error
-        if form != runfiles.FORM:
-            raise ResumeError(
-                f"{path} is of form {form}, this version writes form {runfiles.FORM}; begin a new experiment"
-            )
-        lacking = [key for key in _NEEDED if key not in content]
-        if lacking:
-            raise ResumeError(f"{path} can't be read (it lacks {', '.join(lacking)}); begin a new experiment")
-        journal = cls(folder, content)
-        try:
-            if content["order"] != journal.plan.order() or {name for name, _ in journal.left()} - set(
-                runfiles.DEPLOYMENTS
-            ):
-                raise ResumeError(f"{path} names rounds that its plan does not have; begin a new experiment")
-        except (PlanError, KeyError, TypeError, StopIteration) as error:
-            raise ResumeError(f"{path} can't be read ({error!r}); begin a new experiment") from error
-        return journal
+        except (OSError, ValueError, PlanError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ResumeError(f"{path} can't be read ({reason}); begin a new experiment") from error
+        return cls(folder, content)
 
     @property
     def plan(self) -> Plan:
@@ -131,34 +120,30 @@ class Journal:
         return found
 
     def _write(self) -> None:
-        """Under another name first: whoever reads, and whoever starts after a power loss, finds a whole file."""
-        new = self._path.with_suffix(".json.new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(self.content, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
-        flush_folder(self._path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, and not only in the kernel's memory."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        """
+        Raises:
+            RecordError: it can't be written. What it said before is still there.
+        """
+        # Half a surrogate, such as of a file's name that is not UTF-8, is no JSON that others could read.
+        text = json.dumps(self.content, indent=1, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+        try:
+            runfiles.write_whole(self._path, text + "\n")
+        except OSError as error:
+            reason = why(OSError(error.errno, error.strerror), self._path)  # named is the file that was to become it
+            raise RecordError(f"the record can't be written: {reason}") from error
 
 
 def flush_files(folder: Path) -> None:
     """Have all files below a folder on the disk: what the journal calls measured has to outlast a power loss."""
     for path in folder.rglob("*"):
+        if path.is_symlink():
+            continue
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         elif path.is_dir():
-            flush_folder(path)
-    flush_folder(folder)
+            runfiles.flush_folder(path)
+    runfiles.flush_folder(folder)
 
 
 def now() -> str:

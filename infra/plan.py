@@ -6,6 +6,7 @@ plan with a comment on each key.
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,9 +17,14 @@ from typing import Any
 import runfiles
 from infra.errors import PlanError
 from infra.hardening import MEMORY_BYTES, RESERVED_MEMORY_BYTES
+from infra.last_words import tidy
 
 USER_CLASSES = ("keep_alive", "new_connection")
 MIB = 1024**2
+MOST_BYTES = 10**6
+"""A file that is larger is not a plan."""
+
+MOST_KEY = 100
 
 
 @dataclass(frozen=True)
@@ -79,13 +85,17 @@ def plan_of(record: Mapping[str, Any], where: str) -> Plan:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a FIFO would keep us waiting
+            what = "not a file" if not stat.S_ISREG(about.st_mode) else f"larger than {MOST_BYTES / 1e6:.0f} MB"
+            raise PlanError(f"{path} can't be read (it is {what}); name another plan")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PlanError(f"there is no plan {path}; plans/default.toml is one to start from") from error
     except OSError as error:
         raise PlanError(f"{path} can't be read ({error.strerror}); name another plan") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not TOML: {error}; mend that, and see plans/default.toml") from error
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of more digits than Python takes
+        raise PlanError(f"{path} is not TOML: {tidy(str(error))}; mend that, and see plans/default.toml") from error
 
 
 def _from_text(key: str, text: str) -> Any:
@@ -95,18 +105,19 @@ def _from_text(key: str, text: str) -> Any:
     if text == "none":
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return values["value"] if len(values) == 1 else text
 
 
 def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     checked = {}
     for key, value in values.items():
         if key not in _CHECKS:
-            close = get_close_matches(key, _CHECKS, n=1)
+            close = get_close_matches(key[:MOST_KEY], _CHECKS, n=1)
             meant = f"did you mean {close[0]}?" if close else f"a plan has {', '.join(_CHECKS)}"
-            raise PlanError(f"{where}: there is no key {key!r}; {meant}")
+            raise PlanError(f"{where}: there is no key {tidy(repr(key))}; {meant}")
         try:
             checked[key] = _CHECKS[key](value)
         except ValueError as expected:
@@ -121,8 +132,12 @@ def _default(key: str) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(str(one) for one in value)
-    return "none" if value is None else str(value)
+        return tidy(",".join(map(_shown, value)))
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write the longest ones
+        return "a number beyond 64 bits"
+    return "none" if value is None else tidy(str(value))
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:

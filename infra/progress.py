@@ -16,6 +16,7 @@ from rich.text import Text
 
 import runfiles
 from infra.journal import Journal
+from infra.last_words import printable, tidy
 from infra.plan import Plan
 
 REFRESH_PER_S = 4
@@ -41,11 +42,11 @@ class View:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def do(self, what: str) -> None:
         """What is done now. Only a terminal shows it."""
-        self._now = what
+        self._now = tidy(what)
 
     def leave_out(self, name: str) -> None:
         """A deployment that no further round will be measured of."""

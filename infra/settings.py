@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "llm-inference-image"
 PORTS = {"host": 5000, "docker": 5000, "compose": 8080, "swarm": 8080}
 START_TIMEOUT_S = 180.0
+MOST_START_TIMEOUT_S = 24 * 3600.0
 
 
 def kind_of(name: str) -> str:

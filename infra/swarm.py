@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
-from infra.container import copy_file, still_there
+from infra.container import copy_file, last_words, still_there
 from infra.engine import Engine
 from infra.errors import DeploymentError
 from infra.hardening import (
@@ -28,13 +28,19 @@ from infra.hardening import (
     user,
 )
 from infra.images import with_tag
+from infra.last_words import tidy
 from infra.ownership import LABEL, is_ours, labels, why_not_ours
+from infra.service import Service
 from infra.settings import Limits, Settings
 from infra.waiting import until_healthy, until_true
 
 NAME = "llm-inference-service"
 MONITOR_NS = 10 * SECOND_NS
 """How long a replica is watched after its update before the next one has its turn."""
+
+GONE_S = 20.0
+"""A service none of whose tasks runs for so long is gone. One that restarts (after 2 s, and as long as its model takes)
+is not: that is part of what is measured."""
 
 ANSWER_S = 30.0
 """A port that answers nobody this long after all tasks run will not do so later."""
@@ -65,9 +71,7 @@ def why_another_has_it(engine: Engine) -> str | None:
     )
 
 
-def start(
-    engine: Engine, settings: Settings, url: str, replicas: int
-) -> tuple[str, Callable[[Path], list[Path]], Limits]:
+def start(engine: Engine, settings: Settings, url: str, replicas: int) -> Service:
     if engine.swarm().get("LocalNodeState") != "active":
         _make_swarm(engine)
     try:
@@ -104,7 +108,7 @@ def start(
     if not until_true(running, settings.start_timeout_s):
         raise DeploymentError(
             f"{len(_running_tasks(service))} of {replicas} replicas run after {settings.start_timeout_s:g} s: "
-            f"{_last_word(service)}; try docker service ps --no-trunc {NAME}"
+            f"{_last_task(service)}; try docker service ps --no-trunc {NAME}"
         )
 
     def evidence() -> str:
@@ -114,7 +118,13 @@ def start(
         )
 
     until_healthy(url, ANSWER_S, evidence)
-    return f"swarm:{NAME}", lambda to: _copy_metrics(engine, service, to), _limits_of(service)
+    return Service(
+        f"swarm:{NAME}",
+        lambda to: _copy_metrics(engine, service, to),
+        _limits_of(service),
+        gone=_Watch(engine, service).why_gone,
+        last_words=lambda: _last_words(engine),
+    )
 
 
 def remove(engine: Engine) -> list[str]:
@@ -222,13 +232,45 @@ def _running_tasks(service: Any) -> list[dict[str, Any]]:
     return [task for task in tasks if task["Status"]["State"] == "running"]
 
 
-def _last_word(service: Any) -> str:
-    """The newest task's state, and its error where it has one."""
-    tasks = sorted(service.tasks(), key=lambda task: str(task["UpdatedAt"]))
+class _Watch:
+    """Whether a service still runs; remembers since when none of its tasks does."""
+
+    def __init__(self, engine: Engine, service: Any) -> None:
+        self._engine = engine
+        self._service = service
+        self._ran_at = time.monotonic()
+
+    def why_gone(self) -> str | None:
+        """Why the service no longer runs, with its last words; None while it does, or may do so again soon."""
+        try:
+            if _running_tasks(self._service):
+                self._ran_at = time.monotonic()
+                return None
+            since_s = time.monotonic() - self._ran_at
+            if since_s < GONE_S:
+                return None
+            return (
+                f"no replica of service {NAME} has run for {since_s:.0f} s: {_last_task(self._service)}; "
+                f"last words: {_last_words(self._engine)}"
+            )
+        except docker.errors.NotFound:
+            return f"service {NAME} was removed"
+
+
+def _last_words(engine: Engine) -> str:
+    """The last line of the newest replica that this engine has; of one that has ended, where there is one."""
+    containers = _containers(engine)  # the newest first
+    ended = [one for one in containers if one.status != "running"]
+    return last_words((ended or containers)[0]) if containers else "(none on this engine)"
+
+
+def _last_task(service: Any) -> str:
+    """The newest task's state, and its error; one that has an error tells more than its successor."""
+    tasks = sorted(service.tasks(), key=lambda task: ("Err" in task["Status"], str(task["UpdatedAt"])))
     if not tasks:
         return "no task was made"
     status = tasks[-1]["Status"]
-    return f"the last task is {status['State']} ({status.get('Err') or status.get('Message', 'no message')})"
+    return f"the last task is {status['State']} ({tidy(status.get('Err') or status.get('Message', 'no message'))})"
 
 
 def _containers(engine: Engine) -> list[Any]:

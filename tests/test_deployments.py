@@ -12,12 +12,14 @@ import pytest
 from infra import deployments
 from infra.deployments import Running, deployed
 from infra.errors import DeploymentError
+from infra.service import Service
 from infra.settings import Limits, Settings
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:
     """Starts nothing, and removes it as the test says."""
-    running = Running("docker", "http://127.0.0.1:1", "none", 0.0, lambda _: [], Limits())
+    service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=str)
+    running = Running("docker", "http://127.0.0.1:1", 0.0, service)
     monkeypatch.setattr(deployments, "start", lambda *_: running)
     monkeypatch.setattr(deployments, "remove", lambda *_: remove())
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, free_port, names_on
 from test_experiment_resume import but_for_times, files, kill_in_round, record
 
+from infra.container import why_gone
 from infra.engine import Engine, why_no_compose
 
 pytestmark = pytest.mark.engine
@@ -157,6 +158,42 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_evidence(
     assert deployments["compose"]["status"] == "failed"
     assert "no model here" in deployments["compose"]["reason"]
     assert names_on(engine) == bystanders
+
+
+@pytest.mark.parametrize("name", ["docker", "compose"])
+def test_a_container_that_is_killed_fails_its_round_at_once_with_its_last_words(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path, name: str
+) -> None:
+    quick = ["--set", "rounds=1", "seconds=600", "warm_up_s=1"]
+    run = infra(tmp_path, "--only", name, "--image", image, *quick, *ports())
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob(f"*/{name}/round-1/load_run.json")):
+        assert run.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    container = {"docker": "llm-inference-container", "compose": "fourfold-bench-llm-inference-1"}[name]
+    engine.client.containers.get(container).kill()
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 1, said
+    _, deployments = experiment(tmp_path)
+    (killed,) = deployments[name]["rounds"]
+    expected = f"container {container} ended with exit code 137 (killed; out of memory suspected): serving "
+    assert killed["reason"].startswith(expected)
+    assert killed["runs"] == ["single_pass"]
+    assert names_on(engine) == bystanders
+
+
+def test_why_a_container_is_gone_is_one_line_whatever_it_said(engine: Engine, image: str) -> None:
+    says = "print('x' * 10**6); print(chr(27) + '[2J' + chr(27) + ']0;t' + chr(7) + 'the end' + chr(8)); print()"
+    container = engine.client.containers.create(image, ["python", "-c", f"{says}; raise SystemExit(7)"], name="gone")
+    try:
+        assert why_gone(container) is None
+        container.start()
+        container.wait(timeout=60)
+        assert why_gone(container) == "container gone ended with exit code 7: the end"
+    finally:
+        container.remove(force=True)
+    assert why_gone(container) == "container gone was removed"
 
 
 def test_a_foreign_container_of_the_same_name_is_left_alone(engine: Engine, image: str, tmp_path: Path) -> None:

@@ -22,14 +22,13 @@ from infra.experiment import _make_folder
 from infra.journal import CUT_OFF, Journal
 from infra.load import end_leftovers
 from infra.plan import Plan
+from infra.settings import PORTS
 
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
 QUICK = ["--set", "rounds=3", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
 
-LACKS_NOTHING = (
-    '{"form": 2, "options": {}, "engine": null, "model": null, "resumed_at": [], "deployments": [], "order": [], '
-)
-LACKS_NOTHING += '"plan": %s}'
+OPTIONS = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
+UNKNOWN = dict.fromkeys(("machine", "git", "versions", "environment", "engine", "model"))
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
         said = said_by(continued)
     finally:
         said_by(infra("down", "host"))
-    assert continued.returncode == through.returncode, said
+    assert continued.returncode in (0, 3), said
     assert "removed what was left: host process" in said
 
     assert but_for_times(record(half)) == but_for_times(record(whole))
@@ -143,12 +142,8 @@ def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """An experiment of one round, of another machine."""
-    machine = runfiles.machine_record() | {"cpu_model": "Another CPU"}
-    options = {"image": "i", "build": False, "ports": {"host": 1}, "reach": {}, "start_timeout_s": 5.0}
-    plan = Plan(deployments=("host",), rounds=1)
-    Journal.begin(
-        tmp_path, plan, command="x", machine=machine, git=None, versions=None, engine=None, model=None, options=options
-    )
+    known = UNKNOWN | {"machine": runfiles.machine_record() | {"cpu_model": "Another CPU"}}
+    Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), command="x", **known, options=OPTIONS)
     return tmp_path
 
 
@@ -215,11 +210,9 @@ def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
     [
         (None, "holds no experiment.json; name a folder such as results/<time>"),
         ("", "can't be read"),
-        ("[]", "can't be read"),
+        ("[]", "can't be read (it is [], not an object); begin a new experiment"),
         ('{"form": 1}', "is of form 1, this version writes form 2; begin a new experiment"),
-        ('{"form": 2}', "can't be read (it lacks options, engine, "),
-        (LACKS_NOTHING % '{"users": "x"}', "users = x is not a whole number"),
-        (LACKS_NOTHING % "{}", "names rounds that its plan does not have"),
+        ('{"form": 2}', "can't be read (it lacks started_at, ended_at, "),
     ],
 )
 def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str | None, expected: str) -> None:
@@ -231,11 +224,11 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=2)
-    journal = Journal.begin(tmp_path, plan, options={}, engine=None, model=None)
+    journal = Journal.begin(tmp_path, plan, command="x", **UNKNOWN, options=OPTIONS)
     assert [one["status"] for one in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
     assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
-    journal.note_round("host", 1, status="measured", reason=None)
+    journal.note_round("host", 1, status="measured", reason=None, runs=["single_pass", "load"])
     journal.note_round("host", 2, status="failed", reason="it broke")
     journal.note_round("docker", 1, status="failed", reason=CUT_OFF)
     host, docker = record(tmp_path)["deployments"][:2]

@@ -20,10 +20,11 @@ from test_infra import infra, said_by
 from infra import experiment
 from infra.deployments import Running, why_not
 from infra.engine import API_FAILURES
-from infra.errors import DeploymentError, why_file_failed
+from infra.errors import DeploymentError, why
 from infra.experiment import Experiment
 from infra.journal import Journal
 from infra.plan import Plan
+from infra.service import Service
 from infra.settings import Limits, Settings
 
 
@@ -38,12 +39,12 @@ def test_what_a_connection_raises_is_one(error: OSError) -> None:
 
 
 def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> None:
-    full = why_file_failed(OSError(errno.ENOSPC, "No space left on device", "x.csv"), tmp_path / "not there yet")
-    assert full.startswith("the disk is full ([Errno 28] No space left on device: 'x.csv'; ")
+    full = why(OSError(errno.ENOSPC, "No space left on device", "x.csv"), tmp_path / "not there yet")
+    assert full.startswith("x.csv: the disk is full (No space left on device; ")
     assert f"GB are free at {tmp_path / 'not there yet'}, " in full
     assert full.endswith("make room and run again")
-    denied = why_file_failed(PermissionError(errno.EACCES, "Permission denied", "x.csv"), tmp_path)
-    assert denied == "a file can't be used ([Errno 13] Permission denied: 'x.csv'); see to that and run again"
+    denied = why(PermissionError(errno.EACCES, "Permission denied", "x.csv"), tmp_path)
+    assert denied == "x.csv: Permission denied; mend that and run again"
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     @contextmanager
     def deployed(*_: object) -> Iterator[Running]:
         (tmp_path / "host" / "round-1").mkdir(parents=True)
-        yield Running("host", "http://127.0.0.1:1", "none", 0.0, lambda _: [], Limits())
+        service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=lambda: "")
+        yield Running("host", "http://127.0.0.1:1", 0.0, service)
 
     monkeypatch.setattr(experiment, "deployed", deployed)
     return Experiment(tmp_path, journal)
@@ -76,7 +78,7 @@ def test_a_round_whose_file_could_not_be_written_says_so(
 
     monkeypatch.setattr(experiment, "run_locust", copy)
     one_round._measure("host", 1)
-    assert reason_in(tmp_path).startswith("the disk is full ([Errno 28] No space left on device; ")
+    assert reason_in(tmp_path).startswith(f"{tmp_path}: the disk is full (No space left on device; ")
 
 
 def test_a_service_that_fails_on_a_full_disk_is_not_blamed(
@@ -100,7 +102,7 @@ def test_a_file_that_can_not_be_read_is_a_reason_not_to_run(monkeypatch: pytest.
 
     monkeypatch.setattr("infra.host.why_not", denied)
     assert why_not("host", Settings(ports={"host": free_port()})) == (
-        "a file can't be used ([Errno 13] Permission denied: 'host.json'); see to that and run again"
+        "host.json: Permission denied; mend that and run again"
     )
 
 
@@ -122,7 +124,7 @@ def test_an_experiment_on_a_full_disk_ends_with_the_reason(small_disk: Path) -> 
     run = infra("run", "--only", "host", "--results", str(small_disk), "--port", f"host={free_port()}")
     said = said_by(run)
     assert run.returncode == 1, said
-    assert "error: the disk is full ([Errno 28] No space left on device" in said
+    assert "the disk is full (No space left on device" in said
     assert "To measure what is left: " in said
     assert "engine" not in said
     state = ROOT / ".fourfold" / "host.json"

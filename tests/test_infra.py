@@ -145,6 +145,13 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["run", "--reach", "swarm=host"], "'swarm=host' is not KIND=HOST:PORT"),
         (["run", "--reach", "swarm=host:99999"], "'99999' is not a port"),
         (["run", "--reach", "swarm=fd00::1:8080"], "an IPv6 address with a port has brackets"),
+        (["run", "--port", "docker=0"], "'docker=0' is not KIND=PORT"),
+        (["run", "--port", "docker=65536"], "'docker=65536' is not KIND=PORT"),
+        (["run", "--port", "docker=" + "9" * 5000], "is not KIND=PORT"),
+        (["run", "--start-timeout", "nan"], "'nan' is not a number of seconds up to 86400"),
+        (["run", "--start-timeout", "inf"], "'inf' is not a number of seconds"),
+        (["up", "host", "--start-timeout=-1"], "'-1' is not a number of seconds"),
+        (["run", "--start-timeout", "0"], "'0' is not a number of seconds"),
         (["up"], "the following arguments are required: name"),
         (["down"], "one of the arguments name --all is required"),
     ],
@@ -153,6 +160,20 @@ def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected:
     run = infra(*arguments)
     assert expected in said_by(run)
     assert run.returncode == 2
+
+
+def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    for results in (tmp_path / "file", tmp_path / "link", tmp_path / "loop", Path("/proc/results")):
+        run = infra("run", "--only", "host", "--results", str(results), "--port", f"host={free_port()}")
+        said = said_by(run)
+        assert run.returncode == 1
+        assert said.startswith(f"error: {results}/")
+        assert " can't be made (" in said
+        assert said.endswith("; name another with --results\n")
+    assert (tmp_path / "file").read_text() == "theirs"
 
 
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:

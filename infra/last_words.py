@@ -1,0 +1,54 @@
+"""The last words of a process, a container or a log, as one line that a terminal and a record can hold."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_CHARACTERS = 300
+TAIL_BYTES = 64 * 1024
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
+"""What moves a terminal's cursor, sets its colours or its title (ECMA-48)."""
+
+_STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](Error|Exception): ")
+"""As Locust, docker, command lines and Python's tracebacks write it."""
+
+
+def printable(text: str) -> str:
+    """One line without escape sequences and characters that can't be shown."""
+    shown = "".join(one if one.isprintable() else " " for one in _ESCAPES.sub("", text))
+    return " ".join(shown.split())
+
+
+def tidy(text: str) -> str:
+    """As ``printable``, and shortened."""
+    line = printable(text)
+    return line if len(line) <= MOST_CHARACTERS else line[:MOST_CHARACTERS] + " ..."
+
+
+def last_line(said: str) -> str:
+    """The last line that says something."""
+    return next(_lines(said), "(none)")
+
+
+def last_error(said: str) -> str:
+    """The last line that states an error; where there is none, the last line."""
+    return next((line for line in _lines(said) if _STATES_AN_ERROR.search(line)), last_line(said))
+
+
+def tail(log: Path) -> str:
+    """The end of a log, however long it is; nothing where it can't be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _lines(said: str) -> Iterator[str]:
+    """The lines that say something, the last one first."""
+    return (line for line in map(tidy, reversed(said.splitlines())) if line)

@@ -1,0 +1,297 @@
+"""Records of experiments that were cut off, edited or made by somebody else, and folders with links in them: an
+experiment is not continued from them, one reason says why, and nothing is read, written or deleted elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra import experiment
+from infra.errors import DeploymentError, RecordError, ResumeError
+from infra.experiment import Experiment, resume
+from infra.images import _succeeds
+from infra.journal import CUT_OFF, Journal
+from infra.plan import Plan
+from infra.settings import PORTS
+
+HERE = {"machine": {"cpu_model": "this"}, "git": {"commit": "b"}, "versions": {"python": "2"}, "environment": {}}
+THEN = {
+    "machine": {"cpu_model": "that"},
+    "git": {"commit": "a"},
+    "versions": {"python": "1"},
+    "environment": {"I": "x"},
+}
+MODEL = {"name": "m", "source": "hub", "sha256": "a" * 64}
+IMAGE = {"name": "i", "id": "sha256:1", "digests": [], "bytes": 1}
+ROUND = ["deployments", 0, "rounds", 0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment under other conditions than ``HERE``: its first round is measured, its second was cut off."""
+    folder = tmp_path_factory.mktemp("results")
+    options = {"image": "i", "build": False, "ports": PORTS, "reach": {"swarm": "server:80"}, "start_timeout_s": 5.0}
+    engine = {"endpoint": "unix:///docker.sock", "version": "1", "kernel": "1"}
+    plan = Plan(deployments=("host", "docker"), rounds=2)
+    journal = Journal.begin(folder, plan, command="x", **THEN, engine=engine, model=MODEL, options=options)
+    journal.note_deployment("docker", image=IMAGE)
+    measured = {"runs": ["single_pass", "load"], "metrics_files": ["host/round-1/m.csv"], "seconds_to_healthy": 1.5}
+    journal.note_round("host", 1, status="measured", reason=None, **measured)
+    journal.note_round("host", 2, status="failed", reason=CUT_OFF)
+    for number in (1, 2):
+        (folder / "host" / f"round-{number}").mkdir(parents=True)
+        (folder / "host" / f"round-{number}" / "file").write_text("measured")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is read as an experiment is one of other conditions."""
+
+    def connect() -> None:
+        raise DeploymentError("there is no engine here")
+
+    monkeypatch.setattr(experiment, "conditions", lambda: HERE)
+    monkeypatch.setattr(experiment, "connect", connect)
+    monkeypatch.setattr(Experiment, "_model", lambda _: MODEL)
+
+
+def what_is_in(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    return {path: (path.lstat().st_ino, path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def told(folder: Path) -> str:
+    """Why the experiment is not continued: one line that names the folder."""
+    before = what_is_in(folder)
+    with pytest.raises(ResumeError) as raised:
+        resume(folder)
+    assert what_is_in(folder) == before
+    said = str(raised.value)
+    assert str(folder) in said
+    assert len(said) < 1500
+    assert said.isprintable()
+    return said
+
+
+def write(folder: Path, content: Any) -> None:
+    (folder / "experiment.json").write_text(json.dumps(content))
+
+
+def at(content: Any, place: list[Any]) -> Any:
+    for key in place:
+        content = content[key]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (["options", "ports"], {"host": 0}, "options: ports is {'host': 0}, not a port from 1 to 65535 for each of"),
+        (["options", "ports"], {}, "options.ports has no port for host, docker"),
+        (["options", "ports", "host"], True, "options: ports is"),
+        (["options", "reach"], {"swarm": "server"}, "options: reach is {'swarm': 'server'}, not HOST:PORT"),
+        (["options", "start_timeout_s"], -1, "start_timeout_s is -1, not a number of seconds up to 86400"),
+        (["options", "image"], ["i"], "options: image is ['i'], not an image's name"),
+        (["options", "image"], "i" * 10**6, "options: image is"),
+        (["started_at"], "yesterday", "started_at is 'yesterday', not a time"),
+        (["resumed_at"], [0], "resumed_at is [0], not a list of times"),
+        (["plan", "users"], 0, "plan: users = 0 is not a whole number from 1 to 1000"),
+        (["plan", "rounds"], 3, "order is not that of its plan"),
+        (["order"], [["host", "docker"]], "order is not that of its plan"),
+        (["machine"], [], "machine is [], not an object or null"),
+        (["model"], "m", "model is 'm', not an object or null"),
+        (["deployments", 1, "name"], "host", "the names in deployments are ['host', 'host', "),
+        (["deployments", 0, "name"], "pod", "deployments[0]: name is 'pod', not one of host, docker"),
+        (["deployments", 0, "status"], {}, "deployments[0]: status is {}, not one of measured, failed, not run"),
+        (["deployments", 0, "rounds"], [], "the rounds of host are [], not 1, 2, each once"),
+        (["deployments", 1, "image", "id"], 1, "image of docker: id is 1, not an image's ID"),
+        ([*ROUND, "number"], 2, "the rounds of host are [2, 2], not 1, 2, each once and in this order"),
+        ([*ROUND, "number"], 10**18 + 1, "a round of host: number is 1000000000000000001, not a whole number from 1"),
+        ([*ROUND, "folder"], "host/round-2", "folder of round 1 of host is 'host/round-2', not host/round-1"),
+        ([*ROUND, "folder"], "../elsewhere", "folder of round 1 of host is '../elsewhere', not host/round-1"),
+        ([*ROUND, "folder"], "/", "folder of round 1 of host is '/', not host/round-1"),
+        ([*ROUND, "metrics_files"], ["host/round-1/../../x"], "metrics_files of round 1 of host names"),
+        ([*ROUND, "metrics_files"], ["/etc/passwd"], "metrics_files of round 1 of host names '/etc/passwd'"),
+        ([*ROUND, "runs"], ["load"], "a round of host: runs is ['load'], not a list of single_pass and load"),
+        ([*ROUND, "runs"], [], "runs of round 1 of host, which is measured, is []"),
+        ([*ROUND, "seconds_to_healthy"], -1, "a round of host: seconds_to_healthy is -1, not a number of seconds"),
+        ([*ROUND, "limits"], {"cpus": "2", "memory_bytes": None}, "limits of round 1 of host: cpus is '2'"),
+    ],
+)
+def test_a_field_that_can_t_be_is_named(folder: Path, place: list[Any], value: Any, expected: str) -> None:
+    whole = (folder / "experiment.json").read_text()
+    content = json.loads(whole)
+    at(content, place[:-1])[place[-1]] = value
+    try:
+        write(folder, content)
+        assert expected in told(folder)
+    finally:
+        (folder / "experiment.json").write_text(whole)
+
+
+def places(content: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something is in a JSON value, all of it included."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [here, *(place for key, value in inside for place in places(value, (*here, key)))]
+
+
+ODD = st.one_of(
+    st.sampled_from([None, True, -1, 0, 2, 1.5, 10**400, -(2**63), float("nan"), float("inf"), 1e308, "", "\ud800"]),
+    st.sampled_from(
+        ["..", "/etc/passwd", "\0", "\x1b]0;title\x07", "\n", [], {}, [[]], [{}], {"\udc00": 1}, "x" * 10**6]
+    ),
+    st.recursive(
+        st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
+    ),
+)
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_put_in_place_of_a_value_there_is_one_reason(folder: Path, data: st.DataObject) -> None:
+    whole = (folder / "experiment.json").read_text()
+    content = json.loads(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(places(content)))
+        if not place:
+            content = data.draw(ODD)
+            continue
+        holder, key = at(content, list(place[:-1])), place[-1]
+        change = data.draw(st.sampled_from(["replace", "remove", "double", "swap"]))
+        if change == "remove":
+            del holder[key]
+        elif change == "double" and isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[key]))
+        elif change == "swap":
+            holder[key] = copy.deepcopy(at(content, list(data.draw(st.sampled_from(places(content))))))
+        else:
+            holder[key] = data.draw(ODD)
+    try:
+        write(folder, content)
+        told(folder)
+    finally:
+        (folder / "experiment.json").write_text(whole)
+
+
+def nested(path: Path) -> None:
+    path.write_text("[" * 10**6)
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(20 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: path.write_bytes(b""), "Expecting value"),
+        (lambda path: path.write_bytes(b"\xff\xfe{}"), "it is not text in UTF-8"),
+        (lambda path: path.write_bytes(b"\xef\xbb\xbf{}"), "BOM"),
+        (nested, "nested too deeply"),
+        (sparse, "larger than 50 MB"),
+        (os.mkfifo, "it is not a file"),
+        (Path.mkdir, "it is not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "leads to /dev/zero, which does not lie in"),
+        (lambda path: path.symlink_to("../elsewhere.json"), "which does not lie in"),
+        (lambda path: path.symlink_to("experiment.json"), ""),
+        (lambda path: None, "holds no experiment.json; name a folder such as results/<time>"),
+    ],
+)
+def test_what_is_no_record_at_all_is_told(tmp_path: Path, make: Callable[[Path], None], expected: str) -> None:
+    (tmp_path / "elsewhere.json").write_text("{}")
+    (tmp_path / "results").mkdir()
+    make(tmp_path / "results" / "experiment.json")
+    assert expected in told(tmp_path / "results")
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "loop", "not-there"):
+        assert name in told(tmp_path / name)
+
+
+@pytest.mark.parametrize("linked", ["host", "host/round-1", "host/round-2", "docker"])
+@pytest.mark.parametrize("target", ["elsewhere", "results/other"])
+def test_a_link_to_another_folder_is_refused_and_what_is_there_is_kept(
+    folder: Path, tmp_path: Path, linked: str, target: str
+) -> None:
+    results = tmp_path / "results"
+    (results / "host").mkdir(parents=True)
+    (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
+    (results / "host" / "round-1").mkdir()
+    theirs = tmp_path / target
+    for number in (1, 2):
+        (theirs / f"round-{number}").mkdir(parents=True)
+        (theirs / f"round-{number}" / "file").write_text("theirs")
+    if linked == "host":
+        (results / "host").rename(tmp_path / "host-before")
+    (results / linked).unlink(missing_ok=True) if not (results / linked).is_dir() else (results / linked).rmdir()
+    (results / linked).symlink_to(theirs)
+    said = told(results)
+    assert f"{results} can't be continued: {results / linked}" in said
+    assert "put the folder itself there, or begin a new experiment" in said
+    assert {path.read_text() for path in theirs.rglob("file")} == {"theirs"}
+    assert len(list(theirs.rglob("file"))) == 2
+
+
+def test_a_link_that_comes_in_mid_experiment_fails_the_round_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "round-2").mkdir(parents=True)
+    (theirs / "round-2" / "file").write_text("theirs")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
+    journal = Journal.reopen(results)
+    (results / "host").symlink_to(theirs)
+    Experiment(results, journal)._measure("host", 2)
+    assert "which does not lie in" in journal.round("host", 2)["reason"]
+    assert (theirs / "round-2" / "file").read_text() == "theirs"
+
+
+def test_the_record_replaces_a_link_and_leaves_what_it_led_to(folder: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
+    (results / "experiment.json.new").symlink_to(theirs)
+    Journal.reopen(results).note(ended_at=None)
+    assert theirs.read_text() == "theirs"
+    assert Journal.reopen(results).content["ended_at"] is None
+
+
+def test_the_log_of_a_build_replaces_a_link_and_leaves_what_it_led_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    log = tmp_path / "image_build.log"
+    log.symlink_to("theirs")
+    assert _succeeds(["echo", "built"], log, lambda _: None)
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert log.read_text() == "built\n"
+
+
+def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folder: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
+    journal = Journal.reopen(results)
+    results.rename(tmp_path / "moved")
+    expected = f"the record can't be written: {results}/experiment.json: No such file or directory; mend that"
+    with pytest.raises(RecordError, match=expected):
+        journal.note(ended_at="x")
+    assert Journal.reopen(tmp_path / "moved").content["ended_at"] is None
+
+
+def test_a_name_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
+    options = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
+    Journal.begin(tmp_path, Plan(), command="\udcff", **THEN, engine=None, model=None, options=options)
+    assert Journal.reopen(tmp_path).content["command"] == "?"

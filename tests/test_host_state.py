@@ -1,0 +1,90 @@
+"""Which host process is ours: what ``.fourfold/host.json`` may hold, and that no other process is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra import host
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(host, "STATE", tmp_path / "host.json")
+    return tmp_path / "host.json"
+
+
+@pytest.fixture
+def bystander() -> Iterator[psutil.Process]:
+    """A process that Fourfold did not start."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        yield psutil.Process(process.pid)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"started_at": 0.0, "metrics": None},
+        {"started_at": None, "metrics": None},
+        {"started_at": 0.0},
+        {"started_at": 0.0, "metrics": "/nowhere/m.csv"},
+        {"pid": "1"},
+        {"pid": True, "started_at": 0.0, "metrics": "x"},
+        {"pid": -1, "started_at": 0.0, "metrics": "x"},
+        {"pid": 2**62, "started_at": 0.0, "metrics": "x"},
+        [],
+        "text",
+        None,
+    ],
+)
+def test_what_does_not_tell_of_our_process_ends_none(state: Path, bystander: psutil.Process, known: Any) -> None:
+    content = {"pid": bystander.pid} | known if isinstance(known, dict) else known
+    state.write_text(json.dumps(content))
+    assert host.why_not() is None
+    assert host.remove() == []
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"pid": NaN}', b"[" * 10**5, b'{"pid": 1e400}'])
+def test_what_is_no_json_is_passed_over(state: Path, content: bytes) -> None:
+    state.write_bytes(content)
+    assert host.why_not() is None
+    assert host.remove() == []
+
+
+def test_what_is_no_file_is_passed_over(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    state.symlink_to(tmp_path / "theirs")
+    assert host.remove() == []
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    os.mkfifo(state)
+    assert host.remove() == []
+    state.unlink()
+    state.mkdir()
+    assert host.remove() == []
+    assert state.is_dir()
+
+
+def test_the_process_that_it_tells_of_is_ended(state: Path, bystander: psutil.Process) -> None:
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        started_at = psutil.Process(ours.pid).create_time()
+        state.write_text(json.dumps({"pid": ours.pid, "started_at": started_at, "metrics": "/nowhere/m.csv"}))
+        assert f"host process {ours.pid} is still there" in str(host.why_not())
+        assert host.remove() == [f"host process {ours.pid}"]
+    finally:
+        ours.kill()
+        ours.wait()

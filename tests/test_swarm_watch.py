@@ -1,0 +1,70 @@
+"""When a Swarm service counts as gone: not while one of its replicas restarts, but once none has run for a while."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import docker
+import pytest
+
+from infra import swarm
+from infra.swarm import _Watch
+
+
+class Tasks:
+    """A service whose tasks are in the states that the test sets."""
+
+    def __init__(self, *states: str) -> None:
+        self.states: tuple[str, ...] | None = states
+
+    def tasks(self, filters: Any = None) -> list[dict[str, Any]]:
+        if self.states is None:
+            raise docker.errors.NotFound("no such service")
+        return [
+            {"Status": {"State": state} | ({"Err": "exit (1)\x1b[2J"} if state == "failed" else {}), "UpdatedAt": place}
+            for place, state in enumerate(self.states)
+        ]
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which only the test moves."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def engine(*containers: Any) -> Any:
+    return SimpleNamespace(client=SimpleNamespace(containers=SimpleNamespace(list=lambda **_: list(containers))))
+
+
+def container(status: str, said: str) -> Any:
+    return SimpleNamespace(status=status, logs=lambda **_: said.encode())
+
+
+def test_one_that_restarts_is_not_gone_and_one_that_never_runs_is(now: list[float]) -> None:
+    service = Tasks("running", "running")
+    watch = _Watch(engine(container("running", "fine"), container("exited", "no model\n")), service)
+    service.states = ("failed", "running")
+    now[0] += 100
+    assert watch.why_gone() is None
+    service.states = ("failed", "preparing")
+    now[0] += swarm.GONE_S - 1
+    assert watch.why_gone() is None
+    service.states = ("failed", "running")
+    assert watch.why_gone() is None
+    service.states = ("failed", "failed", "ready")
+    now[0] += swarm.GONE_S
+    reason = watch.why_gone()
+    assert reason == (
+        "no replica of service llm-inference-service has run for 20 s: the last task is failed (exit (1)); "
+        "last words: no model"
+    )
+
+
+def test_one_that_was_removed_is_gone_at_once() -> None:
+    service = Tasks()
+    service.states = None
+    assert _Watch(engine(), service).why_gone() == "service llm-inference-service was removed"
