@@ -29,12 +29,13 @@ test: ## Run all tests that this machine allows (ARGS="-k metrics")
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m pytest $(ARGS)
 
-check: ## Lint and types
+check: ## Lint, types and declared dependencies
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@.venv/bin/shellcheck --severity warning infra/*.sh inference/health.sh .ci/run
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
+	@$(python) tests/check_dependencies.py
 	@$(python) -m mypy runfiles.py inference infra locustfiles analysis benchmarks tests
 
 setup: ## Make .venv and install what bench needs
