@@ -1,4 +1,4 @@
-"""Each package that is imported directly is declared with a range by whoever imports it; `make check` says so if not."""
+"""Each package that is imported directly is declared with a range; `make check` names those that are not."""
 
 from __future__ import annotations
 
