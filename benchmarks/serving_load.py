@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).parent / "load.lua"
-
-
-def need_wrk() -> None:
-    if shutil.which("wrk") is None:
-        raise SystemExit("error: wrk is not installed (Debian, Ubuntu: sudo apt install wrk)")
 
 
 def start_wrk(
