@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 
+from infra.build import build_options
 from infra.engine import Engine
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
@@ -31,7 +32,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
     """
     if shutil.which("docker") is None:
         raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
-    with tempfile.TemporaryDirectory(prefix="fourfold-") as context:
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
             fetch = [python, "-m", "inference.fetch", f"{context}/model"]
@@ -39,7 +40,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
             model = ["--build-context", f"model={context}"]
             if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
                 model += ["--target", "torch"]
-        command = ["docker", "build", "--progress", "plain", "--tag", image, *model, str(ROOT)]
+        command = ["docker", "build", "--progress", "plain", "--tag", image, *options, *model, str(ROOT)]
         if not _succeeds(command, log, show):
             raise DeploymentError(f"the image could not be built: {_last_error(log)}; all of it is in {log}")
 
