@@ -45,7 +45,7 @@ doctor: setup ## Say what can run here, and why the rest can't
 	@$(python) -m infra doctor
 
 image: ## Build the image that the container deployments run
-	@$(if $(wildcard $(python)),$(python),python3 -E) -m infra.build --tag $(image) $(ARGS)
+	@$(if $(wildcard .venv/bin/python),$(python),python3 -E -X utf8) -m infra.build --tag $(image) $(ARGS)
 
 push: ## Push the image: make push REGISTRY=docker.io/YOU (TAG=latest)
 	@if [ -z "$(REGISTRY)" ]; then echo "error: name a registry to push to: make push REGISTRY=docker.io/YOU" >&2; exit 2; fi

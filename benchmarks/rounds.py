@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import runfiles
 from benchmarks.needs import output_file, positive, require, run, why_no_packages
+from infra.environment import for_load, for_service
 from infra.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
             service = subprocess.Popen(
                 [sys.executable, "-m", "inference"],
                 cwd=ROOT,
-                env=os.environ | own,
+                env=for_service() | own,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

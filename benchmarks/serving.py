@@ -40,6 +40,7 @@ from benchmarks.needs import (
 from benchmarks.serving_load import burst, steady
 from benchmarks.serving_report import write_report
 from benchmarks.serving_services import ALL, LITSERVE, MOSEC, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
+from infra.environment import for_service
 
 CONNECTIONS = (1, 8, 32)
 WARM_UP_S = 1.0

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.environment import for_service
+
 ROOT = Path(__file__).resolve().parents[1]
 USUAL, OWN, REFERENCE = "usual app", "fourfold (onnx)", "fourfold (torch)"
 LITSERVE, MOSEC, MOSEC_OWN = "LitServe", "Mosec", "Mosec on our engine"

@@ -2,7 +2,7 @@
 
 Settings that may hold a password reach it as build secrets, which are in no layer and not in ``docker history``:
 
-- ``pip``: a pip.conf with the user's index, its proxy and timeouts. It takes the place of the base image's /etc/pip.conf.
+- ``pip``: a pip.conf with the user's index, proxy and timeouts. It takes the place of the base image's /etc/pip.conf.
 - ``ca``: the certificates (PEM) that pip and the hub's library trust there.
 - ``torch-index``: the URL of the index that torch comes from.
 - ``hub``: the hub's variables, a shell file.
@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.environment import ROOT, for_build, for_pip
+from infra.environment import ROOT, for_build, for_pip, forget_dead_proxies
 
 DOCKERFILE_BASE = "python:3.12-slim"
 BASE_IMAGE = os.environ.get("FOURFOLD_BASE_IMAGE") or DOCKERFILE_BASE
 """What the image is built on: the Dockerfile's own base, or the same at another registry."""
 
 TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")
+"""An index of PyTorch's builds in place of PyTorch's own; its URL may hold a password."""
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 PIP_REASONS = ("index-url", "extra-index-url", "trusted-host", "proxy")
@@ -47,6 +48,7 @@ NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
 
 
 def main(arguments: list[str]) -> int:
+    forget_dead_proxies()
     with build_options() as options:
         command = ["docker", "build", *options, *arguments, str(ROOT)]
         try:
