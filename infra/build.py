@@ -23,13 +23,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.environment import ROOT, for_build, for_pip, forget_dead_proxies
+from infra.install import TORCH_INDEX
 
 DOCKERFILE_BASE = "python:3.12-slim"
 BASE_IMAGE = os.environ.get("FOURFOLD_BASE_IMAGE") or DOCKERFILE_BASE
 """What the image is built on: the Dockerfile's own base, or the same at another registry."""
-
-TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")
-"""An index of PyTorch's builds in place of PyTorch's own; its URL may hold a password."""
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 PIP_REASONS = ("index-url", "extra-index-url", "trusted-host", "proxy")

@@ -5,16 +5,19 @@ The user's settings of pip say where packages come from, and nothing else. Needs
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
-from infra.build import TORCH_INDEX
 from infra.environment import ROOT, for_pip, forget_dead_proxies
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")
+"""An index of PyTorch's builds in place of PyTorch's own; its URL may hold a password."""
+
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 QUICK_LOOK_S = 3
 LOOK_S = 15
