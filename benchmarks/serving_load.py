@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).parent / "load.lua"
+LONGEST_ANSWER_S = 60
 
 
 def start_wrk(
@@ -61,7 +62,8 @@ async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, An
             opened += 1
             await go.wait()
             writer.write(message)
-            line = await reader.readline()
+            async with asyncio.timeout(LONGEST_ANSWER_S):  # a connection may be lost in the server's full queue
+                line = await reader.readline()
             took = (time.monotonic() - began) * 1000
             writer.close()
             return int(line.split()[1]), took
