@@ -29,12 +29,13 @@ test: ## Run all tests that this machine allows (ARGS="-k metrics")
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m pytest $(ARGS)
 
-check: ## Lint and types
+check: ## Lint, types and declared dependencies
 	@infra/setup.sh tests/requirements.txt
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@.venv/bin/shellcheck --severity warning infra/*.sh inference/health.sh .ci/run
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
+	@$(python) tests/check_dependencies.py
 	@$(python) -m mypy addresses.py runfiles.py inference infra locustfiles analysis benchmarks tests
 
 setup: ## Make .venv and install what bench needs
@@ -44,7 +45,7 @@ doctor: setup ## Say what can run here, and why the rest can't
 	@$(python) -m infra doctor
 
 image: ## Build the image that the container deployments run
-	docker build --tag $(image) $(ARGS) .
+	@$(if $(wildcard .venv/bin/python),$(python),python3 -E -X utf8) -m infra.build --tag $(image) $(ARGS)
 
 push: ## Push the image: make push REGISTRY=docker.io/YOU (TAG=latest)
 	@if [ -z "$(REGISTRY)" ]; then echo "error: name a registry to push to: make push REGISTRY=docker.io/YOU" >&2; exit 2; fi

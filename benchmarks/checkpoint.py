@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.needs import require, run, why_no_packages, why_no_space
 from inference.model_choice import BUNDLED_MODEL
 
+CHECKPOINT_BYTES = 300_000_000
 SENTENCES = BUNDLED_MODEL.parent / "training" / "training_sentences.csv"
 SPREAD = 3.0
 SEED = 0
@@ -24,8 +27,8 @@ SEED = 0
 
 def make_checkpoint(folder: Path) -> None:
     """Write the checkpoint to ``folder``."""
-    import torch  # noqa: PLC0415
-    from transformers import (  # noqa: PLC0415
+    import torch
+    from transformers import (
         AutoTokenizer,
         DistilBertConfig,
         DistilBertForSequenceClassification,
@@ -54,9 +57,15 @@ def make_checkpoint(folder: Path) -> None:
         shutil.copy(BUNDLED_MODEL / name, folder / name)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.checkpoint", description=(__doc__ or "").split("\n", 1)[0]
-    )
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="where the checkpoint is written")
-    make_checkpoint(parser.parse_args().folder)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    require(why_no_packages("torch", "transformers"), why_no_space(folder, CHECKPOINT_BYTES))
+    make_checkpoint(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -6,20 +6,39 @@ them. Prints texts a second.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import threading
 import time
 from pathlib import Path
 
-from inference.onnx_engine import LARGEST_BATCH, LARGEST_BATCH_CHARACTERS, OnnxEngine
-from inference.processors import compute_threads
+from benchmarks.needs import require, run, why_no_packages
 
 
-def main() -> None:
-    model, bodies, seconds = sys.argv[1:]
-    engine = OnnxEngine(Path(model) / "onnx_engine", compute_threads())
-    texts = [json.loads(line)["text"] for line in Path(bodies).read_text(encoding="utf-8").splitlines()]
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.engine_alone", description=(__doc__ or "").split(":")[0]
+    )
+    parser.add_argument("model", type=Path, help="a folder that inference.fetch wrote")
+    parser.add_argument("bodies", type=Path, help='a file of {"text": ...}, one a line')
+    parser.add_argument("seconds", type=float)
+    arguments = parser.parse_args()
+    if not (arguments.model / "onnx_engine").is_dir():
+        parser.error(f"{arguments.model} holds no exported model; make it with python -m inference.fetch FOLDER")
+    if not arguments.bodies.is_file():
+        parser.error(f"{arguments.bodies} is not there")
+    require(why_no_packages("numpy", "onnxruntime", "tokenizers"))
+    print(texts_per_s(arguments.model, arguments.bodies, arguments.seconds))
+    return 0
+
+
+def texts_per_s(model: Path, bodies: Path, seconds: float) -> float:
+    from inference.onnx_engine import LARGEST_BATCH, LARGEST_BATCH_CHARACTERS, OnnxEngine
+    from inference.processors import compute_threads
+
+    engine = OnnxEngine(model / "onnx_engine", compute_threads())
+    texts = [json.loads(line)["text"] for line in bodies.read_text(encoding="utf-8").splitlines()]
     batches: list[list[str]] = [[]]
     for text in texts:
         last = batches[-1]
@@ -28,7 +47,7 @@ def main() -> None:
         batches[-1].append(text)
     engine.classify(batches[0], alone=False)
     done = [0] * engine.lanes
-    until = time.monotonic() + float(seconds)
+    until = time.monotonic() + seconds
 
     def lane(number: int) -> None:
         turn = number
@@ -44,8 +63,8 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(sum(done) / (time.monotonic() - began))
+    return sum(done) / (time.monotonic() - began)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -20,18 +20,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import docker
-import numpy as np
-import psutil
-from scipy import stats
+from typing import TYPE_CHECKING, Any
 
 import runfiles
+from benchmarks.needs import Figures, output_file, positive, require, run, why_no_image, why_no_packages
 from infra.environment import for_load
-from infra.settings import IMAGE, ROOT
-from infra.waiting import until_healthy
+from infra.errors import DeploymentError
 
+if TYPE_CHECKING:
+    import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGE = "llm-inference-image"
 PROJECT, SERVICE = "fourfold-monitor-benchmark", "web"
 LABELS = {
     "com.docker.compose.project": PROJECT,
@@ -47,6 +47,7 @@ START_S = 2.0
 LONGEST_START_S, LONGEST_PAIR_S = 60.0, 15.0
 """The load is ended if it takes longer."""
 
+FEWEST_PAIRS = 2
 RESAMPLES = 9_999
 
 MONITOR = """
@@ -99,29 +100,44 @@ print(own, sum(engine), (counted() - had) / elapsed, sep="\\n")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--replicas", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=60, help="of windows with the monitor and without it (60)")
-    parser.add_argument("--seconds", type=int, default=6, help="of each measurement of a way of sampling (6)")
+    description = (__doc__ or "").split("\n", 1)[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitor", description=description)
+    parser.add_argument("--replicas", type=positive, default=10)
+    parser.add_argument("--pairs", type=positive, default=60, help="of windows with the monitor and without it (60)")
+    parser.add_argument("--seconds", type=positive, default=6, help="of each measurement of a way of sampling (6)")
     parser.add_argument("--image", default=IMAGE, help=f"of the service ({IMAGE})")
-    parser.add_argument("--json", type=Path, help="write all raw figures there")
+    parser.add_argument("--json", type=output_file, help="write all raw figures there")
     arguments = parser.parse_args()
-    found: dict[str, list[float]] = {}
+    if arguments.pairs < FEWEST_PAIRS:
+        parser.error(f"an interval needs at least {FEWEST_PAIRS} pairs (--pairs)")
+    require(
+        why_no_packages("locust", "numpy", "scipy"),
+        why_no_image(arguments.image, on_this_machine=True),
+    )
+    figures = Figures(arguments.json, replicas=arguments.replicas, hertz=HERTZ, users=USERS, raw={})
+    figures["machine"] = runfiles.machine_record()
     with containers(arguments.replicas, arguments.image) as url:
-        for number in range(ROUNDS):
-            say(f"ways of sampling, round {number + 1} of {ROUNDS} ...")
-            for name, value in one_round(arguments.seconds).items():
-                found.setdefault(name, []).append(value)
+        ways(figures, arguments.seconds)
         say(f"throughput, {arguments.pairs} pairs of windows ...")
-        windows = throughput(url, arguments.pairs)
-    summary = {name: statistics.median(values) for name, values in found.items()} | throughput_ratio(windows)
-    summary |= {"replicas": arguments.replicas, "hertz": HERTZ, "users": USERS, "rounds": ROUNDS}
-    for name, value in summary.items():
-        print(f"{name:<34} {value:10.3f}")
-    if arguments.json:
-        record = summary | {"raw": found | windows, "machine": runfiles.machine_record()}
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        throughput(figures, url, arguments.pairs)
     return 0
+
+
+def ways(figures: Figures, seconds: int) -> None:
+    """What each way of sampling costs, kept after each round."""
+    found: dict[str, list[float]] = {}
+    for number in range(1, ROUNDS + 1):
+        say(f"ways of sampling, round {number} of {ROUNDS} ...")
+        for name, value in one_round(seconds).items():
+            found.setdefault(name, []).append(value)
+        medians = {name: statistics.median(values) for name, values in found.items()}
+        figures.keep(**medians, rounds=number, raw=figures["raw"] | found)
+    show(medians)
+
+
+def show(figures: dict[str, float]) -> None:
+    for name, value in figures.items():
+        print(f"{name:<34} {value:10.3f}", flush=True)
 
 
 def say(text: str) -> None:
@@ -131,6 +147,10 @@ def say(text: str) -> None:
 @contextmanager
 def containers(count: int, image: str) -> Iterator[str]:
     """So many containers, labelled as replicas of one Compose service; the first is the service, at the URL."""
+    import docker
+
+    from infra.waiting import until_healthy
+
     client = docker.from_env()
     made = []
     try:
@@ -169,6 +189,8 @@ def one_round(seconds: int) -> dict[str, float]:
 
 def docker_stats(seconds: int) -> tuple[float, float]:
     """CPU percent of the docker command's own stats of all containers, once a second as it is, and that of dockerd."""
+    import psutil
+
     process = subprocess.Popen(["docker", "stats"], stdout=subprocess.DEVNULL)
     try:
         time.sleep(START_S)
@@ -189,12 +211,13 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def throughput(url: str, pairs: int) -> dict[str, list[float]]:
+def throughput(figures: Figures, url: str, pairs: int) -> None:
     """Answers a second of the windows with the monitor and without it, pair by pair, in one run of Locust.
 
+    Pairs that were measured before the run broke are kept.
+
     Raises:
-        RuntimeError: the run failed, or the monitor did not sample as it should.
-        subprocess.TimeoutExpired: it did not end.
+        DeploymentError: the run failed, or the monitor did not sample as it should.
     """
     with tempfile.TemporaryDirectory() as folder:
         windows = Path(folder, "windows.json")
@@ -202,26 +225,37 @@ def throughput(url: str, pairs: int) -> dict[str, list[float]]:
         command += ["-u", str(USERS), "-r", str(USERS), "--host", url, "--csv", f"{folder}/run", "--replicas", "none"]
         command += ["--monitored", f"compose:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
         command += ["--pairs", str(pairs), "--windows", str(windows)]
-        bound = LONGEST_START_S + pairs * LONGEST_PAIR_S
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=for_load(Path(folder)),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=bound,
-        )
+        bound_s = LONGEST_START_S + pairs * LONGEST_PAIR_S
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=for_load(Path(folder)),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=bound_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise DeploymentError(f"Locust did not end within {bound_s:g} s") from None
+        finally:
+            measured = json.loads(windows.read_text(encoding="utf-8")) if windows.is_file() else {}
+            problems = measured.pop("problems", [])
+            rates = {f"throughput_{name}": values for name, values in measured.items()}
+            if measured and len(measured["off"]) >= FEWEST_PAIRS:
+                ratio = throughput_ratio(rates)
+                figures.keep(**ratio, raw=figures["raw"] | rates, problems=problems)
+                show(ratio)
         if done.returncode or not windows.is_file():
-            raise RuntimeError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
-        found: dict[str, list[Any]] = json.loads(windows.read_text(encoding="utf-8"))
-    if problems := found.pop("problems"):
-        raise RuntimeError(f"the monitor did not sample as it should: {problems[0]}")
-    return {f"throughput_{name}": rates for name, rates in found.items()}
+            raise DeploymentError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
+        if problems:
+            raise DeploymentError(f"the monitor did not sample as it should: {problems[0]}")
 
 
 def throughput_ratio(windows: dict[str, list[float]]) -> dict[str, float]:
     """Answers with the monitor to those without it, in equal time; with its 95% interval (bootstrap over pairs)."""
+    import numpy as np
+    from scipy import stats
 
     def ratio(on: Any, off: Any, axis: int) -> Any:
         return np.sum(on, axis=axis) / np.sum(off, axis=axis)
@@ -242,4 +276,4 @@ def throughput_ratio(windows: dict[str, list[float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

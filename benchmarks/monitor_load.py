@@ -70,7 +70,9 @@ def run_windows(environment: Environment) -> None:
                 with_monitor(recording, options, environment.host or "", found)
             else:
                 found["off"].append(answers_per_s())
-    options.windows.write_text(json.dumps(found), encoding="utf-8")
+        beside = options.windows.with_suffix(".new")  # now, and whole: the run may be interrupted
+        beside.write_text(json.dumps(found), encoding="utf-8")
+        beside.replace(options.windows)
     environment.runner.quit()
 
 

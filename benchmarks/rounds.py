@@ -4,6 +4,9 @@
 
 Each round starts the service anew, loads it after a second of warm-up, and ends it, as a round of an experiment does.
 So the rounds differ by what really changes between two starts of the same thing on this machine.
+
+Each round is written as soon as it is done, to a file beside the output, ``unfinished-NAME``; that file takes the
+output's place after the last round.
 """
 
 from __future__ import annotations
@@ -15,36 +18,53 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import runfiles
+from benchmarks.needs import output_file, positive, require, run, why_no_packages
 from infra.environment import for_load, for_service
-from infra.settings import ROOT
-from infra.waiting import until_healthy
+from infra.errors import DeploymentError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
 ROUNDS_FILE = ROOT / "benchmarks" / "rounds.csv.gz"
 WARM_UP_S = 1
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=64)
-    parser.add_argument("--users", type=int, default=8)
-    parser.add_argument("--seconds", type=int, default=5, help="of load that are recorded in each round (5)")
-    parser.add_argument("--output", type=Path, default=ROUNDS_FILE)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rounds", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--rounds", type=positive, default=64)
+    parser.add_argument("--users", type=positive, default=8)
+    parser.add_argument("--seconds", type=positive, default=5, help="of load that are recorded in each round (5)")
+    parser.add_argument("--output", type=output_file, default=str(ROUNDS_FILE), help="CSV, packed if it ends with .gz")
     arguments = parser.parse_args()
-    rounds = []
+    require(why_no_packages("pandas", "requests", "locust", "uvicorn", "onnxruntime"))
+    unfinished = arguments.output.with_name(f"unfinished-{arguments.output.name}")
+    unfinished.unlink(missing_ok=True)
     for number in range(1, arguments.rounds + 1):
-        rounds.append(one_round(arguments.users, arguments.seconds).assign(round=number))
-        pd.concat(rounds)[["round", "sent_s", "response_time_ms"]].to_csv(arguments.output, index=False)
-        median = rounds[-1]["response_time_ms"].median()
-        print(f"round {number} of {arguments.rounds}: {len(rounds[-1]):,} requests, median {median:.2f} ms", flush=True)
+        rows = one_round(arguments.users, arguments.seconds).assign(round=number)
+        rows = rows[["round", "sent_s", "response_time_ms"]]
+        rows.to_csv(unfinished, index=False, mode="a", header=number == 1)
+        median = rows["response_time_ms"].median()
+        print(f"round {number} of {arguments.rounds}: {len(rows):,} requests, median {median:.2f} ms", flush=True)
+    unfinished.replace(arguments.output)
     return 0
 
 
 def one_round(users: int, seconds: int) -> pd.DataFrame:
     """The measured requests of one start of the service: when each was sent, after the warm-up, and its time."""
+    import pandas as pd
+
+    from infra.waiting import until_healthy
+
+    def evidence() -> str:
+        said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        if service.poll() is not None:
+            raise DeploymentError(f"the service ended with exit code {service.returncode}: {said}")
+        return said
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -52,15 +72,17 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": f"{folder}/metrics.csv"}
         own["INFERENCE_MODEL"] = str(ROOT / "inference" / "bundled_model")
-        service = subprocess.Popen(
-            [sys.executable, "-m", "inference"],
-            cwd=ROOT,
-            env=for_service() | own,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        log = Path(folder, "service.log")
+        with log.open("wb") as output:
+            service = subprocess.Popen(
+                [sys.executable, "-m", "inference"],
+                cwd=ROOT,
+                env=for_service() | own,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         try:
-            until_healthy(url, 60, lambda: None)
+            until_healthy(url, 60, evidence)
             command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
             command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
             command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{service.pid}"]
@@ -80,4 +102,4 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,12 +1,12 @@
 """How long the analysis of a large run takes: 1,000,000 requests, and 10 replicas sampled for an hour.
 
-    python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--json FILE]
+    python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--parts analysis,page] [--json FILE]
 
 Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
 Chromium, all in one go and by turns, so that the machine is the same to each. ``seconds`` and ``pandas_read_seconds``
 are those of two processes, one that analyses and one that imports pandas and reads, each from its start to its end,
 since that is how either is used. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start
-and imports. Needs Chromium on the PATH and tests/requirements.txt.
+and imports. ``open_seconds``, the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
 """
 
 from __future__ import annotations
@@ -15,18 +15,37 @@ import argparse
 import json
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 import runfiles
-from infra.settings import ROOT
+from benchmarks.needs import (
+    BENCHMARK_REQUIREMENTS,
+    Figures,
+    output_file,
+    positive,
+    require,
+    run,
+    temporary_folder,
+    why_no_packages,
+    why_no_program,
+    why_no_space,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("analysis", "page")
+NOT_VALID = 3
+"""The analysis' exit code for a run that is not valid."""
+
+REQUEST_BYTES, SAMPLE_BYTES, REST_BYTES = 250, 500, 200_000_000
+"""What a row of the made run takes on the disk at most, and what the page and Chromium take."""
 
 START = 1_700_000_000.0
 SECONDS = 3600
@@ -53,47 +72,80 @@ TURNS = 5
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--requests", type=int, default=1_000_000)
-    parser.add_argument("--samples", type=int, default=14_400, help="of each of ten replicas (14400)")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--requests", type=positive, default=1_000_000)
+    parser.add_argument("--samples", type=positive, default=14_400, help="of each of ten replicas (14400)")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"what to measure, by commas ({', '.join(PARTS)})")
+    parser.add_argument("--json", type=output_file, help="write the figures there")
     arguments = parser.parse_args()
+    parts = [name.strip() for name in arguments.parts.split(",")]
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))} is not known")
+    if arguments.samples < 2:
+        parser.error("a rate needs at least 2 samples (--samples)")
+    needed_bytes = arguments.requests * REQUEST_BYTES + arguments.samples * REPLICAS * SAMPLE_BYTES + REST_BYTES
+    require(
+        why_no_packages("jinja2", "numpy", "pandas", "plotly", "rich", "scipy"),
+        why_no_space(temporary_folder(), needed_bytes),
+        why_no_browser() if "page" in parts else None,
+    )
+    figures = Figures(arguments.json, requests=arguments.requests)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = make(folder, arguments.requests, arguments.samples)
+        measured(figures, Path(name), parts, arguments)
+    return 0
+
+
+def measured(figures: Figures, folder: Path, parts: list[str], arguments: argparse.Namespace) -> None:
+    """Measure the parts that are asked for; what is measured is kept after each turn and printed after each part."""
+    files = make(folder, arguments.requests, arguments.samples)
+    page = folder / runfiles.REPORT_FILE
+    if "analysis" in parts:
         reads, processes, analyses, takes = [], [], [], []
-        for _ in range(TURNS):
+        for number in range(1, TURNS + 1):
             command = [sys.executable, "-c", READ, *map(str, files)]
             began = time.perf_counter()
             reads.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
             processes.append(time.perf_counter() - began)
-            command = [sys.executable, "-c", ANALYSE, name]
+            command = [sys.executable, "-c", ANALYSE, str(folder)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
             analyses.append(float(done.stdout))
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "analysis", name], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-            takes.append(time.perf_counter() - began)
-        page = folder / runfiles.REPORT_FILE
-        found: dict[str, Any] = {
-            "requests": arguments.requests,
-            "seconds": float(np.median(takes)),
-            "analysis_inside_seconds": float(np.median(analyses)),
-            "pandas_inside_seconds": float(np.median(reads)),
-            "pandas_read_seconds": float(np.median(processes)),
-            # Of the largest of the processes, which pandas' plain reading is too.
-            "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
-            "page_mb": page.stat().st_size / 1e6,
-            "open_seconds": opened(page),
-        }
-    for key, value in found.items():
-        print(f"{key:<24} {value if value is not None else 'no Chromium'}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0
+            takes.append(analyse(folder))
+            figures.keep(
+                turns=number,
+                seconds=statistics.median(takes),
+                analysis_inside_seconds=statistics.median(analyses),
+                pandas_inside_seconds=statistics.median(reads),
+                pandas_read_seconds=statistics.median(processes),
+                # Of the largest of the processes, which pandas' plain reading is too.
+                peak_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
+                page_mb=page.stat().st_size / 1e6,
+            )
+            print(f"turn {number} of {TURNS}: {takes[-1]:.1f} s", file=sys.stderr, flush=True)
+        for key, value in figures.items():
+            print(f"{key:<24} {value}", flush=True)
+    if "page" in parts:
+        if not page.exists():
+            analyse(folder)
+        figures.keep(open_seconds=opened(page))
+        print(f"{'open_seconds':<24} {figures['open_seconds']}")
+
+
+def analyse(folder: Path) -> float:
+    """Seconds that ``python -m analysis`` takes."""
+    command = [sys.executable, "-m", "analysis", str(folder)]
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode != NOT_VALID:  # the page is made all the same: with few samples there are gaps between them
+        done.check_returncode()
+    return seconds
 
 
 def make(folder: Path, requests: int, samples: int) -> list[Path]:
     """One deployment of ten replicas in one round: the CSV files of its load."""
+    import numpy as np
+    import pandas as pd
+
     noise = np.random.default_rng(1)
     own = folder / "swarm-3" / "round-1"
     own.mkdir(parents=True)
@@ -191,23 +243,44 @@ def experiment_record() -> dict[str, Any]:
     }
 
 
-def opened(page: Path) -> float | None:
-    """Seconds until Chromium has drawn every chart that is in sight of a reader; None without Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        return None
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only who measures this needs it
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page()
+def opened(page: Path) -> float:
+    """Seconds until Chromium has drawn every chart that is in sight of a reader."""
+    with browser() as chromium:
+        tab = chromium.new_page()
         began = time.perf_counter()
         tab.goto(page.as_uri())
         tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
-        seconds = time.perf_counter() - began
-        browser.close()
-    return seconds
+        return time.perf_counter() - began
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def why_no_browser() -> str | None:
+    """Why Chromium can't be started."""
+    reasons = [
+        why_no_packages("playwright", requirements=BENCHMARK_REQUIREMENTS),
+        why_no_program("chromium", "google-chrome"),
+    ]
+    reason = "; ".join(filter(None, reasons))
+    if not reason:
+        try:
+            with browser():
+                return None
+        except Exception as error:  # whatever keeps it from starting is the reason that is reported
+            reason = f"Chromium does not start ({str(error).splitlines()[0]}); mend that"
+    return f"{reason}; or measure without the page: --parts analysis"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -18,20 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks import serving_docker
-from benchmarks.checkpoint import make_checkpoint
-from benchmarks.serving_load import burst, need_wrk, steady
+from benchmarks.checkpoint import CHECKPOINT_BYTES, make_checkpoint
+from benchmarks.needs import (
+    BENCHMARK_REQUIREMENTS,
+    Figures,
+    output_file,
+    positive,
+    require,
+    run,
+    temporary_folder,
+    why_no_image,
+    why_no_packages,
+    why_no_program,
+    why_no_space,
+)
+from benchmarks.serving_load import burst, steady
 from benchmarks.serving_report import write_report
-from benchmarks.serving_services import ALL, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
-from infra.engine import connect
+from benchmarks.serving_services import ALL, LITSERVE, MOSEC, MOSEC_OWN, OWN, REFERENCE, ROOT, USUAL, Running, running
 from infra.environment import for_service
-from infra.errors import DeploymentError
-from infra.images import find_image
 
 CONNECTIONS = (1, 8, 32)
 WARM_UP_S = 1.0
@@ -42,47 +51,48 @@ MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
 
 def main() -> int:
     options = _options()
-    need_wrk()
-    if "docker" in options.parts:
-        _need_image(options.image)
+    require(
+        why_no_packages(*_packages(options), requirements=BENCHMARK_REQUIREMENTS),
+        why_no_program("wrk"),
+        why_no_image(options.image) if "docker" in options.parts else None,
+        None if options.model else why_no_space(temporary_folder(), CHECKPOINT_BYTES * 2),
+    )
     _allow_many_connections()
-    record: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}
-    if options.json and options.json.is_file():
-        record |= json.loads(options.json.read_text(encoding="utf-8"))
+    record = Figures(options.json, machine=machine(), rounds=options.rounds, seconds=options.seconds)
+    record.update(options.known)
     with tempfile.TemporaryDirectory(prefix="fourfold-serving-") as name:
         folder = Path(name)
         model = options.model or _checkpoint(folder / "checkpoint")
         bodies = folder / "bodies"
         texts = [row["text"] for row in csv.DictReader(REVIEWS.open(encoding="utf-8", newline=""))]
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        measures: dict[str, Callable[[], dict[str, Any]]] = {
-            "load": lambda: measure_load(options, model, bodies, texts, folder),
-            "overload": lambda: {"overload": measure_overload(model, bodies, texts, folder)},
-            "docker": lambda: {
-                "docker": serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds)
-            },
-        }
-        for part in PARTS:
-            if part in options.parts:
-                record |= measures[part]()
-                if options.json:  # now: a part takes minutes, and the next one may be interrupted
-                    options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if "load" in options.parts:
+            measure_load(record, options, model, bodies, texts, folder)
+        if "overload" in options.parts:
+            record.keep(overload=measure_overload(model, bodies, texts, folder))
+        if "docker" in options.parts:
+            for found in serving_docker.measure(options.image, model, bodies, options.rounds, options.seconds):
+                record.keep(docker=found)
     if options.report:
         write_report(record, options.report)
     print(json.dumps(record.get("ratio_to_usual_app"), indent=1))
     return 0
 
 
-def _need_image(image: str) -> None:
-    try:
-        find_image(connect(), image)
-    except DeploymentError as error:
-        raise SystemExit(f"error: the part docker can't be measured: {error}") from error
+def _packages(options: argparse.Namespace) -> list[str]:
+    """What the chosen services and parts import."""
+    names = ["onnxruntime", "psutil", "uvicorn"]
+    if not options.model or set(options.only) - {OWN}:
+        names += ["torch", "transformers"]
+    by_service = {USUAL: "flask", LITSERVE: "litserve", MOSEC: "mosec", MOSEC_OWN: "mosec"}
+    if "load" in options.parts:
+        names += sorted({by_service[name] for name in options.only if name in by_service})
+    return names
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=3, help="measure each so many times (3)")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=positive, default=3, help="measure each so many times (3)")
     parser.add_argument("--seconds", type=float, default=6, help="load for so long each time, after 1 s of warm-up (6)")
     parser.add_argument("--only", default=",".join(ALL), help=f"services, by commas ({', '.join(ALL)})")
     parser.add_argument("--parts", default="load,overload", help=f"what to measure, by commas ({', '.join(PARTS)})")
@@ -90,14 +100,22 @@ def _options() -> argparse.Namespace:
         "--model", type=Path, help="a folder that inference.fetch wrote (a checkpoint of random weights)"
     )
     parser.add_argument("--image", default="llm-inference-image", help="the service's image, for the part docker")
-    parser.add_argument("--json", type=Path, help="write all figures there; parts measured before are kept")
-    parser.add_argument("--report", type=Path, help="write the tables there, as Markdown")
+    parser.add_argument("--json", type=output_file, help="write all figures there; parts measured before are kept")
+    parser.add_argument("--report", type=output_file, help="write the tables there, as Markdown")
     options = parser.parse_args()
     options.only = [name.strip() for name in options.only.split(",")]
     options.parts = [name.strip() for name in options.parts.split(",")]
     unknown = (set(options.only) - set(ALL)) | (set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))} is not known")
+    if options.model and not (options.model / "onnx_engine").is_dir():
+        parser.error(f"{options.model} holds no exported model; make it with python -m inference.fetch {options.model}")
+    options.known = {}
+    if options.json and options.json.is_file():
+        try:
+            options.known = dict(json.loads(options.json.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            parser.error(f"{options.json} is not a file of this benchmark; name another one (--json)")
     return options
 
 
@@ -127,9 +145,9 @@ def _checkpoint(folder: Path) -> Path:
 
 
 def measure_load(
-    options: argparse.Namespace, model: Path, bodies: Path, texts: list[str], folder: Path
-) -> dict[str, Any]:
-    """Throughput, latency, memory and start-up of each service, and what the engine does alone."""
+    record: Figures, options: argparse.Namespace, model: Path, bodies: Path, texts: list[str], folder: Path
+) -> None:
+    """Throughput, latency, memory, start-up of each service, and what the engine does alone; kept after each round."""
     found: dict[str, dict[str, Any]] = {
         name: {"starts_s": _starts_s(name, options.rounds, model, folder), "memory_bytes": 0, "connections": {}}
         for name in options.only
@@ -151,6 +169,7 @@ def measure_load(
             print(
                 f"round {number + 1} of {options.rounds}: engine alone {alone[-1]:.0f}/s", file=sys.stderr, flush=True
             )
+            record.keep(rounds=number + 1, **_medians(found, alone))
         for service in services:
             service.go_on()
         for service in services:
@@ -158,17 +177,23 @@ def measure_load(
                 found[OWN]["new_connections_32"] = steady(
                     _url(service), bodies, 32, options.seconds, new_connections=True
                 )
-        agree = _same_labels(services, texts)
+        record.keep(services=found, same_labels_as_usual_app=_same_labels(services, texts))
+
+
+def _medians(found: dict[str, dict[str, Any]], alone: list[float]) -> dict[str, Any]:
+    """The figures of the rounds so far."""
     for one in found.values():
         one["seconds_to_healthy"] = statistics.median(one["starts_s"])
         for measured in one["connections"].values():
             measured |= {name: statistics.median(part[name] for part in measured["rounds"]) for name in MEASURES}
-    record: dict[str, Any] = {"services": found, "engine_alone": {"rounds": alone, "median": statistics.median(alone)}}
-    record["same_labels_as_usual_app"] = agree
+    medians: dict[str, Any] = {
+        "services": found,
+        "engine_alone": {"rounds": alone, "median": statistics.median(alone)},
+    }
     if USUAL in found:
-        record["ratios"] = {name: _ratios(one, found[USUAL]) for name, one in found.items()}
-        record["ratio_to_usual_app"] = record["ratios"].get(OWN)
-    return record
+        medians["ratios"] = {name: _ratios(one, found[USUAL]) for name, one in found.items()}
+        medians["ratio_to_usual_app"] = medians["ratios"].get(OWN)
+    return medians
 
 
 def _starts_s(name: str, times: int, model: Path, folder: Path) -> list[float]:
@@ -253,4 +278,4 @@ def _allow_many_connections() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

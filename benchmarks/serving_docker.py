@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ LABEL = "fourfold.benchmark=serving"
 CONNECTIONS = 30
 
 
-def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) -> dict[str, Any]:
-    """Throughput of both, by turns, with as many connections in all; and what the engines say of themselves."""
+def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """Throughput of both, by turns, with as many connections in all; and what the engines say of themselves.
+
+    Yields the figures so far after each round.
+    """
     found: dict[str, list[float]] = {"one_1.8": [], "three_0.6": []}
     engines: dict[str, Any] = {}
     containers: list[str] = []
@@ -36,16 +40,16 @@ def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) 
                     ]
                     total = sum(result_of(load)["throughput"] for load in loads)
                 found[name].append(total)
+            medians = {name: statistics.median(some) for name, some in found.items()}
+            yield {
+                "rounds": found,
+                "median": medians,
+                "threads": engines,
+                "three_over_one": medians["three_0.6"] / medians["one_1.8"],
+            }
     finally:
         if containers:
             subprocess.run(["docker", "rm", "-f", *containers], check=True, stdout=subprocess.DEVNULL)
-    medians = {name: statistics.median(some) for name, some in found.items()}
-    return {
-        "rounds": found,
-        "median": medians,
-        "threads": engines,
-        "three_over_one": medians["three_0.6"] / medians["one_1.8"],
-    }
 
 
 def _start(image: str, model: Path, cpus: float, containers: list[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.needs import write_text
+
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -13,7 +15,7 @@ def write_report(record: dict[str, Any], path: Path) -> None:
     text = path.read_text(encoding="utf-8") if path.is_file() else f"{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n\n{tables(record)}\n{END}{after}", encoding="utf-8")
+    write_text(path, f"{before}{BEGIN}\n\n{tables(record)}\n{END}{after}")
 
 
 def tables(record: dict[str, Any]) -> str:

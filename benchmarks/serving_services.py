@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from infra.environment import for_service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +38,8 @@ class Running:
 
     def memory_bytes(self) -> int:
         """The memory of all its processes; what they share is counted once (PSS), where the system tells."""
+        import psutil
+
         own = psutil.Process(self.process.pid)
         infos = [one.memory_full_info() for one in [own, *own.children(recursive=True)]]
         return sum(getattr(info, "pss", info.rss) for info in infos)
@@ -61,6 +61,8 @@ class Running:
                 return
 
     def _cpu_s(self) -> float:
+        import psutil
+
         own = psutil.Process(self.process.pid)
         times = [one.cpu_times() for one in [own, *own.children(recursive=True)]]
         return sum(one.user + one.system for one in times)

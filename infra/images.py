@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 
+from infra.build import build_options
 from infra.engine import Engine, why_docker_fails
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
@@ -34,15 +35,17 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
         raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
     if reason := why_docker_fails("version"):
         raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); see to it and run again")
-    with tempfile.TemporaryDirectory(prefix="fourfold-") as context:
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
             fetch = [python, "-m", "inference.fetch", f"{context}/model"]
-            fetched = subprocess.run(fetch, cwd=ROOT, env=for_service(), check=True, stdout=subprocess.PIPE, text=True)
+            fetched = subprocess.run(fetch, cwd=ROOT, env=for_service(), check=False, stdout=subprocess.PIPE, text=True)
+            if fetched.returncode != 0:
+                raise DeploymentError("the image can't be built without its model; the reason is above")
             model = ["--build-context", f"model={context}"]
             if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
                 model += ["--target", "torch"]
-        command = ["docker", "build", "--progress", "plain", "--tag", image, *model, str(ROOT)]
+        command = ["docker", "build", "--progress", "plain", "--tag", image, *options, *model, str(ROOT)]
         if not _succeeds(command, log, show):
             raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
 

@@ -5,19 +5,25 @@ The user's settings of pip say where packages come from, and nothing else. Needs
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 import sysconfig
-import threading
-import urllib.request
 from pathlib import Path
 
 from infra.environment import ROOT, for_pip, forget_dead_proxies
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")
+"""An index of PyTorch's builds in place of PyTorch's own; its URL may hold a password."""
+
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-QUICK_LOOK_S = 3.0
+QUICK_LOOK_S = 3
+LOOK_S = 15
+"""With the start of pip on a busy machine, and names that no server resolves."""
+
+OTHER_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 PTH = "fourfold.pth"
 SHOWN = ("Collecting", "Downloading", "Installing", "Successfully")
 WIDTH = 100
@@ -27,12 +33,16 @@ def main(requirements: str) -> int:
     forget_dead_proxies()
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2"]
     command += ["-r", requirements]
-    if platform.system() == "Linux" and not any(device.exists() for device in GPU_DEVICES) and _has_cpu_builds():
-        command += ["--extra-index-url", CPU_BUILDS]
     try:
         environment = for_pip()
     except subprocess.CalledProcessError:
         return _fail("pip can't read its settings; its reason is above")
+    needs_cpu_builds = platform.system() == "Linux" and not any(device.exists() for device in GPU_DEVICES)
+    if TORCH_INDEX or needs_cpu_builds:
+        if _has_torch(TORCH_INDEX or CPU_BUILDS, environment):
+            command += ["--extra-index-url", TORCH_INDEX or CPU_BUILDS]
+        elif TORCH_INDEX:
+            print("warning: FOURFOLD_TORCH_INDEX has no torch, or does not answer; pip's own index is used", flush=True)
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
     ) as pip:
@@ -45,23 +55,19 @@ def main(requirements: str) -> int:
     return 0
 
 
-def _has_cpu_builds() -> bool:
-    """Whether PyTorch's own index of CPU builds answers one short question; in a closed network pip alone would go on
-    asking it for minutes. PyTorch from the usual index brings gigabytes of CUDA packages on Linux."""
-    found = []
-    request = urllib.request.Request(f"{CPU_BUILDS}/torch/", method="HEAD")  # noqa: S310  https
+def _has_torch(index: str, environment: dict[str, str]) -> bool:
+    """Whether an index answers one short question for torch, asked with the user's proxy, certificates and logins.
 
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(request, timeout=QUICK_LOOK_S):  # noqa: S310  as above
-                found.append(True)
-        except OSError:
-            return
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(QUICK_LOOK_S)
-    return bool(found)
+    In a closed network pip would go on asking it for minutes. PyTorch from the usual index brings gigabytes of CUDA
+    packages on Linux.
+    """
+    ask = [sys.executable, "-m", "pip", "index", "versions", "torch", "--index-url", index]
+    ask += ["--retries", "0", "--timeout", str(QUICK_LOOK_S), "--disable-pip-version-check", "--no-input"]
+    alone = {name: value for name, value in environment.items() if name not in OTHER_SOURCES}
+    try:
+        return subprocess.run(ask, env=alone, capture_output=True, check=False, timeout=LOOK_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _find_project_first() -> None:

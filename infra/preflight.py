@@ -12,12 +12,10 @@ import docker
 import psutil
 
 import addresses
+from infra.build import BASE_IMAGE
 from infra.engine import API_FAILURES, Engine
 from infra.hardening import RESERVED_MEMORY_BYTES
 from infra.settings import IMAGE, listens_at
-
-BASE_IMAGE = "python:3.12-slim"
-"""What the Dockerfile starts from."""
 
 BUILD_DISK_BYTES = 5 * 10**9
 """The image and the build's stages: the packages take about 1 GB, and the model is in it twice."""
@@ -70,7 +68,8 @@ def why_no_image(engine: Engine, image: str) -> str | None:
     reason = _why_not_in_registry(engine, BASE_IMAGE)
     return reason and (
         f"image {image} is not here and can't be built: its base {BASE_IMAGE} is not here either, and {reason}; "
-        "connect to the network, or load an image (docker load) and name it (--image), and run again"
+        "connect to the network, name the base image at a mirror (FOURFOLD_BASE_IMAGE), or load an image (docker load) "
+        "and name it (--image), and run again"
     )
 
 

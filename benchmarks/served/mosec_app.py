@@ -19,7 +19,7 @@ MODEL, ENGINE = os.environ["BENCHMARK_MODEL"], os.environ["BENCHMARK_ENGINE"]
 
 class Tokenize(mosec.Worker):  # type: ignore[misc]  # mosec may not be installed where types are checked
     def __init__(self) -> None:
-        from transformers import AutoTokenizer  # noqa: PLC0415
+        from transformers import AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
 
@@ -29,8 +29,8 @@ class Tokenize(mosec.Worker):  # type: ignore[misc]  # mosec may not be installe
 
 class Compute(mosec.Worker):  # type: ignore[misc]  # as above
     def __init__(self) -> None:
-        import torch  # noqa: PLC0415
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         self.torch = torch
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
@@ -50,7 +50,7 @@ class Compute(mosec.Worker):  # type: ignore[misc]  # as above
 
 class OwnEngine(mosec.Worker):  # type: ignore[misc]  # as above
     def __init__(self) -> None:
-        from inference.onnx_engine import OnnxEngine  # noqa: PLC0415
+        from inference.onnx_engine import OnnxEngine
 
         self.engine = OnnxEngine(Path(MODEL) / "onnx_engine", threads=1)
 

@@ -1,0 +1,159 @@
+"""The benchmarks: what is missing is told before anything is measured, and what was measured is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from benchmarks.scale import why_no_browser
+from infra.waiting import until_true
+
+BENCHMARKS = ("monitor", "serving", "verdicts", "scale", "rounds", "checkpoint", "engine_alone")
+
+
+def run(name: str, *arguments: str, bare: bool = False, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark; ``bare``: without any installed package."""
+    command = [sys.executable, *(["-S"] if bare else []), "-m", f"benchmarks.{name}", *arguments]
+    environment = os.environ | ({} if path is None else {"PATH": path})
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def interrupt(name: str, *arguments: str, when: Callable[[], bool]) -> int:
+    """Interrupt a benchmark as Ctrl-C does, at a certain time; its exit code."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert until_true(lambda: when() or process.poll() is not None, 120)
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    return process.returncode
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_help_needs_no_installed_package(name: str) -> None:
+    done = run(name, "--help", bare=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m benchmarks.{name}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "packages", "requirements"),
+    [
+        ("monitor", ("locust", "numpy", "docker"), "requirements.txt"),
+        ("serving", ("onnxruntime", "torch", "litserve", "mosec"), "benchmarks/requirements.txt"),
+        ("verdicts", ("numpy", "pandas", "scipy"), "requirements.txt"),
+        ("scale", ("pandas", "plotly", "playwright"), "benchmarks/requirements.txt"),
+        ("rounds", ("pandas", "locust", "uvicorn"), "requirements.txt"),
+        ("checkpoint", ("torch", "transformers"), "requirements.txt"),
+    ],
+)
+def test_missing_packages_are_named_with_the_command_that_installs_them(
+    tmp_path: Path, name: str, packages: tuple[str, ...], requirements: str
+) -> None:
+    done = run(name, *([str(tmp_path / "made")] if name == "checkpoint" else []), bare=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("error: the Python package") for line in lines)
+    assert f"run infra/setup.sh {requirements}, " in done.stderr
+    for package in packages:
+        assert package in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("serving", (), "error: wrk is not installed; install it (Debian, Ubuntu: sudo apt install wrk)"),
+        ("scale", (), "error: chromium or google-chrome is not installed; install it "),
+        ("monitor", (), "error: there is no docker command on the PATH; install Docker's command line"),
+        ("serving", ("--parts", "docker"), "error: there is no docker command on the PATH; install Docker's"),
+    ],
+)
+def test_missing_programs_are_named_before_anything_is_measured(
+    name: str, arguments: tuple[str, ...], expected: str
+) -> None:
+    if name == "serving":
+        arguments += ("--only", "fourfold (onnx)")  # what it is compared with need not be installed here
+    done = run(name, *arguments, path="")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["monitor", "serving", "verdicts", "scale", "rounds"])
+def test_an_output_that_can_not_be_written_is_refused_first(tmp_path: Path, name: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    option = "--output" if name == "rounds" else "--json"
+    for path in (tmp_path, fifo, tmp_path / "nowhere" / "figures.json"):
+        done = run(name, option, str(path), bare=True)  # before what is missing is told
+        assert done.returncode == 2
+        assert f"argument {option}: {path} " in done.stderr
+
+
+def test_a_file_of_something_else_is_not_overwritten_by_the_serving_benchmark(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    figures.write_text("something else")
+    assert "is not a file of this benchmark" in run("serving", "--json", str(figures)).stderr
+    assert figures.read_text() == "something else"
+
+
+def test_an_interrupted_run_keeps_the_turns_that_were_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ("--requests", "500", "--samples", "20", "--parts", "analysis", "--json", str(figures))
+    assert interrupt("scale", *arguments, when=figures.is_file) == 130
+    found = json.loads(figures.read_text())
+    assert 1 <= found["turns"] <= 5
+    assert found["seconds"] > 0
+    assert found["page_mb"] > 1
+    assert list(tmp_path.iterdir()) == [figures]
+
+
+def test_interrupted_verdicts_keep_the_experiments(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+
+    def has_experiments() -> bool:
+        return figures.is_file() and "aa" in json.loads(figures.read_text())
+
+    arguments = ("--experiments", "1", "--rounds", "3", "--json", str(figures))
+    assert interrupt("verdicts", *arguments, when=has_experiments) == 130
+    found = json.loads(figures.read_text())
+    assert found["experiments"] == len(found["aa"]) == len(found["ab"]) == 1
+    assert "coverage" not in found
+
+
+def test_interrupted_rounds_are_kept_beside_the_rounds_of_before(tmp_path: Path) -> None:
+    recorded, unfinished = tmp_path / "rounds.csv.gz", tmp_path / "unfinished-rounds.csv.gz"
+    shutil.copy(ROOT / "benchmarks" / "rounds.csv.gz", recorded)
+    before = recorded.read_bytes()
+    arguments = ("--rounds", "9", "--seconds", "1", "--output", str(recorded))
+    assert interrupt("rounds", *arguments, when=unfinished.is_file) == 130
+    assert recorded.read_bytes() == before
+    assert set(pd.read_csv(unfinished)["round"]) >= {1}
+
+
+@pytest.mark.browser
+def test_the_page_is_measured_alone_if_asked(tmp_path: Path) -> None:
+    if reason := why_no_browser():
+        pytest.skip(reason)
+    figures = tmp_path / "figures.json"
+    done = run("scale", "--requests", "500", "--samples", "20", "--parts", "page", "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+    assert found["open_seconds"] > 0
+    assert done.stdout.split() == ["open_seconds", str(found["open_seconds"])]
