@@ -381,7 +381,7 @@ def engine_elsewhere(machine: Mapping[str, Any], engine: Mapping[str, Any]) -> E
     if all(None in pair or _is_same(*pair) for pair in pairs):
         return None
     address = urlsplit(str(engine.get("endpoint") or "unix:"))
-    is_virtual = address.scheme in ("unix", "npipe") or _is_loopback(address.hostname or "")
+    is_virtual = address.scheme in ("unix", "npipe") or is_loopback(address.hostname or "")
     return EngineElsewhere(is_virtual, engine.get("cpu_count"), machine.get("cpu_count"))
 
 
@@ -391,7 +391,8 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(abs(one - other) <= (SAME_MEMORY * one if one > 1e6 else 0))
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address is this machine's own loopback."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -45,7 +45,7 @@ def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
         (lambda _: b"a,b\n1,2\n", "line 1: there is no column started_at_unix_s"),
         (lambda _: b"\0\n", "line 1: "),
         (lambda content: content.replace(b"status", b"phase", 1), "line 1: "),
-        (lambda content: content.replace(b"17000000", b"16000000"), "requests at another time"),
+        (lambda content: content.replace(b"17000000", b"16000000"), "started_at_unix_s tells of another time"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path: Path, change: object, expected: str) -> None:
