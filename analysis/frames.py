@@ -148,6 +148,11 @@ class Deployment:
         return self.name == runfiles.HOST
 
     @property
+    def is_swarm(self) -> bool:
+        """Whether Swarm runs it: its name says of which kind it is, and then how many replicas it has."""
+        return self.name.partition("-")[0] == runfiles.SWARM
+
+    @property
     def title(self) -> str:
         return runfiles.DEPLOYMENTS.get(self.name, self.name)
 

@@ -21,8 +21,9 @@ from recorded_runs import (
 from analysis.analyse import analyse
 from analysis.balance import evenness, expected_largest_share, replica_shares, replicas_of
 from analysis.frames import Run, read_results
+from analysis.likeness import why_unlike
 from analysis.series import cpu_per_second, throughput_per_second
-from analysis.summary import hidden_figures, summarize, why_unlike
+from analysis.summary import hidden_figures, summarize
 
 
 def host(folder: Path, **files: object) -> Run:
@@ -212,10 +213,10 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     one, docker, compose = read_results(tmp_path).deployments
     assert why_unlike(docker, one) is None
     unlike = why_unlike(compose, one)
-    assert unlike == "not compared: model, users not the same"
+    assert str(unlike) == "not compared: model, users not the same"
     write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
     silent = read_results(tmp_path).deployments[2]
-    assert why_unlike(silent, silent) == "not compared: the service did not say which model answered"
+    assert str(why_unlike(silent, silent)) == "not compared: the service did not say which model answered"
 
 
 def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from recorded_runs import (
     request,
     steady_requests,
     steady_samples,
+    warmed,
     write_experiment,
     write_run,
 )
@@ -159,7 +160,7 @@ def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> No
 def test_a_trend_within_the_run(tmp_path: Path, first: float, last: float, is_found: bool) -> None:
     noise = np.random.default_rng(3)
     times = np.linspace(first, last, 1000) * noise.lognormal(0, 0.1, 1000)
-    found = one_run(tmp_path, [request(2 + i / 100, float(time)) for i, time in enumerate(times)])
+    found = one_run(tmp_path, warmed(request(2 + i / 100, float(time)) for i, time in enumerate(times)))
     assert kinds(found) == ({"trend"} if is_found else set())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_runs import measured, request, steady_samples, write_experiment, write_run
+from recorded_runs import measured, request, steady_samples, warmed, write_experiment, write_run
 from scipy import stats
 
 from analysis.analyse import Analysis, analyse
@@ -27,7 +27,7 @@ def experiment(folder: Path, **medians: Sequence[float]) -> Analysis:
     for name, values in medians.items():
         for number, value in enumerate(values, 1):
             rows = [request(2 + i / 100, value + (i % 5 - 2) / 100) for i in range(1000)]
-            write_run(folder / name, "load", rows, steady_samples(0.5), number=number)
+            write_run(folder / name, "load", warmed(rows), steady_samples(0.5), number=number)
     return analyse(read_results(folder))
 
 
