@@ -50,7 +50,7 @@ def main() -> int:
         content = render(analysis) if is_html else render_markdown(analysis)
         write_output(page, content, follow_link=arguments.output is not None)
         if arguments.junit:
-            write_output(arguments.junit, render_junit(_cases(analysis)), follow_link=True)
+            write_output(arguments.junit, render_junit(cases_of(analysis)), follow_link=True)
     except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,7 +63,7 @@ def main() -> int:
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
 
 
-def _cases(analysis: Analysis) -> list[Case]:
+def cases_of(analysis: Analysis) -> list[Case]:
     """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
     cases = []
     for kind, title in KINDS.items():

@@ -218,8 +218,8 @@ def _of_clock(run: Run) -> Said:
     start, _ = run.window_unix_s
     warm_up = sent[(run.requests["phase"] == runfiles.WARM_UP).to_numpy()]
     measured = run.measured["started_at_unix_s"]
-    wrong = ((measured < start - PHASE_SLACK_S).sum(), (warm_up > start + PHASE_SLACK_S).sum())
-    if any(wrong):
+    if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
+        wrong = ((measured < start).sum(), (warm_up >= start).sum())
         text = f"{wrong[0]:,} requests of the warm-up are marked measured, {wrong[1]:,} measured ones as warm-up"
         found.append((f"phases by another clock: {text}", "clock"))
     elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:

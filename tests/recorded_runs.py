@@ -15,8 +15,8 @@ NASTY = "</script><script>document.title='broken'</script>"
 MODEL = {"name": "some/model", "source": "hub", "sha256": "a" * 64}
 
 
-def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> Path:
-    """``experiment.json`` with these deployments; the rest is always the same."""
+def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **values: Any) -> Path:
+    """``experiment.json`` with these deployments; the rest is always the same, but for ``values``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "form": runfiles.FORM,
@@ -44,7 +44,7 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> 
         "order": [],
         "deployments": list(deployments),
     }
-    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content))
+    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content | values))
     return folder
 
 
