@@ -15,12 +15,13 @@ from rich.table import Table
 import runfiles
 from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import UnreadableResults, read_results
+from analysis.frames import read_results
 from analysis.junit import Case, render_junit
 from analysis.markdown import render_markdown
 from analysis.measures import MEASURES
 from analysis.output import RecordedFile, write_output
 from analysis.page import render
+from analysis.records import UnreadableResults
 from analysis.summary import Figure
 from analysis.validity import INVALID_EXIT_CODE, KINDS
 from analysis.verdicts import against_first

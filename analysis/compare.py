@@ -15,11 +15,12 @@ from scipy import stats
 
 from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import UnreadableResults, read_results
+from analysis.frames import read_results
 from analysis.junit import Case, render_junit
 from analysis.likeness import memory_limits_bytes, usable_cpus, why_unlike
 from analysis.measures import MEASURES
 from analysis.output import RecordedFile, write_output
+from analysis.records import UnreadableResults
 from analysis.summary import Measured
 from analysis.validity import INVALID_EXIT_CODE
 from analysis.verdicts import ALPHA, RESOLUTION, holm

@@ -215,7 +215,7 @@ def whole_experiment(folder: Path, rounds: int = 1) -> Path:
     for number in range(1, rounds + 1):
         host, swarm = folder / "host", folder / "swarm-3"
         wave = [request(i / 100, 10 + number / 10 + i % 7) for i in range(1200)]
-        once = {"warm_up_s": 0, "users": 1, "run_time_s": None}
+        once: dict[str, Any] = {"warm_up_s": 0, "users": 1, "run_time_s": None}
         measured_samples = [row | {"phase": runfiles.MEASURED} for row in steady_samples(0.5)]
         write_run(host, "single_pass", texts_once(), measured_samples, number=number, **once)
         write_run(host, "load", wave, steady_samples(0.5), number=number)

@@ -24,8 +24,8 @@ def experiment(folder: Path, medians: Sequence[float], **record: object) -> str:
     after_s = 1000.0 * next(EXPERIMENTS)
     for number, value in enumerate(medians, 1):
         rows = [request(2 + i / 200, value + (i % 5 - 2) / 100) for i in range(2000)]
-        rows, said = warmed(rows), {"number": number, "after_s": after_s} | record
-        write_run(folder / "host", "load", rows, steady_samples(0.5), **said)  # type: ignore[arg-type]
+        said = {"number": number, "after_s": after_s} | record
+        write_run(folder / "host", "load", warmed(rows), steady_samples(0.5), **said)  # type: ignore[arg-type]
     return str(folder)
 
 

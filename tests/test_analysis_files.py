@@ -15,7 +15,8 @@ from recorded_runs import measured, request, steady_requests, steady_samples, wr
 
 import runfiles
 from analysis.csvs import UnreadableFile, read_csv
-from analysis.frames import Run, UnreadableResults, read_results
+from analysis.frames import Run, read_results
+from analysis.records import UnreadableResults
 
 NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
 NAMES = runfiles.names(runfiles.REQUEST_COLUMNS)

@@ -22,8 +22,9 @@ from recorded_runs import whole_experiment
 
 from analysis import __main__ as command
 from analysis.analyse import analyse
-from analysis.frames import UnreadableResults, read_results
+from analysis.frames import read_results
 from analysis.page import render
+from analysis.records import UnreadableResults
 
 EXPERIMENT, RUN = "experiment.json", "swarm-3/round-2/load_run.json"
 REQUESTS = "host/round-1/load_requests.csv"
@@ -289,7 +290,7 @@ def test_a_folder_and_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert "r?sultats" in (odd / "report.html").read_text(encoding="utf-8")
 
 
-VALUES = [
+VALUES: list[Any] = [
     None, True, -1, 0, 1.5, 10**18, 10**400, 1e308, "", "x" * 10_000, "\ud800", "\x00", "\x1b[2J", "</script>", [], {},
     [[]], [1], {"a": 1}, {"constructor": {"__proto__": 1}}, "../..", "9999-01-01T00:00:00", "tcp://[", "host/round-1",
     "measured", "=1+1", "constructor",
@@ -310,7 +311,7 @@ def places(record: Any, at: Place = ()) -> Iterator[Place]:
         yield from places(value, (*at, key))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(data=st.data())
 def test_no_change_of_a_record_ends_in_a_traceback(
     kept: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
@@ -325,7 +326,7 @@ def test_no_change_of_a_record_ends_in_a_traceback(
         path.write_text(before)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 @given(data=st.data())
 def test_no_change_of_a_cell_ends_in_a_traceback(
     kept: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject

@@ -121,7 +121,7 @@ def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> 
 def test_conditions_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
     engine = {"name": "onnx", "weights": "int8"}
     write_experiment(tmp_path, [measured("host"), measured("docker")])
-    alike = {"seed": 1, "service": {"model": MODEL, "versions": {}, "engine": engine}}
+    alike: dict[str, Any] = {"seed": 1, "service": {"model": MODEL, "versions": {}, "engine": engine}}
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
     write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5), **alike | other)
     assert kinds(examined(tmp_path)) == {"conditions"}
