@@ -94,6 +94,11 @@ RECORDING_FAILED_EXIT_CODE = 4
 MOST_RECORD_BYTES = 50 * 10**6
 """A JSON record that is larger is not one of ours, and is not read. ``experiment.json`` of 100 rounds has 0.3 MB."""
 
+NO_REPLICAS = "none"
+PROCESS = "process"
+SWARM = "swarm"
+"""What ``replicas.asked`` and ``replicas.found`` of a run may be: nothing; KIND:NAME, of which these are two kinds."""
+
 HOST = "host"
 """The one deployment that is no container."""
 
@@ -378,6 +383,9 @@ class EngineElsewhere:
 SAME_MEMORY = 0.01
 """The kernel keeps some of the memory for itself, not the same at each boot."""
 
+TELLING_KEYS = ("kernel", "cpu_count", "architecture", "memory_bytes")
+"""What two records of one machine have in common."""
+
 ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
 """Other names of one architecture: macOS and Windows use the first ones."""
 
@@ -386,11 +394,11 @@ def engine_elsewhere(machine: Mapping[str, Any], engine: Mapping[str, Any]) -> E
     """Whether an engine runs on another machine than ``machine`` (both as ``experiment.json`` holds them); None where
     nothing shows that. What either record does not tell is not compared.
     """
-    pairs = [(machine.get(key), engine.get(key)) for key in ("kernel", "cpu_count", "architecture", "memory_bytes")]
+    pairs = [(machine.get(key), engine.get(key)) for key in TELLING_KEYS]
     if all(None in pair or _is_same(*pair) for pair in pairs):
         return None
     address = urlsplit(str(engine.get("endpoint") or "unix:"))
-    is_virtual = address.scheme in ("unix", "npipe") or _is_loopback(address.hostname or "")
+    is_virtual = address.scheme in ("unix", "npipe") or is_loopback(address.hostname or "")
     return EngineElsewhere(is_virtual, engine.get("cpu_count"), machine.get("cpu_count"))
 
 
@@ -400,7 +408,8 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(abs(one - other) <= (SAME_MEMORY * one if one > 1e6 else 0))
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address is this machine's own loopback."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

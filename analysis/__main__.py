@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich import box
@@ -15,12 +16,16 @@ from rich.table import Table
 import runfiles
 from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import UnreadableResults, read_results
-from analysis.junit import Case, write_junit
+from analysis.frames import read_results
+from analysis.junit import Case, render_junit
 from analysis.markdown import render_markdown
 from analysis.measures import MEASURES
+from analysis.output import RecordedFile, write_output
 from analysis.page import render
+from analysis.records import UnreadableResults
+from analysis.summary import Figure
 from analysis.validity import INVALID_EXIT_CODE, KINDS
+from analysis.verdicts import against_first
 
 
 def main() -> int:
@@ -46,10 +51,11 @@ def main() -> int:
     page: Path = arguments.output or arguments.results / name
     try:
         analysis = analyse(read_results(arguments.results))
-        page.write_text(render(analysis) if is_html else render_markdown(analysis), encoding="utf-8")
+        content = render(analysis) if is_html else render_markdown(analysis)
+        write_output(page, content, follow_link=arguments.output is not None)
         if arguments.junit:
-            write_junit(arguments.junit, _cases(analysis))
-    except UnreadableResults as error:
+            write_output(arguments.junit, render_junit(cases_of(analysis)), follow_link=True)
+    except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -61,7 +67,7 @@ def main() -> int:
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
 
 
-def _cases(analysis: Analysis) -> list[Case]:
+def cases_of(analysis: Analysis) -> list[Case]:
     """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
     cases = []
     for kind, title in KINDS.items():
@@ -69,7 +75,7 @@ def _cases(analysis: Analysis) -> list[Case]:
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
     for one in analysis.verdicts:
         name = f"{one.one.title} against {one.other.title}: {one.key}"
-        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}"))
+        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}".strip()))
     return cases
 
 
@@ -87,27 +93,32 @@ def _print_summary(analysis: Analysis) -> None:
     for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for one in analysis.loads:
-        cells = [_short(words.number(one.summary[key], MEASURES[key].digits)) for key in keys]
+        cells = [_cell(one.summary[key], MEASURES[key].digits) for key in keys]
         table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
+    comparable = against_first(analysis.verdicts)
     for verdict in analysis.verdicts:
-        if verdict.key == "median_ms" and verdict.other is analysis.loads[0]:
-            text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)} "
-            console.print(text + words.verdict(verdict), markup=False, soft_wrap=True)
+        is_first = verdict.other is analysis.loads[0] or verdict is comparable[verdict.one.name]
+        if verdict.key == "median_ms" and is_first:
+            text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)}"
+            console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
     for deployment in analysis.results.deployments:
-        if deployment.status != "measured":
+        if deployment.status != runfiles.MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
-def _short(text: str) -> str:
-    return "-" if text == "not measured" else text
+def _cell(figure: Figure, digits: int) -> str:
+    return words.number(figure, digits) if figure.is_measured else "-"
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has not all characters shows their codes
     try:
         exit_code = main()
         sys.stdout.flush()

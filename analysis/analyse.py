@@ -29,7 +29,7 @@ def analyse(results: Results) -> Analysis:
     """Compute everything. Deployments without a run that can be read are in none of the figures."""
     loads = tuple(measure_load(one) for one in results.deployments if one.loads)
     validity = examine(results, loads)
-    verdicts = judge(loads, validity)
+    verdicts = judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
     return Analysis(
         results=results,
@@ -38,7 +38,7 @@ def analyse(results: Results) -> Analysis:
         validity=validity,
         verdicts=tuple(verdicts),
         balances=balances,
-        findings=tuple(findings(loads, verdicts, balances, validity)),
+        findings=tuple(findings(loads, verdicts, balances, validity, results.engine_elsewhere)),
     )
 
 
@@ -47,6 +47,6 @@ def _balances(loads: tuple[Measured, ...]) -> list[Balance]:
     return [
         Balance(one, number, replica_shares(run), evenness(run), run.measured["connection_reused"].mean() > 0.5)
         for one in loads
-        if one.name.startswith("swarm")
+        if one.deployment.is_swarm
         for number, run in one.deployment.loads.items()
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from analysis.frames import Run
-from analysis.series import RUNS_AT_HAND, totals
+from analysis.series import RUNS_AT_HAND, coverage, totals
 
 NAN = float("nan")
 
@@ -20,7 +20,9 @@ NAN = float("nan")
 class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
-    Connections are those of the whole run: users that keep theirs opened them before the measured phase.
+    Connections are those of the whole run: users that keep theirs opened them before the measured phase. Bytes and
+    shares of bytes and CPU that are not known are NaN; ``missing`` says why. ``is_named`` is False for the answers that
+    did not say who gave them.
     """
 
     name: str
@@ -31,6 +33,12 @@ class ReplicaShare:
     sent_bytes: float
     byte_share: float
     cpu_share: float
+    missing: str | None = None
+    is_named: bool = True
+
+    @property
+    def title(self) -> str:
+        return self.name if self.is_named else "(did not say)"
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,14 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     def count(requests: pd.DataFrame) -> pd.Series:
         told = requests["replica"].value_counts()
         told = told[told > 0]
-        return told.groupby([names.get(said, said) or "(did not say)" for said in told.index]).sum()
+        return told.groupby([names.get(said, said) for said in told.index]).sum()
 
     counts = count(run.answered)
     opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
-    used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]]
     everybody = sorted(set(counts.index) | set(names.values()))
+    covered = coverage(run)
+    whole = [name for name in everybody if name in covered and covered[name].is_whole]
+    used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]].reindex(whole)
     used = used.reindex(everybody)  # shares of a whole that lacks somebody's part are none
     all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
     all_cpu = used["cpu_seconds"].sum(skipna=False)
@@ -85,6 +95,8 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
                 sent_bytes=sent,
                 byte_share=(received + sent) / all_bytes if all_bytes > 0 else NAN,
                 cpu_share=cpu / all_cpu if all_cpu > 0 else NAN,
+                missing=str(covered[name]) if name in covered and name not in whole else None,
+                is_named=name != "",
             )
         )
     return shares
@@ -92,7 +104,7 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
 
 def evenness(run: Run) -> Evenness | None:
     """How even the replicas' answers were; None where nobody said who answered, or only one replica was there."""
-    shares = [one for one in replica_shares(run) if one.name != "(did not say)"]
+    shares = [one for one in replica_shares(run) if one.is_named]
     answers = np.array([one.requests for one in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None

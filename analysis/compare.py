@@ -15,10 +15,13 @@ from scipy import stats
 
 from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import UnreadableResults, read_results
-from analysis.junit import Case, write_junit
+from analysis.frames import read_results
+from analysis.junit import Case, render_junit
+from analysis.likeness import memory_limits_bytes, usable_cpus, why_unlike
 from analysis.measures import MEASURES
-from analysis.summary import Measured, why_unlike
+from analysis.output import RecordedFile, write_output
+from analysis.records import UnreadableResults
+from analysis.summary import Measured
 from analysis.validity import INVALID_EXIT_CODE
 from analysis.verdicts import ALPHA, RESOLUTION, holm
 
@@ -104,6 +107,7 @@ def main(arguments: list[str]) -> int:
     try:
         conditions = [parse_condition(one) for text in said.fail_on or [DEFAULT] for one in text.split(",")]
         old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
+        _refuse_one_experiment(old, new)
     except (UnusableCondition, UnreadableResults) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -112,13 +116,28 @@ def main(arguments: list[str]) -> int:
         print(f"{one.name}: {one.failure or one.error or one.said}")
     if said.junit:
         try:
-            write_junit(said.junit, cases)
-        except OSError as error:
-            print(f"error: {said.junit} can't be written ({error.strerror})", file=sys.stderr)
+            write_output(said.junit, render_junit(cases), follow_link=True)
+        except (OSError, RecordedFile) as error:
+            reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
+            print(f"error: {reason}", file=sys.stderr)
             return 2
     if any(one.error is not None for one in cases) or not cases:
         return INVALID_EXIT_CODE
     return REGRESSION_EXIT_CODE if any(one.failure is not None for one in cases) else 0
+
+
+def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
+    """A folder and itself, or a copy of it, are not two experiments.
+
+    Raises:
+        UnreadableResults: a run of one began at the same moment as one of the other.
+    """
+    before, after = ({run.record["started_at_unix_s"] for run in one.results.runs} for one in (old, new))
+    if old.results.folder.resolve() == new.results.folder.resolve() or before & after:
+        raise UnreadableResults(
+            f"{old.results.folder} and {new.results.folder} hold the same runs, so they are one experiment; "
+            "name two that were measured"
+        )
 
 
 def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
@@ -169,9 +188,22 @@ def _why_not(
         figure = has[name].summary[condition.key]
         if not figure.is_measured:
             return f"not measured in the {which} experiment: {figure.missing}"
+    return _why_other_conditions(name, before, after, old, new)
+
+
+def _why_other_conditions(
+    name: str, before: Mapping[str, Measured], after: Mapping[str, Measured], old: Analysis, new: Analysis
+) -> str | None:
+    """What both must have in common: machine, limits as the rounds had them, and load."""
     machines = [one.results.experiment["machine"] for one in (old, new)]
-    if any(machines[0].get(key) != machines[1].get(key) for key in ("cpu_model", "cpu_count")):
+    told = [one.get("architecture") for one in machines if one.get("architecture") is not None]
+    if any(machines[0].get(key) != machines[1].get(key) for key in ("cpu_model", "cpu_count")) or len(set(told)) > 1:
         return "not compared: they ran on different machines"
-    if [one.results.experiment["plan"].get("cpus") for one in (old, new)].count(None) == 1:
-        return "not compared: the CPU limit is not the same"
-    return why_unlike(after[name].deployment, before[name].deployment)
+    if not after[name].deployment.is_host and old.results.engine_elsewhere != new.results.engine_elsewhere:
+        return "not compared: the engine did not run on the same machine"
+    pair = ((old.results, before[name].deployment), (new.results, after[name].deployment))
+    for limits, what in ((usable_cpus, "CPU"), (memory_limits_bytes, "memory")):
+        if limits(*pair[0]) != limits(*pair[1]):
+            return f"not compared: the {what} limit is not the same"
+    unlike = why_unlike(after[name].deployment, before[name].deployment)
+    return str(unlike) if unlike else None

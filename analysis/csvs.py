@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 import runfiles
+from analysis.records import FIRST_UNIX_S, LAST_UNIX_S
 
 TEXT_COLUMNS = {
     "error",
@@ -36,6 +36,28 @@ LATE_COLUMNS_READ = {"throttled_seconds"}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_FRAME = (ValueError, OverflowError, pd.errors.ParserError)
 """What pandas raises over a file that is not of these columns."""
+
+MOST_BYTES = 2 * 2**30
+"""A larger file would not fit into the memory: some 20 million requests."""
+MOST_COLUMNS = 1000
+MOST_OF_A_LINE = 2**20
+"""Of the first line: a file without any other would be read whole into the memory."""
+MOST_OF_A_NAME = 1000
+"""Characters of what names a replica."""
+
+RANGES = {
+    "read_at_unix_s": (0, LAST_UNIX_S),  # by a clock that may never have been set
+    "_unix_s": (FIRST_UNIX_S, LAST_UNIX_S),
+    "status": (0, 999),
+    "connection_reused": (0, 1),
+    "_bytes": (0, 2**60),
+    "_ms": (0, 1e9),
+    "_percent": (0, 1e7),
+    "_seconds": (0, 1e10),
+    "": (0, 1e12),
+}
+"""End of a column's name -> between which values its numbers lie; the first that fits counts."""
+SHORT_COLUMNS = ("replica", "replica_id", "node")
 
 PHASES = (runfiles.WARM_UP, runfiles.MEASURED)
 
@@ -57,7 +79,10 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
     """
     wanted = {one.name: one for one in columns if not one.is_late or one.name in LATE_COLUMNS_READ}
     try:
-        if not path.is_file() or path.stat().st_size == 0:
+        if not path.exists():
+            return _empty(wanted)
+        _refuse_impossible(path)
+        if path.stat().st_size == 0:
             return _empty(wanted)
         frame = _as_it_lies(path, wanted, needed)
         if frame is None:
@@ -70,6 +95,27 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
     if not frame[needed[0]].is_monotonic_increasing:
         frame = frame.sort_values(needed[0], kind="stable", ignore_index=True)
     return frame
+
+
+def _refuse_impossible(path: Path) -> None:
+    """What would keep the reader waiting, or fill the memory.
+
+    Raises:
+        UnreadableFile: it is no file, is too large, has a hole, or a first line without an end.
+    """
+    if not path.is_file():
+        raise UnreadableFile(f"{path} can't be read (it is not a file)")
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size > MOST_BYTES:
+            raise UnreadableFile(f"{path} can't be read (it is larger than {MOST_BYTES / 2**30:.0f} GiB)")
+        hole = os.lseek(file.fileno(), 0, os.SEEK_HOLE) if size else 0
+        if hole < size:
+            raise UnreadableFile(f"{path} can't be read (nothing was written from byte {hole:,} on)")
+        file.seek(0)
+        first = file.readline(MOST_OF_A_LINE)
+    if len(first) == MOST_OF_A_LINE or first.count(b",") >= MOST_COLUMNS:
+        raise UnreadableFile(f"{path}, line 1: it is longer than any header")
 
 
 def _empty(wanted: Mapping[str, runfiles.Column]) -> pd.DataFrame:
@@ -152,18 +198,35 @@ def _header(path: Path, whole: bytes, wanted: Mapping[str, runfiles.Column]) -> 
 def _first_wrong(frame: pd.DataFrame, needed: Sequence[str]) -> int | None:
     """The first row that can't be one: something needed is empty, or a number is none that was measured."""
     wrong = np.zeros(len(frame), dtype=bool)
-    for name, column in frame.items():
+    for name in map(str, frame):
+        column = frame[name]
         if name in TEXT_COLUMNS:
-            if name == "phase":
-                wrong |= ~column.isin(PHASES).to_numpy()
-            elif name in needed:
-                wrong |= (column.isna() | (column == "")).to_numpy()
+            bad = [one for one in column.cat.categories if _wrong_text(name, one, needed)]
+            if bad or ((name == "phase" or name in needed) and column.hasnans):
+                wrong |= (column.isin(bad) | column.isna()).to_numpy()
             continue
         values = column.to_numpy()
-        wrong |= (values < 0) | np.isinf(values)
+        least, most = _range(name)
+        if len(values) and not (least <= np.fmin.reduce(values) and np.fmax.reduce(values) <= most):
+            wrong |= (values < least) | (values > most)
         if name in needed:
             wrong |= np.isnan(values)
     return int(wrong.argmax()) if wrong.any() else None
+
+
+def _wrong_text(name: str, value: str, needed: Sequence[str]) -> str | None:
+    """What is wrong with a text; None where nothing is."""
+    if not value and name in needed:
+        return "is empty"
+    if name == "phase" and value not in PHASES:
+        return f"is {value[:40]!r}, not {' or '.join(PHASES)}"
+    if name in SHORT_COLUMNS and len(value) > MOST_OF_A_NAME:
+        return f"is longer than {MOST_OF_A_NAME} characters"
+    return None
+
+
+def _range(name: str) -> tuple[float, float]:
+    return next(limits for end, limits in RANGES.items() if name.endswith(end))
 
 
 def _where(path: Path, whole: bytes, names: Sequence[str], needed: Sequence[str], said: str) -> str:
@@ -194,17 +257,18 @@ def _problem(
         return f"{fields} fields where the header has {len(header)}"
     for name in names:
         value = row[name]
-        if not value and name in needed:
-            return f"{name} is empty"
-        if name == "phase" and value not in PHASES:
-            return f"phase is {value[:40]!r}, not {' or '.join(PHASES)}"
-        if name not in TEXT_COLUMNS and value:
-            try:
-                number = float(value)
-            except ValueError:
-                return f"{name} is {value[:40]!r}, which is no number"
-            if not 0 <= number < math.inf:
-                return f"{name} is {value[:40]}, which can't have been measured"
+        if name in TEXT_COLUMNS or not value:
+            reason = _wrong_text(name, value, needed)
+            if reason:
+                return f"{name} {reason}"
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            return f"{name} is {value[:40]!r}, which is no number"
+        least, most = _range(name)
+        if not least <= number <= most:
+            return f"{name} is {value[:40]}, which can't have been measured"
     return None
 
 

@@ -11,7 +11,8 @@ from analysis.balance import Evenness, ReplicaShare
 from analysis.measures import HIDDEN, MEASURES
 from analysis.summary import Measured
 from analysis.validity import Validity
-from analysis.verdicts import NONE, UNDECIDED, Verdict
+from analysis.verdicts import NONE, UNDECIDED, Verdict, against_first
+from runfiles import EngineElsewhere
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,26 @@ def figure_anchor(name: str, key: str, run: str = "load") -> str:
 
 
 def findings(
-    loads: Sequence[Measured], verdicts: Sequence[Verdict], balances: Sequence[Balance], validity: Validity
+    loads: Sequence[Measured],
+    verdicts: Sequence[Verdict],
+    balances: Sequence[Balance],
+    validity: Validity,
+    elsewhere: EngineElsewhere | None = None,
 ) -> list[Finding]:
-    """All that can be said in words. Of a deployment that is invalid nothing is said."""
+    """All that can be said in words. Of a deployment that is invalid nothing is said, and of the host process nothing
+    beside containers that ran on another machine."""
     valid = [one for one in loads if not validity.of(one.name)]
+    if elsewhere is not None:
+        valid = [one for one in valid if not one.deployment.is_host] or valid
     found = _differences(verdicts) + _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid)
     return found + [one for each in _by_deployment(balances, valid) if (one := _network(each)) is not None]
 
 
 def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
-    """What the median response times say of each pair with the first deployment."""
+    """What the median response times say of each deployment against the first that it can be compared with."""
     found = []
-    first = verdicts[0].other if verdicts else None
-    for one in verdicts:
-        if one.key != "median_ms" or one.kind == NONE or one.other is not first:
+    for one in against_first(verdicts).values():
+        if one.kind == NONE:
             continue
         numbers = one.comparison
         anchor = f"verdict-{one.id}"
@@ -175,7 +182,7 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     if told:
         parts.append("the replicas' network bytes were shared ")
         for place, one in enumerate(told):
-            parts += [", " if place else "", Number(f"{one.byte_share:.1%}", f"{anchor}-{place}"), f" ({one.name})"]
+            parts += [", " if place else "", Number(f"{one.byte_share:.1%}", f"{anchor}-{place}"), f" ({one.title})"]
         parts.append(" and their answers ")
     else:
         parts.append("the replicas' answers were shared ")

@@ -2,93 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
 import runfiles
 from analysis.csvs import UnreadableFile, read_csv
+from analysis.records import (
+    DEPLOYMENT,
+    EXPERIMENT,
+    FAULT,
+    LONGEST_RUN_S,
+    REPLICA,
+    ROUND,
+    RUN,
+    UnreadableResults,
+    check,
+    read_record,
+    unreadable,
+)
+from runfiles import EngineElsewhere, OutsideFolder, engine_elsewhere, inside
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
-LONGEST_RUN_S = 7 * 24 * 3600
-"""A record that tells of more has a wrong time in it; figures by second would fill the memory."""
 CLOCK_STEP_S = 60.0
 """By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
 
-NUMBER = (int, float)
-OR_NONE = (type(None),)
-EXPERIMENT_NEEDS: Mapping[str, tuple[type, ...]] = {
-    "started_at": (str,),
-    "command": (str,),
-    "plan.users": NUMBER,
-    "plan.seconds": NUMBER + OR_NONE,
-    "plan.requests": NUMBER + OR_NONE,
-    "plan.rounds": NUMBER,
-    "plan.warm_up_s": NUMBER,
-    "plan.user_class": (str,),
-    "machine": (dict,),
-    "machine.memory_bytes": NUMBER + OR_NONE,
-    "machine.cpu_count": NUMBER + OR_NONE,
-    "engine": (dict, *OR_NONE),
-    "git": (dict, *OR_NONE),
-    "deployments": (list,),
-}
-DEPLOYMENT_NEEDS: Mapping[str, tuple[type, ...]] = {
-    "name": (str,),
-    "status": (str,),
-    "reason": (str, *OR_NONE),
-    "image": (dict, *OR_NONE),
-    "image.bytes": NUMBER + OR_NONE,
-    "rounds": (list,),
-}
-ROUND_NEEDS: Mapping[str, tuple[type, ...]] = {
-    "number": (int,),
-    "status": (str,),
-    "reason": (str, *OR_NONE),
-    "folder": (str,),
-    "seconds_to_healthy": NUMBER + OR_NONE,
-    "runs": (list, *OR_NONE),
-    "limits": (dict, *OR_NONE),
-    "limits.cpus": NUMBER + OR_NONE,
-    "limits.memory_bytes": NUMBER + OR_NONE,
-}
-RUN_NEEDS: Mapping[str, tuple[type, ...]] = {
-    "user_class": (str,),
-    "users": NUMBER + OR_NONE,
-    "run_time_s": NUMBER + OR_NONE,
-    "warm_up_s": NUMBER,
-    "started_at_unix_s": NUMBER,
-    "ended_at_unix_s": NUMBER + OR_NONE,
-    "requests": NUMBER + OR_NONE,
-    "service": (dict, *OR_NONE),
-    "service.model": (dict, *OR_NONE),
-    "service.engine": (dict, *OR_NONE),
-    "service.versions": (dict, *OR_NONE),
-    "versions": (dict, *OR_NONE),
-    "texts.sha256": (str,),
-    "replicas.list": (list,),
-    "replicas.problems": (list,),
-    "generator.cpu_percent": NUMBER + OR_NONE,
-    "generator.cpu_percent_all": NUMBER + OR_NONE,
-    "generator.cpu_warnings": NUMBER,
-}
-"""What a record must say for the figures to mean anything: where it stands in the JSON -> of which types it may be.
 
-What may be null may be absent too.
-"""
-
-
-class UnreadableResults(Exception):
-    """Files that are not what an experiment leaves. The message says which, what is wrong, and what to do."""
+FILES = (
+    (
+        runfiles.REQUESTS_SUFFIX,
+        runfiles.REQUEST_COLUMNS,
+        ("started_at_unix_s", "response_time_ms", "status", "phase"),
+    ),
+    (
+        runfiles.REPLICA_STATS_SUFFIX,
+        runfiles.REPLICA_STATS_COLUMNS,
+        ("sampled_at_unix_s", "read_at_unix_s", "replica", "replica_id", "phase"),
+    ),
+    (runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS, ("at_unix_s", "event", "replica")),
+    (runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS, ("sampled_at_unix_s",)),
+)
+"""The CSV files of a run: how their names end, their columns, and which of these no row may leave empty. The first of
+these says when a row is from, by the load generator's clock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +78,11 @@ class Run:
     @cached_property
     def answered_unix_s(self) -> np.ndarray:
         """When each request that did not fail was over, also those sent in the warm-up."""
-        return self._finished_unix_s[(self.requests["error"] == "").to_numpy()].to_numpy()
+        return self.finished_unix_s[(self.requests["error"] == "").to_numpy()].to_numpy()
 
-    @property
-    def _finished_unix_s(self) -> pd.Series:
+    @cached_property
+    def finished_unix_s(self) -> pd.Series:
+        """When each request was over, also those that failed."""
         return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
 
     @property
@@ -140,7 +101,7 @@ class Run:
         start = self.record["started_at_unix_s"] + self.record["warm_up_s"]
         ended = self.record.get("ended_at_unix_s")
         if ended is None or self.rows_lost:
-            last = self._finished_unix_s.max() if len(self.requests) else start
+            last = self.finished_unix_s.max() if len(self.requests) else start
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
 
@@ -149,7 +110,8 @@ class Run:
         """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
         nodes = set(self.samples["node"].unique())
         here = (self.record.get("machine") or {}).get("node")
-        return any(name in str(self.record.get("host")) for name in LOOPBACK) and (here is None or nodes <= {here})
+        address = urlsplit(self.record.get("host") or "").hostname or ""
+        return runfiles.is_loopback(address) and (here is None or nodes <= {here})
 
 
 @dataclass(frozen=True)
@@ -181,6 +143,16 @@ class Deployment:
     rounds: tuple[Round, ...]
 
     @property
+    def is_host(self) -> bool:
+        """Whether it is the host process; all others are containers."""
+        return self.name == runfiles.HOST
+
+    @property
+    def is_swarm(self) -> bool:
+        """Whether Swarm runs it: its name says of which kind it is, and then how many replicas it has."""
+        return self.name.partition("-")[0] == runfiles.SWARM
+
+    @property
     def title(self) -> str:
         return runfiles.DEPLOYMENTS.get(self.name, self.name)
 
@@ -203,6 +175,11 @@ class Results:
     experiment: dict[str, Any]
     deployments: tuple[Deployment, ...]
 
+    @cached_property
+    def engine_elsewhere(self) -> EngineElsewhere | None:
+        """The engine, where it ran on another machine than the host process; None where nothing shows that."""
+        return engine_elsewhere(self.experiment["machine"], self.experiment.get("engine") or {})
+
     @property
     def runs(self) -> list[Run]:
         """All runs of all rounds of all deployments, single passes too."""
@@ -217,22 +194,52 @@ def read_results(folder: Path) -> Results:
         UnreadableResults: it holds no experiment, or one in another form. A run that can't be read is no error: it is
             left out, and its round's ``unread`` says why.
     """
-    path = folder / runfiles.EXPERIMENT_FILE
-    if not path.is_file():
+    try:
+        path = inside(folder, runfiles.EXPERIMENT_FILE)
+        is_there = path.exists()
+    except OutsideFolder as error:
+        raise UnreadableResults(f"{error}; name a folder that `make bench` wrote") from error
+    except OSError as error:
+        raise UnreadableResults(f"{folder} can't be read ({error.strerror})") from error
+    if not is_there:
         raise UnreadableResults(
             f"{folder} holds no {runfiles.EXPERIMENT_FILE}; name one that `make bench` wrote, such as results/<time>"
         )
-    experiment = _read_record(path, EXPERIMENT_NEEDS)
-    for row in experiment["deployments"]:
-        _check(path, "a deployment", row, DEPLOYMENT_NEEDS)
-        for one in row["rounds"]:
-            _check(path, f"a round of {row['name']}", one, ROUND_NEEDS)
-    for moment in (experiment["started_at"], experiment.get("ended_at")):
-        try:
-            datetime.fromisoformat(moment or experiment["started_at"])
-        except (TypeError, ValueError) as error:
-            raise UnreadableResults(f"{path} can't be read (a time in it: {error}); measure again") from error
+    experiment = read_record(path, EXPERIMENT)
+    for place, row in enumerate(experiment["deployments"], 1):
+        check(path, f"deployment {place}: ", row, DEPLOYMENT)
+        for number, one in enumerate(row["rounds"], 1):
+            check(path, f"deployment {place}, round {number}: ", one, ROUND)
+    _refuse_duplicates(folder, path, experiment["deployments"])
     return Results(folder, experiment, tuple(_read_deployment(folder, row) for row in experiment["deployments"]))
+
+
+def _refuse_duplicates(folder: Path, path: Path, rows: list[dict[str, Any]]) -> None:
+    """No deployment, no round and no folder may stand there twice: one measurement would count as two.
+
+    Raises:
+        UnreadableResults: one does, or a folder does not lie in the experiment's.
+    """
+    titles: dict[str, str] = {}
+    folders: dict[Path, str] = {}
+    for row in rows:
+        title = runfiles.DEPLOYMENTS.get(row["name"], row["name"])
+        if title in titles:
+            raise unreadable(path, f"name: two deployments are called {row['name']!r} or {title!r}")
+        titles[title] = row["name"]
+        numbers: set[int] = set()
+        for one in row["rounds"]:
+            where = f"{row['name']}, round {one['number']}"
+            if one["number"] in numbers:
+                raise unreadable(path, f"number: {where} is there twice")
+            numbers.add(one["number"])
+            try:
+                own = inside(folder, one["folder"])
+            except OutsideFolder as error:
+                raise unreadable(path, f"folder of {where}: {error}") from error
+            if own in folders:
+                raise unreadable(path, f"folder of {where}: {one['folder']} is also that of {folders[own]}")
+            folders[own] = where
 
 
 def _read_deployment(folder: Path, row: dict[str, Any]) -> Deployment:
@@ -251,15 +258,15 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
     runs: list[Run | None] = []
     for prefix in (runfiles.SINGLE_PASS, runfiles.LOAD):
         try:
-            run = _read_run(folder / row["folder"] / prefix)
+            run = _read_run(folder, f"{row['folder']}/{prefix}")
             if run is None and prefix in (row.get("runs") or []):
                 unread.append(
                     f"{row['folder']}/{prefix}{runfiles.RUN_RECORD_SUFFIX} is missing, though the run took place; "
                     "put it back or measure again"
                 )
-        except (UnreadableResults, UnreadableFile) as error:
+        except (UnreadableResults, UnreadableFile, OutsideFolder, OSError) as error:
             run = None
-            unread.append(str(error).removeprefix(f"{folder}{os.sep}"))
+            unread.append(str(error).removeprefix(f"{folder.resolve()}{os.sep}"))
         runs.append(run)
     single_pass, load = runs
     return Round(
@@ -279,78 +286,34 @@ def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
     return frame if wanted.all() else frame[wanted.to_numpy()]
 
 
-def _read_run(prefix: Path) -> Run | None:
-    """The run whose files begin with ``prefix``; None where it left no record."""
-    path = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
-    if not path.is_file():
+def _read_run(folder: Path, prefix: str) -> Run | None:
+    """The run whose files begin with ``prefix``, within the experiment's folder; None where it left no record."""
+    path = inside(folder, f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+    if not path.exists():
         return None
-    record = _read_record(path, RUN_NEEDS)
-    for one in record["replicas"]["list"]:
-        if not (isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("id"), str)):
-            raise UnreadableResults(f"{path} can't be read (a replica without name or id); measure again")
-    read = {
-        suffix: read_csv(Path(f"{prefix}{suffix}"), columns, needed)
-        for suffix, columns, needed in (
-            (
-                runfiles.REQUESTS_SUFFIX,
-                runfiles.REQUEST_COLUMNS,
-                ("started_at_unix_s", "response_time_ms", "status", "phase"),
-            ),
-            (
-                runfiles.REPLICA_STATS_SUFFIX,
-                runfiles.REPLICA_STATS_COLUMNS,
-                ("sampled_at_unix_s", "read_at_unix_s", "replica", "replica_id", "phase"),
-            ),
-            (runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS, ("at_unix_s", "event", "replica")),
-            (runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS, ("sampled_at_unix_s",)),
-        )
-    }
-    run = Run(record, *read.values())
+    record = read_record(path, RUN)
+    for name, fields in (("replicas.list", REPLICA), ("faults", FAULT)):
+        for place, one in enumerate(record["replicas"]["list"] if fields is REPLICA else record.get(name) or [], 1):
+            check(path, f"{name}, number {place}: ", one, fields)
+    started, ended = record["started_at_unix_s"], record.get("ended_at_unix_s")
+    if ended is not None and ended < started:
+        raise unreadable(path, f"ended_at_unix_s is {ended}, which is before started_at_unix_s, {started}")
+    frames = [read_csv(inside(folder, f"{prefix}{suffix}"), columns, needed) for suffix, columns, needed in FILES]
+    run = Run(record, *frames)
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
-        raise UnreadableResults(f"{path} can't be read (it tells of a run of {end - start:,.0f} s); measure again")
-    sent = run.requests["started_at_unix_s"]
-    ended = record.get("ended_at_unix_s") or end
-    if len(sent) and not (
-        record["started_at_unix_s"] - CLOCK_STEP_S <= sent.iloc[0] and sent.iloc[-1] <= ended + CLOCK_STEP_S
-    ):
+        raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")
+    ended = end if ended is None else ended
+    for (suffix, _, needed), frame in zip(FILES, frames, strict=True):
+        at = frame[needed[0]]
+        if len(at) and not (started - CLOCK_STEP_S <= at.iloc[0] and at.iloc[-1] <= ended + CLOCK_STEP_S):
+            raise UnreadableResults(
+                f"{prefix}{suffix} can't be read ({needed[0]} tells of another time than the run's record, "
+                f"{path.name}); put back the files of one run or measure again"
+            )
+    if len(run.requests) and run.finished_unix_s.max() > ended + CLOCK_STEP_S:
         raise UnreadableResults(
-            f"{prefix}{runfiles.REQUESTS_SUFFIX} can't be read (it tells of requests at another time than the run's "
-            f"record, {path.name}); put back the files of one run or measure again"
+            f"{prefix}{runfiles.REQUESTS_SUFFIX} can't be read (response_time_ms tells of an answer after the run's "
+            "end); put back the files of one run or measure again"
         )
     return run
-
-
-def _read_record(path: Path, needs: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """A JSON record of our form that says what is needed of it."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except (ValueError, OSError, RecursionError) as error:
-        raise UnreadableResults(f"{path} can't be read ({error}); measure again") from error
-    if not isinstance(record, dict):
-        raise UnreadableResults(f"{path} can't be read (it is no JSON object); measure again")
-    form = record.get("form")
-    if form != runfiles.FORM:
-        raise UnreadableResults(f"{path} is of form {form}, this version reads form {runfiles.FORM}; measure again")
-    _check(path, "it", record, needs)
-    return record
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number that was measured")
-
-
-def _check(path: Path, what: str, record: Any, needs: Mapping[str, tuple[type, ...]]) -> None:
-    lacking = [name for name, types in needs.items() if not _says(record, name, types)]
-    if lacking:
-        raise UnreadableResults(f"{path} can't be read ({what} lacks or garbles {', '.join(lacking)}); measure again")
-
-
-def _says(record: Any, name: str, types: tuple[type, ...]) -> bool:
-    """Whether ``record`` has a value of one of ``types`` at ``name``, such as ``texts.sha256``."""
-    value = record
-    for part in name.split("."):
-        if value is not None and not isinstance(value, dict):
-            return False
-        value = value.get(part) if value is not None else None
-    return isinstance(value, types) and not (isinstance(value, bool) and bool not in types)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from analysis.frames import Run
@@ -17,8 +19,23 @@ PARTS = {
 """Key of the figure -> the columns that add up to it."""
 
 
-def hidden_cpu_ms(run: Run) -> dict[str, tuple[float, int, str | None]]:
-    """CPU-ms an answer in the measured phase, by the keys of ``PARTS``: value, answers, and why there is no value.
+SLACK_S = 2.0
+"""The machine is sampled once a second: by so much may its samples end before the run."""
+
+
+@dataclass(frozen=True)
+class HiddenCpu:
+    """CPU time an answer in the measured phase, or the ``reason`` why it is not known. ``is_whole``: the samples of the
+    machine cover the whole phase."""
+
+    cpu_ms: float = NAN
+    answers: int = 0
+    is_whole: bool = True
+    reason: str = ""
+
+
+def hidden_cpu_ms(run: Run) -> dict[str, HiddenCpu]:
+    """CPU-ms an answer in the measured phase, by the keys of ``PARTS``.
 
     Of the machine that Locust ran on, so only where the service ran there too. Softirq time is the whole machine's:
     that of other programs' traffic is in it.
@@ -26,20 +43,21 @@ def hidden_cpu_ms(run: Run) -> dict[str, tuple[float, int, str | None]]:
     return {key: _cpu_ms(run, columns) for key, columns in PARTS.items()}
 
 
-def _cpu_ms(run: Run, columns: tuple[str, ...]) -> tuple[float, int, str | None]:
+def _cpu_ms(run: Run, columns: tuple[str, ...]) -> HiddenCpu:
     if not run.is_local:
-        return NAN, 0, "the service ran on another machine than the load generator"
-    told = [name for name in columns if run.machine[name].notna().any()]
+        return HiddenCpu(reason="the service ran on another machine than the load generator")
+    told = [run.machine[["sampled_at_unix_s", name]].dropna() for name in columns if run.machine[name].notna().any()]
     if not told:
-        return NAN, 0, "nothing of the kind ran on this machine, or it was not recorded"
+        return HiddenCpu(reason="nothing of the kind ran on this machine, or it was not recorded")
     start, end = run.window_unix_s
-    at = [run.record["started_at_unix_s"], *run.machine["sampled_at_unix_s"]]
+    last = min(end, *(each["sampled_at_unix_s"].iloc[-1] for each in told))
     used = 0.0
-    for name in told:
-        first, last = np.interp([start, end], at, [0.0, *run.machine[name].ffill().fillna(0.0)])
-        used += last - first
+    for each in told:
+        at, seconds = each.to_numpy().T
+        before, after = np.interp([start, last], [run.record["started_at_unix_s"], *at], [0.0, *seconds])
+        used += after - before
     finished = run.answered_unix_s
-    answers = int(((finished >= start) & (finished <= min(end, at[-1]))).sum())
+    answers = int(((finished >= start) & (finished <= last)).sum())
     if not answers:
-        return NAN, 0, "no answer came while the machine was sampled"
-    return float(used) * 1000 / answers, answers, None
+        return HiddenCpu(reason="no answer came while the machine was sampled")
+    return HiddenCpu(float(used) * 1000 / answers, answers, last >= end - SLACK_S)

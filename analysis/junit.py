@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -22,8 +21,8 @@ class Case:
     said: str = ""
 
 
-def write_junit(path: Path, cases: Sequence[Case]) -> None:
-    """Write the cases, by their suites."""
+def render_junit(cases: Sequence[Case]) -> str:
+    """The cases, by their suites."""
     root = ElementTree.Element("testsuites")
     for name in dict.fromkeys(one.suite for one in cases):
         own = [one for one in cases if one.suite == name]
@@ -40,7 +39,7 @@ def write_junit(path: Path, cases: Sequence[Case]) -> None:
                     ElementTree.SubElement(case, kind, message=_text(text))
             if one.said:
                 ElementTree.SubElement(case, "system-out").text = _text(one.said)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
 def _text(text: str) -> str:

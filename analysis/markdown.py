@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import runfiles
 from analysis import words
 from analysis.analyse import Analysis
 from analysis.measures import MEASURES
@@ -22,7 +23,7 @@ def render_markdown(analysis: Analysis) -> str:
     if not analysis.validity.is_valid:
         lines += ["", "**This experiment is not valid.**", ""]
         lines += [f"- **{one.title}**: {safe(one.text)}" for one in analysis.validity.invalid]
-    not_measured = [one for one in analysis.results.deployments if one.status != "measured"]
+    not_measured = [one for one in analysis.results.deployments if one.status != runfiles.MEASURED]
     if not_measured:
         lines += ["", "## Not measured", ""]
         lines += [

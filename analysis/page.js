@@ -16,14 +16,14 @@ function themed(chart, ink, line, background) {
 function draw(id) {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
-  Plotly.react(plot(id), charts[id].data, themed(charts[id], ink, line, "rgba(0,0,0,0)"),
+  Plotly.react(plot(id), charts.get(id).data, themed(charts.get(id), ink, line, "rgba(0,0,0,0)"),
     {responsive: true, displaylogo: false, displayModeBar: false});
 }
 
 // A chart in a closed tab has no size yet: it is drawn when its tab opens.
 const isShown = (id) => plot(id).offsetParent !== null;
 function drawAll() {
-  const left = Object.keys(charts).filter(isShown);
+  const left = [...charts.keys()].filter(isShown);
   const next = () => {
     const id = left.shift();
     if (id === undefined) { document.documentElement.dataset.drawn = "yes"; return; }
@@ -34,11 +34,11 @@ function drawAll() {
 }
 
 function save(id, format) {
-  const layout = themed(charts[id], "#1d2430", "#dcdfe4", "#ffffff");
+  const layout = themed(charts.get(id), "#1d2430", "#dcdfe4", "#ffffff");
   const title = plot(id).closest("figure").querySelector("h3").textContent;
   layout.title = {text: title.replace(/[<>&]/g, " "), font: {size: 15}, x: 0.02, xanchor: "left"};
   layout.margin = {...layout.margin, t: 90};
-  Plotly.downloadImage({data: charts[id].data, layout}, {format, filename: "fourfold-" + id, width: 900, height: 560});
+  Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height: 560});
 }
 for (const button of document.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => save(button.dataset.chart, button.dataset.save));
@@ -80,7 +80,7 @@ let closed = [];
 addEventListener("beforeprint", () => {
   closed = [...document.querySelectorAll("[role=tabpanel][hidden]")];
   for (const one of closed) one.hidden = false;
-  for (const id of Object.keys(charts)) draw(id);
+  for (const id of charts.keys()) draw(id);
 });
 addEventListener("afterprint", () => { for (const one of closed) one.hidden = true; });
 

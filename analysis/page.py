@@ -6,8 +6,10 @@ from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+import runfiles
 from analysis import words
 from analysis.analyse import Analysis
 from analysis.drawing import colour
@@ -15,7 +17,7 @@ from analysis.findings import figure_anchor
 from analysis.frames import Results, Run
 from analysis.sections import event_section, ratio_charts, replica_tabs, sections, time_section
 from analysis.summary import Measured
-from analysis.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict
+from analysis.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, against_first
 
 
 def render(analysis: Analysis) -> str:
@@ -31,25 +33,26 @@ def render(analysis: Analysis) -> str:
         time=words.time_of_day,
         p_value=words.p_value,
     )
-    environment.globals.update(anchor=figure_anchor, colour=colour, sources_of=_sources)
+    environment.globals.update(anchor=figure_anchor, colour=colour, sources_of=_sources, runfiles=runfiles)
     results = analysis.results
     tables = (
         ("load", "Under load", analysis.loads, words.rows_of(analysis.loads)),
         ("pass", "Single pass: one user, each text once", analysis.passes, words.rows_of(analysis.passes)),
     )
-    content = environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         results=results,
+        elsewhere=results.engine_elsewhere,
         experiment=results.experiment,
         plan=results.experiment["plan"],
         deployments=results.deployments,
-        not_measured=[one for one in results.deployments if one.status != "measured"],
+        not_measured=[one for one in results.deployments if one.status != runfiles.MEASURED],
         measured=[one.title for one in results.deployments if one.loads or one.single_passes],
         rounds=max((len(one.rounds) for one in analysis.loads), default=0),
         models=_models(results),
         validity=analysis.validity,
         findings=analysis.findings,
         loads=analysis.loads,
-        against_first=_against_first(analysis),
+        against_first=against_first(analysis.verdicts),
         pairs=_pairs(analysis.verdicts),
         classes={SLOWER: "slower", FASTER: "faster", UNDECIDED: "undecided", NONE: "none"},
         ratio_charts=ratio_charts(analysis.verdicts),
@@ -60,18 +63,9 @@ def render(analysis: Analysis) -> str:
         tables=[table for table in tables if table[2]],
         csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts),
         texts=_texts(results),
+        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - no text from outside
         versions=_versions(analysis.loads) | (results.experiment.get("versions") or {}),
     )
-    # Put in last and as it is: five megabytes of script need no template.
-    return content.replace("/*PLOTLY*/", get_plotlyjs().replace("</script", "<\\/script"))
-
-
-def _against_first(analysis: Analysis) -> dict[str, Verdict]:
-    """Each deployment's median against that of the first."""
-    if not analysis.loads:
-        return {}
-    first = analysis.loads[0]
-    return {one.one.name: one for one in analysis.verdicts if one.key == "median_ms" and one.other is first}
 
 
 def _pairs(verdicts: tuple[Verdict, ...]) -> list[list[Verdict]]:

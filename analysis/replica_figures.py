@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+import runfiles
 from analysis.balance import ReplicaShare, expected_largest_share, replicas_of
-from analysis.drawing import GREY, coarse, empty_figure, line_or_point, or_none
+from analysis.drawing import GREY, coarse, empty_figure, line_or_point, or_none, say_not_measured
 from analysis.frames import Run
 from analysis.series import network_per_second
 from analysis.summary import Measured
@@ -19,12 +21,12 @@ REPLICA_DASHES = ("solid", "dash", "dot", "dashdot")
 
 MEGABYTE = 1e6
 EVENT_MARKS = {
-    "found": ("circle-open", "#0072B2"),
-    "started": ("triangle-up", "#009E73"),
-    "restarted": ("star", "#D55E00"),
-    "ended": ("x", "#D55E00"),
-    "not sampled": ("diamond-open", "#E69F00"),
-    "sampled again": ("diamond", "#E69F00"),
+    runfiles.FOUND: ("circle-open", "#0072B2"),
+    runfiles.STARTED: ("triangle-up", "#009E73"),
+    runfiles.RESTARTED: ("star", "#D55E00"),
+    runfiles.ENDED: ("x", "#D55E00"),
+    runfiles.NOT_SAMPLED: ("diamond-open", "#E69F00"),
+    runfiles.SAMPLED_AGAIN: ("diamond", "#E69F00"),
 }
 
 
@@ -39,7 +41,7 @@ def network_over_time(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
         figure.add_scatter(
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
-            name=html.escape(one.name),
+            name=html.escape(one.title),
             mode=line_or_point(len(series)),
             line={"color": _colour(number), "width": 2.5, "dash": REPLICA_DASHES[number % len(REPLICA_DASHES)]},
             hovertemplate="second %{x}: %{y:.1f} kB/s<extra>%{fullData.name}</extra>",
@@ -55,6 +57,9 @@ def network_totals(shares: Sequence[ReplicaShare]) -> go.Figure:
     received = [one.received_bytes / MEGABYTE for one in shares]
     sent = [one.sent_bytes / MEGABYTE for one in shares]
     _add_pair(figure, shares, (("in", "/", received), ("out", "", sent)), "%{x}: %{y:.3f} MB ")
+    for one in shares:
+        if math.isnan(one.received_bytes) and math.isnan(one.sent_bytes):
+            say_not_measured(figure, html.escape(one.title))
     figure.update_yaxes(title="MB in the measured phase")
     return figure
 
@@ -120,7 +125,7 @@ def _add_pair(
     for name, pattern, values in pairs:
         figure.add_bar(
             name=name,
-            x=[html.escape(one.name) for one in shares],
+            x=[html.escape(one.title) for one in shares],
             y=[or_none(value) for value in values],
             marker={"color": [_colour(number) for number in range(len(shares))], "pattern": {"shape": pattern}},
             hovertemplate=f"{hover}{name}<extra></extra>",

@@ -16,6 +16,9 @@ COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
 LEAST_COVERED_S = 0.5
 """A second of which the samples cover less gives no rate."""
 
+SLACK_SAMPLES = 2
+"""By the time between so many samples may a replica's samples begin late or end early."""
+
 RUNS_AT_HAND = 32
 """So many runs' series are kept, since figures, findings and charts all ask for them; nobody changes them."""
 
@@ -83,6 +86,58 @@ def _counted(run: Run) -> list[_Counted]:
     return found
 
 
+def replica_names(run: Run) -> list[str]:
+    """All replicas that were sampled or, by the run's record, should have been."""
+    listed = [one["name"] for one in run.record["replicas"]["list"]]
+    return list(dict.fromkeys([*listed, *map(str, run.samples["replica"].unique())]))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The part of the measured phase, of ``phase_s`` seconds, that samples cover: from ``start_unix_s`` on for
+    ``covered_s``. ``is_whole``: no more is missing than the time between two samples explains."""
+
+    start_unix_s: float
+    covered_s: float
+    phase_s: float
+    is_whole: bool
+
+    @property
+    def end_unix_s(self) -> float:
+        return self.start_unix_s + self.covered_s
+
+    def __str__(self) -> str:
+        return f"samples cover {round(self.covered_s, 1):g} of {round(self.phase_s, 1):g} s"
+
+
+@lru_cache(RUNS_AT_HAND)
+def coverage(run: Run) -> dict[str, Coverage]:
+    """Of each replica, by its name, how much of the measured phase its samples cover; of one that was not sampled
+    twice, nothing."""
+    start, end = run.window_unix_s
+    found = {name: Coverage(start, 0.0, end - start, False) for name in replica_names(run)}
+    own: dict[str, list[np.ndarray]] = {}
+    for one in _counted(run):
+        own.setdefault(one.replica, []).append(one.at_unix_s)
+    for name, times in own.items():
+        first, last = min(at[0] for at in times), max(at[-1] for at in times)
+        apart = max(np.median(np.diff(at)) for at in times)
+        slack = SLACK_SAMPLES * max(float(apart), run.record["replicas"].get("interval_s") or 0)
+        begins = min(max(start, first), end)
+        covered = max(0.0, min(end, last) - begins)
+        found[name] = Coverage(begins, covered, end - start, end - start - covered <= slack)
+    return found
+
+
+def covered_together(run: Run) -> Coverage:
+    """The part of the measured phase in which all replicas were sampled; nothing where there is none."""
+    start, end = run.window_unix_s
+    each = coverage(run).values()
+    first = max((one.start_unix_s for one in each), default=start)
+    covered = max(0.0, min((one.end_unix_s for one in each), default=start) - first)
+    return Coverage(first, covered, end - start, all(one.is_whole for one in each) and covered > 0)
+
+
 @lru_cache(RUNS_AT_HAND)
 def rates_per_second(run: Run) -> pd.DataFrame:
     """What each replica used in each whole second of the measured phase, per second.
@@ -106,7 +161,7 @@ def totals(run: Run) -> pd.DataFrame:
 def cpu_per_second(run: Run) -> pd.Series:
     """CPU percent (100 = one core) of all replicas together, in each second of the measured phase that covers all."""
     each = rates_per_second(run).pivot(index="second", columns="replica", values="cpu_seconds")
-    percent: pd.Series = each.dropna().sum(axis=1) * 100
+    percent: pd.Series = each.reindex(columns=replica_names(run)).dropna().sum(axis=1) * 100
     return percent
 
 
@@ -134,7 +189,8 @@ def memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
         before = by_name.get(name)
         by_name[name] = own if before is None else np.where(np.isnan(before), own, before + np.nan_to_num(own))
     nothing = np.full(len(moments_unix_s), NAN)
-    return pd.Series(np.sum([*by_name.values()], axis=0) if by_name else nothing)
+    is_told = bool(by_name) and set(by_name) == set(replica_names(run))
+    return pd.Series(np.sum([*by_name.values()], axis=0) if is_told else nothing)
 
 
 @lru_cache(RUNS_AT_HAND)

@@ -5,21 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
+import runfiles
 from analysis.frames import Deployment, Run
 from analysis.hidden import hidden_cpu_ms
 from analysis.measures import MEASURES
-from analysis.series import cpu_per_second, memory_at, memory_per_second, throughput_per_second, totals
+from analysis.series import (
+    Coverage,
+    coverage,
+    covered_together,
+    cpu_per_second,
+    growth,
+    memory_at,
+    memory_per_second,
+    throughput_per_second,
+)
 
 CONFIDENCE = 0.95
 ABOVE_PERCENTILE = 100
 """So many requests have to lie above a percentile, or it is one of chance."""
 NAN = float("nan")
+WAYS = {"in": "net_rx_bytes", "out": "net_tx_bytes"}
+INTERFACES = (
+    *(f"interface_{way}_{unit}" for unit in ("mb", "kb_per_s") for way in WAYS),
+    "interface_kb_per_1000",
+)
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other figures are means over the rounds."""
 
@@ -28,7 +42,7 @@ SUMMED = ("requests", "failures")
 class Figure:
     """One number. ``low`` and ``high`` bound its 95% interval and are NaN where there is none; ``n`` is what it was
     computed from, ``of`` names that; ``rounds`` are those that it was measured in; ``missing`` says why ``value`` is
-    NaN."""
+    NaN. ``is_part``: it is of the part of the measured phase that samples cover, in one round at least."""
 
     value: float
     n: int
@@ -37,6 +51,7 @@ class Figure:
     high: float = NAN
     rounds: int = 1
     missing: str | None = None
+    is_part: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -87,8 +102,8 @@ def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Figure]:
 def hidden_figures(run: Run) -> dict[str, Figure]:
     """CPU time an answer that is in no container's account."""
     return {
-        key: Figure(value, answers, "answers") if reason is None else missing(reason)
-        for key, (value, answers, reason) in hidden_cpu_ms(run).items()
+        key: missing(one.reason) if one.reason else Figure(one.cpu_ms, one.answers, "answers", is_part=not one.is_whole)
+        for key, one in hidden_cpu_ms(run).items()
     }
 
 
@@ -107,10 +122,11 @@ def _over_rounds(key: str, figures: Sequence[Figure]) -> Figure:
         return figures[0]
     values = np.array([one.value for one in told])
     n = sum(one.n for one in told)
+    is_part = any(one.is_part for one in told)
     if key in SUMMED:
         return Figure(float(values.sum()), n, told[0].of, rounds=len(told))
     low, high = t_interval(values)
-    return Figure(float(values.mean()), n, told[0].of, max(0.0, low), high, len(told))
+    return Figure(float(values.mean()), n, told[0].of, max(0.0, low), high, len(told), is_part=is_part)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
@@ -189,38 +205,15 @@ def why_no_samples(run: Run) -> str | None:
     """Why CPU, memory and interfaces of all replicas together are not known; None where they are."""
     unsampled = [one for one in run.record["replicas"]["list"] if not one.get("sampled")]
     if unsampled:
-        return f"{unsampled[0].get('name')} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"
-    if run.record["replicas"].get("asked") == "none":
+        return f"{unsampled[0]['name']} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"
+    if run.record["replicas"].get("asked") == runfiles.NO_REPLICAS:
         return "sampling was switched off (--replicas none)"
-    if totals(run).empty:
+    each = coverage(run)
+    if not any(one.covered_s for one in each.values()):
         problems = run.record["replicas"]["problems"]
         return str(problems[0]) if problems else "no replica was sampled long enough"
-    return None
-
-
-def why_unlike(one: Deployment, other: Deployment) -> str | None:
-    """What differs between two deployments' loads that must not, if they are to be compared."""
-    if not one.loads or not other.loads:
-        return "not measured"
-    mine, theirs = ([conditions(run) for run in each.loads.values()] for each in (one, other))
-    unlike = [name for name in mine[0] if len({repr(run[name]) for run in (*mine, *theirs)}) > 1]
-    if unlike:
-        return f"not compared: {', '.join(unlike)} not the same"
-    return None if mine[0]["model"] else "not compared: the service did not say which model answered"
-
-
-def conditions(run: Run) -> dict[str, Any]:
-    """What two runs must have in common for their figures to be comparable."""
-    record = run.record
-    return {
-        "model": ((record.get("service") or {}).get("model") or {}).get("sha256"),
-        "inference engine": ((record.get("service") or {}).get("engine") or {}).get("name"),
-        "texts": record["texts"]["sha256"],
-        "user class": record["user_class"],
-        "users": record.get("users"),
-        "run time": record.get("run_time_s"),
-        "warm-up": record["warm_up_s"],
-    }
+    never = [name for name, one in each.items() if not one.covered_s]
+    return f"{never[0]} was not sampled in the measured phase" if never else None
 
 
 def _median_told(values: np.ndarray) -> Figure:
@@ -229,40 +222,36 @@ def _median_told(values: np.ndarray) -> Figure:
 
 
 def _resources(run: Run) -> dict[str, Figure]:
-    """CPU, memory and interfaces of all replicas together."""
-    reason = why_no_samples(run)
+    """CPU, memory and interfaces of all replicas together: rates of the time in which all of them were sampled, totals
+    only where that is the whole measured phase."""
+    part = covered_together(run)
+    reason = why_no_samples(run) or (None if part.covered_s else "the replicas were not sampled at the same time")
     if reason is not None:
         keys = ("cpu_percent", "cpu_ms_per_answer", "memory_mean_mb", "memory_max_mb", "memory_mb_s_per_1000")
-        return dict.fromkeys(keys, missing(reason)) | _interfaces(run, reason, 0)
-    used = totals(run)
-    answers = _answers_while_sampled(run)
-    memory = _mean(memory_per_second(run)) if len(run.samples) else missing("no sample told it")
+        return dict.fromkeys((*keys, *INTERFACES), missing(reason))
+    used = growth(run, np.array([part.start_unix_s, part.end_unix_s]))
+    finished = run.answered_unix_s
+    answers = int(((finished >= part.start_unix_s) & (finished <= part.end_unix_s)).sum())
+    memory = _mean(memory_per_second(run))
     memory = replace(memory, value=memory.value / 1e6)
     start, end = run.window_unix_s
     rate = throughput_per_second(run).mean() if end - start >= 1 else NAN
     held = memory.value / rate * 1000 if rate else NAN
-    return {
+    figures = {
         "cpu_percent": _mean(cpu_per_second(run)),
-        "cpu_ms_per_answer": _an_answer(used["cpu_seconds"].sum(min_count=1) * 1000, answers),
+        "cpu_ms_per_answer": _an_answer(used["cpu_seconds"].sum(skipna=False) * 1000, answers),
         "memory_mean_mb": memory,
-        "memory_max_mb": _memory_maximum(run),
+        "memory_max_mb": _memory_maximum(run) if part.is_whole else missing(str(part)),
         "memory_mb_s_per_1000": replace(memory, value=held)
         if not math.isnan(held)
         else missing(memory.missing or "no answer came"),
-    } | _interfaces(run, None, answers)
+    } | _interfaces(run, part, used, answers)
+    return figures if part.is_whole else {key: replace(one, is_part=True) for key, one in figures.items()}
 
 
 def _mean(series: pd.Series) -> Figure:
     told = series.dropna()
     return Figure(float(told.mean()), len(told), "seconds") if len(told) else missing("the samples cover no second")
-
-
-def _answers_while_sampled(run: Run) -> int:
-    """The answers that came between the first and the last sample: what the counters' growth was for."""
-    start, end = run.window_unix_s
-    sampled = run.samples["sampled_at_unix_s"]
-    finished = run.answered_unix_s
-    return int(((finished >= max(start, sampled.min())) & (finished <= min(end, sampled.max()))).sum())
 
 
 def _an_answer(used: float, answers: int) -> Figure:
@@ -305,26 +294,25 @@ def _bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Figure]:
     return figures
 
 
-def _interfaces(run: Run, reason: str | None, answers: int) -> dict[str, Figure]:
+def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> dict[str, Figure]:
     """Bytes through the containers' own interfaces."""
-    used = totals(run) if reason is None else None
-    if used is not None and used["net_rx_bytes"].isna().all():
-        is_process = str(run.record["replicas"].get("found")).startswith("process")
+    counted = used[[*WAYS.values()]]
+    if counted.isna().all(axis=None):
+        is_process = (run.record["replicas"].get("found") or "").partition(":")[0] == runfiles.PROCESS
         reason = (
             "a process has no network interfaces of its own; see the client's view"
             if is_process
             else "the engine told no counters of the interfaces"
         )
-    ways = {"in": "net_rx_bytes", "out": "net_tx_bytes"}
-    keys = [f"interface_{way}_{unit}" for unit in ("mb", "kb_per_s") for way in ways]
-    if used is None or reason is not None:
-        return dict.fromkeys([*keys, "interface_kb_per_1000"], missing(reason or "not sampled"))
+        return dict.fromkeys(INTERFACES, missing(reason))
+    if counted.isna().any(axis=None):
+        first = used["replica"][counted.isna().any(axis=1)].iloc[0]
+        return dict.fromkeys(INTERFACES, missing(f"the engine told no counters of the interfaces of {first}"))
     of = "replica" if len(used) == 1 else "replicas"
-    seconds = float(used["covered_s"].max())
     figures = {}
-    for way, name in ways.items():
+    for way, name in WAYS.items():
         total = float(used[name].sum())
-        figures[f"interface_{way}_mb"] = Figure(total / 1e6, len(used), of)
-        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / seconds, len(used), of)
-    figures["interface_kb_per_1000"] = _an_answer(float(used[[*ways.values()]].to_numpy().sum()), answers)
+        figures[f"interface_{way}_mb"] = Figure(total / 1e6, len(used), of) if part.is_whole else missing(str(part))
+        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), of)
+    figures["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return figures

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.frames import Deployment, Results, Run
+import runfiles
+from analysis.frames import Deployment, Results, Round, Run
+from analysis.likeness import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.measures import MEASURES
-from analysis.series import throughput_per_second
-from analysis.summary import ABOVE_PERCENTILE, Measured, why_no_samples, why_unlike
+from analysis.series import coverage, throughput_per_second
+from analysis.summary import ABOVE_PERCENTILE, Measured, why_no_samples
 
 INVALID_EXIT_CODE = 3
 
@@ -34,11 +36,14 @@ TREND_ALPHA = 0.001
 """A run has a trend where the medians of its tenths rise or fall by more than 10% from first to last (Theil and Sen's
 slope), and so steadily (Kendall's tau) that noise does it once in 1,000 runs."""
 FEW_ROUNDS = 5
+LOSSES = {runfiles.ENDED: "restart", runfiles.RESTARTED: "restart", runfiles.NOT_SAMPLED: "unsampled"}
+"""What became of a replica, where that makes a run invalid -> which kind of invalid."""
 
 KINDS = {
     "generator": "the load generator was short of CPU",
     "cpu limit": "the CPU limit differed",
     "model": "the model differed",
+    "model not told": "it is not known which model answered",
     "conditions": "the runs were not alike",
     "image": "the images differed",
     "restart": "a replica restarted",
@@ -47,11 +52,29 @@ KINDS = {
     "few requests": "too few requests",
     "trend": "a trend within the run",
     "cut off": "a run was cut off",
+    "incomplete": "a run is incomplete",
+    "clock": "a run's times contradict each other",
+    "twice": "two runs of the same time",
     "rows lost": "rows are lost",
     "unreadable": "files can't be read",
     "unsampled": "a replica is in no figure",
 }
 """What makes a run invalid -> how it is called on the page."""
+
+SERIOUS_FAULTS = ("rows lost", "incomplete", "unsampled")
+"""Of ``runfiles.FAULTS`` those that make a run invalid, and the kinds of invalid that they make it."""
+WHOLE_ENDS = (runfiles.RUN_TIME, runfiles.ENOUGH_REQUESTS, runfiles.ALL_TEXTS)
+"""A run that anything else ended is not what was asked for."""
+CLOCK_SLACK_S = 1.0
+"""By so much may a request seem to be sent before its run began or after it ended."""
+PHASE_SLACK_S = 0.1
+"""By so much may the phase of a row contradict its time."""
+LEAST_WARM_UP_S = 1.0
+"""In a shorter warm-up there may be no request: users take a moment to start."""
+RUN_TIME_SLACK_S = 2.0
+"""By so much may a run be shorter than its run time."""
+LONGEST_QUOTE = 300
+"""Characters of a text from outside that are quoted."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,7 @@ class Validity:
 def examine(results: Results, loads: Iterable[Measured]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = [one for deployment in results.deployments for one in _of_deployment(deployment)]
+    found += _of_plan(results) + _of_times(results)
     found += _of_percentiles(list(loads)) + _of_comparison(results) + _of_rounds(results)
     merged = _merged(found)
     return Validity(tuple(sorted(merged, key=lambda one: not one.is_invalid)))
@@ -117,20 +141,31 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
 def _of_deployment(deployment: Deployment) -> list[Doubt]:
     own = (deployment.name,)
     found = []
+    is_any = any(one.status == runfiles.MEASURED for one in deployment.rounds)
+    if deployment.status == runfiles.MEASURED and not is_any:
+        found.append(Doubt(f"{deployment.title} is said to be measured, but none of its rounds is", "incomplete", own))
     for one in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", own) for text in one.unread]
-        if one.status == "failed":
+        if one.status == runfiles.FAILED:
             found.append(Doubt(f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"))
-        if one.status == "measured" and one.single_pass is None and one.load is None and not one.unread:
-            text = f"{deployment.title}, round {one.number}: it is said to be measured, but no run of it can be read"
-            found.append(Doubt(text, "unreadable", own))
+        if one.status == runfiles.MEASURED and not one.unread:
+            found += _of_missing_runs(deployment, one)
         for run, what in ((one.single_pass, "single pass"), (one.load, "load")):
             if run is None:
                 continue
             where = f"{deployment.title}, {what}" + (f" of round {one.number}" if len(deployment.rounds) > 1 else "")
-            said = _of_run(run) + (_of_load(run) if what == "load" else [])
+            said = _of_run(run) + (_of_load(run) if run is one.load else _of_single_pass(run))
             found += [Doubt(f"{where}: {text}", kind, own if kind else ()) for text, kind in said]
     return found
+
+
+def _of_missing_runs(deployment: Deployment, one: Round) -> list[Doubt]:
+    """What a round lacks that is said to be measured: a load, without which it has no figures, or its single pass."""
+    where = f"{deployment.title}, round {one.number}"
+    if one.load is None:
+        what = "its load is not there" if one.single_pass else "no run of it can be read"
+        return [Doubt(f"{where}: it is said to be measured, but {what}", "unreadable", (deployment.name,))]
+    return [] if one.single_pass else [Doubt(f"{where}: there is no single pass")]
 
 
 Said = list[tuple[str, str]]
@@ -149,9 +184,13 @@ def _of_run(run: Run) -> Said:
     measured = run.measured
     failed = measured["error"][(measured["error"] != "").to_numpy()]
     if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
-        found.append((f"{len(failed):,} of {len(measured):,} requests failed (the first: {failed.iloc[0]})", "errors"))
-    if run.record.get("ended_by") in (None, "interrupted"):
+        first = failed.iloc[0][:LONGEST_QUOTE]
+        found.append((f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})", "errors"))
+    if run.record.get("ended_by") not in WHOLE_ENDS:
         found.append(("the run was cut off before its end", "cut off"))
+    for fault in run.record.get("faults") or []:
+        kind = fault["kind"] if fault["kind"] in SERIOUS_FAULTS else ""
+        found.append((fault["text"][:LONGEST_QUOTE], kind))
     if run.record.get("ended_at_unix_s") is not None and run.rows_lost:
         text = f"{run.record['requests']:,} requests were recorded, but {len(run.requests):,} rows can be read; "
         found.append((f"{text}the figures are of these, up to the last", "rows lost"))
@@ -159,17 +198,46 @@ def _of_run(run: Run) -> Said:
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows: some are of another run"
         found.append((text, "rows lost"))
+    found += _of_clock(run)
     found += _of_samples(run)
-    found += [(str(problem), "") for problem in run.record["replicas"]["problems"]]
-    reason = why_no_samples(run)
-    if reason is not None and reason not in run.record["replicas"]["problems"]:
-        found.append((reason, ""))
+    texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
+    return found + [(text, "") for text in dict.fromkeys(texts) if text]
+
+
+def _of_clock(run: Run) -> Said:
+    """Whether the times of the requests are of the clock by which the run was cut into phases."""
+    sent = run.requests["started_at_unix_s"]
+    if sent.empty:
+        return []
+    began, ended = run.record["started_at_unix_s"], run.record.get("ended_at_unix_s")
+    found: Said = []
+    early, late = began - sent.iloc[0], sent.iloc[-1] - (ended or sent.iloc[-1])
+    if max(early, late) > CLOCK_SLACK_S:
+        when = f"{early:.1f} s before the run began" if early > late else f"{late:.1f} s after the run ended"
+        found.append((f"phases by another clock: a request was sent {when}", "clock"))
+    start, _ = run.window_unix_s
+    warm_up = sent[(run.requests["phase"] == runfiles.WARM_UP).to_numpy()]
+    measured = run.measured["started_at_unix_s"]
+    if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
+        wrong = ((measured < start).sum(), (warm_up >= start).sum())
+        text = f"{wrong[0]:,} requests of the warm-up are marked measured, {wrong[1]:,} measured ones as warm-up"
+        found.append((f"phases by another clock: {text}", "clock"))
+    elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
+        text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s: what was measured was not warm"
+        found.append((text, "clock"))
     return found
 
 
 def _of_load(run: Run) -> Said:
     """What only a load can be told by: it has to be one steady state."""
     found: Said = []
+    if run.measured.empty:
+        found.append(("no request was measured", "incomplete"))
+    ended, asked_s = run.record.get("ended_at_unix_s"), run.record.get("run_time_s")
+    if run.record.get("ended_by") == runfiles.RUN_TIME and asked_s is not None and ended is not None:
+        took_s = ended - run.record["started_at_unix_s"]
+        if took_s < asked_s - RUN_TIME_SLACK_S:
+            found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
     seconds = throughput_per_second(run)
     if len(seconds) > 1 and seconds.std() > UNSTEADY * seconds.mean():
         text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second; "
@@ -182,6 +250,23 @@ def _of_load(run: Run) -> Said:
     others = _cpu_of_others(run)
     if others is not None and others > OTHERS_LIMIT_PERCENT:
         found.append((f"other programs and the system took {others:.0f}% of a core meanwhile", ""))
+    return found
+
+
+def _of_single_pass(run: Run) -> Said:
+    """Whether each text was sent once."""
+    count = run.record["texts"].get("count")
+    rows, told = len(run.requests), run.requests["text_id"].dropna()
+    if count is None or run.rows_lost:
+        return []
+    texts = told.nunique() + rows - len(told)
+    found: Said = []
+    if texts < count:
+        found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
+    if rows > texts:
+        found.append((f"the single pass sent {rows - texts:,} texts again", "incomplete"))
+    if texts > count:
+        found.append((f"the single pass sent {texts:,} texts where there are {count:,}", "incomplete"))
     return found
 
 
@@ -234,12 +319,12 @@ def _of_samples(run: Run) -> Said:
         if len(ids) > 1:
             found.append((f"{name} was replaced while it was measured: {len(ids)} containers had that name", "restart"))
     for event in run.events.to_dict("records"):
-        if event["event"] not in ("ended", "restarted", "not sampled") or event["at_unix_s"] >= end:
+        if event["event"] not in LOSSES or event["at_unix_s"] >= end:
             continue
         after_s = event["at_unix_s"] - run.record["started_at_unix_s"]
         why = f" ({event['detail']})" if event["detail"] else ""
         text = f"{event['replica']}: {event['event']}, {after_s:.0f} s after the start{why}"
-        found.append((text, "unsampled" if event["event"] == "not sampled" else "restart"))
+        found.append((text, LOSSES[event["event"]]))
     known = set(run.samples["replica"].unique()) | set(run.samples["replica_id"].unique())
     unknown = sorted(set(run.measured["replica"].unique()) - known - {""})
     if known and unknown:
@@ -254,8 +339,9 @@ def _of_samples(run: Run) -> Said:
         if any((own["cpu_seconds"].diff() < 0).any() for _, own in samples.groupby("replica_id", observed=True)):
             found.append((f"{name} was restarted while it was measured", "restart"))
         absent = max(at[0] - start, end - at[-1])
-        if absent > doubt_s:
-            text = f"{name} was there, or could be sampled, for part of the run only"
+        covered = coverage(run)[name]
+        if absent > doubt_s or not covered.is_whole:
+            text = f"{name} was there, or could be sampled, for part of the run only: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
         held = samples["throttled_seconds"].dropna()
         if len(held) and held.iloc[-1] > held.iloc[0]:
@@ -283,23 +369,76 @@ def _of_percentiles(loads: list[Measured]) -> list[Doubt]:
     return found
 
 
-def _of_comparison(results: Results) -> list[Doubt]:
+def _of_plan(results: Results) -> list[Doubt]:
+    """Whether the loads were those of the plan, and all that it names is in the record."""
+    plan = results.experiment["plan"]
+    names = {one.name for one in results.deployments}
+    lost = [name for name in plan.get("deployments") or [] if name not in names]
+    found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
+    seconds = plan.get("seconds")
+    asked = {
+        "users": plan["users"],
+        "warm_up_s": plan["warm_up_s"],
+        "run_time_s": None if seconds is None else plan["warm_up_s"] + seconds,
+        "seed": plan.get("seed"),
+        "end_after_requests": plan.get("requests"),
+    }
+    for one in results.deployments:
+        if one.status == runfiles.MEASURED and len(one.rounds) != plan["rounds"]:
+            found.append(Doubt(f"{one.title}: the record has {len(one.rounds)} of {plan['rounds']} rounds"))
+        for number, run in one.loads.items():
+            for key, wanted in asked.items():
+                had = run.record.get(key)
+                if wanted is not None and had is not None and had != wanted:
+                    text = f"{one.title}, round {number}: {key} was {had:g}, the plan says {wanted:g}"
+                    found.append(Doubt(text, "conditions", (one.name,)))
+    return found
+
+
+def _of_times(results: Results) -> list[Doubt]:
+    """No two runs of an experiment are of the same time: what ran at once measured each other, or is a copy."""
+    spans = [
+        (run.record["started_at_unix_s"], run.record.get("ended_at_unix_s") or run.window_unix_s[1], one, each.number)
+        for one in results.deployments
+        for each in one.rounds
+        for run in (each.single_pass, each.load)
+        if run is not None
+    ]
     found = []
-    measured = [one for one in results.deployments if one.loads]
-    for one in measured[1:]:
-        unlike = why_unlike(one, measured[0])
-        if unlike:
-            kind = "model" if "model" in unlike else "conditions"
-            found.append(
-                Doubt(f"{one.title} against {measured[0].title}: {unlike}", kind, (one.name, measured[0].name))
+    last: tuple[float, Deployment, int] | None = None
+    for began, ended, one, number in sorted(spans, key=lambda span: span[:2]):
+        if last is not None and began < last[0]:
+            text = (
+                f"{last[1].title}, round {last[2]}, and {one.title}, round {number}, have runs of the same time: "
+                "one is a copy of the other, or they ran at once"
             )
-    found += _of_limits(results, measured)
+            found.append(Doubt(text, "twice", (last[1].name, one.name)))
+        if last is None or ended > last[0]:
+            last = (ended, one, number)
+    return found
+
+
+def _of_comparison(results: Results) -> list[Doubt]:
+    measured = [one for one in results.deployments if one.loads]
+    elsewhere = results.engine_elsewhere
+    hosts, containers = ([one for one in measured if one.is_host is is_host] for is_host in (True, False))
+    found = _of_records(results, containers)
+    if elsewhere is not None and hosts and containers:
+        text = f"Host process and containers ran on two machines: {elsewhere}. Host against container gets no verdict."
+        found.append(Doubt(text))
+        groups = [hosts, containers]
+    else:
+        groups = [measured]
+    for group in groups:
+        for one in group[1:]:
+            found += _of_unlike(one, group[0])
+        found += _of_limits(results, group) + _of_versions(group)
+    found += _of_memory(results, containers)
     images = {str(one.image["id"]) for one in measured if one.image and one.image.get("id")}
     if len(images) > 1:
         names = tuple(one.name for one in measured if one.image)
         text = "The containers ran different images: what differs may be theirs, not Docker's"
         found.append(Doubt(text, "image", names))
-    found += _of_versions(measured)
     if any(_model_source(run) == "bundled" for run in results.runs):
         found.append(
             Doubt(
@@ -314,20 +453,61 @@ def _of_comparison(results: Results) -> list[Doubt]:
     return found
 
 
+def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
+    """What the record lacks to tell whether host process and containers ran on one machine."""
+    machine, engine = results.experiment["machine"], results.experiment.get("engine") or {}
+    found = []
+    if machine.get("cpu_count") is None:
+        found.append(Doubt("The record does not say how many CPUs the machine has."))
+    if containers and all(None in (machine.get(key), engine.get(key)) for key in runfiles.TELLING_KEYS):
+        text = "The record does not tell whether the engine ran on this machine: kernel and CPUs are not known."
+        found.append(Doubt(text))
+    return found
+
+
+def _of_unlike(one: Deployment, other: Deployment) -> list[Doubt]:
+    unlike = why_unlike(one, other)
+    if unlike is None:
+        return []
+    model = tuple(name for name in unlike.differing if name == MODEL)
+    others = Unlike(
+        tuple(name for name in unlike.differing if name != MODEL),
+        tuple(name for name in unlike.untold if name != MODEL),
+    )
+    parts = {"conditions": others}
+    parts |= {"model": Unlike(model)} if model else {}
+    parts |= {"model not told": Unlike(untold=(MODEL,))} if MODEL in unlike.untold else {}
+    names = (one.name, other.name)
+    return [
+        Doubt(f"{one.title} against {other.title}: {part}", kind, names)
+        for kind, part in parts.items()
+        if part != Unlike()
+    ]
+
+
 def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
     """Whether all could use as many cores. No limit, or one beyond the machine's cores, is the machine's cores."""
-    cores = results.experiment["machine"].get("cpu_count")
-    usable: dict[str, set[float | None]] = {}
-    for one in measured:
-        limits = {each.limits.get("cpus") for each in one.rounds if each.load is not None}
-        usable[one.name] = {min(limit, cores) if limit and cores else limit or cores for limit in limits}
-    if len(set().union(*usable.values())) <= 1:
+    cores = {one.name: usable_cpus(results, one) for one in measured}
+    if len(set().union(*cores.values())) <= 1:
         return []
     said = ", ".join(
-        f"{one.title} {' and '.join(sorted(_cpus(limit) for limit in usable[one.name]))}" for one in measured
+        f"{one.title} {' and '.join(sorted(_cpus(limit) for limit in cores[one.name]))}" for one in measured
     )
     text = f"Not all could use as many cores of the processor: {said}. What differs may be the limit."
-    return [Doubt(text, "cpu limit", tuple(usable))]
+    return [Doubt(text, "cpu limit", tuple(cores))]
+
+
+def _of_memory(results: Results, containers: list[Deployment]) -> list[Doubt]:
+    """Whether all containers could use as much memory; the host process has no limit of its own."""
+    limits = {one.name: memory_limits_bytes(results, one) for one in containers}
+    if len(set().union(*limits.values())) <= 1:
+        return []
+    said = ", ".join(f"{one.title} {_megabytes(limits[one.name])}" for one in containers)
+    return [Doubt(f"Not all containers could use as much memory: {said}.", "conditions", tuple(limits))]
+
+
+def _megabytes(limits: set[float | None]) -> str:
+    return " and ".join(sorted("without a limit" if one is None else f"{one / 1e6:,.0f} MB" for one in limits))
 
 
 def _cpus(limit: float | None) -> str:
@@ -336,7 +516,7 @@ def _cpus(limit: float | None) -> str:
 
 def _of_versions(measured: list[Deployment]) -> list[Doubt]:
     found = []
-    told = {one.title: _versions(next(iter(one.loads.values()))) for one in measured}
+    told = {one.title: _versions(one) for one in measured}
     for name in sorted({name for versions in told.values() for name in versions}):
         ran = {title: versions.get(name, "none") for title, versions in told.items()}
         if len(set(ran.values())) > 1:
@@ -366,10 +546,13 @@ def _of_rounds(results: Results) -> list[Doubt]:
     return found
 
 
-def _versions(run: Run) -> dict[str, str]:
-    """The versions of what computed in the service, as it told them itself."""
-    versions = (run.record.get("service") or {}).get("versions")
-    return versions if isinstance(versions, dict) else {}
+def _versions(deployment: Deployment) -> dict[str, str]:
+    """The versions of what computed in the service, as it told them itself, in any of its rounds."""
+    found: dict[str, dict[str, None]] = {}
+    for run in deployment.loads.values():
+        for name, version in ((run.record.get("service") or {}).get("versions") or {}).items():
+            found.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def _model_source(run: Run) -> str | None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from analysis.likeness import Unlike, why_unlike
 from analysis.measures import MEASURES
-from analysis.summary import CONFIDENCE, Measured, t_interval, why_unlike
+from analysis.summary import CONFIDENCE, Measured, t_interval
 from analysis.validity import Validity
+from runfiles import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
 NAN = float("nan")
@@ -56,7 +58,8 @@ class Verdict:
     """What can be said of ``one`` against ``other``.
 
     ``p_value`` is that of the comparison after Holm's correction for all that are judged together. ``detail`` says why
-    there is no verdict, or what it would take.
+    there is no verdict, or what it would take. ``unlike``: the two may not be compared, and why; where they ran on two
+    machines there is no ratio either.
     """
 
     one: Measured
@@ -66,6 +69,12 @@ class Verdict:
     kind: str
     p_value: float
     detail: str
+    unlike: Unlike | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the two ran on two machines."""
+        return self.unlike is not None and self.unlike.elsewhere is not None
 
     @property
     def id(self) -> str:
@@ -103,37 +112,54 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judge(loads: Sequence[Measured], validity: Validity, keys: Sequence[str] = JUDGED) -> list[Verdict]:
+def judge(
+    loads: Sequence[Measured],
+    validity: Validity,
+    elsewhere: EngineElsewhere | None = None,
+    keys: Sequence[str] = JUDGED,
+) -> list[Verdict]:
     """A verdict on each pair of deployments and each figure in ``keys``, those against the first deployment first.
 
     A pair that ran under unlike conditions, or of which one is invalid, gets none, and takes no part in the correction.
+    ``elsewhere``: the engine, where it ran on another machine than the host process.
     """
     found = []
     for key in keys:
         for other, one in itertools.combinations(loads, 2):
-            refused = _why_none(one, other, key, validity)
-            comparison = compare(one.values(key), other.values(key))
-            if refused is None and comparison.rounds < 2:
-                refused = "one round: no interval; run with --set rounds=5"
-            found.append((one, other, key, comparison, refused))
-    adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, refused in found])
+            unlike = why_unlike(one.deployment, other.deployment, elsewhere)
+            is_apart = unlike is not None and unlike.elsewhere is not None
+            comparison = from_logs(np.array([])) if is_apart else compare(one.values(key), other.values(key))
+            refused = str(unlike) if unlike else _why_none(one, other, key, validity, comparison)
+            found.append((one, other, key, comparison, unlike, refused))
+    adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)
     return [
         _verdict(one, other, key, comparison, p, judged)
         if refused is None
-        else Verdict(one, other, key, comparison, NONE, NAN, refused)
-        for (one, other, key, comparison, refused), p in zip(found, adjusted, strict=True)
+        else Verdict(one, other, key, comparison, NONE, NAN, refused, unlike)
+        for (one, other, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
     ]
 
 
-def _why_none(one: Measured, other: Measured, key: str, validity: Validity) -> str | None:
-    unlike = why_unlike(one.deployment, other.deployment)
-    if unlike is not None:
-        return unlike
+def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
+    """By the name of each deployment the verdict on its median against the first one, or, where that ran on another
+    machine, against the first that did not."""
+    found: dict[str, Verdict] = {}
+    for one in verdicts:
+        known = found.get(one.one.name)
+        if one.key == "median_ms" and (known is None or (known.is_elsewhere and not one.is_elsewhere)):
+            found[one.one.name] = one
+    return found
+
+
+def _why_none(one: Measured, other: Measured, key: str, validity: Validity, found: Comparison) -> str | None:
     for each in (one, other):
         if doubt := validity.of(each.name):
             return f"{each.title} is not valid: {doubt[0].title}"
-    return next((each.summary[key].missing for each in (one, other) if not each.summary[key].is_measured), None)
+    for each in (one, other):
+        if not each.summary[key].is_measured:
+            return each.summary[key].missing
+    return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
 
 
 def _verdict(one: Measured, other: Measured, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:

@@ -12,6 +12,7 @@ from analysis.measures import MEASURES, Measure
 from analysis.summary import Figure, Measured
 from analysis.verdicts import FASTER, NONE, SLOWER, Comparison, Verdict
 
+PART = "of the part that samples cover"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -25,6 +26,7 @@ def interval(figure: Figure, digits: int) -> str:
     if not figure.is_measured:
         return figure.missing or ""
     n = f"n = {figure.n:,} {figure.of}" + (f", {figure.rounds} rounds" if figure.rounds > 1 else "")
+    n += f", {PART}" if figure.is_part else ""
     return f"{figure.low:,.{digits}f} to {figure.high:,.{digits}f}\n{n}" if figure.has_interval else n
 
 
@@ -68,12 +70,12 @@ def figures_csv(loads: Sequence[Measured], passes: Sequence[Measured], verdicts:
             for measure in rows_of([one]):
                 figure = one.summary[measure.key]
                 values = [_cell(value) for value in (figure.value, figure.low, figure.high)]
-                tail = [figure.n, figure.of, figure.rounds, _text(figure.missing or "")]
+                tail = [figure.n, figure.of, figure.rounds, _note(figure)]
                 writer.writerow([run, "all", _text(one.title), measure.key, measure.unit, *values, *tail])
                 for round_number, own in one.rounds.items():
                     each = own.get(measure.key)
                     if each is not None and len(one.rounds) > 1:
-                        tail = [each.n, each.of, 1, _text(each.missing or "")]
+                        tail = [each.n, each.of, 1, _note(each)]
                         values = [_cell(each.value), "", ""]
                         cells = [run, round_number, _text(one.title), measure.key, measure.unit, *values, *tail]
                         writer.writerow(cells)
@@ -88,6 +90,10 @@ def figures_csv(loads: Sequence[Measured], passes: Sequence[Measured], verdicts:
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.10g}"
+
+
+def _note(figure: Figure) -> str:
+    return _text(figure.missing or (PART if figure.is_part else ""))
 
 
 def _text(value: str) -> str:

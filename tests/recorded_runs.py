@@ -15,8 +15,8 @@ NASTY = "</script><script>document.title='broken'</script>"
 MODEL = {"name": "some/model", "source": "hub", "sha256": "a" * 64}
 
 
-def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> Path:
-    """``experiment.json`` with these deployments; the rest is always the same."""
+def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **values: Any) -> Path:
+    """``experiment.json`` with these deployments; the rest is always the same, but for ``values``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "form": runfiles.FORM,
@@ -26,7 +26,7 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> 
         "resumed_at": [],
         "plan": {
             "deployments": [one["name"] for one in deployments],
-            "rounds": max((len(one["rounds"]) for one in deployments), default=1),
+            "rounds": max([1, *(len(one["rounds"]) for one in deployments)]),
             "users": 4,
             "seconds": 10,
             "requests": None,
@@ -44,7 +44,7 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]]) -> 
         "order": [],
         "deployments": list(deployments),
     }
-    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content))
+    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content | values))
     return folder
 
 
@@ -73,9 +73,15 @@ def write_run(
     events: Iterable[Mapping[str, Any]] = (),
     machine_samples: Iterable[Mapping[str, Any]] = (),
     number: int = 1,
+    after_s: float = 0,
     **record: Any,
 ) -> None:
-    """The files of one run of 2 s of warm-up and 10 s measured, by 4 users, in a round of the deployment's folder."""
+    """The files of one run of 2 s of warm-up and 10 s measured, by 4 users, in a round of the deployment's folder.
+
+    Rows and events tell of a run that begins at ``START``. They are moved to a time of the run's own, after the other
+    runs of the experiment and ``after_s``; the record's times are not, where ``record`` names them.
+    """
+    later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}", after_s)
     folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
@@ -85,9 +91,9 @@ def write_run(
         "users": 4,
         "run_time_s": 12,
         "warm_up_s": 2,
-        "started_at_unix_s": START,
-        "ended_at_unix_s": START + 12,
-        "ended_by": "run time",
+        "started_at_unix_s": START + later_s,
+        "ended_at_unix_s": START + later_s + 12,
+        "ended_by": runfiles.ALL_TEXTS if prefix == runfiles.SINGLE_PASS else runfiles.RUN_TIME,
         "service": {"model": MODEL, "replica": "host", "versions": {"torch": "2"}},
         "texts": {"file": "reviews.csv", "sha256": "b" * 64, "count": 160},
         "replicas": {
@@ -102,10 +108,24 @@ def write_run(
         "versions": {"locust": "2.47.0"},
     }
     (folder / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(content | record))
-    _write(folder / f"{prefix}{runfiles.REQUESTS_SUFFIX}", runfiles.REQUEST_COLUMNS, requests)
-    _write(folder / f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}", runfiles.REPLICA_STATS_COLUMNS, samples)
-    _write(folder / f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}", runfiles.REPLICA_EVENTS_COLUMNS, events)
-    _write(folder / f"{prefix}{runfiles.MACHINE_STATS_SUFFIX}", runfiles.MACHINE_STATS_COLUMNS, machine_samples)
+    for suffix, columns, rows in (
+        (runfiles.REQUESTS_SUFFIX, runfiles.REQUEST_COLUMNS, requests),
+        (runfiles.REPLICA_STATS_SUFFIX, runfiles.REPLICA_STATS_COLUMNS, samples),
+        (runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS, events),
+        (runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS, machine_samples),
+    ):
+        _write(folder / f"{prefix}{suffix}", columns, [_moved(row, later_s) for row in rows])
+
+
+def later(experiment: Path, own: Path, after_s: float) -> float:
+    """By how many seconds a run begins after ``START``: after all others that are there."""
+    if own.exists():
+        return float(json.loads(own.read_text())["started_at_unix_s"]) - START
+    return after_s + 20.0 * len(list(experiment.rglob(f"*{runfiles.RUN_RECORD_SUFFIX}")))
+
+
+def _moved(row: Mapping[str, Any], later_s: float) -> dict[str, Any]:
+    return {name: value + later_s if name.endswith("_unix_s") else value for name, value in row.items()}
 
 
 def request(at_s: float, response_time_ms: float = 10.0, **values: Any) -> dict[str, Any]:
@@ -125,6 +145,16 @@ def request(at_s: float, response_time_ms: float = 10.0, **values: Any) -> dict[
         "phase": runfiles.WARM_UP if at_s < 2 else runfiles.MEASURED,
     }
     return row | values
+
+
+def warmed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Requests of the measured phase, and two of the warm-up before them."""
+    return [request(0.5), request(1.5), *rows]
+
+
+def texts_once(count: int = 160) -> list[dict[str, Any]]:
+    """The requests of a single pass: each text once, without a warm-up."""
+    return [request(number / 20, text_id=number + 1, phase=runfiles.MEASURED) for number in range(count)]
 
 
 def sample(at_s: float, cpu_seconds: float, **values: Any) -> dict[str, Any]:
@@ -185,7 +215,9 @@ def whole_experiment(folder: Path, rounds: int = 1) -> Path:
     for number in range(1, rounds + 1):
         host, swarm = folder / "host", folder / "swarm-3"
         wave = [request(i / 100, 10 + number / 10 + i % 7) for i in range(1200)]
-        write_run(host, "single_pass", steady_requests(10), steady_samples(0.5), number=number, warm_up_s=0)
+        once: dict[str, Any] = {"warm_up_s": 0, "users": 1, "run_time_s": None}
+        measured_samples = [row | {"phase": runfiles.MEASURED} for row in steady_samples(0.5)]
+        write_run(host, "single_pass", texts_once(), measured_samples, number=number, **once)
         write_run(host, "load", wave, steady_samples(0.5), number=number)
         slow = [request(i / 100, 13 + number / 9 + i % 7, replica=names[i % 3]) for i in range(1200)]
         samples = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,16 +12,20 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
-from recorded_runs import measured, request, steady_samples, whole_experiment, write_experiment, write_run
+from recorded_runs import measured, request, steady_samples, warmed, whole_experiment, write_experiment, write_run
 
 from analysis.compare import UnusableCondition, parse_condition
+
+EXPERIMENTS = itertools.count()
 
 
 def experiment(folder: Path, medians: Sequence[float], **record: object) -> str:
     write_experiment(folder, [measured("host", len(medians))])
+    after_s = 1000.0 * next(EXPERIMENTS)
     for number, value in enumerate(medians, 1):
         rows = [request(2 + i / 200, value + (i % 5 - 2) / 100) for i in range(2000)]
-        write_run(folder / "host", "load", rows, steady_samples(0.5), number=number, **record)  # type: ignore[arg-type]
+        said = {"number": number, "after_s": after_s} | record
+        write_run(folder / "host", "load", warmed(rows), steady_samples(0.5), **said)  # type: ignore[arg-type]
     return str(folder)
 
 
@@ -38,7 +44,6 @@ def test_a_regression_ends_with_1_and_stands_in_junit(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert compare(old, new, "--fail-on", "p95>30%").returncode == 0
     assert compare(new, old, "--fail-on", "median<-10%").returncode == 1
-    assert compare(old, old).returncode == 0
 
 
 def test_noise_is_no_regression(tmp_path: Path) -> None:
@@ -55,7 +60,7 @@ def test_what_can_not_be_told_ends_with_3(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "the new measurement is not valid: the load generator was short of CPU" in done.stdout
     assert compare(old, experiment(tmp_path / "users", [10, 10, 10], users=9)).returncode == 3
-    assert compare(old, old, "--fail-on", "p99>10%").returncode == 3
+    assert compare(old, experiment(tmp_path / "few", [10, 10, 10]), "--fail-on", "p99>10%").returncode == 3
 
 
 def test_wrong_use_ends_with_2(tmp_path: Path) -> None:
@@ -65,6 +70,16 @@ def test_wrong_use_ends_with_2(tmp_path: Path) -> None:
     assert "holds no experiment.json" in done.stderr
     assert compare(old, old, "--fail-on", "speed>10%").returncode == 2
     assert compare(old).returncode == 2
+
+
+def test_an_experiment_and_a_copy_of_it_are_not_two(tmp_path: Path) -> None:
+    old = experiment(tmp_path / "old", [10, 10])
+    shutil.copytree(old, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(old)
+    for other in ("old", "copy", "link"):
+        done = compare(old, str(tmp_path / other))
+        assert done.returncode == 2
+        assert "hold the same runs, so they are one experiment" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["p95", "p95>10", "p95>-10%", "p95<10%", "nonsense>1%", "throughput<-100%"])

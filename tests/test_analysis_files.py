@@ -15,7 +15,8 @@ from recorded_runs import measured, request, steady_requests, steady_samples, wr
 
 import runfiles
 from analysis.csvs import UnreadableFile, read_csv
-from analysis.frames import Run, UnreadableResults, read_results
+from analysis.frames import Run, read_results
+from analysis.records import UnreadableResults
 
 NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
 NAMES = runfiles.names(runfiles.REQUEST_COLUMNS)
@@ -45,7 +46,7 @@ def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
         (lambda _: b"a,b\n1,2\n", "line 1: there is no column started_at_unix_s"),
         (lambda _: b"\0\n", "line 1: "),
         (lambda content: content.replace(b"status", b"phase", 1), "line 1: "),
-        (lambda content: content.replace(b"17000000", b"16000000"), "requests at another time"),
+        (lambda content: content.replace(b"17000000", b"16000000"), "started_at_unix_s tells of another time"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path: Path, change: object, expected: str) -> None:

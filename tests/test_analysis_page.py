@@ -174,7 +174,7 @@ def test_a_deployment_of_another_name_stays_text(tmp_path: Path) -> None:
 
 def test_what_was_not_run_leaves_no_zero_in_the_charts(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path))
-    charts = page[page.index("const charts = {") :]
+    charts = page[page.index("const charts = new Map") :]
     chart = charts[charts.index('"network-interfaces"') :].split("\n")[0]
     assert "not measured" in chart
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorded_runs import (
@@ -18,11 +19,14 @@ from recorded_runs import (
     write_run,
 )
 
+from analysis import words
 from analysis.analyse import analyse
 from analysis.balance import evenness, expected_largest_share, replica_shares, replicas_of
 from analysis.frames import Run, read_results
+from analysis.likeness import why_unlike
+from analysis.page import render
 from analysis.series import cpu_per_second, throughput_per_second
-from analysis.summary import hidden_figures, summarize, why_unlike
+from analysis.summary import hidden_figures, summarize
 
 
 def host(folder: Path, **files: object) -> Run:
@@ -142,6 +146,94 @@ def test_nothing_is_made_up_beyond_the_samples(tmp_path: Path) -> None:
     assert cpu_per_second(load).index.tolist() == [0, 1, 2, 3, 4]
 
 
+def broken_off(at_s: float, names: str = "abc") -> list[dict[str, Any]]:
+    """Samples of replicas of which all but the first break off so many seconds into the measured phase."""
+    return [
+        row
+        for name in names
+        for row in steady_samples(0.5, 1000, replica=name, replica_id=name)
+        if name == names[0] or row["sampled_at_unix_s"] <= START + 2 + at_s
+    ]
+
+
+def test_sums_of_samples_that_broke_off_are_no_totals(tmp_path: Path) -> None:
+    rows = [request(at / 50, replica="abc"[at % 3]) for at in range(600)]
+    load = host(tmp_path, requests=rows, samples=broken_off(3))
+    summary = summarize(load)
+    for key in ("interface_in_mb", "interface_out_mb", "memory_max_mb"):
+        assert summary[key].missing == "samples cover 3 of 10 s"
+    for key, value in (("cpu_percent", 150), ("cpu_ms_per_answer", 30), ("interface_in_kb_per_s", 3)):
+        assert summary[key].value == pytest.approx(value, rel=0.02)
+        assert summary[key].is_part
+        assert "of the part that samples cover" in words.interval(summary[key], 1)
+    whole, part, _ = replica_shares(load)
+    assert whole.received_bytes == pytest.approx(10_000)
+    assert math.isnan(whole.byte_share)
+    assert math.isnan(part.received_bytes)
+    assert part.missing == "samples cover 3 of 10 s"
+    assert "b was there, or could be sampled, for part of the run only: samples cover 3 of 10 s" in " ".join(
+        one.text for one in analyse(read_results(tmp_path)).validity.invalid
+    )
+
+
+def test_the_page_says_which_part_samples_cover(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("swarm-3")])
+    rows = [request(at / 50, replica="abc"[at % 3]) for at in range(600)]
+    write_run(tmp_path / "swarm-3", "load", rows, broken_off(8))
+    analysis = analyse(read_results(tmp_path))
+    assert analysis.validity.is_valid
+    page = render(analysis)
+    assert "<td>not measured: samples cover 8 of 10 s</td>" in page
+    assert ">not measured<small>samples cover 8 of 10 s</small></td>" in page
+    assert "0.008 MB" not in page
+
+
+def test_samples_that_end_an_interval_early_cover_the_whole_phase(tmp_path: Path) -> None:
+    load = host(tmp_path, requests=steady_requests(10), samples=broken_off(9.5))
+    assert summarize(load)["interface_in_mb"].value == pytest.approx(0.0285)
+    load = host(tmp_path, requests=steady_requests(10), samples=broken_off(8.5))
+    assert summarize(load)["interface_in_mb"].missing == "samples cover 8.5 of 10 s"
+
+
+@pytest.mark.parametrize("samples", [[], [sample(3, 1, replica="b", replica_id="b")]])
+def test_a_replica_that_was_never_sampled_leaves_the_sum_unmeasured(tmp_path: Path, samples: list[Any]) -> None:
+    listed = [{"name": name, "id": name, "node": "n1", "sampled": True, "reason": None} for name in "ab"]
+    replicas = {"asked": "swarm:web", "found": "swarm:web", "sampling": "x", "interval_s": 0.25, "problems": []}
+    own = steady_samples(0.5, 1000, replica="a", replica_id="a")
+    load = host(tmp_path, requests=steady_requests(10), samples=own + samples, replicas=replicas | {"list": listed})
+    summary = summarize(load)
+    for key in ("cpu_percent", "memory_mean_mb", "interface_in_mb"):
+        assert summary[key].missing == "b was not sampled in the measured phase"
+    assert cpu_per_second(load).empty
+
+
+@pytest.mark.parametrize("lacks", ["net_rx_bytes", "memory_bytes"])
+def test_a_counter_that_one_replica_lacks_is_in_no_sum(tmp_path: Path, lacks: str) -> None:
+    samples = steady_samples(0.5, 1000, replica="a", replica_id="a")
+    samples += steady_samples(0.5, 1000, replica="b", replica_id="b")
+    for row in samples[25:]:
+        row[lacks] = None
+    summary = summarize(host(tmp_path, requests=steady_requests(10), samples=samples))
+    assert summary["cpu_percent"].value == pytest.approx(100)
+    key = "interface_in_mb" if lacks == "net_rx_bytes" else "memory_mean_mb"
+    assert not summary[key].is_measured
+
+
+def test_replicas_that_were_never_sampled_together_give_no_rate(tmp_path: Path) -> None:
+    samples = [row for row in steady_samples(0.5, replica="a", replica_id="a") if row["sampled_at_unix_s"] < START + 6]
+    samples += [row for row in steady_samples(0.5, replica="b", replica_id="b") if row["sampled_at_unix_s"] > START + 7]
+    summary = summarize(host(tmp_path, requests=steady_requests(10), samples=samples))
+    assert summary["cpu_ms_per_answer"].missing == "the replicas were not sampled at the same time"
+
+
+def test_hidden_cpu_of_samples_that_broke_off_is_of_their_part(tmp_path: Path) -> None:
+    grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5) for at in range(1, 6)]
+    load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows)
+    proxy = hidden_figures(load)["hidden_proxy_cpu_ms"]
+    assert proxy.value == pytest.approx(10, rel=0.01)
+    assert proxy.is_part
+
+
 def test_a_replica_out_of_reach_leaves_the_sum_unmeasured(tmp_path: Path) -> None:
     away = {"name": "web.2", "id": "2", "node": "n2", "sampled": False, "reason": "runs on another node"}
     replicas = {"asked": "swarm:web", "found": "swarm:web", "sampling": "x", "interval_s": 0.25, "problems": []}
@@ -212,10 +304,10 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     one, docker, compose = read_results(tmp_path).deployments
     assert why_unlike(docker, one) is None
     unlike = why_unlike(compose, one)
-    assert unlike == "not compared: model, users not the same"
+    assert str(unlike) == "not compared: model, users not the same"
     write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
     silent = read_results(tmp_path).deployments[2]
-    assert why_unlike(silent, silent) == "not compared: the service did not say which model answered"
+    assert str(why_unlike(silent, silent)) == "not compared: the service did not say which model answered"
 
 
 def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:

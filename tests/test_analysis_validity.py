@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from recorded_runs import (
     request,
     steady_requests,
     steady_samples,
+    texts_once,
+    warmed,
     write_experiment,
     write_run,
 )
 
+import runfiles
 from analysis.analyse import analyse
 from analysis.frames import read_results
 from analysis.page import render
@@ -84,15 +89,64 @@ def test_a_model_that_differs(tmp_path: Path) -> None:
     assert "not compared: model not the same" in render(analyse(read_results(tmp_path)))
 
 
-def test_a_model_that_did_not_say_its_name_is_compared_with_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("silent", [("host", "docker"), ("docker",)])
+def test_a_model_that_did_not_say_its_name_is_compared_with_none(tmp_path: Path, silent: tuple[str, ...]) -> None:
     write_experiment(tmp_path, [measured("host"), measured("docker")])
     for name in ("host", "docker"):
-        write_run(tmp_path / name, "load", steady_requests(50), service=None)
-    assert "not compared: the service did not say which model answered" in said(examined(tmp_path))
+        service = None if name in silent else {"model": MODEL}
+        write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5), service=service)
+    found = examined(tmp_path)
+    assert "not compared: the service did not say which model answered" in said(found)
+    assert {one.title for one in found.invalid} == {"it is not known which model answered"}
 
 
-def test_conditions_that_differ(tmp_path: Path) -> None:
-    assert kinds(two(tmp_path, users=9)) == {"conditions"}
+def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> None:
+    found = two(tmp_path, service={"model": MODEL | {"sha256": "c" * 64}, "versions": {}}, spawn_rate=1)
+    assert {one.kind: one.text for one in found.invalid} == {
+        "model": "docker run against Host process: not compared: model not the same",
+        "conditions": "docker run against Host process: not compared: spawn rate not known of all runs",
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"users": 9},
+        {"seed": 7},
+        {"end_after_requests": 100},
+        {"texts": {"sha256": "c" * 64}},
+        {"service": {"model": MODEL, "versions": {}, "engine": {"name": "onnx", "weights": "fp32"}}},
+    ],
+)
+def test_conditions_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
+    engine = {"name": "onnx", "weights": "int8"}
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    alike: dict[str, Any] = {"seed": 1, "service": {"model": MODEL, "versions": {}, "engine": engine}}
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
+    write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5), **alike | other)
+    assert kinds(examined(tmp_path)) == {"conditions"}
+
+
+def test_numbers_are_alike_however_they_are_written(tmp_path: Path) -> None:
+    assert kinds(two(tmp_path, users=4.0, run_time_s=12.0, warm_up_s=2.0)) == set()
+
+
+def test_a_load_that_is_not_the_plans_is_invalid(tmp_path: Path) -> None:
+    found = one_run(tmp_path, users=50)
+    assert kinds(found) == {"conditions"}
+    assert "Host process, round 1: users was 50, the plan says 4" in said(found)
+
+
+def test_containers_with_unlike_memory(tmp_path: Path) -> None:
+    rows = [
+        measured(name) | {"rounds": [a_round(name, limits={"memory_bytes": limit})]}
+        for name, limit in (("docker", 2 << 30), ("compose", 1 << 30))
+    ]
+    write_experiment(tmp_path, rows)
+    for name in ("docker", "compose"):
+        write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5))
+    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert "docker run 2,147 MB, Docker Compose 1,074 MB" in said(examined(tmp_path))
 
 
 def test_images_that_differ(tmp_path: Path) -> None:
@@ -159,7 +213,7 @@ def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> No
 def test_a_trend_within_the_run(tmp_path: Path, first: float, last: float, is_found: bool) -> None:
     noise = np.random.default_rng(3)
     times = np.linspace(first, last, 1000) * noise.lognormal(0, 0.1, 1000)
-    found = one_run(tmp_path, [request(2 + i / 100, float(time)) for i, time in enumerate(times)])
+    found = one_run(tmp_path, warmed(request(2 + i / 100, float(time)) for i, time in enumerate(times)))
     assert kinds(found) == ({"trend"} if is_found else set())
 
 
@@ -178,6 +232,127 @@ def test_noise_is_no_trend(tmp_path: Path) -> None:
 def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
     assert kinds(one_run(tmp_path / "told", ended_by="interrupted")) == {"cut off"}
     assert kinds(one_run(tmp_path / "killed", ended_by=None, ended_at_unix_s=None)) == {"cut off"}
+    assert kinds(one_run(tmp_path / "by hand", ended_by=runfiles.STOPPED)) == {"cut off"}
+    short = one_run(tmp_path / "short", ended_at_unix_s=START + 9, requests=steady_requests(50, seconds=9))
+    assert kinds(short) == {"cut off"}
+    assert "the run took 9 s, not 12 s" in said(short)
+
+
+def single_pass(folder: Path, requests: Iterable[Any], **record: Any) -> Validity:
+    """What is found against a host's only round, of whose single pass these are the requests."""
+    write_experiment(folder, [measured("host")])
+    write_run(folder / "host", "load", steady_requests(50), steady_samples(0.5))
+    write_run(folder / "host", "single_pass", requests, (), warm_up_s=0, users=1, run_time_s=None, **record)
+    return examined(folder)
+
+
+def test_a_single_pass_sends_each_text_once(tmp_path: Path) -> None:
+    assert kinds(single_pass(tmp_path / "whole", texts_once())) == set()
+    for name, requests, expected in (
+        ("short", texts_once(133), "the single pass sent 133 of 160 texts"),
+        ("empty", [], "the single pass sent 0 of 160 texts"),
+        ("twice", [*texts_once(), request(9, phase="measured")], "the single pass sent 1 texts again"),
+        ("more", texts_once(161), "the single pass sent 161 texts where there are 160"),
+        ("another", [row | {"text_id": 1} for row in texts_once()], "the single pass sent 1 of 160 texts"),
+    ):
+        found = single_pass(tmp_path / name, requests)
+        assert kinds(found) == {"incomplete"}, name
+        assert expected in said(found)
+
+
+def test_a_single_pass_that_was_refused_throughout(tmp_path: Path) -> None:
+    refused = [row | {"status": 0, "error": "refused"} for row in texts_once()]
+    found = single_pass(tmp_path, refused)
+    assert kinds(found) == {"errors"}
+    assert "160 of 160 requests failed (the first: refused)" in said(found)
+
+
+@pytest.mark.parametrize("kind", [*runfiles.FAULTS, "of a later version"])
+def test_faults_that_the_recorder_noted_are_said(tmp_path: Path, kind: str) -> None:
+    found = one_run(tmp_path, faults=[{"kind": kind, "text": "what happened to it"}])
+    assert kinds(found) == ({kind} if kind in ("rows lost", "incomplete", "unsampled") else set())
+    assert "Host process, load: what happened to it" in said(found)
+    assert "what happened to it" in render(analyse(read_results(tmp_path)))
+
+
+def test_a_load_of_which_nothing_was_measured(tmp_path: Path) -> None:
+    found = one_run(tmp_path / "empty", [request(0.5), request(1.5)])
+    assert kinds(found) == {"incomplete"}
+    assert "no request was measured" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda row: row | {"phase": "measured"}, "100 requests of the warm-up are marked measured"),
+        (lambda row: row | {"phase": "warm-up"}, "500 measured ones as warm-up"),
+        (
+            lambda row: row | {"started_at_unix_s": row["started_at_unix_s"] + 20, "phase": "measured"},
+            "a request was sent 20.0 s after the run ended",
+        ),
+        (
+            lambda row: row | {"started_at_unix_s": row["started_at_unix_s"] - 20, "phase": "warm-up"},
+            "a request was sent 20.0 s before the run began",
+        ),
+    ],
+)
+def test_phases_by_another_clock(tmp_path: Path, change: Any, expected: str) -> None:
+    found = one_run(tmp_path, [change(row) for row in steady_requests(50)])
+    assert "clock" in kinds(found)
+    assert "phases by another clock" in said(found)
+    assert expected in said(found)
+
+
+def test_one_worker_of_two_by_another_clock(tmp_path: Path) -> None:
+    skewed = [request(2 + number / 9 + 3) for number in range(90)]
+    both = sorted([*steady_requests(50), *skewed], key=lambda row: float(row["started_at_unix_s"]))
+    assert kinds(one_run(tmp_path, both)) == {"clock"}
+
+
+def test_a_load_without_its_warm_up_was_not_warm(tmp_path: Path) -> None:
+    found = one_run(tmp_path, steady_requests(50)[100:])
+    assert kinds(found) == {"clock"}
+    assert "no request was sent in the warm-up of 2 s" in said(found)
+
+
+def test_what_the_record_claims_and_no_file_shows(tmp_path: Path) -> None:
+    write_experiment(tmp_path / "none", [measured("host") | {"rounds": [a_round("host", status="failed", runs=[])]}])
+    assert kinds(examined(tmp_path / "none")) == {"incomplete"}
+    write_experiment(tmp_path / "half", [measured("host") | {"rounds": [a_round("host", runs=["single_pass"])]}])
+    write_run(tmp_path / "half" / "host", "single_pass", texts_once(), warm_up_s=0, users=1, run_time_s=None)
+    found = examined(tmp_path / "half")
+    assert kinds(found) == {"unreadable"}
+    assert "it is said to be measured, but its load is not there" in said(found)
+    lost = write_experiment(tmp_path / "lost", [measured("host"), measured("docker")])
+    record = json.loads((lost / "experiment.json").read_text())
+    record["deployments"].pop()
+    (lost / "experiment.json").write_text(json.dumps(record))
+    write_run(lost / "host", "load", steady_requests(50), steady_samples(0.5))
+    assert kinds(examined(lost)) == {"incomplete"}
+    assert "docker is in the plan and not in the record" in said(examined(lost))
+
+
+def test_two_runs_of_one_time_are_not_two_measurements(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 2), measured("docker", 2)])
+    for name in ("host", "docker"):
+        for number in (1, 2):
+            write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5), number=number)
+    assert kinds(examined(tmp_path)) == set()
+    shutil.rmtree(tmp_path / "host" / "round-2")
+    shutil.copytree(tmp_path / "host" / "round-1", tmp_path / "host" / "round-2")
+    found = examined(tmp_path)
+    assert kinds(found) == {"twice"}
+    assert "Host process, round 1, and Host process, round 2, have runs of the same time" in said(found)
+    assert {one.kind for one in analyse(read_results(tmp_path)).verdicts} == {"no verdict"}
+
+
+def test_a_record_that_says_nothing_of_the_machines_says_so(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("docker")], machine={}, engine=None)
+    write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5))
+    found = examined(tmp_path)
+    assert kinds(found) == set()
+    assert "does not tell whether the engine ran on this machine" in said(found)
+    assert "does not say how many CPUs the machine has" in said(found)
 
 
 def test_rows_that_are_lost(tmp_path: Path) -> None:

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_runs import measured, request, steady_samples, write_experiment, write_run
+from recorded_runs import (
+    a_round,
+    measured,
+    request,
+    steady_requests,
+    steady_samples,
+    warmed,
+    write_experiment,
+    write_run,
+)
 from scipy import stats
 
+from analysis.__main__ import cases_of
 from analysis.analyse import Analysis, analyse
 from analysis.frames import read_results
+from analysis.junit import render_junit
+from analysis.markdown import render_markdown
+from analysis.page import render
+from analysis.sections import ratio_charts
 from analysis.summary import quantiles, t_interval
-from analysis.verdicts import FASTER, NONE, SLOWER, UNDECIDED, compare, from_logs, holm, rounds_needed, what_would_show
+from analysis.verdicts import (
+    FASTER,
+    NONE,
+    SLOWER,
+    UNDECIDED,
+    against_first,
+    compare,
+    from_logs,
+    holm,
+    rounds_needed,
+    what_would_show,
+)
 
 TIMES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=200)
 
@@ -27,7 +58,7 @@ def experiment(folder: Path, **medians: Sequence[float]) -> Analysis:
     for name, values in medians.items():
         for number, value in enumerate(values, 1):
             rows = [request(2 + i / 100, value + (i % 5 - 2) / 100) for i in range(1000)]
-            write_run(folder / name, "load", rows, steady_samples(0.5), number=number)
+            write_run(folder / name, "load", warmed(rows), steady_samples(0.5), number=number)
     return analyse(read_results(folder))
 
 
@@ -57,6 +88,76 @@ def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None
     (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
     assert one.kind == SLOWER
     assert one.comparison.ratio == pytest.approx(1.1, abs=0.001)
+
+
+VIRTUAL = {"endpoint": "unix:///run/docker.sock", "version": "26.1", "kernel": "6.6-linuxkit", "cpu_count": 2}
+APART = "not comparable: the engine runs in a virtual machine with 2 of 8 CPUs"
+
+
+def apart(folder: Path, engine: Mapping[str, Any] | None, **medians: Sequence[float]) -> Analysis:
+    """As ``experiment``, with an engine that may run on another machine."""
+    experiment(folder, **medians)
+    path = folder / "experiment.json"
+    record = json.loads(path.read_text())
+    record["machine"]["cpu_count"] = 8
+    path.write_text(json.dumps(record | {"engine": engine}))
+    return analyse(read_results(folder))
+
+
+def test_host_and_containers_of_another_machine_are_not_compared_but_containers_are(tmp_path: Path) -> None:
+    medians = {"host": [10, 10.2, 9.9], "docker": [12, 12.1, 12], "compose": [20, 20.1, 20]}
+    analysis = apart(tmp_path, VIRTUAL, **medians)
+    assert analysis.validity.is_valid
+    assert any("two machines: the engine runs in a virtual machine" in one.text for one in analysis.validity.caveats)
+    for one in analysis.verdicts:
+        if one.other.name == "host":
+            assert (one.kind, one.detail) == (NONE, APART)
+            assert math.isnan(one.comparison.ratio)
+        else:
+            assert one.kind == SLOWER
+    assert {name: one.other.name for name, one in against_first(analysis.verdicts).items()} == {
+        "docker": "host",
+        "compose": "docker",
+    }
+    said = " ".join(one.text for one in analysis.findings)
+    assert "Docker Compose is slower than docker run" in said
+    assert "Host" not in said
+    (chart,) = ratio_charts(analysis.verdicts)
+    assert "Host" not in json.dumps(chart.figure)
+    for text in (render(analysis), render_markdown(analysis), render_junit(cases_of(analysis))):
+        assert APART in text
+    line = [sys.executable, "-m", "analysis", str(tmp_path)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert f"docker run against Host process: {APART}" in done.stdout
+    assert re.search(r"Docker Compose against docker run: 1\.66 \(.*\) slower", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("engine", "is_apart"),
+    [
+        (None, False),
+        ({"endpoint": "unix:///run/docker.sock", "version": "26.1", "kernel": "6.1"}, False),
+        ({"endpoint": "unix:///run/docker.sock", "kernel": "6.6-linuxkit"}, True),
+        ({"endpoint": "unix:///run/docker.sock", "kernel": "6.1", "memory_bytes": 2 << 30}, True),
+        ({"endpoint": "tcp://10.0.0.7:2376", "kernel": "6.1", "cpu_count": 4}, True),
+    ],
+)
+def test_what_shows_that_the_engine_runs_elsewhere(tmp_path: Path, engine: dict[str, Any], is_apart: bool) -> None:
+    analysis = apart(tmp_path, engine, host=[10, 10.2, 9.9], docker=[12, 12.1, 12])
+    assert analysis.validity.is_valid
+    assert all(one.is_elsewhere is is_apart for one in analysis.verdicts)
+
+
+def test_a_container_limited_to_its_own_machines_cores_is_not_limited(tmp_path: Path) -> None:
+    rows = [
+        measured(name) | {"rounds": [a_round(name, limits={"cpus": limit})]}
+        for name, limit in (("host", None), ("docker", None), ("compose", 2))
+    ]
+    for name in ("host", "docker", "compose"):
+        write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5))
+    write_experiment(tmp_path, rows, machine={"kernel": "6.1", "cpu_count": 8}, engine=VIRTUAL)
+    assert analyse(read_results(tmp_path)).validity.is_valid
 
 
 def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
