@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from io import TextIOWrapper
@@ -29,8 +28,6 @@ from analysis.verdicts import against_first
 
 
 def main() -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows what it can
     if sys.argv[1:2] == ["compare"]:
         # Imported here: its tests come from scipy.stats, which takes a third of a second that a page does not need.
         from analysis import compare  # noqa: PLC0415

@@ -62,10 +62,10 @@ class Evenness:
 def replica_shares(run: Run) -> list[ReplicaShare]:
     """Who answered, and whose interfaces carried how much, in the measured phase.
 
-    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name or its ID.
+    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name, its ID or
+    its host name.
     """
-    listed = {one.get("id"): one.get("name") for one in run.record["replicas"]["list"]}
-    names = listed | dict(zip(run.samples["replica_id"], run.samples["replica"], strict=True))
+    names = run.replica_names
 
     def count(requests: pd.DataFrame) -> pd.Series:
         told = requests["replica"].value_counts()

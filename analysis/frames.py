@@ -85,6 +85,13 @@ class Run:
         """When each request was over, also those that failed."""
         return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
 
+    @cached_property
+    def replica_names(self) -> dict[str, str]:
+        """What an answer may call the replica that gave it, besides its name (ID, host name) -> the replica's name."""
+        listed = self.record["replicas"]["list"]
+        called = {said: one["name"] for one in listed for said in (one["id"], *(one.get("answers_as") or ()))}
+        return called | dict(zip(self.samples["replica_id"], self.samples["replica"], strict=True))
+
     @property
     def rows_lost(self) -> int:
         """How many requests were recorded, by the run's own count, that no row is left of; 0 where it kept no count."""

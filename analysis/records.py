@@ -255,6 +255,7 @@ REPLICA: Mapping[str, Field] = {
     "sampled": MAYBE_FLAG,
     "reason": MAYBE_TEXT,
     "sources": MAYBE_TABLE,
+    "answers_as": MAYBE_TEXTS,
 }
 FAULT: Mapping[str, Field] = {"kind": TEXT, "text": TEXT}
 """Where a field stands in the JSON -> what it must be for the figures to mean anything."""

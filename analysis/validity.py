@@ -325,9 +325,10 @@ def _of_samples(run: Run) -> Said:
         why = f" ({event['detail']})" if event["detail"] else ""
         text = f"{event['replica']}: {event['event']}, {after_s:.0f} s after the start{why}"
         found.append((text, LOSSES[event["event"]]))
-    known = set(run.samples["replica"].unique()) | set(run.samples["replica_id"].unique())
-    unknown = sorted(set(run.measured["replica"].unique()) - known - {""})
-    if known and unknown:
+    sampled = set(run.samples["replica"].unique())
+    said = set(run.measured["replica"].unique()) - {""}
+    unknown = sorted(name for name in said if run.replica_names.get(name, name) not in sampled)
+    if sampled and unknown:
         text = f"{', '.join(unknown)} answered but was not sampled: CPU, memory and network are short of it"
         found.append((text, "unsampled"))
     for replica, samples in run.samples.groupby("replica", observed=True):

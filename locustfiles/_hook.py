@@ -78,7 +78,7 @@ class Hook:
     wrong_fields: list[str] = []
 
 
-def end_run(environment: Environment, reason: str) -> None:
+def end_run(environment: Environment, reason: str = runfiles.ALL_TEXTS) -> None:
     """End the run from within a user: the whole process when headless, just the run under the web UI."""
     runner = environment.runner
     if runner is None:
@@ -319,7 +319,7 @@ def note_interruption(environment: Environment, **_: Any) -> None:
 
     A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
     """
-    Hook.ended_by = Hook.ended_by or "interrupted"
+    Hook.ended_by = Hook.ended_by or runfiles.INTERRUPTED
     runner = environment.runner
     if Hook.is_worker and runner is not None:
         runner.stop()

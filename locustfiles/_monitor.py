@@ -13,6 +13,8 @@ from typing import Any
 import gevent
 from gevent.pool import Group
 
+import runfiles
+
 from _engines import READ_FAILURES, Replica, explained
 from _replicas import Finder, NoReplicas
 from _stats import Counters, began_anew, cpu_percent, rate
@@ -64,7 +66,7 @@ class Monitor:
         self._began_at = time.monotonic()
 
     def start(self) -> None:
-        self._find(event="found")
+        self._find(event=runfiles.FOUND)
         self._greenlets.spawn(self._follow)
 
     def note_answer(self, name: str) -> None:
@@ -74,7 +76,7 @@ class Monitor:
     def stop(self) -> None:
         """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
         if self._unsampled():
-            self._find("started")  # it may have come since the last look
+            self._find(runfiles.STARTED)  # it may have come since the last look
         there = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
         gevent.joinall([gevent.spawn(self._sample_last, replica) for replica in there], timeout=LAST_SAMPLE_S)
@@ -105,7 +107,9 @@ class Monitor:
         pause = FIND_EVERY_S
         while True:
             gevent.sleep(pause)
-            pause = FIND_EVERY_S if self._find("started") else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
+            pause = (
+                FIND_EVERY_S if self._find(runfiles.STARTED) else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
+            )
             names = self._unsampled()
             if names and names <= self._unknown:  # who has just come may be found and sampled by the next look
                 self._tell_unsampled(names)
@@ -161,7 +165,7 @@ class Monitor:
                 logger.info("replica %s (%s) on %s", replica.name, replica.id, replica.node)
                 self._event(event, replica, replica.reason or "")
             elif replica.id in self._ended:
-                self._event("restarted", replica, "")
+                self._event(runfiles.RESTARTED, replica, "")
             self._ended.discard(replica.id)
             self._seen[replica.id] = replica
             if replica.doubt:
@@ -188,7 +192,7 @@ class Monitor:
             detail = replica.why_ended()
         except READ_FAILURES as error:
             detail = f"the engine did not say why: {explained(error)}"
-        self._event("ended", replica, detail, at_unix_s)
+        self._event(runfiles.ENDED, replica, detail, at_unix_s)
 
     def _sample_on_schedule(self, replica: Replica) -> None:
         before: Counters | None = None
@@ -200,7 +204,7 @@ class Monitor:
             except READ_FAILURES as error:
                 self._problem(f"no samples of {replica.name} for a while: {explained(error)}")
                 if is_read:
-                    self._event("not sampled", replica, explained(error))
+                    self._event(runfiles.NOT_SAMPLED, replica, explained(error))
                 is_read, before = False, None
                 gevent.sleep(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
@@ -210,7 +214,7 @@ class Monitor:
                     self._end(replica)
                     return
                 if not is_read:
-                    self._event("sampled again", replica, "")
+                    self._event(runfiles.SAMPLED_AGAIN, replica, "")
                 is_read, before, pause = True, now, FIRST_PAUSE_S
             since_s = time.monotonic() - self._began_at
             due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
@@ -229,7 +233,7 @@ class Monitor:
         now = replica.read()
         if now is not None:
             if before is not None and began_anew(before, now):
-                self._event("restarted", replica, "its counters began anew")
+                self._event(runfiles.RESTARTED, replica, "its counters began anew")
                 before = None
             self._sampled.add(replica.id)
             self._write_sample(_row(replica, before, now))

@@ -137,7 +137,7 @@ class Recording:
             self._monitor.note_answer(row["replica"])
         self._measured += row["phase"] == runfiles.MEASURED
         if self._measured == self._settings["end_after_requests"]:
-            self._end("number of requests")
+            self._end(runfiles.ENOUGH_REQUESTS)
 
     def add_sample(self, row: dict[str, Any]) -> None:
         runner = self.environment.runner
@@ -184,7 +184,7 @@ class Recording:
         elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
         is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
-        self._ended_by = ended_by or ("run time" if is_over else "stopped")
+        self._ended_by = ended_by or (runfiles.RUN_TIME if is_over else runfiles.STOPPED)
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]

@@ -21,7 +21,7 @@ class SinglePassUser(ReviewUser):
         for number, review in enumerate(REVIEWS, start=1):
             answer = self.ask(review)
             _show(f"Query {number}\n{_outcome(answer.status_code, answer.content)}\n")
-        end_run(self.environment, "all texts sent")
+        end_run(self.environment)
         raise StopUser
 
 
