@@ -11,6 +11,7 @@ REPLICA_NAME          the name to answer by in X-Replica (the host name)
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -21,6 +22,7 @@ from inference.batching import Batcher, queue_limit
 from inference.engine import EngineUnavailable
 from inference.engine_choice import open_engine, wanted_device, wanted_engine
 from inference.export import to_stderr
+from inference.logs import log_sparingly
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelUnavailable, choose, wanted_model
 from inference.server import serve
@@ -32,6 +34,7 @@ WARM_UP_TEXT = "A first text, so that the first request does not pay for what on
 def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows what it can
+    log_sparingly()
     # By default on all addresses, as a container is reached from outside itself. An IPv6 address may have brackets.
     host = (os.environ.get("HOST") or "0.0.0.0").strip("[]")  # noqa: S104
     path = Path(os.environ.get("METRICS_LOG_FILE") or "system_inference_metrics.csv")
@@ -39,11 +42,12 @@ def main() -> int:
         port = _port(os.environ.get("PORT") or "5000")
         replica = replica_name()
         wanted, device, limit = wanted_engine(), wanted_device(), queue_limit()
-        metrics = MetricsLog(path)
+        telemetry = Telemetry()
+        metrics = MetricsLog(path, telemetry.file_fault)
     except ValueError as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); {_remedy(path)}")
+        return _fail(f"METRICS_LOG_FILE={path} can't be written ({error.strerror}); {_remedy(path, error)}")
     with metrics:
         try:
             model = choose(wanted_model(), warn=lambda text: to_stderr(f"warning: {text}"))
@@ -51,7 +55,6 @@ def main() -> int:
         except (ModelUnavailable, EngineUnavailable) as error:
             return _fail(str(error))
         engine.classify([WARM_UP_TEXT], alone=True)
-        telemetry = Telemetry()
         classifier = Batcher(engine, facts, limit, telemetry.batch)
         telemetry.watch_queue(classifier.waiting)
         if facts["why_not_faster"] and wanted == "auto":
@@ -67,11 +70,16 @@ def main() -> int:
     return 0
 
 
-def _remedy(path: Path) -> str:
+def _remedy(path: Path, error: OSError) -> str:
     """What lets the metrics file be written."""
-    if not path.is_file():
-        return "name a file in a writable folder"
-    return f"it belongs to user {path.stat().st_uid}: run as that user (this is {os.getuid()}), or change its owner"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free space there, or name a file elsewhere"
+    if error.errno in (errno.EACCES, errno.EPERM) and path.is_file():
+        owner = path.stat().st_uid
+        if owner != os.getuid():
+            return f"it belongs to user {owner}: run as that user (this is {os.getuid()}), or change its owner"
+        return "change its mode or its attributes, or name another file"
+    return "name a file in a writable folder, or /dev/null to keep no rows"
 
 
 def _port(text: str) -> int:

@@ -9,13 +9,13 @@ import socket
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Any
 
 import mimeparse
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inference.classifier import Classification, Classifier, ClientGone, QueueFull
 from inference.metrics_log import HEADER, MetricsLog, MetricsRow, csv_line
 from inference.model_choice import ModelChoice
+from inference.refusals import FAULT, ClientFault, problem
 from inference.telemetry import Telemetry
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -35,6 +36,16 @@ that its client comes to read the refusal."""
 EXPECTED = 'expected a JSON object with one text to classify, such as {"text": "This movie was fantastic!"}'
 
 CSV, JSON = "text/csv", "application/json"
+
+UTF_8 = "utf-8"
+CHARSETS = {UTF_8, "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"}
+"""What a body's charset may be declared as. Which of them it is, its first bytes tell."""
+
+MOST_ECHOED = 200
+"""So many characters of a header are read and said again."""
+
+LONGEST_ACCEPT = 2000
+"""Of a longer one nothing is read: the time that it takes grows with the square of its length."""
 
 HEADER_LINE = csv_line(HEADER)
 
@@ -68,22 +79,29 @@ def replica_name() -> str:
     return name
 
 
-def create_app(service: Service) -> ASGIApp:
+def create_app(service: Service) -> App:
     """The app over a classifier that has been loaded: ``POST /infer``, ``GET /health`` and ``GET /metrics``."""
 
     async def infer(request: Request) -> Response:
-        text = await _text_of(request)
-        leaves = asyncio.ensure_future(request.receive())  # behind the body comes only that the client has left
         try:
-            found = await service.classifier.classify(text, leaves.done)
+            text = await _text_of(request)
+            leaves = asyncio.ensure_future(request.receive())  # behind the body comes only that the client has left
+            found: Classification | None = await service.classifier.classify(text, leaves.done)
         except QueueFull as error:
-            problem = f"{error}; try again later"
-            raise HTTPException(503, problem, headers={"Retry-After": str(RETRY_AFTER_S)}) from error
+            detail = f"{error}; try again later"
+            raise HTTPException(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}) from error
         except ClientGone:
+            found = None
+        except ClientDisconnect:
+            return _nobody(service.telemetry)
+        if found is None or leaves.done():
             service.telemetry.abandoned()
-            return Response(status_code=CLIENT_GONE)
+            return _nobody(service.telemetry)
         row = MetricsRow(found.inference_ms, found.sentiment, text, datetime.now(UTC))
-        service.metrics.append(row)
+        try:
+            service.metrics.append(row)
+        except OSError as error:
+            raise HTTPException(500, f"the metrics file can't be written ({error.strerror})") from error
         service.telemetry.classified(found)
         return _answer(request, found, row, service.replica)
 
@@ -103,21 +121,27 @@ def create_app(service: Service) -> ASGIApp:
     async def metrics(request: Request) -> Response:
         return Response(service.telemetry.text(), headers={"Content-Type": service.telemetry.content_type})
 
+    async def refuse(request: Request, error: Exception) -> Response:
+        return _refusal_of(request, error, service.telemetry)
+
     app = Starlette(
         routes=[Route("/infer", infer, methods=["POST"]), Route("/health", health), Route("/metrics", metrics)],
-        exception_handlers={HTTPException: _problem, Exception: _problem},
+        exception_handlers={HTTPException: refuse, Exception: refuse},
     )
     app.router.redirect_slashes = False
-    return _SaysWhoAnswers(app, service)
+    return App(app, service)
 
 
-class _SaysWhoAnswers:
-    """The replica's name in the head of each answer, and each answer of the model's counted by its status."""
+class App:
+    """The ASGI app: its answers name the replica, and those of the model are counted by their status.
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
+    The server asks it to refuse requests that can go to no route.
+    """
+
+    def __init__(self, routes: ASGIApp, service: Service) -> None:
+        self._routes = routes
         self._header = (b"x-replica", service.replica.encode())
-        self._answered = service.telemetry.answered
+        self._telemetry = service.telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -130,48 +154,106 @@ class _SaysWhoAnswers:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_named)
+            await self._routes(scope, receive, send_named)
         finally:  # counted behind the answer, which need not wait for it
             if status and scope["path"] == "/infer":
-                self._answered(status)
+                fault = scope.get(FAULT)
+                self._telemetry.answered(CLIENT_GONE if fault and fault.kind == "left" else status)
+
+    def refusal(self, error: HTTPException) -> ASGIApp:
+        """An app that refuses whatever it is asked, because of ``error``."""
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            answer = _refusal_of(Request(scope), error, self._telemetry)
+            answer.raw_headers.append(self._header)
+            await answer(scope, receive, send)
+
+        return refuse
+
+    def left(self) -> None:
+        """A client left before its request had come to a route."""
+        self._telemetry.fault("left")
 
 
 async def _text_of(request: Request) -> str:
     """The text that the request asks about.
 
     Raises:
-        HTTPException: 413, the body is longer than any text can be; 415, it is not declared as JSON; 400, it is not
-            JSON, or holds no text that can be classified.
+        ClientFault: 413, the body is longer than any text can be; 415, it is not declared as JSON, or compressed; 400,
+            it is not JSON, or holds no text that can be classified.
+        ClientDisconnect: the client left before the body was whole.
     """
+    fault = _fault_of_head(request.headers)
+    if fault and "expect" in request.headers:  # the client waits with its body until it is asked for
+        raise fault
     sent = await _body_of(request)
-    declared = request.headers.get("content-type", "none").partition(";")[0].strip().lower()
-    if declared != JSON:
-        raise HTTPException(415, f"expected Content-Type: application/json, got {declared}")
+    if fault:
+        raise fault
     try:
-        body = json.loads(sent)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is not JSON ({error}); {EXPECTED}") from error
+        body = json.loads(sent, parse_int=_any_number, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ClientFault(
+            "json", 400, f"the body is not JSON that can be read: too deeply nested; {EXPECTED}"
+        ) from error
+    except ValueError as error:
+        raise ClientFault("json", 400, f"the body is not JSON ({error}); {EXPECTED}") from error
     if not isinstance(body, dict):
-        raise HTTPException(400, f"the body is not a JSON object; {EXPECTED}")
+        raise ClientFault("text", 400, f"the body is not a JSON object; {EXPECTED}")
     if "text" not in body:
-        raise HTTPException(400, f'"text" is missing; {EXPECTED}')
+        raise ClientFault("text", 400, f'"text" is missing; {EXPECTED}')
     text = body["text"]
     if not isinstance(text, str):
-        raise HTTPException(400, f'"text" is not a string; {EXPECTED}')
+        raise ClientFault("text", 400, f'"text" is not a string; {EXPECTED}')
     if not text.strip():
-        raise HTTPException(400, f'"text" is empty; {EXPECTED}')
+        raise ClientFault("text", 400, f'"text" is empty; {EXPECTED}')
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise HTTPException(400, f'"text" is not valid Unicode (half a surrogate pair); {EXPECTED}') from error
+        problem = f'"text" is not valid Unicode (half a surrogate pair); {EXPECTED}'
+        raise ClientFault("text", 400, problem) from error
     return text
+
+
+def _any_number(digits: str) -> None:
+    """No number is read here, and Python refuses to make an integer of more than 4,300 digits."""
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is a number in Python, not in JSON")
+
+
+def _fault_of_head(headers: Headers) -> ClientFault | None:
+    """What is wrong with a body, as its head tells."""
+    declared, charset = _declared_type(headers.get("content-type", "none"))
+    if declared != JSON:
+        return ClientFault("type", 415, f"expected Content-Type: application/json, got {declared}")
+    if charset not in CHARSETS:
+        return ClientFault("type", 415, f"expected JSON in UTF-8, got charset={charset}")
+    coding = ",".join(headers.getlist("content-encoding")).strip().lower()
+    if coding not in ("", "identity"):
+        expected = f"expected a body without Content-Encoding, got {coding[:MOST_ECHOED]}"
+        return ClientFault("type", 415, expected, {"Accept-Encoding": "identity"})
+    return None
+
+
+@lru_cache(maxsize=64)
+def _declared_type(content_type: str) -> tuple[str, str]:
+    """The media type and the charset that a body is declared with."""
+    content_type = content_type.lower()[:MOST_ECHOED]
+    try:
+        kind, subtype, parameters = mimeparse.parse_mime_type(content_type)
+    except mimeparse.MimeTypeParseException:
+        return content_type, UTF_8
+    return f"{kind}/{subtype}", parameters.get("charset", UTF_8)
 
 
 async def _body_of(request: Request) -> bytes:
     """The whole body.
 
     Raises:
-        HTTPException: 413, it is too long; where it is far too long, its end is not waited for.
+        ClientFault: 413, it is too long; where it is far too long, its end is not waited for. Or what the server found
+            wrong with the body while it came.
+        ClientDisconnect: the client left before the body was whole.
     """
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdecimal() else 0
@@ -184,10 +266,12 @@ async def _body_of(request: Request) -> bytes:
                 parts.append(part)
             if length > LONGEST_BODY_BYTES:
                 break
+    if fault := request.scope.get(FAULT):
+        raise fault
     if length > MAX_REQUEST_BYTES:
         is_left_unread = length > LONGEST_BODY_BYTES
         problem = f"expected a body of at most {MAX_REQUEST_BYTES} bytes"
-        raise HTTPException(413, problem, headers={"Connection": "close"} if is_left_unread else None)
+        raise ClientFault("length", 413, problem, {"Connection": "close"} if is_left_unread else None)
     return b"".join(parts)
 
 
@@ -198,7 +282,7 @@ def _answer(request: Request, found: Classification, row: MetricsRow, replica: s
     }
     if found.truncated_to is not None:
         headers["X-Truncated"] = f"only the first {found.truncated_to} tokens were read"
-    if _wanted_type(request.headers.get("accept", CSV)) == CSV:
+    if _wanted_type(",".join(request.headers.getlist("accept"))) == CSV:
         return Response(HEADER_LINE + row.csv, headers=headers | {"Content-Type": "text/csv; charset=utf-8"})
     return _json(
         {
@@ -217,24 +301,40 @@ def _answer(request: Request, found: Classification, row: MetricsRow, replica: s
 @lru_cache(maxsize=64)
 def _wanted_type(accept: str) -> str:
     """CSV, unless a client would rather have JSON."""
+    if not accept or len(accept) > LONGEST_ACCEPT:
+        return CSV
     try:
         return str(mimeparse.best_match([JSON, CSV], accept)) or CSV
     except mimeparse.MimeTypeParseException:
         return CSV
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    """Any refusal as a problem document (RFC 9457), headers such as ``Allow`` kept."""
-    status, detail, headers = 500, "the service failed; its log says why", {}
-    if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, error.detail, dict(error.headers or {})
-    if status == 404:
-        detail = "expected POST /infer, GET /health or GET /metrics"
-    if status == 405:
-        methods = sorted(set(headers["Allow"].split(", ")) - {"HEAD"})
-        detail = f"expected {' or '.join(methods)}, got {request.method}"
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(json.dumps(content), status, headers | {"Content-Type": "application/problem+json"})
+def _refusal_of(request: Request, error: Exception, telemetry: Telemetry) -> Response:
+    """Any refusal as a problem document, headers such as ``Allow`` kept; a client's fault is counted."""
+    if not isinstance(error, HTTPException):
+        return problem(500, "the service failed; its log says why", {})
+    status, detail, headers = error.status_code, error.detail, dict(error.headers or {})
+    kind = error.kind if isinstance(error, ClientFault) else None
+    if kind is None and status == 404:
+        kind, detail = "path", "expected POST /infer, GET /health or GET /metrics"
+        if request.method == "OPTIONS" and request.scope["path"] == "*":
+            return Response(status_code=204, headers={"Allow": "GET, HEAD, POST, OPTIONS"})
+    elif kind is None and status == 405:
+        methods = headers["Allow"].split(", ")
+        kind, detail = "method", f"expected {' or '.join(sorted(set(methods) - {'HEAD'}))}, got {request.method}"
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
+    if kind:
+        telemetry.fault(kind)
+    if "expect" in request.headers:  # its client may or may not send its body now
+        headers["Connection"] = "close"
+    return problem(status, detail, headers)
+
+
+def _nobody(telemetry: Telemetry) -> Response:
+    """The answer to a client that has left: it is counted, and read by nobody."""
+    telemetry.fault("left")
+    return Response(status_code=CLIENT_GONE)
 
 
 def _json(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

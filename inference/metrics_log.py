@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
-import sys
+import logging
+import os
+import stat
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +23,22 @@ HEADER = ("Inference Latency (ms)", "Prediction", "Input Text", "Timestamp")
 
 FLUSH_S = 0.05
 """How long rows gather before they are written together."""
+
+PIECE_BYTES = 1024 * 1024
+
+FILE_FAULTS = {
+    "deleted": "was deleted; its rows until then are gone with it",
+    "moved": "was moved away; its rows until then are where it is now",
+    "replaced": "is another file now",
+    "truncated": "was cut short",
+    "orphaned": "was deleted outside of the container: its rows can be read no more",
+    "unwritable": "can't be written",
+}
+"""Kind of fault of the metrics file -> what happened to it."""
+
+OTHER_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device"}
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,16 +75,18 @@ class MetricsLog:
     """Appends rows to a CSV file: the header once, each row whole, from any number of threads.
 
     One thread writes, at most FLUSH_S after a row came, all rows that came meanwhile at once: no request waits for the
-    disk. A file that is already there is continued, also when the process that wrote it was killed inside a row.
+    disk. A file that is already there is continued, also when the process that wrote it was killed inside a row. When
+    the file is deleted, moved, replaced or truncated, the next row goes to the file that the path names then, behind a
+    header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread that writes.
 
     Raises:
-        OSError: the file can't be opened or written.
+        OSError: the file can't be opened or written, or is neither a regular file nor the null device.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_fault: Callable[[str], object] = lambda kind: None) -> None:
         self.path = path
-        self._file = path.open("ab", buffering=0)
-        self._file.write(csv_line(HEADER).encode() if self._file.tell() == 0 else _end_of_torn_row(path))
+        self._on_fault = on_fault
+        self._file = _AppendedFile(path)
         self._rows: deque[MetricsRow] = deque()
         self._error: OSError | None = None
         self._came, self._closing = threading.Event(), threading.Event()
@@ -92,22 +115,39 @@ class MetricsLog:
         self._file.close()
 
     def _write_as_they_come(self) -> None:
-        left = b""
+        left: list[bytes] = []
         while self._came.wait() and not (self._closing.is_set() and not self._rows and not left):
             self._came.clear()
             self._closing.wait(FLUSH_S)
-            left += b"".join(self._rows.popleft().csv.encode() for _ in range(len(self._rows)))
+            left += [self._rows.popleft().csv.encode() for _ in range(len(self._rows))]
             try:
-                while left:
-                    left = left[self._file.write(left) :]
-                self._error = None
+                self._write(left)
             except OSError as error:
+                if self._error is None:
+                    self._tell("unwritable", f" ({error.strerror}); until it can, requests are answered with 500")
                 self._error = error
                 if self._closing.is_set():
-                    print(f"warning: {self.path} lacks its last rows: {error}", file=sys.stderr, flush=True)
+                    LOG.warning("%s lacks its last %d rows (%s)", self.path, len(left), error.strerror)
                     return
+            else:
+                self._error = None
             if left or self._closing.is_set():
                 self._came.set()
+
+    def _write(self, rows: list[bytes]) -> None:
+        """Write ``rows``, and take out of the list those that are written whole."""
+        while rows:
+            fault = self._file.fault()
+            if fault == "orphaned":
+                self._tell(fault, "; restart the service with a new one")
+            elif fault:
+                self._file.reopen()
+                self._tell(fault, "; the next rows go to the file that has the name now")
+            self._file.append(rows)
+
+    def _tell(self, kind: str, consequence: str) -> None:
+        self._on_fault(kind)
+        logging.getLogger(f"{__name__}.{kind}").warning("warning: %s %s%s", self.path, FILE_FAULTS[kind], consequence)
 
     def __enter__(self) -> Self:
         return self
@@ -118,12 +158,94 @@ class MetricsLog:
         self.close()
 
 
-def _end_of_torn_row(path: Path) -> bytes:
-    """What closes a last row that was not written whole; nothing where it was.
+class _AppendedFile:
+    """The file that a path names, open; or the null device, for a service that is to keep no rows.
+
+    Raises:
+        OSError: it can't be opened or written, or is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lead = b""
+        self._torn = 0
+        """Bytes of the first row to be written that the file has already."""
+        self._size = 0
+        self._file = self._open()
+        self._begin()
+        while self._lead:
+            self.append([])
+
+    def fault(self) -> str | None:
+        """Which of FILE_FAULTS happened to it since it was opened."""
+        own = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(own.st_mode):
+            return None
+        try:
+            named = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "moved" if own.st_nlink else "deleted"
+        if not os.path.samestat(own, named):
+            return "replaced"
+        if not own.st_nlink:
+            return "orphaned"
+        return "truncated" if own.st_size < self._size else None
+
+    def reopen(self) -> None:
+        """Go on with the file that has the name now."""
+        old, self._file = self._file, self._open()
+        old.close()
+        self._begin()
+
+    def append(self, rows: list[bytes]) -> None:
+        """Write as much of ``rows`` as the system takes at once, and take out of the list those that are whole.
+
+        A file that was deleted meanwhile has taken nothing.
+        """
+        data = self._lead + b"".join(rows)[self._torn :]
+        written = self._file.write(data)
+        now = os.fstat(self._file.fileno())
+        if not now.st_nlink and self.fault() != "orphaned":
+            return
+        self._size = now.st_size
+        written += self._torn - len(self._lead)
+        self._lead = self._lead[len(self._lead) + min(written, 0) :]
+        whole = 0
+        while whole < len(rows) and written >= len(rows[whole]):
+            written -= len(rows[whole])
+            whole += 1
+        del rows[:whole]
+        self._torn = max(written, 0)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> FileIO:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        file = FileIO(os.open(self._path, flags | os.O_NONBLOCK, 0o666), "r+")  # a FIFO would wait for its reader
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(mode) or self._path.samefile(os.devnull):
+            return file
+        file.close()
+        raise OSError(errno.EINVAL, f"it is {OTHER_KINDS.get(stat.S_IFMT(mode), 'no regular file')}")
+
+    def _begin(self) -> None:
+        self._lead, self._torn = _lead(self._file.fileno()), 0
+        self._size = os.fstat(self._file.fileno()).st_size
+
+
+def _lead(descriptor: int) -> bytes:
+    """What comes before the next row: the header in an empty file, or what closes a row that was not written whole.
 
     Inside a quoted text also a line break is no end, and an open quote would swallow the rows to come.
     """
-    content = path.read_bytes()
-    if content.count(b'"') % 2:
+    quotes, offset, last = 0, 0, b""
+    while piece := os.pread(descriptor, PIECE_BYTES, offset):
+        quotes += piece.count(b'"')
+        offset += len(piece)
+        last = piece[-1:]
+    if not offset:
+        return csv_line(HEADER).encode()
+    if quotes % 2:
         return b'"\n'
-    return b"" if content.endswith(b"\n") else b"\n"
+    return b"" if last == b"\n" else b"\n"

@@ -8,12 +8,21 @@ import resource
 import socket
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Sized
+from enum import Enum
+from functools import partial
 from types import FrameType
 from typing import Any
 
+import httptools
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from inference.app import App
+from inference.refusals import FAULT, ClientFault
 
 MOST_CONNECTIONS = 10_000
 BACKLOG = 4096
@@ -31,16 +40,42 @@ SWITCH_INTERVAL_S = 0.0001
 """A lane with a batch in hand waits so long for the interpreter at most; by Python's default it is 5 ms, longer than
 many a batch takes."""
 
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's line and headers together; as much may stand between two pieces of a body, or behind it."""
+
+LINGER_S = 1.0
+"""So long a client may go on sending what is not read, and read why."""
+
+STOP_WAIT_S = 1.0
+"""On stop: so long a request that has begun may take to arrive whole."""
+
+WATCH_S = 0.01
+"""How often a client that sends no more is looked at, for as long as an answer is owed to it."""
+
+TLS_RECORD = b"\x16\x03"
+
+HTTP = b"HTTP/1.1 "
+"""What every answer begins with."""
+
+ALLOW = {"Allow": "GET, HEAD, POST, OPTIONS"}
+
+TOO_LONG_HEAD = ClientFault("head", 431, f"expected a head of at most {MAX_HEAD_BYTES} bytes")
+
 
 class _OneWrite:
-    """A transport that sends at once what is written in one turn of the loop.
+    """A transport that sends at once what is written in one turn of the loop, and drops what nobody reads any more.
 
     uvicorn writes an answer's head and its body apart: two system calls, and a client that is woken twice.
+    ``has_unread`` says whether a part of a request was not read. Then closing waits for the client, up to LINGER_S: the
+    kernel resets a connection that is closed with unread bytes, and the client loses the answer that it was just sent.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, has_unread: Callable[[], bool]) -> None:
         self._transport = transport
+        self._has_unread = has_unread
         self._parts: list[bytes] = []
+        self._sent_ahead = b""
+        self.is_closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -50,29 +85,273 @@ class _OneWrite:
             asyncio.get_running_loop().call_soon(self.flush)
         self._parts.append(data)
 
+    def is_closing(self) -> bool:
+        return self.is_closed or self._transport.is_closing()
+
     def close(self) -> None:
+        if self.is_closing():
+            return
         self.flush()
-        self._transport.close()
+        self.is_closed = True
+        if self._has_unread():
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
 
     def flush(self) -> None:
         """Send now what was written."""
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()
+        if self._parts and not self.is_closing():
+            self._transport.write(b"".join(self._parts).removeprefix(self._sent_ahead))
+            self._sent_ahead = b""
+        self._parts.clear()
+
+    def send_ahead(self) -> None:
+        """Send the first bytes of the next answer, which are the same in all: a client that has gone resets it."""
+        self._sent_ahead = HTTP
+        self._transport.write(HTTP)
+
+
+class _Flow(FlowControl):
+    """Reads no further while answers to pipelined requests are owed: else they could fill the memory."""
+
+    def __init__(self, transport: asyncio.Transport, owed: Sized) -> None:
+        super().__init__(transport)
+        self._owed = owed
+
+    def resume_reading(self) -> None:
+        if len(self._owed) < 2:
+            super().resume_reading()
+
+
+class _Part(Enum):
+    """What of a request comes next."""
+
+    BEGIN = 0
+    HEAD = 1
+    BODY = 2
 
 
 class Connection(HttpToolsProtocol):
-    """A connection: answers its requests one by one."""
+    """A connection: answers its requests one by one.
+
+    Whatever uvicorn or llhttp would refuse in plain text, or by closing, goes to ``app`` for a problem document, in its
+    turn. An Upgrade is ignored, as a server may (RFC 9110, 7.8).
+    """
+
+    def __init__(self, app: App, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._own_app = app
+        self._owed: deque[RequestResponseCycle] = deque()
+        """Requests that wait for their answer, this one first."""
+        self._part = _Part.BEGIN
+        self._is_deaf = False
+        """What comes further on is no request."""
+        self._framing_bytes = 0
+        """Of the request that is coming: bytes that were no body, since the last that were."""
+        self._hosts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        self._answers = _OneWrite(transport)
+        self._answers = _OneWrite(transport, self._has_unread)
         super().connection_made(self._answers)  # type: ignore[arg-type]  # it is a transport by all that is used of it
+        self.flow = _Flow(transport, self._owed)
         # uvicorn itself waits for ever for a first request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf or self._answers.is_closed:
+            return
+        if self._part is _Part.BEGIN:
+            self._unset_keepalive_if_required()
+        self._framing_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserCallbackError:
+            self.logger.exception("Exception in a callback of the HTTP parser")
+            self._refuse(HTTPException(500, "the service failed; its log says why"))
+        except httptools.HttpParserError as error:
+            self._refuse(_no_http(data, error))
+        if self._part is _Part.BEGIN:
+            self._framing_bytes = 0
+            if self._owed:
+                return
+        if self._framing_bytes > MAX_HEAD_BYTES:
+            self._refuse(TOO_LONG_HEAD)
+        elif self.timeout_keep_alive_task is None:  # what has begun has to end
+            wait_s = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(wait_s, self.timeout_keep_alive_handler)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse ``data``. Of a request that wants an upgrade, parse the head again without that wish."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._is_deaf:
+                    return
+                head = [
+                    b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+                ]
+                head += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                data = b"".join([*head, b"\r\n", data[upgrade.args[0] :]])
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            else:
+                return
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the connection open if it is true
+        """The client sends no more, and is answered what it asked; whether the connection stays open for that."""
+        if self._part is not _Part.BEGIN:
+            self._refuse(ClientFault("left", 400, "the connection was ended before the request was whole"))
+            self._part = _Part.BEGIN
+        self._is_deaf = True
+        if not self._owed:
+            return False
+        self._owed[-1].keep_alive = False
+        if not self._owed[0].response_started:
+            self._answers.send_ahead()
+            self.loop.call_later(WATCH_S, self._watch)
+        return True
+
+    def _watch(self) -> None:
+        """Find out whether a client that sends no more has gone altogether: it reset what was sent ahead."""
+        if not self._owed or self._answers.is_closing():
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        else:
+            self.loop.call_later(WATCH_S, self._watch)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._part is _Part.HEAD and not self._is_deaf:
+            self._own_app.left()
+        self._part = _Part.BEGIN
+        for cycle in self._owed:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Take no more requests; one that is coming has STOP_WAIT_S to arrive whole."""
+        if self._part is _Part.BEGIN:
+            super().shutdown()
+        else:
+            self.loop.call_later(STOP_WAIT_S, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        self._part = _Part.HEAD
+        self._hosts = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._part is _Part.HEAD:  # those behind a body are no part of the head
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            return  # it comes again without that wish
+        target = self.url
+        if fault := self._fault_of_head():
+            self._refuse(fault)
+            return
+        self._part = _Part.BODY
+        super().on_headers_complete()
+        if target == b"*":
+            self.scope["path"] = "*"
+        self._owed.append(self.cycle)
+
+    def _fault_of_head(self) -> HTTPException | None:
+        """Why the request whose head has come can't go to a route."""
+        if len(self.connections) > MOST_CONNECTIONS:
+            self.logger.warning("More than %d connections are open: requests are refused with 503.", MOST_CONNECTIONS)
+            return HTTPException(503, "too many connections are open; try again later", {"Retry-After": "1"})
+        head_bytes = self._framing_bytes
+        if head_bytes > MAX_HEAD_BYTES:  # the body's begin may be among them
+            head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if head_bytes > MAX_HEAD_BYTES:
+            return TOO_LONG_HEAD
+        return self._fault_of_version() or self._fault_of_target()
+
+    def _fault_of_version(self) -> ClientFault | None:
+        """What HTTP/1.1 or HTTP/1.0 forbids, and llhttp does not."""
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                return ClientFault("http", 400, "expected Transfer-Encoding: chunked, or none; no other is known")
+        version = self.parser.get_http_version()
+        if version == "1.0":
+            self.expect_100_continue = False  # a client of that version knows no answer before the answer
+        elif version != "1.1":
+            return ClientFault("http", 400, f"expected HTTP/1.1 or HTTP/1.0, got HTTP/{version}")
+        elif hosts != 1:
+            return ClientFault("http", 400, f"expected one Host header, got {hosts or 'none'}")
+        return None
+
+    def _fault_of_target(self) -> ClientFault | None:
+        """Whatever stands behind the method, in the form of a path; a fault where that can't be."""
+        if self.url.startswith(b"/"):
+            return None
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return ClientFault("method", 405, "this service is no proxy: it knows no CONNECT", ALLOW)
+        if self.url == b"*" and method == b"OPTIONS":
+            self.url = b"/"
+            return None
+        try:
+            target = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            target = None
+        if target is None or target.host is None:
+            return ClientFault("http", 400, "expected a path such as /infer, or a URL, behind the method")
+        self.url = (target.path or b"/") + b"?" + (target.query or b"")
+        return None
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_deaf:
+            self._framing_bytes = 0
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_deaf or self._part is _Part.HEAD:
+            return
+        self._part = _Part.BEGIN
+        self._framing_bytes = 0
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         self._answers.flush()  # now, not at the end of this turn: the client waits for nothing else
+        self._owed.popleft()
         super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self._part is _Part.BEGIN:
+            super().timeout_keep_alive_handler()
+        else:
+            self._refuse(ClientFault("slow", 408, "the request did not arrive in time"))
+
+    def _refuse(self, error: HTTPException) -> None:
+        """Answer the request that is coming with ``error`` in its turn, and read no further."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        if self._part is not _Part.BODY:
+            self.on_message_begin()
+            self.url = b"/"
+            self.app = self._own_app.refusal(error)
+            super().on_headers_complete()
+            self._owed.append(self.cycle)
+        elif self.cycle.response_complete:
+            self.transport.close()
+            return
+        self.cycle.scope[FAULT] = error  # type: ignore[literal-required]  # read behind the body
+        self.cycle.keep_alive = self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    def _has_unread(self) -> bool:
+        return self._part is not _Part.BEGIN
 
 
 class Server(uvicorn.Server):
@@ -100,7 +379,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: ASGIApp, host: str, port: int) -> None:
+def _no_http(data: bytes, error: httptools.HttpParserError) -> ClientFault:
+    """Why what came can't be parsed as a request, or as the rest of one."""
+    reason = str(error)
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and not data.startswith(TLS_RECORD):
+        return ClientFault("method", 405, f"expected the method {ALLOW['Allow']}, in capitals", ALLOW)
+    if data.startswith(TLS_RECORD):
+        reason = "it looks like TLS: use http://"
+    elif "PRI" in reason:
+        reason = "it looks like HTTP/2"
+    return ClientFault("http", 400, f"expected an HTTP/1.1 request; what came is none ({reason})")
+
+
+def serve(app: App, host: str, port: int) -> None:
     """Answer until SIGTERM or SIGINT, then drain, finish the requests in flight and return.
 
     Draining costs no client its request: each answer still given says ``Connection: close``, so that the next request
@@ -114,7 +405,7 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Connection,
+        http=partial(Connection, app),  # type: ignore[arg-type]  # it is called with what a class is called with
         ws="none",
         lifespan="off",
         log_config=None,  # warnings and errors alone, to stderr
@@ -122,7 +413,6 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=STOP_GRACE_S,
     )

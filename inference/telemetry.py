@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from inference.classifier import Classification
+from inference.metrics_log import FILE_FAULTS
+from inference.refusals import FAULTS
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -24,8 +26,20 @@ class Telemetry:
             "inference_requests", "Requests to classify a text, by status", ["status"], registry=self._registry
         )
         self._abandoned = Counter(
-            "inference_abandoned", "Texts not computed since the client was gone", registry=self._registry
+            "inference_abandoned", "Whole requests whose client left before the answer", registry=self._registry
         )
+        self._faults = Counter(
+            "inference_client_faults", "What clients did wrong, by kind", ["kind"], registry=self._registry
+        )
+        self._file_faults = Counter(
+            "inference_metrics_file_faults",
+            "What kept rows from the metrics file or took it away, by kind",
+            ["kind"],
+            registry=self._registry,
+        )
+        for counter, kinds in ((self._faults, FAULTS), (self._file_faults, FILE_FAULTS)):
+            for kind in kinds:
+                counter.labels(kind)
         self._queue_length = Gauge("inference_queue_length", "Texts that wait for the model", registry=self._registry)
         self._queue = self._histogram("inference_queue_seconds", "Time that a text waited for the model")
         self._inference = self._histogram("inference_compute_seconds", "Time from a text to its label")
@@ -47,8 +61,16 @@ class Telemetry:
         self._inference.observe(found.inference_ms / 1000)
 
     def abandoned(self) -> None:
-        """A client was gone before its text's turn."""
+        """A client left before the answer to its request."""
         self._abandoned.inc()
+
+    def fault(self, kind: str) -> None:
+        """A client did this wrong, one of FAULTS."""
+        self._faults.labels(kind).inc()
+
+    def file_fault(self, kind: str) -> None:
+        """This happened to the metrics file, one of FILE_FAULTS."""
+        self._file_faults.labels(kind).inc()
 
     def batch(self, size: int) -> None:
         """So many texts were computed together."""
