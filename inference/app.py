@@ -175,6 +175,17 @@ class App:
         self._telemetry.fault("left")
 
 
+def _any_number(digits: str) -> None:
+    """No number is read here, and Python refuses to make an integer of more than 4,300 digits."""
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is a number in Python, not in JSON")
+
+
+DECODER = json.JSONDecoder(parse_int=_any_number, parse_constant=_no_number)
+
+
 async def _text_of(request: Request) -> str:
     """The text that the request asks about.
 
@@ -190,7 +201,7 @@ async def _text_of(request: Request) -> str:
     if fault:
         raise fault
     try:
-        body = json.loads(sent, parse_int=_any_number, parse_constant=_no_number)
+        body = DECODER.decode(sent.decode(json.detect_encoding(sent), "surrogatepass"))
     except RecursionError as error:
         raise ClientFault(
             "json", 400, f"the body is not JSON that can be read: too deeply nested; {EXPECTED}"
@@ -212,14 +223,6 @@ async def _text_of(request: Request) -> str:
         problem = f'"text" is not valid Unicode (half a surrogate pair); {EXPECTED}'
         raise ClientFault("text", 400, problem) from error
     return text
-
-
-def _any_number(digits: str) -> None:
-    """No number is read here, and Python refuses to make an integer of more than 4,300 digits."""
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is a number in Python, not in JSON")
 
 
 def _fault_of_head(headers: Headers) -> ClientFault | None:
