@@ -123,9 +123,9 @@ class MetricsLog:
             try:
                 self._write(left)
             except OSError as error:
-                if self._error is None:
+                is_new, self._error = self._error is None, error
+                if is_new:
                     self._tell("unwritable", f" ({error.strerror}); until it can, requests are answered with 500")
-                self._error = error
                 if self._closing.is_set():
                     LOG.warning("%s lacks its last %d rows (%s)", self.path, len(left), error.strerror)
                     return

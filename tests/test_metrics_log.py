@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,3 +85,140 @@ def test_rows_of_many_threads_are_whole_and_unmixed(tmp_path: Path) -> None:
     rows = read(path)
     assert {len(one) for one in rows} == {4}
     assert sorted(one[2] for one in rows[1:]) == sorted(texts)
+
+
+class Taken:
+    """A metrics file that something happens to while it is written; ``told`` is what the log said of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.told: list[str] = []
+        self.log = MetricsLog(path, self.told.append)
+
+    def write(self, text: str) -> None:
+        """Append a row, and wait until the file has it."""
+        self.log.append(row(text))
+        wait_until(lambda: self.path.is_file() and text in self.path.read_text())
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Iterator[Taken]:
+    (tmp_path / "folder").mkdir()
+    one = Taken(tmp_path / "folder" / "metrics.csv")
+    with one.log:
+        yield one
+
+
+def texts(path: Path) -> list[str]:
+    header, *rows = read(path)
+    assert header == list(HEADER)
+    return [one[2] for one in rows]
+
+
+def test_a_file_that_was_moved_is_begun_anew(taken: Taken) -> None:
+    taken.write("before")
+    moved = taken.path.rename(taken.path.with_suffix(".old"))
+    taken.write("behind")
+    assert (texts(moved), texts(taken.path)) == (["before"], ["behind"])
+    assert taken.told == ["moved"]
+
+
+def test_a_file_that_was_deleted_is_begun_anew(taken: Taken) -> None:
+    taken.write("before")
+    taken.path.unlink()
+    taken.write("behind")
+    taken.write("and on")
+    assert texts(taken.path) == ["behind", "and on"]
+    assert taken.told == ["deleted"]
+
+
+@pytest.mark.parametrize("content", ["", "Inference Latency (ms),Prediction,Input Text,Timestamp\n1,2,other,4\n"])
+def test_a_file_in_the_place_of_another_is_continued(taken: Taken, content: str) -> None:
+    taken.write("before")
+    other = taken.path.with_suffix(".new")
+    other.write_text(content)
+    other.replace(taken.path)
+    taken.write("behind")
+    assert texts(taken.path) == (["other", "behind"] if content else ["behind"])
+    assert taken.told == ["replaced"]
+
+
+def test_a_file_that_was_copied_and_truncated_gets_its_header_again(taken: Taken) -> None:
+    """As logrotate does it with copytruncate."""
+    for _ in range(2):
+        taken.write("before")
+        os.truncate(taken.path, 0)
+        taken.write("behind")
+        assert texts(taken.path) == ["behind"]
+    assert taken.told == ["truncated"] * 2
+
+
+def test_a_file_that_was_cut_inside_a_row_goes_on_with_a_whole_one(taken: Taken) -> None:
+    taken.write("before, quoted")
+    os.truncate(taken.path, taken.path.stat().st_size - 30)
+    taken.write("behind")
+    assert texts(taken.path)[-1] == "behind"
+
+
+def test_rows_wait_for_a_folder_that_was_taken_away(taken: Taken, caplog: pytest.LogCaptureFixture) -> None:
+    taken.write("before")
+    moved = taken.path.parent.rename(taken.path.parent.with_name("elsewhere"))
+    taken.log.append(row("waits"))
+    wait_until(lambda: taken.told)
+    with pytest.raises(OSError, match="No such file or directory"):
+        taken.log.append(row("is refused"))
+    taken.path.parent.mkdir()
+    wait_until(taken.path.is_file)
+    taken.log.close()
+    assert (texts(moved / taken.path.name), texts(taken.path)) == (["before"], ["waits"])
+    assert taken.told == ["unwritable", "moved"]
+    assert [one.getMessage().partition("; ")[0] for one in caplog.records] == [
+        f"warning: {taken.path} can't be written (No such file or directory)",
+        f"warning: {taken.path} was moved away",
+    ]
+
+
+def test_a_row_that_a_full_disk_tore_is_whole_in_the_next_file(taken: Taken) -> None:
+    """The disk takes a part of a row; before it takes the rest, the file is moved."""
+    taken.write("before")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (taken.path.stat().st_size + 10, unlimited[1]))
+    try:
+        taken.log.append(row("torn"))
+        wait_until(lambda: taken.told)
+        moved = taken.path.rename(taken.path.with_suffix(".old"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    wait_until(lambda: taken.path.is_file() and "torn" in taken.path.read_text())
+    assert moved.read_text().endswith("\n205.87,POS")
+    assert texts(taken.path) == ["torn"]
+    assert taken.told == ["unwritable", "moved"]
+
+
+def test_the_null_device_keeps_no_rows() -> None:
+    with MetricsLog(Path("/dev/null")) as log:
+        log.append(row("nowhere"))
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "file")
+    for name, reason in {
+        "fifo": "it is a FIFO",
+        "socket": "No such device or address",
+        "dangling": "No such file or directory",
+        "": "Is a directory",
+        "/dev/full": "it is a character device",
+        "/dev/stdin/x": "Not a directory",
+    }.items():
+        with pytest.raises(OSError, match=reason):
+            MetricsLog(tmp_path / name)
