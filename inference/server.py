@@ -383,7 +383,7 @@ def _no_http(data: bytes, error: httptools.HttpParserError) -> ClientFault:
     """Why what came can't be parsed as a request, or as the rest of one."""
     reason = str(error)
     if isinstance(error, httptools.HttpParserInvalidMethodError) and not data.startswith(TLS_RECORD):
-        return ClientFault("method", 405, f"expected the method {ALLOW['Allow']}, in capitals", ALLOW)
+        return ClientFault("method", 405, "expected the method GET, HEAD, POST or OPTIONS, in capitals", ALLOW)
     if data.startswith(TLS_RECORD):
         reason = "it looks like TLS: use http://"
     elif "PRI" in reason:

@@ -1,0 +1,313 @@
+"""Whatever comes over a connection, as bytes: what is legal gets its answer, the rest a problem document.
+
+Each case is sent to the real service. Where the connection goes on, one more request has to be answered over it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import ROOT, Service, start_service, stop, wait_for
+
+from inference.metrics_log import FILE_FAULTS
+from inference.refusals import FAULTS
+
+BODY = b'{"text": "good film"}'
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+)
+
+
+def head(
+    headers: bytes = b"",
+    *,
+    line: bytes = b"POST /infer HTTP/1.1",
+    host: bytes = b"Host: x\r\n",
+    content_type: bytes = b"application/json",
+    length: int | None = len(BODY),
+) -> bytes:
+    declared = b"" if length is None else b"Content-Length: %d\r\n" % length
+    return line + b"\r\n" + host + b"Content-Type: " + content_type + b"\r\n" + headers + declared + b"\r\n"
+
+
+def chunks(body: bytes, size: int, extension: bytes = b"", trailers: bytes = b"") -> bytes:
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts) + b"0\r\n" + trailers + b"\r\n"
+
+
+def infer(body: bytes, headers: bytes = b"", content_type: bytes = b"application/json") -> bytes:
+    return head(headers, length=len(body), content_type=content_type) + body
+
+
+def send(service: Service, *parts: bytes, is_ended: bool = False) -> bytes:
+    """All that is answered until the service closes the connection. Parts are sent one after the other."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            client.sendall(part)
+            if part is not parts[-1]:
+                time.sleep(0.01)
+        if is_ended:
+            client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+        return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", answer)]
+
+
+def test_the_case_of_an_upgrade_with_a_body_is_answered(shared_service: Service) -> None:
+    for upgrade in (H2C, WEBSOCKET, b"Connection: upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n", b"Upgrade: h2c\r\n"):
+        one = head(upgrade) + BODY
+        for parts in (
+            [one, LAST],
+            [one + LAST],
+            [head(upgrade), BODY, LAST],
+            [head(upgrade)[:50], head(upgrade)[50:] + BODY[:3], BODY[3:] + LAST],
+            [head(upgrade + CHUNKED, length=None) + chunks(BODY, 5, b";a=b", b"X: y\r\n"), LAST],
+        ):
+            answer = send(shared_service, *parts)
+            assert statuses(answer) == [200, 200], parts
+            assert b"good film" in answer
+
+
+LEGAL: dict[str, tuple[bytes, list[int]]] = {
+    "HTTP/1.0": (head(line=b"POST /infer HTTP/1.0") + BODY, [200]),
+    "HTTP/1.0 without Host": (head(line=b"POST /infer HTTP/1.0", host=b"") + BODY, [200]),
+    "HTTP/1.0 knows no 100": (head(b"Expect: 100-continue\r\n", line=b"POST /infer HTTP/1.0") + BODY, [200]),
+    "empty Host": (head(host=b"Host:\r\n") + BODY + LAST, [200, 200]),
+    "absolute form": (head(line=b"POST http://x:1/infer?a=b HTTP/1.1") + BODY + LAST, [200, 200]),
+    "percent-encoded": (head(line=b"POST /%69nfer HTTP/1.1") + BODY + LAST, [200, 200]),
+    "query": (head(line=b"POST /infer?a=%zz HTTP/1.1") + BODY + LAST, [200, 200]),
+    "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n" + LAST, [204, 200]),
+    "OPTIONS": (b"OPTIONS /infer HTTP/1.1\r\nHost: x\r\n\r\n" + LAST, [204, 200]),
+    "upgrade of a GET": (HEALTH[:-2] + H2C + b"\r\n" + LAST, [200, 200]),
+    "upgrade of a HEAD": (b"HEAD /health HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n" + LAST, [200, 200]),
+    "upgrades in a row": ((head(H2C) + BODY) * 3 + LAST, [200] * 4),
+    "upgrade and close": (head(b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n") + BODY, [200]),
+    "upgrade and expect": (head(H2C + b"Expect: 100-continue\r\n") + BODY + LAST, [100, 200, 200]),
+    "chunks of a byte": (head(CHUNKED, length=None) + chunks(BODY, 1) + LAST, [200, 200]),
+    "chunk extensions": (head(CHUNKED, length=None) + chunks(BODY, 4, b';n="v"') + LAST, [200, 200]),
+    "trailers": (
+        head(CHUNKED, length=None) + chunks(BODY, 4, trailers=b"Content-Type: text/plain\r\nHost: y\r\n") + LAST,
+        [200, 200],
+    ),
+    "expect": (head(b"Expect: 100-continue\r\n") + BODY + LAST, [100, 200, 200]),
+    "long head": (head(b"X: " + b"a" * 60_000 + b"\r\n") + BODY + LAST, [200, 200]),
+    "many headers": (head(b"a: b\r\n" * 9_000) + BODY + LAST, [200, 200]),
+    "long Accept": (head(b"Accept: a/b" + b";" * 60_000 + b"\r\n") + BODY + LAST, [200, 200]),
+    "GET with a body": (HEALTH[:-2] + b"Content-Length: 5\r\n\r\nhello" + LAST, [200, 200]),
+    "HEAD": (b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n" + LAST, [200] * 3),
+    "line breaks first": (b"\r\n\r\n" + head() + BODY + LAST, [200, 200]),
+    "pipelined": ((head() + BODY) * 50 + LAST, [200] * 51),
+    "charset": (infer(BODY, content_type=b'Application/JSON ; charset="UTF-8"') + LAST, [200, 200]),
+    "byte order mark": (infer(b"\xef\xbb\xbf" + BODY) + LAST, [200, 200]),
+    "UTF-16": (infer(BODY.decode().encode("utf-16")) + LAST, [200, 200]),
+    "identity": (infer(BODY, b"Content-Encoding: identity\r\n") + LAST, [200, 200]),
+    "a long number": (infer(b'{"text": "a", "n": ' + b"9" * 5_000 + b"}") + LAST, [200, 200]),
+    "a huge number": (infer(b'{"text": "a", "n": -1e99999}') + LAST, [200, 200]),
+    "a key twice": (infer(b'{"text": 5, "text": "b"}') + LAST, [200, 200]),
+    "half a pair beside": (infer(b'{"text": "a", "\\ud800": "\\udfff"}') + LAST, [200, 200]),
+}
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_what_is_legal_is_answered(shared_service: Service, name: str) -> None:
+    sent, expected = LEGAL[name]
+    assert statuses(send(shared_service, sent)) == expected
+
+
+def test_all_bytes_apart_are_a_request_too(shared_service: Service) -> None:
+    sent = head(H2C) + BODY + LAST
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in sent:
+            client.sendall(bytes([byte]))
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+    assert statuses(answer) == [200, 200]
+
+
+REFUSED: dict[str, tuple[bytes, list[int], str]] = {
+    "no Host": (head(host=b"") + BODY, [400], "one Host header, got none"),
+    "two Hosts": (head(host=b"Host: a\r\nHost: b\r\n") + BODY, [400], "one Host header, got 2"),
+    "no path": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", [400], "expected a path"),
+    "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\nxxxx", [405], "no CONNECT"),
+    "lower case": (head(line=b"post /infer HTTP/1.1") + BODY, [405], "in capitals"),
+    "unknown method": (head(line=b"FOO /infer HTTP/1.1") + BODY, [405], "GET, HEAD, POST or OPTIONS"),
+    "other method": (head(line=b"PATCH /infer HTTP/1.1") + BODY + LAST, [405, 200], "expected POST, got PATCH"),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400], "HTTP/2"),
+    "HTTP/2.0": (head(line=b"POST /infer HTTP/2.0") + BODY, [400], "HTTP/2.0"),
+    "HTTP/1.2": (head(line=b"POST /infer HTTP/1.2") + BODY, [400], "Invalid HTTP version"),
+    "HTTP/0.9": (b"GET /health\r\n\r\n", [400], "HTTP/0.9"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01", [400], "use http://"),
+    "garbage": (b"\0" * 300_000, [405], "GET, HEAD, POST or OPTIONS"),
+    "a space in a name": (head(b"a b: c\r\n") + BODY, [400], "Invalid header token"),
+    "a folded line": (head(b"X: a\r\n b\r\n") + BODY, [400], "whitespace after header value"),
+    "bytes in the target": (head(line=b"POST /inf\xff HTTP/1.1") + BODY, [400], "Invalid char in url path"),
+    "two lengths": (head(b"Content-Length: 3\r\n") + BODY, [400], "Duplicate Content-Length"),
+    "length and chunks": (
+        head(CHUNKED) + chunks(BODY, 5) + HEALTH,
+        [400],
+        "Content-Length can't be present with Transfer-Encoding",
+    ),
+    "other coding": (
+        head(b"Transfer-Encoding: gzip, chunked\r\n", length=None) + chunks(BODY, 5),
+        [400],
+        "Transfer-Encoding: chunked",
+    ),
+    "no chunk": (head(CHUNKED, length=None) + b"5\r\nhello\r\nzz\r\n", [400], "Invalid character in chunk size"),
+    "too long a head": (head(b"X: " + b"a" * 66_000 + b"\r\n") + BODY, [431], "at most 65536 bytes"),
+    "far too long a head": (head(b"X: " + b"a" * 2_000_000 + b"\r\n") + BODY, [431], "at most 65536 bytes"),
+    "too many headers": (head(b"a: b\r\n" * 30_000) + BODY, [431], "at most 65536 bytes"),
+    "too long a trailer": (
+        head(CHUNKED, length=None) + chunks(BODY, 5)[:-2] + b"X: " + b"a" * 500_000,
+        [431],
+        "at most 65536 bytes",
+    ),
+    "garbage behind a request": (head() + BODY + b"garbage\r\n\r\n", [200, 405], "GET, HEAD, POST or OPTIONS"),
+    "type while it waits": (head(b"Expect: 100-continue\r\n", content_type=b"text/plain"), [415], "got text/plain"),
+    "size while it waits": (head(b"Expect: 100-continue\r\n", length=2_000_000), [413], "at most 65536 bytes"),
+    "charset": (infer(BODY, content_type=b"application/json; charset=latin-1") + LAST, [415, 200], "charset=latin-1"),
+    "gzip": (infer(BODY, b"Content-Encoding: gzip\r\n") + LAST, [415, 200], "got gzip"),
+    "codings": (
+        infer(BODY, b"Content-Encoding: identity\r\nContent-Encoding: br\r\n") + LAST,
+        [415, 200],
+        "got identity,br",
+    ),
+    "NaN": (infer(b'{"text": "a", "n": NaN}') + LAST, [400, 200], "NaN is a number in Python, not in JSON"),
+    "-Infinity": (infer(b'{"text": "a", "n": [-Infinity]}') + LAST, [400, 200], "-Infinity is a number in Python"),
+    "a number for a text": (infer(b'{"text": ' + b"9" * 5_000 + b"}") + LAST, [400, 200], "not a string"),
+    "too deep": (infer(b'{"text": "a", "n": ' + b"[" * 30_000 + b"]" * 30_000 + b"}") + LAST, [400, 200], "too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None:
+    sent, expected, cause = REFUSED[name]
+    answer = send(shared_service, sent)
+    assert statuses(answer) == expected
+    assert answer.count(b"x-replica: test-replica\r\n") == len(expected)
+    (refusal,) = [part for part in re.split(rb"(?=HTTP/1\.1 \d)", answer) if part.startswith(b"HTTP/1.1 4")]
+    head_sent, problem = refusal.split(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head_sent
+    assert cause in json.loads(problem)["detail"]
+    assert (b"accept-encoding: identity" in head_sent) == ("Content-Encoding" in json.loads(problem)["detail"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (infer(BODY), [200]),
+        (infer(b'{"text": "' + b"a long text " * 2_000 + b'"}'), [200]),
+        ((head() + BODY) * 5, [200] * 5),
+        (head()[:40], [400]),
+        (head() + BODY[:9], [400]),
+        ((head() + BODY) * 2 + head(CHUNKED, length=None) + b"5\r\nhello\r\n", [200, 200, 400]),
+        (b"", []),
+    ],
+)
+def test_a_client_that_ends_its_half_is_still_answered(
+    shared_service: Service, sent: bytes, expected: list[int]
+) -> None:
+    assert statuses(send(shared_service, sent, is_ended=True)) == expected
+
+
+def counts(service: Service) -> dict[str, float]:
+    lines = requests.get(f"{service.url}/metrics", timeout=30).text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def leave(service: Service, sent: bytes, *, is_reset: bool) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(sent)
+        if is_reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_clients_that_leave_are_counted_and_not_logged(own_service: Service) -> None:
+    log = own_service.log.read_text()
+    for is_reset in (False, True):
+        for _ in range(25):
+            leave(own_service, head() + BODY[:9], is_reset=is_reset)
+            leave(own_service, head(CHUNKED, length=None) + b"5\r\nhe", is_reset=is_reset)
+            leave(own_service, head()[:40], is_reset=is_reset)
+    wait_until(lambda: counts(own_service)['inference_client_faults_total{kind="left"}'] == 150)
+    assert counts(own_service)['inference_requests_total{status="499"}'] == 100
+    long_text = infer(b'{"text": "' + b"a long text " * 2_000 + b'"}')
+    for is_reset in (False, True):
+        for _ in range(20):
+            leave(own_service, long_text, is_reset=is_reset)
+    sent = 100 + 40
+    wait_until(
+        lambda: sum(v for k, v in counts(own_service).items() if k.startswith("inference_requests_total")) == sent
+    )
+    after = counts(own_service)
+    answered = after.get('inference_requests_total{status="200"}', 0)
+    assert after["inference_abandoned_total"] == 40 - answered >= 20
+    assert {k for k in after if k.startswith("inference_requests_total")} <= {
+        'inference_requests_total{status="200"}',
+        'inference_requests_total{status="499"}',
+    }
+    stop(own_service)
+    assert own_service.log.read_text() == log
+    assert own_service.metrics.read_bytes().count(b"\n") == 1 + answered
+
+
+def test_kinds_of_faults_are_counted_and_none_is_logged(own_service: Service) -> None:
+    log = own_service.log.read_text()
+    for kind, sent in {
+        "http": head(host=b""),
+        "head": head(b"X: " + b"a" * 66_000 + b"\r\n"),
+        "path": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "method": b"GET /infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "length": head(length=2_000_000),
+        "type": infer(BODY, b"Connection: close\r\n", b"text/plain"),
+        "json": infer(b"{", b"Connection: close\r\n"),
+        "text": infer(b"{}", b"Connection: close\r\n"),
+    }.items():
+        for _ in range(3):
+            send(own_service, sent)
+        assert counts(own_service)[f'inference_client_faults_total{{kind="{kind}"}}'] == 3
+    stop(own_service)
+    assert own_service.log.read_text() == log
+
+
+def test_every_kind_of_fault_is_documented() -> None:
+    text = (ROOT / "docs" / "service.md").read_text()
+    for kind in [*FAULTS, *FILE_FAULTS]:
+        assert f"| `{kind}` |" in text
+
+
+def test_a_request_that_stalls_is_given_up_when_the_service_stops(tmp_path: Path) -> None:
+    service = wait_for(start_service(tmp_path))
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(head() + BODY[:9])
+        service.process.terminate()
+        assert statuses(client.recv(65536)) == [408]
+    assert service.process.wait(10) == 0
+    assert "Traceback" not in service.log.read_text()
