@@ -232,8 +232,8 @@ def _fault_of_head(headers: Headers) -> ClientFault | None:
         return ClientFault("type", 415, f"expected Content-Type: application/json, got {declared}")
     if charset not in CHARSETS:
         return ClientFault("type", 415, f"expected JSON in UTF-8, got charset={charset}")
-    coding = ",".join(headers.getlist("content-encoding")).strip().lower()
-    if coding not in ("", "identity"):
+    coding = ",".join(headers.getlist("content-encoding")).lower()
+    if coding and any(one.strip() not in ("", "identity") for one in coding.split(",")):
         expected = f"expected a body without Content-Encoding, got {coding[:MOST_ECHOED]}"
         return ClientFault("type", 415, expected, {"Accept-Encoding": "identity"})
     return None

@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
         """What comes further on is no request."""
         self._framing_bytes = 0
         """Of the request that is coming: bytes that were no body, since the last that were."""
-        self._hosts = 0
+        self._may_be_long = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self._answers = _OneWrite(transport, self._has_unread)
@@ -164,6 +164,7 @@ class Connection(HttpToolsProtocol):
         if self._part is _Part.BEGIN:
             self._unset_keepalive_if_required()
         self._framing_bytes += len(data)
+        self._may_be_long = self._framing_bytes > MAX_HEAD_BYTES
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
@@ -241,7 +242,6 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._part = _Part.HEAD
-        self._hosts = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -266,11 +266,10 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > MOST_CONNECTIONS:
             self.logger.warning("More than %d connections are open: requests are refused with 503.", MOST_CONNECTIONS)
             return HTTPException(503, "too many connections are open; try again later", {"Retry-After": "1"})
-        head_bytes = self._framing_bytes
-        if head_bytes > MAX_HEAD_BYTES:  # the body's begin may be among them
+        if self._may_be_long:
             head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if head_bytes > MAX_HEAD_BYTES:
-            return TOO_LONG_HEAD
+            if head_bytes > MAX_HEAD_BYTES:
+                return TOO_LONG_HEAD
         return self._fault_of_version() or self._fault_of_target()
 
     def _fault_of_version(self) -> ClientFault | None:
@@ -292,11 +291,11 @@ class Connection(HttpToolsProtocol):
 
     def _fault_of_target(self) -> ClientFault | None:
         """Whatever stands behind the method, in the form of a path; a fault where that can't be."""
-        if self.url.startswith(b"/"):
-            return None
         method = self.parser.get_method()
         if method == b"CONNECT":
             return ClientFault("method", 405, "this service is no proxy: it knows no CONNECT", ALLOW)
+        if self.url.startswith(b"/"):
+            return None
         if self.url == b"*" and method == b"OPTIONS":
             self.url = b"/"
             return None

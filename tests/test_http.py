@@ -150,6 +150,7 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
     "two Hosts": (head(host=b"Host: a\r\nHost: b\r\n") + BODY, [400], "one Host header, got 2"),
     "no path": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", [400], "expected a path"),
     "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\nxxxx", [405], "no CONNECT"),
+    "CONNECT to a path": (b"CONNECT /infer HTTP/1.1\r\nHost: a\r\n\r\n", [405], "no CONNECT"),
     "lower case": (head(line=b"post /infer HTTP/1.1") + BODY, [405], "in capitals"),
     "unknown method": (head(line=b"FOO /infer HTTP/1.1") + BODY, [405], "GET, HEAD, POST or OPTIONS"),
     "other method": (head(line=b"PATCH /infer HTTP/1.1") + BODY + LAST, [405, 200], "expected POST, got PATCH"),
@@ -176,6 +177,11 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
     "no chunk": (head(CHUNKED, length=None) + b"5\r\nhello\r\nzz\r\n", [400], "Invalid character in chunk size"),
     "too long a head": (head(b"X: " + b"a" * 66_000 + b"\r\n") + BODY, [431], "at most 65536 bytes"),
     "far too long a head": (head(b"X: " + b"a" * 2_000_000 + b"\r\n") + BODY, [431], "at most 65536 bytes"),
+    "too long a head behind another": (
+        head() + BODY + head(b"X: " + b"a" * 66_000 + b"\r\n") + BODY,
+        [200, 431],
+        "at most 65536 bytes",
+    ),
     "too many headers": (head(b"a: b\r\n" * 30_000) + BODY, [431], "at most 65536 bytes"),
     "too long a trailer": (
         head(CHUNKED, length=None) + chunks(BODY, 5)[:-2] + b"X: " + b"a" * 500_000,
