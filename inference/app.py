@@ -157,8 +157,8 @@ class App:
             await self._routes(scope, receive, send_named)
         finally:  # counted behind the answer, which need not wait for it
             if status and scope["path"] == "/infer":
-                fault = scope.get(FAULT)
-                self._telemetry.answered(CLIENT_GONE if fault and fault.kind == "left" else status)
+                has_left = getattr(scope.get(FAULT), "kind", None) == "left"
+                self._telemetry.answered(CLIENT_GONE if has_left else status)
 
     def refusal(self, error: HTTPException) -> ASGIApp:
         """An app that refuses whatever it is asked, because of ``error``."""

@@ -149,7 +149,8 @@ class Connection(HttpToolsProtocol):
         """What comes further on is no request."""
         self._framing_bytes = 0
         """Of the request that is coming: bytes that were no body, since the last that were."""
-        self._may_be_long = False
+        self._unbroken_bytes = 0
+        """Since what came last ended with a whole request: a head may be as long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self._answers = _OneWrite(transport, self._has_unread)
@@ -164,7 +165,7 @@ class Connection(HttpToolsProtocol):
         if self._part is _Part.BEGIN:
             self._unset_keepalive_if_required()
         self._framing_bytes += len(data)
-        self._may_be_long = self._framing_bytes > MAX_HEAD_BYTES
+        self._unbroken_bytes += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
@@ -173,7 +174,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(_no_http(data, error))
         if self._part is _Part.BEGIN:
-            self._framing_bytes = 0
+            self._framing_bytes = self._unbroken_bytes = 0
             if self._owed:
                 return
         if self._framing_bytes > MAX_HEAD_BYTES:
@@ -255,8 +256,8 @@ class Connection(HttpToolsProtocol):
         if fault := self._fault_of_head():
             self._refuse(fault)
             return
-        self._part = _Part.BODY
         super().on_headers_complete()
+        self._part = _Part.BODY
         if target == b"*":
             self.scope["path"] = "*"
         self._owed.append(self.cycle)
@@ -266,8 +267,12 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > MOST_CONNECTIONS:
             self.logger.warning("More than %d connections are open: requests are refused with 503.", MOST_CONNECTIONS)
             return HTTPException(503, "too many connections are open; try again later", {"Retry-After": "1"})
-        if self._may_be_long:
-            head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if self._unbroken_bytes > MAX_HEAD_BYTES:
+            head_bytes = (
+                len(b"GET  HTTP/1.1\r\n")
+                + len(self.url)
+                + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            )
             if head_bytes > MAX_HEAD_BYTES:
                 return TOO_LONG_HEAD
         return self._fault_of_version() or self._fault_of_target()

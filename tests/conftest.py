@@ -113,7 +113,10 @@ def wait_for(service: Service) -> Service:
 
 def stop(service: Service) -> None:
     service.process.terminate()
-    service.process.wait(30)
+    try:
+        service.process.wait(30)
+    finally:
+        service.process.kill()  # one that hangs would take the machine's memory and processors from all tests to come
 
 
 @pytest.fixture(scope="session")

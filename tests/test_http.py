@@ -133,6 +133,11 @@ def test_what_is_legal_is_answered(shared_service: Service, name: str) -> None:
     assert statuses(send(shared_service, sent)) == expected
 
 
+def test_a_long_path_that_begins_behind_another_request_is_refused(shared_service: Service) -> None:
+    one, other = head() + BODY, head(line=b"POST /" + b"a" * 70_000 + b" HTTP/1.1")
+    assert statuses(send(shared_service, one + other[:66_000], other[66_000:])) == [200, 431]
+
+
 def test_all_bytes_apart_are_a_request_too(shared_service: Service) -> None:
     sent = head(H2C) + BODY + LAST
     with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
@@ -181,6 +186,11 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
         head() + BODY + head(b"X: " + b"a" * 66_000 + b"\r\n") + BODY,
         [200, 431],
         "at most 65536 bytes",
+    ),
+    "too long a path": (
+        head() + BODY + head(line=b"POST /" + b"a" * 70_000 + b" HTTP/1.1"),
+        [200, 431],
+        "at most 65536",
     ),
     "too many headers": (head(b"a: b\r\n" * 30_000) + BODY, [431], "at most 65536 bytes"),
     "too long a trailer": (

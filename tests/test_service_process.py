@@ -193,6 +193,8 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
         ({"INFERENCE_QUEUE": "0"}, "INFERENCE_QUEUE=0 is not a number of texts that may wait"),
         ({"REPLICA_NAME": "réplique"}, "goes into a header; expected printable ASCII characters"),
         ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
+        ({"METRICS_LOG_FILE": "/dev/full"}, "METRICS_LOG_FILE=/dev/full can't be written (it is a character device)"),
+        ({"METRICS_LOG_FILE": str(ROOT)}, "can't be written (Is a directory); name a file in a writable folder"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
         ({"INFERENCE_MODEL": str(ROOT / "tests")}, "a folder without config.json"),
         ({"INFERENCE_MODEL": "no-one/no-such-model", "HF_HUB_OFFLINE": "1"}, "is not cached and can't be downloaded"),
