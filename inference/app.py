@@ -195,8 +195,6 @@ async def _text_of(request: Request) -> str:
         ClientDisconnect: the client left before the body was whole.
     """
     fault = _fault_of_head(request.headers)
-    if fault and "expect" in request.headers:  # the client waits with its body until it is asked for
-        raise fault
     sent = await _body_of(request)
     if fault:
         raise fault

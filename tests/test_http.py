@@ -199,7 +199,11 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
         "at most 65536 bytes",
     ),
     "garbage behind a request": (head() + BODY + b"garbage\r\n\r\n", [200, 405], "GET, HEAD, POST or OPTIONS"),
-    "type while it waits": (head(b"Expect: 100-continue\r\n", content_type=b"text/plain"), [415], "got text/plain"),
+    "type while it waits": (  # some clients hang if they are refused before they were asked for the body
+        head(b"Expect: 100-continue\r\n", content_type=b"text/plain") + BODY,
+        [100, 415],
+        "got text/plain",
+    ),
     "size while it waits": (head(b"Expect: 100-continue\r\n", length=2_000_000), [413], "at most 65536 bytes"),
     "charset": (infer(BODY, content_type=b"application/json; charset=latin-1") + LAST, [415, 200], "charset=latin-1"),
     "gzip": (infer(BODY, b"Content-Encoding: gzip\r\n") + LAST, [415, 200], "got gzip"),
@@ -220,7 +224,7 @@ def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None
     sent, expected, cause = REFUSED[name]
     answer = send(shared_service, sent)
     assert statuses(answer) == expected
-    assert answer.count(b"x-replica: test-replica\r\n") == len(expected)
+    assert answer.count(b"x-replica: test-replica\r\n") == len([status for status in expected if status != 100])
     (refusal,) = [part for part in re.split(rb"(?=HTTP/1\.1 \d)", answer) if part.startswith(b"HTTP/1.1 4")]
     head_sent, problem = refusal.split(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in head_sent
