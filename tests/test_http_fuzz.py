@@ -33,7 +33,7 @@ ANSWER_S = 2.0
 """No answer may take longer."""
 
 WARM_UP_REQUESTS = 1_000
-GROWTH_BYTES = 24 * 1024 * 1024
+GROWTH_BYTES = 32 * 1024 * 1024
 """The memory may grow by so much behind the first WARM_UP_REQUESTS."""
 
 
