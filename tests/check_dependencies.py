@@ -38,7 +38,7 @@ IMPORTERS = (
     Importer(
         ("inference",),
         "inference/requirements-serve.txt",
-        unused_on_purpose=("httptools", "uvloop"),  # uvicorn loads them by name
+        unused_on_purpose=("uvloop",),  # uvicorn loads it by name
         # Imported inside functions that the image without them never calls.
         declared_elsewhere=("onnx", "safetensors", "torch", "transformers"),
     ),
