@@ -82,17 +82,16 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
     all_cpu = used["cpu_seconds"].sum(skipna=False)
     shares = []
-    for name in everybody:
+    for name, (received, sent, cpu) in zip(everybody, used.to_numpy(dtype=float), strict=True):
         requests = int(counts.get(name, 0))
-        received, sent, cpu = used.loc[name].astype(float)
         shares.append(
             ReplicaShare(
                 name=name,
                 connections=int(opened.get(name, 0)),
                 requests=requests,
                 request_share=requests / max(1, counts.sum()),
-                received_bytes=received,
-                sent_bytes=sent,
+                received_bytes=float(received),
+                sent_bytes=float(sent),
                 byte_share=(received + sent) / all_bytes if all_bytes > 0 else NAN,
                 cpu_share=cpu / all_cpu if all_cpu > 0 else NAN,
                 missing=str(covered[name]) if name in covered and name not in whole else None,
