@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT
 
+from infra.engine import why_docker_fails
 from infra.hardening import (
     HEALTHCHECK,
     MEMORY_BYTES,
@@ -99,9 +102,8 @@ def test_compose_and_stack_have_the_same_limits_and_hardening(compose: dict[str,
     assert compose["read_only"] is True
     assert compose["cap_drop"] == ["ALL"]
     assert compose["security_opt"] == ["no-new-privileges:true"]  # Swarm has no option for it
-    size = f"{TMP_BYTES // 1024**2}m"
-    assert compose["tmpfs"] == [f"/tmp:size={size}"]  # noqa: S108  inside the container
-    assert {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": size}} in stack["volumes"]  # noqa: S108  as above
+    assert compose["tmpfs"] == [f"/tmp:size={TMP_BYTES // 1024**2}m"]  # noqa: S108  inside the container
+    assert {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": TMP_BYTES}} in stack["volumes"]  # noqa: S108  as above
     memory = f"{MEMORY_BYTES // 1024**3}G"
     reservations = {"memory": f"{RESERVED_MEMORY_BYTES // 1024**2}M"}
     assert stack["deploy"]["resources"] == {"limits": {"memory": memory, "pids": PIDS}, "reservations": reservations}
@@ -109,6 +111,16 @@ def test_compose_and_stack_have_the_same_limits_and_hardening(compose: dict[str,
         "limits": {"memory": f"${{MEMORY_LIMIT:-{memory}}}", "cpus": "${CPU_LIMIT:-0}", "pids": PIDS},
         "reservations": reservations,
     }
+
+
+@pytest.mark.parametrize(
+    "command", [["stack", "config", "-c", "stack.yml"], ["compose", "-f", "docker-compose.yml", "config", "--quiet"]]
+)
+def test_the_docker_command_takes_the_file(command: list[str]) -> None:
+    if shutil.which("docker") is None or why_docker_fails(command[0], "--help") is not None:
+        pytest.skip(f"there is no docker {command[0]}")
+    done = subprocess.run(["docker", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_each_writes_the_metrics_file_that_the_assignment_names(compose: dict[str, Any], stack: dict[str, Any]) -> None:
