@@ -57,6 +57,8 @@ class Monitor:
         self._write_event = write_event
         self._note_fault = note_fault
         self._answered: set[str] = set()
+        self._ended_at_unix_s: dict[str, float] = {}
+        self._successors: set[str] = set()  # names by which somebody answered after who was sampled had ended
         self._unknown: set[str] = set()
         self._told: set[str] = set()
         self._answers_as: dict[str, set[str]] = {}
@@ -69,9 +71,11 @@ class Monitor:
         self._find(event=runfiles.FOUND)
         self._greenlets.spawn(self._follow)
 
-    def note_answer(self, name: str) -> None:
-        """A replica answered by this name (X-Replica)."""
+    def note_answer(self, name: str, started_at_unix_s: float = 0.0) -> None:
+        """Somebody answered a request by this name (X-Replica); empty: without one."""
         self._answered.add(name)
+        if started_at_unix_s > self._ended_at_unix_s.get(name, math.inf):
+            self._successors.add(name)
 
     def stop(self) -> None:
         """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
@@ -116,18 +120,18 @@ class Monitor:
             self._unknown = names
 
     def _unsampled(self) -> set[str]:
-        """Names of answers that no replica has which is sampled, but for those that were told of before.
-
-        None while no replica is known at all: that is a problem of its own.
-        """
-        if not self._seen:
-            return set()
+        """Names of answers that no replica has which is sampled, but for those that were told of before. An answer
+        without a name counts only where nobody is sampled."""
         sampled = [one for one in self._seen.values() if one.id in self._sampled]
-        return self._answered - self._told - {name for one in sampled for name in (one.name, one.id)}
+        there = {name for one in sampled if one.id not in self._ended for name in (one.name, one.id)}
+        ended = {name for one in sampled if one.id in self._ended for name in (one.name, one.id)}
+        nameless = {""} if sampled else set()
+        return self._answered - self._told - there - (ended - self._successors) - nameless
 
     def _tell_unsampled(self, names: set[str]) -> None:
         """Warn, once, of those who answered by these names and are not sampled, as far as they have no other name."""
         self._told |= names
+        successors = names & self._successors
         sampled = [one for one in self._seen.values() if one.id in self._sampled]
         why = "name what answers with --replicas"
         with gevent.Timeout(LAST_SAMPLE_S, False):
@@ -138,12 +142,17 @@ class Monitor:
                     logger.debug("%s: %s", one.name, explained(error))
             names = names.difference(*self._answers_as.values())
             reasons = [one.reason for one in self._seen.values() if one.reason and {one.name, one.id} & names]
-            if names:
-                why = reasons[0] if reasons else self.finder.explain_unsampled(sorted(names))
+            if names - {""}:
+                why = reasons[0] if reasons else self.finder.explain_unsampled(sorted(names - {""}))
         if names:
             verb = "was" if len(names) == 1 else "were"
-            instead = f" (sampled: {', '.join(one.name for one in sampled)})" if sampled else ""
-            text = f"{', '.join(sorted(names))} answered and {verb} not sampled{instead}; {why}"
+            instead = ", ".join(one.name for one in sampled if one.id not in self._ended)
+            instead = f" (sampled: {instead})" if instead else ""
+            who = ", ".join(sorted(name or "somebody without a name (no X-Replica)" for name in names))
+            since = ""
+            if successors:
+                since = f" after the process that was sampled as {', '.join(sorted(successors))} had ended"
+            text = f"{who} answered{since} and {verb} not sampled{instead}; {why}"
             self._problem(text)
             self._note_fault("unsampled", text)
 
@@ -193,6 +202,8 @@ class Monitor:
         except READ_FAILURES as error:
             detail = f"the engine did not say why: {explained(error)}"
         self._event(runfiles.ENDED, replica, detail, at_unix_s)
+        self._ended_at_unix_s |= {replica.name: at_unix_s, replica.id: at_unix_s}
+        self._successors -= {replica.name, replica.id}
 
     def _sample_on_schedule(self, replica: Replica) -> None:
         before: Counters | None = None

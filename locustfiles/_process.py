@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -62,13 +63,13 @@ def _family(pid: int, ip: str, port: int) -> list[psutil.Process]:
     """A process that listens, those that it shares the socket with, and the one of them that started the others:
     psutil tells one process of each socket."""
 
-    def holds(process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return any(one.laddr == (ip, port) and _listens(one) for one in process.net_connections(kind="tcp"))
-        return False
-
     try:
         root = psutil.Process(pid)
+        shared = _listening_sockets(root, ip, port)
+
+        def holds(process: psutil.Process) -> bool:
+            return bool(shared & _listening_sockets(process, ip, port))
+
         for parent in root.parents():
             if not holds(parent):
                 break
@@ -78,11 +79,26 @@ def _family(pid: int, ip: str, port: int) -> list[psutil.Process]:
         return []
 
 
+def _listening_sockets(process: psutil.Process, ip: str | None = None, port: int | None = None) -> set[str]:
+    """The TCP sockets that a process listens on, or only those of one address, each as the kernel knows it: two
+    processes have the same one only if they share it."""
+    found = set()
+    with suppress(psutil.Error):
+        for one in process.net_connections(kind="tcp"):
+            if _listens(one) and (ip is None or one.laddr == (ip, port)):
+                try:
+                    found.add(os.readlink(PROC / str(process.pid) / "fd" / str(one.fd)))
+                except OSError:  # no Linux
+                    found.add(str(one.laddr))
+    return found
+
+
 def listener_with_id(pid: object) -> psutil.Process | None:
-    """The one process of this machine that listens on a TCP port and has this ID in its own PID namespace."""
-    holders = {holder for _, holder in _listening(None) if holder and _own_id(holder) == pid}
+    """The one process of this machine that listens on a TCP port and has this ID in its own PID namespace; no
+    forwarder, such as the init of this machine."""
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(holders.pop()) if len(holders) == 1 else None
+        holders = [psutil.Process(one) for one in {one for _, one in _listening(None) if one and _has_id(one, pid)}]
+        return holders[0] if len(holders) == 1 and not forwarder_name(holders[0]) else None
     return None
 
 
@@ -90,7 +106,7 @@ def confirmed(holders: Sequence[psutil.Process], pid: object) -> psutil.Process 
     """Of the processes that hold a listening socket the one that has the ID which the service tells, or the topmost of
     those that started it and hold the socket too, as servers with several workers do; None if the service is none of
     them."""
-    root = next((one for one in holders if _own_id(one.pid) == pid), None)
+    root = next((one for one in holders if _has_id(one.pid, pid) and not forwarder_name(one)), None)
     if root is None:
         return None
     with suppress(psutil.Error):
@@ -101,13 +117,14 @@ def confirmed(holders: Sequence[psutil.Process], pid: object) -> psutil.Process 
     return root
 
 
-def is_of_tree(process: psutil.Process, pid: object) -> bool:
-    """Whether the service, which tells this process ID, is a process, one that it started, or one that started it."""
-    try:
-        tree = [process, *process.children(recursive=True), *process.parents()]
-    except psutil.NoSuchProcess:
-        return False
-    return any(_own_id(one.pid) == pid for one in tree)
+def is_service(process: psutil.Process, holders: Sequence[psutil.Process], pid: object) -> bool:
+    """Whether a process is the service that tells this ID: it listens and has this ID, or it shares the socket that is
+    loaded with the one of its ``holders`` that has it. That one started the other, or that it listens somewhere else,
+    shows nothing: forwarders do that too."""
+    if _has_id(process.pid, pid):
+        return bool(_listening_sockets(process)) and not forwarder_name(process)
+    served = confirmed(holders, pid)
+    return served is not None and process in holders and bool(_listening_sockets(process) & _listening_sockets(served))
 
 
 def eldest(processes: Sequence[psutil.Process]) -> psutil.Process:
@@ -156,6 +173,11 @@ def _listening(port: int | None) -> Iterable[tuple[str, int | None]]:
 
 def _listens(connection: Any) -> bool:
     return bool(connection.status == psutil.CONN_LISTEN and connection.laddr)
+
+
+def _has_id(process_id: int, said: object) -> bool:
+    """Whether a process of this machine has the ID that a service says it has: a number, and not true or 1.0."""
+    return type(said) is int and _own_id(process_id) == said
 
 
 def _own_id(pid: int) -> int:

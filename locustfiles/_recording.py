@@ -133,8 +133,8 @@ class Recording:
         self._texts_sent.add(row["text_id"])
         self._requests.write(row)
         self.live.add_request(row)
-        if self._monitor is not None and row["replica"]:
-            self._monitor.note_answer(row["replica"])
+        if self._monitor is not None and row["status"]:
+            self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
         self._measured += row["phase"] == runfiles.MEASURED
         if self._measured == self._settings["end_after_requests"]:
             self._end(runfiles.ENOUGH_REQUESTS)
@@ -248,9 +248,12 @@ class Recording:
         return None
 
     def _who_serves(self) -> dict[str, Any] | None:
-        """What the service says of itself, asked again as long as it has not answered."""
-        self._service = self._service or health(self.environment.host or "")
-        return self._service
+        """What the service says of itself, asked again as long as it has not answered, and while the load runs whenever
+        the monitor wants to know. The record keeps the first answer."""
+        said = self._service if self._monitor is None else None
+        said = said or health(self.environment.host or "")
+        self._service = self._service or said
+        return said
 
     def _note_problem(self, text: str) -> None:
         self._problems.append(text)

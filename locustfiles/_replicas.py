@@ -7,6 +7,7 @@ import platform
 import re
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from _process import (
     container_ids,
     eldest,
     forwarder_name,
-    is_of_tree,
+    is_service,
     listener_with_id,
     listeners,
     process_reader,
@@ -72,7 +73,7 @@ def _named(text: str) -> Target:
     kind, _, name = text.partition(":")
     wrong = kind not in KINDS or not name
     wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
-    wrong = wrong or (kind == "process" and not name.isdecimal())
+    wrong = wrong or (kind == "process" and not (name.isascii() and name.isdecimal()))
     if wrong:
         raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
     return Target(kind, name)
@@ -111,7 +112,8 @@ class Finder:
         self._process: CgroupReader | ProcessReader | None = None
         self._name: str | None = None
         self._doubt: str | None = None
-        self.target: Target | None = None if asked == "auto" else _named(asked)
+        self._is_auto = asked == "auto"
+        self.target: Target | None = None if self._is_auto else _named(asked)
 
     def explain_unsampled(self, names: Sequence[str]) -> str:
         """Who answers by these names, and which ``--replicas`` samples them, as the second half of a sentence."""
@@ -157,8 +159,14 @@ class Finder:
             docker.errors.DockerException and others of ``READ_FAILURES``: the engine does not answer.
         """
         self._has_asked = False
-        if self.target is None:
+        has_ended = self._is_auto and self._root is not None and not _runs(self._root)
+        if has_ended:  # it was restarted, or another one serves now
+            self._service = None
+        if self.target is None or has_ended:
             self.target = _target_behind(self._host, self._connect, self._said)
+            if self._process is not None:
+                self._process.close()
+            self._root = self._process = self._name = None
         if self.target.kind == "process":
             return [self._process_as_replica(int(self.target.name))]
         engine = self._connect()
@@ -189,14 +197,15 @@ class Finder:
             self._process = self._process or process_reader(self._root)
         except psutil.NoSuchProcess:
             raise NoReplicas(f"no process has the ID {pid}") from None
-        if not self._root.is_running() or self._root.status() == psutil.STATUS_ZOMBIE:
+        if not _runs(self._root):
+            self._service = None  # whoever answers now is asked anew
             raise NoReplicas(f"process {pid} has ended")
         reader = self._process
         if self._name is None:
             said = self._said()
-            is_service = is_of_tree(self._root, said.get("pid"))
-            self._name = str(said.get("replica") or f"process {pid}") if is_service else program_name(self._root)
-            self._doubt = None if is_service else _why_no_service(self._root, said)
+            is_it = is_service(self._root, _holders(self._host), said.get("pid"))
+            self._name = str(said.get("replica") or f"process {pid}") if is_it else program_name(self._root)
+            self._doubt = None if is_it else _why_no_service(self._root, said)
         return Replica(
             self._name, str(pid), platform.node(), reader.read, sources=lambda: reader.sources, doubt=self._doubt
         )
@@ -244,6 +253,12 @@ class Finder:
         return replicas
 
 
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def _target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], Mapping[str, Any]]) -> Target:
     """Who serves a URL: the process of this machine that the service says it is; else the container, or the service of
     Compose or Swarm, that publishes its address and port; else whatever process listens there."""
@@ -284,8 +299,10 @@ def _target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], 
 def _why_no_service(process: psutil.Process, said: Mapping[str, Any]) -> str:
     """Why a process is sampled under its own name."""
     why = "/health does not tell the process ID of the service (pid), so nothing shows that this is the service"
-    if "pid" in said:
+    if type(said.get("pid")) is int:
         why = f"/health says that the service is another process ({said['pid']})"
+    elif "pid" in said:
+        why = "/health tells a pid that is no process ID, so nothing shows that this is the service"
     return (
         f"{program_name(process)} (process {process.pid}) is sampled under its own name: {why}; "
         f"if another one answers, name it (--replicas {_option(said)})"
@@ -297,6 +314,16 @@ def _option(said: Mapping[str, Any]) -> str:
     machine, else all that can be named."""
     process = listener_with_id(said.get("pid"))
     return f"process:{process.pid}" if process else ALL_OPTIONS
+
+
+def _holders(host: str) -> list[psutil.Process]:
+    """The processes of this machine that hold the socket which serves a URL."""
+    try:
+        address = addresses.parse(host)
+    except addresses.NotAnAddress:
+        return []
+    ips = _destinations(address.host, address.port)
+    return listeners(ips, address.port) if any(map(_is_of_this_machine, ips)) else []
 
 
 def _destinations(name: str, port: int) -> list[str]:

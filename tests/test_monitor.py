@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -253,6 +254,43 @@ def test_one_that_is_out_of_reach_and_answers_is_told_with_its_reason() -> None:
     assert (
         fault[1] == "web.2 answered and was not sampled (sampled: web1); runs on another node: name it (--docker-host)"
     )
+
+
+def test_who_answers_in_place_of_one_that_has_ended_is_told() -> None:
+    container = Container("1")
+    watched = Watched(Service(web=container))
+    gevent.sleep(0.1)
+    watched.monitor.note_answer("web", time.time())
+    container.runs = False
+    until(lambda: any(event == "ended" for event, _, _ in watched.told()))
+    watched.monitor.note_answer("web", time.time())
+    watched.monitor.stop()
+    (fault,) = watched.faults
+    assert fault == (
+        "unsampled",
+        "web answered after the process that was sampled as web had ended and was not sampled; use --replicas for web",
+    )
+
+
+def test_who_ends_and_answers_no_more_is_no_fault() -> None:
+    container = Container("1")
+    watched = Watched(Service(web=container))
+    gevent.sleep(0.1)
+    began_unix_s = time.time()
+    container.runs = False
+    until(lambda: any(event == "ended" for event, _, _ in watched.told()))
+    watched.monitor.note_answer("web", began_unix_s)  # reported late
+    watched.monitor.stop()
+    assert watched.faults == []
+
+
+@pytest.mark.parametrize(("name", "who"), [("web", "web"), ("", "somebody without a name (no X-Replica)")])
+def test_where_nobody_is_sampled_who_answers_is_told(name: str, who: str) -> None:
+    watched = Watched(Service())
+    watched.monitor.note_answer(name)
+    watched.monitor.stop()
+    (fault,) = watched.faults
+    assert fault[1].startswith(f"{who} answered and was not sampled; ")
 
 
 def test_a_replica_that_may_not_be_the_service_is_a_problem() -> None:

@@ -32,7 +32,7 @@ def test_what_can_be_named(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "web", "container:", "compose:project", "process:abc", "pod:web", "compose:a/b/c"]
+    "text", ["", "web", "container:", "compose:project", "process:abc", "process:٣", "pod:web", "compose:a/b/c"]
 )
 def test_what_can_not_be_named_is_explained(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="expected auto, none, container:NAME"):
@@ -119,9 +119,75 @@ def test_a_process_that_is_named_and_confirmed_has_the_services_name(shared_serv
     asked = f"process:{shared_service.process.pid}"
     (replica,) = Finder(asked, shared_service.url, says(shared_service.url)).replicas()
     assert (replica.name, replica.doubt) == ("test-replica", None)
-    # The shell, or whatever started the service, may be named too: its children belong to it.
+    # Who only started the service does not hold its socket: it may be a forwarder.
     (starter,) = Finder(f"process:{os.getpid()}", shared_service.url, says(shared_service.url)).replicas()
-    assert (starter.name, starter.doubt) == ("test-replica", None)
+    assert starter.name == psutil.Process().name()
+    assert f"another process ({shared_service.process.pid})" in str(starter.doubt)
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("pid", [1, True, 1.0, "own as text", "own as fraction"])
+def test_an_id_that_every_process_or_none_has_confirms_nobody(shared_service: Service, named: bool, pid: Any) -> None:
+    """A service in a container says 1, its ID there; here that is the ancestor of all processes."""
+    with forwarder("unheard-of", shared_service.port) as (url, process_id):
+        pid = {"own as text": str(process_id), "own as fraction": float(process_id)}.get(pid, pid)
+        asked = f"process:{process_id}" if named else "auto"
+        (replica,) = Finder(asked, url, lambda: {"replica": "web", "pid": pid}).replicas()
+    assert replica.name == "unheard-of"
+    assert "is sampled under its own name" in str(replica.doubt)
+    assert "process:1)" not in str(replica.doubt)
+
+
+FORWARDS_TO_ITS_CHILD = """
+import socket, subprocess, sys
+own = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+child = "import socket, sys, time; kept = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", child, sys.argv[2]])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("named", [False, True])
+def test_a_forwarder_that_started_the_service_is_not_the_service(named: bool) -> None:
+    port, of_child = free_port(), free_port()
+    command = [sys.executable, "-c", FORWARDS_TO_ITS_CHILD, str(port), str(of_child)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            child = int(process.stdout.readline())
+            assert until_true(lambda: is_open("127.0.0.1", of_child), 20)
+            asked = f"process:{process.pid}" if named else "auto"
+            said = {"replica": "web", "pid": child}
+            (replica,) = Finder(asked, f"http://127.0.0.1:{port}", lambda: said).replicas()
+            assert (replica.name, replica.id) == (psutil.Process(process.pid).name(), str(process.pid))
+            assert f"--replicas process:{child})" in str(replica.doubt)
+        finally:
+            os.killpg(process.pid, 9)
+
+
+LISTENER = "import socket, sys, time; kept = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_auto_finds_who_serves_after_a_restart() -> None:
+    port = free_port()
+    said: dict[str, Any] = {"replica": "web"}
+    finder = Finder("auto", f"http://127.0.0.1:{port}", lambda: said)
+    for _ in range(2):
+        with subprocess.Popen([sys.executable, "-c", LISTENER, str(port)]) as process:
+            try:
+                assert until_true(lambda: is_open("127.0.0.1", port), 20)
+                said = {"replica": "web", "pid": process.pid}
+                (replica,) = finder.replicas()
+                assert (replica.name, replica.id, replica.doubt) == ("web", str(process.pid), None)
+            finally:
+                process.kill()
+    with pytest.raises(NoReplicas, match=f"port {port}: "):
+        finder.replicas()
+    assert finder.target == Target("process", replica.id)  # for the record
 
 
 WORKERS = """
