@@ -6,10 +6,15 @@ import csv
 import io
 import logging
 import os
+import sys
 from contextlib import suppress
 from typing import Any
 
 import locust.stats
+
+import runfiles
+
+from _row_file import claim
 
 logger = logging.getLogger("fourfold")
 
@@ -21,8 +26,15 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
     code. It wakes once a second and is not called again when the run ends, so its totals lack up to a second.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, environment: Any, percentiles: Any, prefix: str, *arguments: Any) -> None:
+        first = f"{prefix}_stats.csv"
+        self._claimed = open(first, "ab")  # noqa: SIM115  as long as this process lives
+        try:
+            claim(self._claimed, first)
+        except BlockingIOError as error:  # before its files are emptied below
+            logger.error("%s: %s; choose another --csv PREFIX", first, error.strerror)  # noqa: TRY400
+            sys.exit(runfiles.RECORDING_FAILED_EXIT_CODE)
+        super().__init__(environment, percentiles, prefix, *arguments)
         for name in ("requests", "stats_history", "failures", "exceptions"):
             opened = getattr(self, f"{name}_csv_filehandle")
             file = io.TextIOWrapper(_WholeOrNot(opened.name), "utf-8", newline="", write_through=True)
@@ -56,6 +68,9 @@ class _WholeOrNot(io.FileIO):
 
     def write(self, data: Any) -> int:
         began, left = self.tell(), memoryview(data)
+        if not _WholeOrNot.has_failed and not self._is_in_place():
+            logger.warning("Locust's own files lack rows: %s was removed while the run went on", self.name)
+            _WholeOrNot.has_failed = True
         try:
             while left:
                 left = left[super().write(left) or 0 :]
@@ -67,6 +82,12 @@ class _WholeOrNot(io.FileIO):
                 self.truncate(began)
                 self.seek(began, os.SEEK_SET)
         return len(data)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.name), os.fstat(self.fileno()))
+        except OSError:
+            return False
 
 
 def install() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -74,6 +76,7 @@ class Recording:
         self._clocks_off_s: dict[str, float] = {}
         self._disk_error: OSError | None = None
         self._record_error: OSError | None = None
+        self._record_file: tuple[int, int] | None = None  # as it was written last
         self._reserve = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}.reserve")
         self._is_whole: bool | None = None
         self._ending = RLock()  # a master's run may end in two greenlets at once
@@ -301,20 +304,25 @@ class Recording:
         found += [{"kind": "clock", "text": _clock_text(*off)} for off in self._clocks_off_s.items()]
         if self._ended_at_unix_s is not None:
             lost = [one for one in self._files if one.lost]
-            texts = [f"{one.lost} of {one.rows} rows of {one.path.name} could not be written" for one in lost]
+            texts = [f"{one.lost} of {one.rows} rows of {one.path.name} are not in it" for one in lost]
             found += [{"kind": "rows lost", "text": text} for text in texts]
         return found
 
     def _write_record(self) -> None:
-        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside."""
+        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside. A
+        file that another program put in its place is left alone."""
         text = self._record()
         path = Path(self._prefix + runfiles.RUN_RECORD_SUFFIX)
         try:
+            with suppress(FileNotFoundError):
+                if self._record_file not in (None, _identity(path)):
+                    raise FileExistsError(errno.EEXIST, "another file has taken its place", str(path))
             try:
                 runfiles.write_whole(path, text)
             except OSError:
                 self._reserve.unlink(missing_ok=True)
                 runfiles.write_whole(path, text)
+            self._record_file = _identity(path)
             self._record_error = None
         except OSError as error:
             self._record_error = error
@@ -357,6 +365,11 @@ class Recording:
         # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
         clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
         return json.dumps(json.loads(clean, parse_constant=lambda _: None), indent=1) + "\n"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = os.stat(path, follow_symlinks=False)
+    return status.st_dev, status.st_ino
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import io
 import itertools
 import logging
@@ -12,7 +13,7 @@ import shutil
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import runfiles
 
@@ -24,22 +25,40 @@ ROWS_AT_ONCE = 1000
 logger = logging.getLogger("fourfold")
 
 
+def claim(file: IO[Any], path: Path | str) -> None:
+    """Keep other Locusts from a file as long as it is open here. One that can't be had is closed.
+
+    Raises:
+        BlockingIOError: another one has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BlockingIOError(errno.EAGAIN, "another Locust is writing it", str(path)) from None
+    except OSError as error:  # a file system that knows no locks
+        logger.debug("%s can't be locked (%s)", path, error.strerror)
+
+
 class RowFile:
     """``write`` takes a row, ``flush`` brings all rows taken so far to the disk.
 
     The file ends with a whole row after each ``flush``. Rows that can't be written are kept, and the next ``flush``
-    tries them again. A file that was removed meanwhile is written anew.
+    tries them again. A file that was removed meanwhile is written anew. Of one that was cut short the rows that are
+    gone are lost.
 
     ``rows`` is the number of rows taken.
 
     Raises:
-        OSError: the file can't be opened.
+        OSError: the file can't be opened, or another Locust writes it.
     """
 
     def __init__(self, path: Path, columns: tuple[runfiles.Column, ...]) -> None:
         self.path = path
         self.rows = 0
-        self._file = path.open("w+b", buffering=0)
+        self._file = path.open("a+b", buffering=0)  # its end is the kernel's to find: no row is written beyond it
+        claim(self._file, path)
+        self._file.truncate(0)
         self._line = io.StringIO(newline="")
         # With \n as line end the csv module would leave a lone \r unquoted, and readers would end the row there.
         self._writer = csv.DictWriter(self._line, runfiles.names(columns), lineterminator="\r\n")
@@ -49,7 +68,7 @@ class RowFile:
         self._written_bytes = 0
         self._is_away = False
         self._writer.writeheader()
-        self._keep()
+        self._header = self._keep()
 
     @property
     def lost(self) -> int:
@@ -70,12 +89,14 @@ class RowFile:
             OSError: not all of them could be written.
         """
         self._return_if_removed()
+        self._mend_if_cut_short()
         try:
             while self._kept:
                 self._write_some()
         except OSError:
             with suppress(OSError):
-                self._file.truncate(self._written_bytes)  # a part of a row
+                size = os.fstat(self._file.fileno()).st_size
+                self._file.truncate(min(self._written_bytes, size))  # a part of a row
             raise
 
     def close(self) -> None:
@@ -90,17 +111,17 @@ class RowFile:
         finally:
             self._file.close()
 
-    def _keep(self) -> None:
+    def _keep(self) -> bytes:
         row = self._line.getvalue().removesuffix("\r\n") + "\n"
         self._line.seek(0)
         self._line.truncate()
         # Half of a surrogate pair, from a name in some service's JSON, is no character and has no encoding.
         self._kept.append(row.encode("utf-8", "backslashreplace"))
         self._kept_bytes += len(self._kept[-1])
+        return self._kept[-1]
 
     def _write_some(self) -> None:
         block = b"".join(itertools.islice(self._kept, ROWS_AT_ONCE))
-        self._file.seek(self._written_bytes)
         taken = self._file.write(block)
         while taken < len(self._kept[0]):
             taken += self._file.write(block[taken:])  # the error that kept it from writing more
@@ -110,6 +131,26 @@ class RowFile:
             self._kept_bytes -= size
             self._written_bytes += size
             self._written += 1
+
+    def _mend_if_cut_short(self) -> None:
+        """Go on after the last whole row that is left if somebody emptied the file, or cut it short."""
+        if os.fstat(self._file.fileno()).st_size >= self._written_bytes:
+            return
+        whole = end = at = quotes = 0
+        self._file.seek(0)
+        with open(os.dup(self._file.fileno()), "rb") as reader:
+            for line in reader:
+                at += len(line)
+                quotes += line.count(b'"')
+                if line.endswith(b"\n") and quotes % 2 == 0:
+                    whole, end = whole + 1, at
+        self._file.truncate(end)
+        gone = max(0, self._written) - max(0, whole - 1)
+        self._written, self._written_bytes = whole - 1, end
+        if whole == 0:
+            self._kept.appendleft(self._header)
+            self._kept_bytes += len(self._header)
+        logger.error("%s was cut short while the run went on: %d of its rows are lost", self.path, gone)
 
     def _return_if_removed(self) -> None:
         """Write the file anew if somebody removed it or its folder; what was written is still open here.
@@ -136,7 +177,8 @@ class RowFile:
         except OSError:
             self.path.unlink()
             raise
-        anew = self.path.open("r+b", buffering=0)
+        anew = self.path.open("a+b", buffering=0)
+        claim(anew, self.path)
         self._file.close()
         self._file, self._is_away = anew, False
         logger.warning("%s was removed while the run went on, and is written anew", self.path)

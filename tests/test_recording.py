@@ -134,7 +134,7 @@ def test_a_disk_that_stays_full_is_told_by_the_record_and_the_exit_code(
         assert said["ended_by"] == (end if isinstance(end, str) else "interrupted")
         assert said["ended_at_unix_s"]
         assert said["requests"] > there
-        text = f"{said['requests'] - there} of {said['requests']} rows of run_requests.csv could not be written"
+        text = f"{said['requests'] - there} of {said['requests']} rows of run_requests.csv are not in it"
         assert {"kind": "rows lost", "text": text} in said["faults"]
         assert "Traceback" not in log_of(prefix).read_text()
 
@@ -168,6 +168,50 @@ def test_a_run_that_can_not_be_recorded_ends_before_it_begins(tmp_path: Path) ->
     assert "error: argument --csv:" in line
     assert "choose another prefix" in line
     assert not asked.is_set()
+
+
+def test_two_locusts_do_not_write_the_same_files(tmp_path: Path) -> None:
+    prefix, other = tmp_path / "run" / "run", tmp_path / "other" / "run"
+    with foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02) as url:
+        first = start("keep_alive", url, prefix, "--replicas", "none")
+        path = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+        assert until_true(lambda: path.exists() and path.stat().st_size > 500, 30)
+        code, log = run("keep_alive", url, other, "--replicas", "none", "-t", "3", "--csv", str(prefix))
+        assert code == runfiles.RECORDING_FAILED_EXIT_CODE
+        assert f"{prefix}_stats.csv: another Locust is writing it; choose another --csv PREFIX" in log
+        first.send_signal(signal.SIGINT)
+        assert first.wait(30) == 0
+    assert len(requested(prefix)) == record(prefix)["requests"] > 0
+    assert record(prefix)["faults"] == []
+
+
+def test_files_that_are_cut_short_or_replaced_are_told_by_the_exit_code(tmp_path: Path) -> None:
+    prefix = tmp_path / "run" / "run"
+    with foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02) as url:
+        locust = start("keep_alive", url, prefix, "--replicas", "none")
+        path, said = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"), Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+        assert until_true(lambda: path.exists() and path.stat().st_size > 500, 30)
+        os.truncate(path, 300)
+        locust.send_signal(signal.SIGINT)
+        assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+        lost = record(prefix)["requests"] - len(requested(prefix))
+        assert lost > 0
+        text = f"{lost} of {record(prefix)['requests']} rows of run_requests.csv are not in it"
+        assert faults(prefix) == {"rows lost": text}
+        assert b"\0" not in path.read_bytes()
+
+        path.unlink()
+        locust = start("keep_alive", url, prefix, "--replicas", "none")
+        assert until_true(lambda: path.exists() and path.stat().st_size > 500, 30)
+        other = said.with_name("other.json")
+        other.write_text("not ours")
+        other.replace(said)
+        Path(f"{prefix}_stats.csv").unlink()
+        locust.send_signal(signal.SIGINT)
+        assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+    assert said.read_text() == "not ours"
+    assert "run_run.json could not be written (another file has taken its place)" in log_of(prefix).read_text()
+    assert "run_stats.csv was removed while the run went on" in log_of(prefix).read_text()
 
 
 def test_workers_requests_are_dated_by_the_masters_clock(tmp_path: Path) -> None:

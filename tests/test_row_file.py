@@ -124,6 +124,35 @@ def test_a_file_that_has_taken_its_place_is_left_alone(tmp_path: Path) -> None:
     assert file.lost == 100
 
 
+@pytest.mark.parametrize("size", [0, 5, 1000, 1501])
+def test_a_file_that_is_cut_short_goes_on_after_its_last_whole_row(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rows.csv"
+    file = RowFile(path, COLUMNS)
+    for number in range(100):
+        file.write({"number": number, "text": 'a "quoted"\nline'})
+    file.flush()
+    with path.open("r+b") as other:
+        other.truncate(size)
+    for number in range(100, 110):
+        file.write({"number": number, "text": ""})
+    file.close()
+    assert b"\0" not in path.read_bytes()
+    there = [int(row["number"]) for row in read(path)]
+    assert there == [*range(len(there) - 10), *range(100, 110)]
+    assert file.lost == 110 - len(there) > 0
+
+
+def test_a_file_that_another_locust_writes_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.csv", COLUMNS)
+    write(file, range(10))
+    file.flush()
+    with pytest.raises(BlockingIOError, match="another Locust is writing it"):
+        RowFile(tmp_path / "rows.csv", COLUMNS)
+    file.close()
+    assert numbers(tmp_path / "rows.csv") == list(range(10))
+    RowFile(tmp_path / "rows.csv", COLUMNS).close()
+
+
 def test_any_text_is_a_field_of_its_row(tmp_path: Path) -> None:
     texts = ['a,b"c', "line\nbreak", "lone\rreturn", "\r", "", " ", "é中", "=1+1", "\ud800", "\x00", "\u2028"]
     file = RowFile(tmp_path / "rows.csv", COLUMNS)
