@@ -74,7 +74,24 @@ def parse(text: str) -> Address:
         host, port = _host_and_port(place)
     except NotAnAddress as error:
         raise NotAnAddress(f"{wrong}: {error}") from error
+    if re.fullmatch(r"/+(:.*|[0-9]+/*)", parts.path):
+        raise NotAnAddress(f"{wrong}: no slash is before the port; {FORMS}")
     return Address(parts.scheme, user + at, host, port, parts.path.rstrip("/"))
+
+
+def written(host: str, port: str) -> Address:
+    """The address of a service of which host and port are given apart; an IPv6 host has brackets or none.
+
+    Raises:
+        NotAnAddress: they can't be understood.
+    """
+    host = host.strip().rstrip("/")
+    if "://" in host:
+        raise NotAnAddress(f"{without_password(host)!r}: HOST is a name or an address, without http://")
+    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if re.search(r"[/@]", name) or (":" in name and ip_of(name) is None):
+        raise NotAnAddress(f"{without_password(host)!r}: HOST is a name or an address, and nothing else")
+    return parse(joined(name, port_number(port)))
 
 
 def bracketed(host: str) -> str:
@@ -144,7 +161,7 @@ def _host_and_port(place: str) -> tuple[str, int | None]:
         return _host(inside), port_number(behind[1:]) if behind else None
     if place.count(":") > 1:
         host, _, last = place.rpartition(":")
-        if ip_of(place) is None or (last.isdecimal() and ip_of(host) is not None):
+        if ip_of(place) is None or (last.isascii() and last.isdecimal() and ip_of(host) is not None):
             raise NotAnAddress(f"an IPv6 address with a port has brackets; {FORMS}")
         return _host(place), None
     host, colon, port = place.partition(":")

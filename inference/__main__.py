@@ -83,7 +83,7 @@ def _remedy(path: Path, error: OSError) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 65536:
         raise ValueError(f"PORT={text} is not a port; expected a number from 1 to 65535")
     return int(text)
 

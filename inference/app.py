@@ -257,7 +257,7 @@ async def _body_of(request: Request) -> bytes:
         ClientDisconnect: the client left before the body was whole.
     """
     declared = request.headers.get("content-length", "")
-    length = int(declared) if declared.isdecimal() else 0
+    length = int(declared) if declared.isascii() and declared.isdecimal() else 0
     parts: list[bytes] = []
     if length <= LONGEST_BODY_BYTES:
         length = 0

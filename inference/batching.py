@@ -213,6 +213,6 @@ def queue_limit() -> int:
         ValueError: it is no positive number.
     """
     text = os.environ.get("INFERENCE_QUEUE") or str(QUEUE_LIMIT)
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise ValueError(f"INFERENCE_QUEUE={text} is not a number of texts that may wait; expected 1 or more")
     return int(text)

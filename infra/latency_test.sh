@@ -17,11 +17,6 @@ while [ -h "$script" ]; do # this file may be reached through a link
     *) script=$(dirname "$script")/$target ;;
   esac
 done
-host=$1
-case $host in
-  *:*:*) host="[${host#\[}" && host="${host%\]}]" ;; # IPv6, with or without brackets
-esac
-url=http://$host:$2
 prefix=${3-}
 case $prefix in
   "" | /*) ;;
@@ -37,4 +32,4 @@ if ! "$python" -E -c 'import locust' 2>/dev/null; then
   exit 1
 fi
 # -E: without the user's PYTHON* variables.
-exec "$python" -E -X utf8 -m infra.single_pass "$url" ${prefix:+"$prefix"}
+exec "$python" -E -X utf8 -m infra.single_pass "$1" "$2" ${prefix:+"$prefix"}

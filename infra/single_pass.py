@@ -1,4 +1,4 @@
-"""``python -m infra.single_pass URL [PREFIX]``: one single pass, as an experiment runs it; latency_test.sh calls it."""
+"""``python -m infra.single_pass HOST PORT [PREFIX]``: one single pass, as an experiment runs it, for latency_test.sh."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+import addresses
 from infra.environment import for_load
 from infra.load import locust
 
 
-def main(url: str, prefix: str | None = None) -> int:
-    """Print Locust's output; the exit code is Locust's."""
+def main(host: str, port: str, prefix: str | None = None) -> int:
+    """Print Locust's output; the exit code is Locust's, that of a shell's command if a signal cut the pass short, or 2
+    where host or port is none."""
+    try:
+        url = addresses.written(host, port).url
+    except addresses.NotAnAddress as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     command = [*locust("single_pass"), "--loglevel", "WARNING", "--host", url]
     command += ["--csv", prefix] if prefix is not None else []
     with tempfile.TemporaryDirectory(prefix="fourfold-") as empty:
@@ -24,9 +31,16 @@ def main(url: str, prefix: str | None = None) -> int:
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches Locust once: from here
         )
+        received: list[int] = []
+
+        def hand_on(number: int, _frame: object) -> None:
+            received.append(number)
+            process.send_signal(number)
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, _: process.send_signal(number))
-        return process.wait()
+            signal.signal(number, hand_on)
+        code = process.wait()
+    return 128 + received[0] if received and code == 0 else code
 
 
 if __name__ == "__main__":

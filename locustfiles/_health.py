@@ -13,6 +13,7 @@ import addresses
 import runfiles
 
 TIMEOUT_S = 3.0
+NOT_FOUND = "status 404"
 MOST_BYTES = 64 * 1024
 """Ours says 1 kB. More is not kept in the record of a run."""
 
@@ -31,9 +32,22 @@ def health(host: str) -> dict[str, Any] | None:
             nested = [nested]
         json.dumps(nested, indent=1)
     except (requests.RequestException, ValueError, RecursionError) as error:
-        logger.warning("%s does not say who serves: %s", addresses.without_password(url), error)
+        logger.warning("%s does not say who serves: %s", addresses.without_password(url), _why(error, host))
         return None
     return said if isinstance(said, dict) else None
+
+
+def _why(error: Exception, host: str) -> str:
+    """What is wrong, in words for who wrote the host."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            address = addresses.parse(host)
+            return f"nobody listens at {addresses.joined(address.host, address.port)}"
+        cause = cause.__cause__ or cause.__context__
+    if str(error) == NOT_FOUND and addresses.parse(host).path:
+        return f"{error}; leave the path out of --host if the service has none"
+    return str(error)
 
 
 def _answer(url: str) -> bytes:

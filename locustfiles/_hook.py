@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +41,9 @@ from _server_timing import server_timing
 
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last rows; Locust itself gives them half a second."""
+
+FINISH_WITHIN_S = 30.0
+"""How long a run that is interrupted may take to write all that is left; a further Ctrl-C or SIGTERM is ignored."""
 
 WORKER_ROWS, WORKER_CPU, WORKER_IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
 WORKER_STEADY_S = "fourfold_steady_s"
@@ -71,6 +75,8 @@ class Hook:
     is_worker = False
     has_stopped = False
     reported_last: set[str] = set()
+    last_report_unix_s: dict[str, float] = {}
+    load_ended_unix_s: float | None = None
     unsent: list[dict[str, Any]] = []
     cpu_seconds_before = 0.0
     cpu_warnings = 0
@@ -181,13 +187,38 @@ def check_form(environment: Environment) -> None:
         return start()
 
     web.app.view_functions["locust.swarm"] = checked_start
+    stop_run = web.app.view_functions["locust.stop"]
+
+    @web.auth_required_if_enabled
+    def noted_stop() -> Any:
+        if environment.runner is not None and environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            Hook.ended_by = Hook.ended_by or runfiles.STOPPED
+        return stop_run()
+
+    web.app.view_functions["locust.stop"] = noted_stop
 
 
 def interrupt() -> None:
     """Ctrl-C reaches Locust as it would anyway, but between two events: Python alone raises it in the midst of whatever
     runs, and the rows or Locust's own counts of a report that is just being taken in would be lost."""
+    finish_undisturbed()
     hub = gevent.get_hub()
     hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+
+def finish_undisturbed() -> None:
+    """Ignore further signals to end, for a while: they would cut off the writing of what is left."""
+    until_s = time.monotonic() + FINISH_WITHIN_S
+
+    def ignore(number: int, _frame: Any) -> None:
+        if time.monotonic() > until_s:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        with suppress(OSError):
+            os.write(2, b"the run is being finished; please wait\n")  # a logger may be in the midst of a line
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ignore)
 
 
 @events.test_start.add_listener
@@ -197,10 +228,11 @@ def begin(environment: Environment, **_: Any) -> None:
         Hook.cpu_seconds_before, Hook.cpu_warnings = cpu_seconds(psutil.Process()), 0
         return
     if Hook.recording is not None:
-        Hook.recording.close()
+        if not Hook.recording.close():
+            environment.process_exit_code = runfiles.RECORDING_FAILED_EXIT_CODE
         Hook.recording = None
     Hook.ended_by = None
-    Hook.reported_last = set()
+    Hook.reported_last, Hook.last_report_unix_s, Hook.load_ended_unix_s = set(), {}, None
     prefix = environment.parsed_options.csv_prefix
     if not prefix:
         logger.info("requests and replicas are not kept; --csv PREFIX would keep them")
@@ -271,6 +303,7 @@ def send_rows(data: dict[str, Any], **_: Any) -> None:
 
 @events.worker_report.add_listener
 def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    Hook.last_report_unix_s[client_id] = time.time()
     if WORKER_STEADY_S in data:
         Hook.clocks.note_report(client_id, data[WORKER_STEADY_S])
     if Hook.recording is not None:
@@ -300,18 +333,36 @@ def stop(environment: Environment, **_: Any) -> None:
     elif isinstance(environment.runner, MasterRunner):
         await_last_reports(environment.runner)
     if Hook.recording is not None:
-        Hook.recording.stop(Hook.ended_by)
+        Hook.recording.stop(Hook.ended_by, load_ended_unix_s())
+
+
+def load_ended_unix_s() -> float | None:
+    """When a master's load ended: at its last report, but for what it waited in vain; None: now."""
+    began_to_wait = Hook.load_ended_unix_s
+    return None if began_to_wait is None else max([began_to_wait, *Hook.last_report_unix_s.values()])
 
 
 def await_last_reports(master: MasterRunner) -> None:
     """Have workers that still run end, and wait until each has sent its last report: on a busy machine that can take
-    longer than the half second for which Locust would wait, and rows would be lost without a word."""
+    longer than the half second for which Locust would wait, and rows would be lost without a word.
+
+    A worker that no longer answers is waited for no more. That rows of it may be lost is noted."""
+    Hook.load_ended_unix_s = Hook.load_ended_unix_s or time.time()
     workers = {client.id for client in master.clients.spawning + master.clients.running} - Hook.reported_last
     if workers:
         master.send_message("quit")
     with gevent.Timeout(LAST_REPORTS_S, False):
-        while not workers <= Hook.reported_last:
+        while not workers <= Hook.reported_last | {client.id for client in master.clients.missing}:
             gevent.sleep(0.05)
+    for lost in sorted((workers | Hook.last_report_unix_s.keys()) - Hook.reported_last):
+        if Hook.recording is not None:
+            heard_unix_s = Hook.last_report_unix_s.get(lost)
+            when = "before its first report"
+            if heard_unix_s is not None:
+                when = f"{max(0.0, Hook.load_ended_unix_s - heard_unix_s):.0f} s before the end"
+            text = f"worker {lost} was lost {when}; requests that it had not reported are in no count"
+            Hook.recording.note_fault("rows lost", text)
+            logger.error(text)
 
 
 def note_interruption(environment: Environment, **_: Any) -> None:
@@ -319,6 +370,7 @@ def note_interruption(environment: Environment, **_: Any) -> None:
 
     A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
     """
+    finish_undisturbed()
     Hook.ended_by = Hook.ended_by or runfiles.INTERRUPTED
     runner = environment.runner
     if Hook.is_worker and runner is not None:
@@ -338,11 +390,19 @@ def finish(environment: Environment, **_: Any) -> None:
         return
     if not isinstance(environment.runner, MasterRunner):
         environment.runner.stop()
-    recording.stop(Hook.ended_by)
+    recording.stop(Hook.ended_by, load_ended_unix_s())
     if not recording.close():
         environment.process_exit_code = runfiles.RECORDING_FAILED_EXIT_CODE
     if Hook.kept_nowhere is not None:
         Hook.kept_nowhere.cleanup()
+
+
+@events.quit.add_listener
+def end_undisturbed(**_: Any) -> None:
+    """Locust closes its own files after this, and gevent gives up its handlers of signals: what is sent from now on
+    would end the process at once, with files that are not whole."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.alarm(int(FINISH_WITHIN_S))  # for all that may hang
 
 
 @events.quit.add_listener

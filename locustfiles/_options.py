@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def interval(text: str) -> float:
 def count(text: str) -> int:
     """``--requests``: a whole number above 0."""
     number = _whole(text)
-    if number is None or number <= 0:
+    if number is None or not 0 < number < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number
 
@@ -52,6 +53,8 @@ def seed(text: str) -> int:
     """``--seed``: a whole number."""
     number = _whole(text)
     if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    if not -(2**63) <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 64 bits")
     return number
 
@@ -99,7 +102,8 @@ def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapp
         except argparse.ArgumentTypeError as error:
             options[name] = at_start[name]
             given = error if text else "the field was empty"
-            wrong.append(f"{name.replace('_', ' ')} of the web UI's form: {given}; {at_start[name]} was used")
+            used = "no limit" if at_start[name] is None else at_start[name]
+            wrong.append(f"{name.replace('_', ' ')} of the web UI's form: {given}; {used} was used")
     if "run_time" in form and not form["run_time"].strip():
         options["run_time"] = None  # Locust would keep that of the run before, which does not end this one
     return wrong
@@ -113,8 +117,4 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int | None:
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    return number if -(2**63) <= number < 2**63 else None
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,1000}", text) else None

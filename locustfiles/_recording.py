@@ -173,17 +173,17 @@ class Recording:
                 logger.warning(_clock_text(client_id, ahead_s))
             self._clocks_off_s[client_id] = ahead_s
 
-    def stop(self, ended_by: str | None) -> None:
+    def stop(self, ended_by: str | None, ended_at_unix_s: float | None = None) -> None:
         """The load has ended: the last samples, the end in the record. A second call does nothing.
 
-        ``ended_by`` None: nothing ended it but its run time, or somebody's hand.
+        ``ended_by`` None: nothing ended it but its run time, or somebody's hand. ``ended_at_unix_s`` None: just now.
         """
         with self._ending:
             if self._ended_at_unix_s is None:
-                self._stop(ended_by)
+                self._stop(ended_by, ended_at_unix_s or time.time())
 
-    def _stop(self, ended_by: str | None) -> None:
-        self._ended_at_unix_s = self.live.ended_at_s = time.time()
+    def _stop(self, ended_by: str | None, ended_at_unix_s: float) -> None:
+        self._ended_at_unix_s = self.live.ended_at_s = ended_at_unix_s
         elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
         is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S

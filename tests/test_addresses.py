@@ -14,6 +14,7 @@ from addresses import (
     parse,
     port_number,
     without_password,
+    written,
 )
 
 
@@ -69,6 +70,32 @@ def test_all_forms_of_an_address_are_read(written: str, url: str, port: int) -> 
 def test_what_is_no_address_is_explained(written: str, expected: str) -> None:
     with pytest.raises(NotAnAddress, match=expected):
         parse(written)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1/:7300", "localhost/7300", "http://[::1]/:7300/", "localhost//7300/"])
+def test_a_slash_before_the_port_is_refused(text: str) -> None:
+    with pytest.raises(NotAnAddress, match="no slash is before the port"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("::1", "http://[::1]:5000"),
+        ("[::1]", "http://[::1]:5000"),
+        ("localhost", "http://localhost:5000"),
+        ("127.0.0.1/", "http://127.0.0.1:5000"),
+        ("0.0.0.0", "http://127.0.0.1:5000"),
+    ],
+)
+def test_host_and_port_apart(host: str, url: str) -> None:
+    assert written(host, "5000").url == url
+
+
+@pytest.mark.parametrize("host", ["", "http://localhost", "localhost:5000", "me@localhost", "localhost/infer", "[::1"])
+def test_a_host_apart_is_nothing_else(host: str) -> None:
+    with pytest.raises(NotAnAddress):
+        written(host, "5000")
 
 
 def test_a_password_is_not_repeated() -> None:

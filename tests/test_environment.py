@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -147,12 +148,31 @@ def test_latency_test_runs_in_each_shell(
     assert queries == [f"Query {number}" for number in range(1, 161)]
 
 
-def test_latency_test_reaches_ipv6_addresses() -> None:
-    script = (ROOT / "infra" / "latency_test.sh").read_text()
-    shown = script[: script.index("\nprefix=")] + "\necho $url\n"
-    for host, url in {"::1": "[::1]", "[::1]": "[::1]", "localhost": "localhost", "10.0.0.1": "10.0.0.1"}.items():
-        done = subprocess.run(["sh", "-c", shown, "x", host, "5000"], capture_output=True, text=True, check=True)
-        assert done.stdout == f"http://{url}:5000\n"
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["http://127.0.0.1", "5000"], "HOST is a name or an address, without http://"),
+        (["127.0.0.1", "99999"], "'99999' is not a port"),
+        (["127.0.0.1:5000", "5000"], "HOST is a name or an address, and nothing else"),
+    ],
+)
+def test_latency_test_refuses_what_is_no_host_and_port(arguments: list[str], expected: str) -> None:
+    command = ["sh", str(ROOT / "infra" / "latency_test.sh"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_latency_test_that_is_interrupted_fails(shared_service: Service) -> None:
+    command = ["sh", str(ROOT / "infra" / "latency_test.sh"), "127.0.0.1", str(shared_service.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("Query 5"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert "Query 160\n" not in process.stdout.read()
+        assert process.wait(30) == 128 + signal.SIGINT
 
 
 @pytest.fixture

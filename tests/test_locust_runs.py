@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from conftest import ROOT, Service, forwarder, free_port, start_service, stop, wait_for
@@ -148,8 +150,10 @@ def test_nothing_is_lost_when_a_run_is_interrupted(
     until = time.monotonic() + 30
     while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
         time.sleep(0.1)
-    run.send_signal(number)
-    run.wait(30)
+    for pause_s in (0.005, 0.05, 0.0):  # an impatient hand
+        run.send_signal(number)
+        time.sleep(pause_s)
+    assert run.wait(30) == 0
     assert totals_agree(prefix) >= 200
     assert record(prefix)["ended_by"] == "interrupted"
     assert record(prefix)["ended_at_unix_s"]
@@ -196,13 +200,34 @@ def test_no_worker_loses_a_row_on_ctrl_c(own_service: Service, tmp_path: Path) -
     until = time.monotonic() + 30
     while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
         time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    for _ in range(2):
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        time.sleep(0.03)
     run.wait(30)
     stop(own_service)
     with own_service.metrics.open(encoding="utf-8", newline="") as file:
         answered = sum(1 for _ in csv.DictReader(file))
     assert answered - 4 <= totals_agree(prefix) <= answered  # a user in mid-request is cut off before its answer
     assert record(prefix)["ended_by"] == "interrupted"
+
+
+def test_a_worker_that_is_lost_is_told(shared_service: Service, tmp_path: Path) -> None:
+    prefix, port = tmp_path / "workers", str(free_port())
+    arguments = ["--processes", "2", "-u", "4", "-r", "4", "--master-bind-port", port, "--master-port", port]
+    run = locust("keep_alive", shared_service, prefix, *arguments)
+    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 200, 30)
+    psutil.Process(run.pid).children()[0].kill()
+    time.sleep(1)
+    ended_unix_s = time.time()
+    run.send_signal(signal.SIGINT)
+    run.wait(30)
+    totals_agree(prefix)
+    (fault,) = record(prefix)["faults"]
+    assert fault["kind"] == "rows lost"
+    text = r"worker \S+ was lost \d s before the end; requests that it had not reported are in no count"
+    assert re.fullmatch(text, fault["text"])
+    assert record(prefix)["ended_at_unix_s"] - ended_unix_s < 2
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_what_is_no_host_is_refused(text: str) -> None:
     [
         (_options.seconds, ["0", "2", "1.5", "1e1", "-0"], ["nan", "inf", "-1", "x", "", "1e999", "1,5", "2s"]),
         (_options.interval, ["0.05", "1"], ["nan", "inf", "0", "-1", "0.01", "x", "", "-inf"]),
-        (_options.count, ["1", "1000"], ["0", "-1", "many", "", "1.5", "9" * 30, "9" * 5000, "nan"]),
+        (_options.count, ["1", "1000"], ["0", "-1", "many", "", "1.5", "9" * 30, "9" * 5000, "nan", "٣", "1_0"]),
         (_options.seed, ["0", "-5", "7"], ["", "x", "1.5", "9" * 30, "9" * 5000, "nan"]),
     ],
 )
@@ -69,6 +69,12 @@ def test_a_number_is_a_number_of_its_kind(check: Callable[[str], Any], good: lis
     for text in bad:
         with pytest.raises(ArgumentTypeError, match="is not a"):
             check(text)
+
+
+def test_a_seed_that_is_too_large_is_told_why() -> None:
+    for text, expected in {"1.5": "is not a whole number$", "9" * 30: "is not a whole number of 64 bits"}.items():
+        with pytest.raises(ArgumentTypeError, match=expected):
+            _options.seed(text)
 
 
 def test_a_prefix_that_can_not_be_written_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_of_a_form_what_can_be_used_is_used() -> None:
         "replica_interval": "",
         "seed": " 8 ",
         "replicas": "pod:x",
-        "requests": "",
+        "requests": "1.5",
         "run_time": "",
     }
     wrong = _options.take_fields(form | {"user_count": "x"}, options, at_start)
@@ -98,6 +104,7 @@ def test_of_a_form_what_can_be_used_is_used() -> None:
         "replica interval of the web UI's form: the field was empty; 0.25 was used",
         "replicas of the web UI's form: 'pod:x'; expected auto, none, container:NAME, compose:PROJECT/SERVICE, "
         "swarm:SERVICE or process:PID; none was used",
+        "requests of the web UI's form: '1.5' is not a whole number above 0; no limit was used",
         "warm up of the web UI's form: 'nan' is not a number of seconds, 0 or more; 5.0 was used",
     ]
     assert _options.take_fields({"requests": "7"}, options, at_start) == []

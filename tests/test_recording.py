@@ -289,6 +289,15 @@ def test_a_host_from_the_environment_is_checked_too() -> None:
     assert "'http://h:99999' is not the address of a service: '99999' is not a port" in done.stderr
 
 
+def test_why_health_can_not_be_had_is_told_plainly(tmp_path: Path) -> None:
+    port = free_port()
+    _, log = run("keep_alive", f"http://127.0.0.1:{port}", tmp_path / "run" / "run", "-t", "1", "--replicas", "none")
+    assert f"does not say who serves: nobody listens at 127.0.0.1:{port}\n" in log
+    with foreign_service(in_turn([answer()], answer(status="404 Not Found")), pause_s=0.02) as url:
+        _, log = run("keep_alive", f"{url}/infer", tmp_path / "run" / "run", "-t", "1", "--replicas", "none")
+    assert "status 404; leave the path out of --host if the service has none\n" in log
+
+
 ODD_ANSWERS = [
     *(answer(f"Server-Timing: {value}") for value in ("queue;dur=1.2.3", "queue;dur=nan", "queue;dur=1e400", ";", '"')),
     answer('Server-Timing: queue;desc="a,b";dur=2', 'Server-Timing: inference;dur="3.5"'),
@@ -376,7 +385,8 @@ def test_health_says_nothing_that_would_break_the_record(tmp_path: Path) -> None
 
 
 @contextmanager
-def web_ui(prefix: Path, *arguments: str) -> Iterator[str]:
+def web_ui(prefix: Path, *arguments: str, codes: list[int] | None = None) -> Iterator[str]:
+    """Its URL. Its exit code is added to ``codes``."""
     port = free_port()
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES / "keep_alive.py"), "--web-host", "127.0.0.1"]
     command += ["--web-port", str(port), "--csv", str(prefix), *arguments]
@@ -387,7 +397,7 @@ def web_ui(prefix: Path, *arguments: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        (codes if codes is not None else []).append(process.wait(30))
 
 
 def _answers(url: str) -> bool:
@@ -438,3 +448,22 @@ def test_a_form_that_is_filled_in_badly_is_recorded_with_what_was_used(tmp_path:
         # Locust's own doubts come after ours, and the next form begins anew.
         assert "user_count" in swarm(web, host=url, user_count="")["message"]
     assert "Traceback" not in log_of(prefix).read_text()
+
+
+def test_rows_that_a_run_lost_are_told_at_the_end_of_the_web_ui(tmp_path: Path) -> None:
+    prefix = tmp_path / "run" / "run"
+    prefix.parent.mkdir()
+    service = foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02)
+    codes: list[int] = []
+    with service as url, web_ui(prefix, "--host", url, "--replicas", "none", codes=codes) as web:
+        for own in (prefix, Path(f"{prefix}_run2")):
+            assert swarm(web, host=url, run_time="60")["success"]
+            sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
+            assert until_true(partial(_has_rows, sent), 30)
+            if own == prefix:
+                os.truncate(sent, 200)
+            assert requests.post(f"{web}/stop", timeout=10).ok
+            assert record(own)["ended_by"] == runfiles.STOPPED
+    assert set(faults(prefix)) == {"rows lost"}
+    assert record(own)["faults"] == []
+    assert codes == [runfiles.RECORDING_FAILED_EXIT_CODE]
