@@ -78,7 +78,7 @@ SAMPLED_AGAIN = "sampled again"
 """What becomes of a replica: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``, which explains them."""
 
 FAULTS = {
-    "rows lost": "rows could not be written to the disk",
+    "rows lost": "rows are not in their file, or were lost with a worker",
     "incomplete": "the single pass sent fewer texts than there are",
     "unsampled": "a replica answered that was not sampled",
     "clock": "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",

@@ -1,4 +1,4 @@
-"""``python -m infra.single_pass HOST PORT [PREFIX]``: one single pass, as an experiment runs it, for latency_test.sh."""
+"""``python -m infra.single_pass HOST PORT [PREFIX]``: a single pass as in an experiment, for latency_test.sh."""
 
 from __future__ import annotations
 
