@@ -399,9 +399,10 @@ def finish(environment: Environment, **_: Any) -> None:
 
 @events.quit.add_listener
 def end_undisturbed(**_: Any) -> None:
-    """Locust closes its own files after this, and gevent gives up its handlers of signals: what is sent from now on
-    would end the process at once, with files that are not whole."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Locust closes its own files after this, and Python takes its handlers of signals away as it ends: from then on a
+    signal would end the process with an exit code of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     signal.alarm(int(FINISH_WITHIN_S))  # for all that may hang
 
 
