@@ -77,8 +77,9 @@ class MetricsLog:
 
     One thread writes, at most FLUSH_S after a row came, all rows that came meanwhile at once: no request waits for the
     disk. A file that is already there is continued, also when the process that wrote it was killed inside a row. When
-    the file is deleted, moved, replaced, truncated or changed by others, the next row goes to the file that the path names then, behind a
-    header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread that writes.
+    the file is deleted, moved, replaced, truncated or changed by another program, the next row goes to the file that
+    the path names then, behind a header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread
+    that writes.
 
     Raises:
         OSError: the file can't be opened or written, or is neither a regular file nor the null device.

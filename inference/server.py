@@ -340,7 +340,7 @@ class Connection(HttpToolsProtocol):
         while self.pipeline or (self._held and not self._is_deaf):
             if self.pipeline:
                 cycle, _ = self.pipeline.pop()
-                self._own_app.left(cycle.scope, is_whole=not cycle.more_body)
+                self._own_app.left(dict(cycle.scope), is_whole=not cycle.more_body)
             else:
                 piece = bytes(self._held[:PIECE_BYTES])
                 del self._held[:PIECE_BYTES]
