@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from http import HTTPMethod
 from types import FrameType
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
@@ -193,7 +194,9 @@ class Connection(HttpToolsProtocol):
         """A whole request stands before in the piece that is parsed."""
         self._odd = b""
         """The line that has begun, where the parser knows no method that begins so."""
-        self._is_ended = self._is_watched = False
+        self._is_ended = self._is_watched = self._is_lost = False
+        self._lost_scope: dict[str, Any] | None = None
+        """Of the request that is counted, once its client has left."""
         self._is_deaf = False
         """What comes further on is no request."""
         self._framing_bytes = 0
@@ -328,25 +331,33 @@ class Connection(HttpToolsProtocol):
         for cycle in self._owed:
             cycle.disconnected = True
             cycle.message_event.set()
-        if not self._answers.is_closed:  # by us, who have answered all that we would
-            self._count_what_is_left()
-        self._held.clear()
-        self._part = _Part.BEGIN
         self._unset_keepalive_if_required()
+        parser = self.parser
         super().connection_lost(exc)
-
-    def _count_what_is_left(self) -> None:
-        """Count the requests that no route has seen, now that their client has left."""
-        while self.pipeline or (self._held and not self._is_deaf):
-            if self.pipeline:
-                cycle, _ = self.pipeline.pop()
-                self._own_app.left(dict(cycle.scope), is_whole=not cycle.more_body)
-            else:
-                piece = bytes(self._held[:PIECE_BYTES])
-                del self._held[:PIECE_BYTES]
-                self._parse_piece(piece)
-        if self._part is _Part.HEAD and not self._is_deaf:
+        if self._answers.is_closed:  # by us, who have answered all that we would
+            return
+        while self.pipeline:
+            cycle, _ = self.pipeline.pop()
+            self._own_app.left(dict(cycle.scope), is_whole=not cycle.more_body)
+        if self._held and not self._is_deaf:
+            self.parser, self._is_lost = parser, True
+            counting = self.loop.create_task(self._count_held())
+            self.tasks.add(counting)
+            counting.add_done_callback(self.tasks.discard)
+        elif self._part is _Part.HEAD and not self._is_deaf:
             self._own_app.left()
+
+    async def _count_held(self) -> None:
+        """Count the requests that were held, now that their client has left; others have their turn meanwhile."""
+        held = bytes(self._held)
+        self._held.clear()
+        for start in range(0, len(held), PIECE_BYTES):
+            self._parse_piece(held[start : start + PIECE_BYTES])
+            if self._is_deaf:
+                return
+            await asyncio.sleep(0)
+        if self._lost_scope or self._part is _Part.HEAD:
+            self._own_app.left(self._lost_scope)
 
     def drop_if_stalled(self, now_s: float, limit_s: float) -> None:
         """Drop a client that has taken nothing of its answer for so long."""
@@ -378,6 +389,10 @@ class Connection(HttpToolsProtocol):
         target = self.url
         if fault := self._fault_of_head():
             self._refuse(fault)
+            return
+        if self._is_lost:
+            self._part = _Part.BODY
+            self._lost_scope = {"path": unquote(self.url.partition(b"?")[0].decode())}
             return
         super().on_headers_complete()
         self._part = _Part.BODY
@@ -440,7 +455,8 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if not self._is_deaf:
             self._framing_bytes = 0
-            super().on_body(body)
+            if not self._is_lost:
+                super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._is_deaf or self._part is _Part.HEAD:
@@ -448,7 +464,11 @@ class Connection(HttpToolsProtocol):
         self._part = _Part.BEGIN
         self._is_behind = True
         self._framing_bytes = 0
-        super().on_message_complete()
+        if self._lost_scope:
+            self._own_app.left(self._lost_scope, is_whole=True)
+            self._lost_scope = None
+        elif not self._is_lost:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._answers.flush()  # now, not at the end of this turn: the client waits for nothing else
@@ -476,6 +496,11 @@ class Connection(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._is_deaf = True
+        if self._is_lost:
+            self._part = _Part.BEGIN
+            self._lost_scope = None
+            self._own_app.left()
+            return
         if self._part is not _Part.BODY:
             self.on_message_begin()
             self.url = b"/"
