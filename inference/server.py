@@ -296,10 +296,15 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the connection open if it is true
         """The client sends no more, and is answered what it asked; whether the connection stays open for that."""
+        if self._is_ended:  # a connection that is read again says so again
+            return True
         self._is_ended = True
         if self._held:
             self._begin_to_watch()
             return True
+        return self._end()
+
+    def _end(self) -> bool:
         if self._part is not _Part.BEGIN:
             self._refuse(ClientFault("left", 400, "the connection was ended before the request was whole"))
             self._part = _Part.BEGIN
@@ -481,7 +486,7 @@ class Connection(HttpToolsProtocol):
             self._held.clear()
             self._parse(held)
             self.flow.resume_reading()
-            if self._is_ended and not self._held and not self.eof_received():
+            if self._is_ended and not self._held and not self._end():
                 self._answers.close()
         self._wait_for_client()
 

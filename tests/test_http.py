@@ -268,6 +268,7 @@ def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None
         (infer(BODY), [200]),
         (infer(b'{"text": "' + b"a long text " * 2_000 + b'"}'), [200]),
         ((head() + BODY) * 5, [200] * 5),
+        ((head() + BODY) * 60, [200] * 60),
         (head()[:40], [400]),
         (head() + BODY[:9], [400]),
         ((head() + BODY) * 2 + head(CHUNKED, length=None) + b"5\r\nhello\r\n", [200, 200, 400]),
@@ -277,7 +278,9 @@ def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None
 def test_a_client_that_ends_its_half_is_still_answered(
     shared_service: Service, sent: bytes, expected: list[int]
 ) -> None:
-    assert statuses(send(shared_service, sent, is_ended=True)) == expected
+    answer = send(shared_service, sent, is_ended=True)
+    assert statuses(answer) == expected
+    assert answer.count(b"HTTP/1.1 ") == len(expected)
 
 
 def counts(service: Service) -> dict[str, float]:
