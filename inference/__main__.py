@@ -94,4 +94,8 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+    except KeyboardInterrupt:  # before it serves
+        status = 130
+    sys.exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -44,8 +45,8 @@ CHARSETS = {UTF_8, "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be"
 MOST_ECHOED = 200
 """So many characters of a header are read and said again."""
 
-LONGEST_ACCEPT = 2000
-"""Of a longer one nothing is read: the time that it takes grows with the square of its length."""
+LONGEST_TYPES = 2000
+"""So many characters of Accept and Content-Type are read: the time that it takes grows with the square of them."""
 
 HEADER_LINE = csv_line(HEADER)
 
@@ -170,9 +171,13 @@ class App:
 
         return refuse
 
-    def left(self) -> None:
-        """A client left before its request had come to a route."""
+    def left(self, scope: Scope | None = None, *, is_whole: bool = False) -> None:
+        """A client left before its request, of this scope if its head came, had come to a route."""
         self._telemetry.fault("left")
+        if scope and scope["path"] == "/infer":
+            self._telemetry.answered(CLIENT_GONE)
+            if is_whole:
+                self._telemetry.abandoned()
 
 
 def _any_number(digits: str) -> None:
@@ -227,9 +232,9 @@ def _fault_of_head(headers: Headers) -> ClientFault | None:
     """What is wrong with a body, as its head tells."""
     declared, charset = _declared_type(headers.get("content-type", "none"))
     if declared != JSON:
-        return ClientFault("type", 415, f"expected Content-Type: application/json, got {declared}")
+        return ClientFault("type", 415, f"expected Content-Type: application/json, got {declared[:MOST_ECHOED]}")
     if charset not in CHARSETS:
-        return ClientFault("type", 415, f"expected JSON in UTF-8, got charset={charset}")
+        return ClientFault("type", 415, f"expected JSON in UTF-8, got charset={charset[:MOST_ECHOED]}")
     coding = ",".join(headers.getlist("content-encoding")).lower()
     if coding and any(one.strip() not in ("", "identity") for one in coding.split(",")):
         expected = f"expected a body without Content-Encoding, got {coding[:MOST_ECHOED]}"
@@ -240,7 +245,9 @@ def _fault_of_head(headers: Headers) -> ClientFault | None:
 @lru_cache(maxsize=64)
 def _declared_type(content_type: str) -> tuple[str, str]:
     """The media type and the charset that a body is declared with."""
-    content_type = content_type.lower()[:MOST_ECHOED]
+    content_type = content_type.lower()
+    if len(content_type) > LONGEST_TYPES:
+        return f"one of more than {LONGEST_TYPES} characters", UTF_8
     try:
         kind, subtype, parameters = mimeparse.parse_mime_type(content_type)
     except mimeparse.MimeTypeParseException:
@@ -257,7 +264,8 @@ async def _body_of(request: Request) -> bytes:
         ClientDisconnect: the client left before the body was whole.
     """
     declared = request.headers.get("content-length", "")
-    length = int(declared) if declared.isascii() and declared.isdecimal() else 0
+    is_number = declared.isascii() and declared.isdecimal()
+    length = int(declared.lstrip("0") or 0) if is_number else 0  # Python reads 4,300 digits at most
     parts: list[bytes] = []
     if length <= LONGEST_BODY_BYTES:
         length = 0
@@ -301,13 +309,22 @@ def _answer(request: Request, found: Classification, row: MetricsRow, replica: s
 
 @lru_cache(maxsize=64)
 def _wanted_type(accept: str) -> str:
-    """CSV, unless a client would rather have JSON."""
-    if not accept or len(accept) > LONGEST_ACCEPT:
-        return CSV
-    try:
-        return str(mimeparse.best_match([JSON, CSV], accept)) or CSV
-    except mimeparse.MimeTypeParseException:
-        return CSV
+    """CSV, unless a client would rather have JSON; if it excludes CSV alone, JSON.
+
+    What can't be read of it is passed over, and so is what reaches beyond LONGEST_TYPES.
+    """
+    if len(accept) > LONGEST_TYPES:
+        accept = accept[:LONGEST_TYPES].rpartition(",")[0]
+    ranges = []
+    for one in accept.lower().split(","):
+        with contextlib.suppress(mimeparse.MimeTypeParseException):
+            ranges.append(mimeparse.parse_media_range(one.strip()))
+
+    def liking(kind: str) -> tuple[float, float]:
+        quality, fitness = mimeparse.quality_and_fitness_parsed(kind, ranges)
+        return (quality, fitness) if quality else (0, -fitness)  # excluded is less than not named
+
+    return JSON if liking(JSON) > liking(CSV) else CSV
 
 
 def _refusal_of(request: Request, error: Exception, telemetry: Telemetry) -> Response:

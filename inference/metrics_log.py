@@ -31,6 +31,7 @@ FILE_FAULTS = {
     "moved": "was moved away; its rows until then are where it is now",
     "replaced": "is another file now",
     "truncated": "was cut short",
+    "changed": "was changed by another program",
     "orphaned": "was deleted outside of the container: its rows can be read no more",
     "unwritable": "can't be written",
 }
@@ -76,8 +77,9 @@ class MetricsLog:
 
     One thread writes, at most FLUSH_S after a row came, all rows that came meanwhile at once: no request waits for the
     disk. A file that is already there is continued, also when the process that wrote it was killed inside a row. When
-    the file is deleted, moved, replaced or truncated, the next row goes to the file that the path names then, behind a
-    header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread that writes.
+    the file is deleted, moved, replaced, truncated or changed by another program, the next row goes to the file that
+    the path names then, behind a header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread
+    that writes.
 
     Raises:
         OSError: the file can't be opened or written, or is neither a regular file nor the null device.
@@ -159,7 +161,7 @@ class MetricsLog:
 
 
 class _AppendedFile:
-    """The file that a path names, open; or the null device, for a service that is to keep no rows.
+    """The file that a path names, open; or the null device, if the path names that from the start.
 
     Raises:
         OSError: it can't be opened or written, or is something else.
@@ -171,7 +173,10 @@ class _AppendedFile:
         self._torn = 0
         """Bytes of the first row to be written that the file has already."""
         self._size = 0
+        """Of the file, as long as nobody else writes it."""
+        self._may_be_null = True
         self._file = self._open()
+        self._may_be_null = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         self._begin()
         while self._lead:
             self.append([])
@@ -179,8 +184,6 @@ class _AppendedFile:
     def fault(self) -> str | None:
         """Which of FILE_FAULTS happened to it since it was opened."""
         own = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(own.st_mode):
-            return None
         try:
             named = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -189,7 +192,9 @@ class _AppendedFile:
             return "replaced"
         if not own.st_nlink:
             return "orphaned"
-        return "truncated" if own.st_size < self._size else None
+        if self._may_be_null or own.st_size == self._size:
+            return None
+        return "truncated" if own.st_size < self._size else "changed"
 
     def reopen(self) -> None:
         """Go on with the file that has the name now."""
@@ -204,10 +209,9 @@ class _AppendedFile:
         """
         data = self._lead + b"".join(rows)[self._torn :]
         written = self._file.write(data)
-        now = os.fstat(self._file.fileno())
-        if not now.st_nlink and self.fault() != "orphaned":
+        if not os.fstat(self._file.fileno()).st_nlink and self.fault() != "orphaned":
             return
-        self._size = now.st_size
+        self._size += written
         written += self._torn - len(self._lead)
         self._lead = self._lead[len(self._lead) + min(written, 0) :]
         whole = 0
@@ -224,7 +228,7 @@ class _AppendedFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         file = FileIO(os.open(self._path, flags | os.O_NONBLOCK, 0o666), "r+")  # a FIFO would wait for its reader
         mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISREG(mode) or self._path.samefile(os.devnull):
+        if stat.S_ISREG(mode) or (self._may_be_null and self._path.samefile(os.devnull)):
             return file
         file.close()
         raise OSError(errno.EINVAL, f"it is {OTHER_KINDS.get(stat.S_IFMT(mode), 'no regular file')}")

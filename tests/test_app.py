@@ -58,6 +58,24 @@ def test_the_answer_is_csv_unless_json_is_asked_for(client: TestClient) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", row[3])
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("Application/JSON", "application/json"),
+        ("nonsense, application/json", "application/json"),
+        ("application/json;q=0.9, TEXT/csv;q=0.5, a/b/c", "application/json"),
+        ("text/csv;q=0", "application/json"),
+        ("text/csv;q=0, application/json;q=0", "text/csv"),
+        ("text/html", "text/csv"),
+        ("*/*;q=0.1, application/json;q=0", "text/csv"),
+        ("application/json, " + "a/b;" * 1_000, "application/json"),
+    ],
+)
+def test_accept_is_read_as_far_as_it_can_be(client: TestClient, accept: str, expected: str) -> None:
+    answer = client.post("/infer", json={"text": "x"}, headers={"Accept": accept})
+    assert answer.headers["Content-Type"].partition(";")[0] == expected
+
+
 def test_json_has_the_fields_that_are_promised(client: TestClient) -> None:
     answer = client.post("/infer", json={"text": "Prächtig!"}, headers={"Accept": "application/json"})
     said = answer.json()

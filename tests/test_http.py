@@ -9,10 +9,13 @@ import json
 import re
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from conftest import ROOT, Service, start_service, stop, wait_for
@@ -122,6 +125,19 @@ LEGAL: dict[str, tuple[bytes, list[int]]] = {
     "identity": (infer(BODY, b"Content-Encoding: identity\r\n") + LAST, [200, 200]),
     "a long number": (infer(b'{"text": "a", "n": ' + b"9" * 5_000 + b"}") + LAST, [200, 200]),
     "a huge number": (infer(b'{"text": "a", "n": -1e99999}') + LAST, [200, 200]),
+    "a length of many digits": (
+        head(b"Content-Length: " + b"0" * 5_000 + b"21\r\n", length=None) + BODY + LAST,
+        [200] * 2,
+    ),
+    "HTTP/1.2": (head(line=b"POST /infer HTTP/1.2") + BODY + LAST, [200, 200]),
+    "underscore": (head(line=b"POST http://my_service:5000/infer HTTP/1.1") + BODY + LAST, [200, 200]),
+    "empty port": (head(line=b"POST http://x:/infer HTTP/1.1") + BODY + LAST, [200, 200]),
+    "IPv6": (head(line=b"POST http://[::1]:80/infer?a HTTP/1.1", host=b"Host: [::1]:80\r\n") + BODY + LAST, [200, 200]),
+    "Host with an underscore": (head(host=b"Host: my_service:05000\r\n") + BODY + LAST, [200, 200]),
+    "long Content-Type": (
+        infer(BODY, content_type=b"application/json; a=" + b"x" * 300 + b"; charset=utf-8") + LAST,
+        [200] * 2,
+    ),
     "a key twice": (infer(b'{"text": 5, "text": "b"}') + LAST, [200, 200]),
     "half a pair beside": (infer(b'{"text": "a", "\\ud800": "\\udfff"}') + LAST, [200, 200]),
 }
@@ -161,10 +177,24 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
     "other method": (head(line=b"PATCH /infer HTTP/1.1") + BODY + LAST, [405, 200], "expected POST, got PATCH"),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400], "HTTP/2"),
     "HTTP/2.0": (head(line=b"POST /infer HTTP/2.0") + BODY, [400], "HTTP/2.0"),
-    "HTTP/1.2": (head(line=b"POST /infer HTTP/1.2") + BODY, [400], "Invalid HTTP version"),
     "HTTP/0.9": (b"GET /health\r\n\r\n", [400], "HTTP/0.9"),
     "TLS": (b"\x16\x03\x01\x02\x00\x01", [400], "use http://"),
-    "garbage": (b"\0" * 300_000, [405], "GET, HEAD, POST or OPTIONS"),
+    "NULs": (b"\0" * 300_000, [400], "begins with no method"),
+    "TLS's first byte": (b"\x16", [400], "use http://"),
+    "PROXY": (b"PROXY TCP4 10.0.0.1 10.0.0.2 5000 5000\r\n" + HEALTH, [400], "begins with no method"),
+    "PROXY 2": (b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + b"\x7f" * 12 + HEALTH, [400], "begins with no method"),
+    "SSH": (b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3\r\n", [400], "begins with no method"),
+    "Redis": (b"*1\r\n$4\r\nPING\r\n", [400], "begins with no method"),
+    "a word": (b"hello\r\n", [400], "begins with no method"),
+    "unknown method behind another": (head() + BODY + b"FOO /infer HTTP/1.1\r\n\r\n", [200, 405], "in capitals"),
+    "Host with a space": (head(host=b"Host: a b\r\n") + BODY, [400], "in the Host header"),
+    "Host with a user": (head(host=b"Host: u@h\r\n") + BODY, [400], "in the Host header"),
+    "Host's port": (head(host=b"Host: x:99999\r\n") + BODY, [400], "in the Host header"),
+    "far too long a type": (
+        infer(BODY, content_type=b"application/json; a=" + b"x" * 3_000) + LAST,
+        [415, 200],
+        "more than 2000 characters",
+    ),
     "a space in a name": (head(b"a b: c\r\n") + BODY, [400], "Invalid header token"),
     "a folded line": (head(b"X: a\r\n b\r\n") + BODY, [400], "whitespace after header value"),
     "bytes in the target": (head(line=b"POST /inf\xff HTTP/1.1") + BODY, [400], "Invalid char in url path"),
@@ -198,7 +228,7 @@ REFUSED: dict[str, tuple[bytes, list[int], str]] = {
         [431],
         "at most 65536 bytes",
     ),
-    "garbage behind a request": (head() + BODY + b"garbage\r\n\r\n", [200, 405], "GET, HEAD, POST or OPTIONS"),
+    "garbage behind a request": (head() + BODY + b"garbage\r\n\r\n", [200, 400], "begins with no method"),
     "type while it waits": (  # some clients hang if they are refused before they were asked for the body
         head(b"Expect: 100-continue\r\n", content_type=b"text/plain") + BODY,
         [100, 415],
@@ -238,6 +268,7 @@ def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None
         (infer(BODY), [200]),
         (infer(b'{"text": "' + b"a long text " * 2_000 + b'"}'), [200]),
         ((head() + BODY) * 5, [200] * 5),
+        ((head() + BODY) * 60, [200] * 60),
         (head()[:40], [400]),
         (head() + BODY[:9], [400]),
         ((head() + BODY) * 2 + head(CHUNKED, length=None) + b"5\r\nhello\r\n", [200, 200, 400]),
@@ -247,7 +278,9 @@ def test_what_is_refused_is_told_why(shared_service: Service, name: str) -> None
 def test_a_client_that_ends_its_half_is_still_answered(
     shared_service: Service, sent: bytes, expected: list[int]
 ) -> None:
-    assert statuses(send(shared_service, sent, is_ended=True)) == expected
+    answer = send(shared_service, sent, is_ended=True)
+    assert statuses(answer) == expected
+    assert answer.count(b"HTTP/1.1 ") == len(expected)
 
 
 def counts(service: Service) -> dict[str, float]:
@@ -331,3 +364,133 @@ def test_a_request_that_stalls_is_given_up_when_the_service_stops(tmp_path: Path
         assert statuses(client.recv(65536)) == [408]
     assert service.process.wait(10) == 0
     assert "Traceback" not in service.log.read_text()
+
+
+def test_an_unknown_method_may_come_in_pieces(shared_service: Service) -> None:
+    sent = b"FOO http://x/infer HTTP/1.1\r\n"
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in sent[:14]:
+            client.sendall(bytes([byte]))
+            time.sleep(0.001)
+        assert statuses(client.recv(65536)) == [405]
+
+
+LONG = infer(b'{"text": "' + b"a long text " * 2_000 + b'"}')
+
+
+def test_a_request_that_is_whole_in_time_is_answered_though_the_service_stops(tmp_path: Path) -> None:
+    """Its answer takes longer than a request may take to arrive whole then."""
+    service = wait_for(start_quickly(tmp_path, STOP_WAIT_S=0.3))
+    with ExitStack() as clients:
+        others = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(60)]
+        client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+        for one in (*others, client):
+            clients.enter_context(one)
+        client.sendall(LONG[:-9])
+        for one in others:
+            one.sendall(LONG)
+        service.process.terminate()
+        time.sleep(0.6)  # it has drained for QUIET_S
+        client.sendall(LONG[-9:])
+        assert statuses(client.recv(65536)) == [200]
+    assert service.process.wait(20) == 0
+
+
+def start_quickly(folder: Path, **limits_s: float) -> Service:
+    """The service with limits of its server that a test can wait for."""
+    own = folder / "limits"
+    own.mkdir()
+    said = "".join(f"server.{name} = {value}\n" for name, value in limits_s.items())
+    (own / "sitecustomize.py").write_text(f"from inference import server\n{said}")
+    return start_service(folder, PYTHONPATH=f"{own}:{ROOT}")
+
+
+def test_no_time_runs_for_a_client_that_waits_for_its_answer(tmp_path: Path) -> None:
+    service = wait_for(start_quickly(tmp_path, IDLE_CONNECTION_S=0.5))
+    try:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
+            sent = LONG * 200 + LAST
+            answer = send_all(client, sent)
+        assert statuses(answer) == [200] * 201
+    finally:
+        stop(service)
+
+
+def send_all(client: socket.socket, sent: bytes) -> bytes:
+    """Send while what is answered is read, until the service closes the connection."""
+    thread = threading.Thread(target=client.sendall, args=(sent,))
+    thread.start()
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    thread.join()
+    return answer
+
+
+def unread(service: Service) -> socket.socket:
+    """A client that asks on and on and reads nothing, once the service takes no more of it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", service.port))
+    client.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3_000)
+    return client
+
+
+def test_a_client_that_does_not_read_its_answer_is_dropped(tmp_path: Path) -> None:
+    service = wait_for(start_quickly(tmp_path, WRITE_STALL_S=0.5))
+    log = service.log.read_text()
+    try:
+        with unread(service):
+            wait_until(lambda: counts(service)['inference_client_faults_total{kind="left"}'] > 0)
+    finally:
+        stop(service)
+    assert service.log.read_text() == log
+
+
+def test_clients_that_do_not_read_keep_no_service_from_stopping(tmp_path: Path) -> None:
+    service = wait_for(start_quickly(tmp_path, STOP_STALL_S=0.5))
+    log = service.log.read_text()
+    with ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(unread(service))
+        service.process.terminate()
+        assert service.process.wait(15) == 0
+    assert service.log.read_text() == log
+
+
+def test_unread_pipelines_take_little_memory_and_no_time_of_others(own_service: Service) -> None:
+    process = psutil.Process(own_service.process.pid)
+    before_bytes = process.memory_info().rss
+    with ExitStack() as clients:
+        for _ in range(60):
+            clients.enter_context(unread(own_service))
+        for _ in range(10):
+            assert requests.post(f"{own_service.url}/infer", json={"text": "fine"}, timeout=2).status_code == 200
+        assert process.memory_info().rss - before_bytes < 60e6
+
+
+@pytest.mark.parametrize("several", [2, 100])
+def test_pipelined_requests_of_a_client_that_has_left_are_each_counted_once(own_service: Service, several: int) -> None:
+    log = own_service.log.read_text()
+    with socket.create_connection(("127.0.0.1", own_service.port), timeout=30) as client:
+        thread = threading.Thread(target=client.sendall, args=(LONG,))  # the model is busy meanwhile
+        thread.start()
+        leave(own_service, infer(BODY) * several, is_reset=True)
+        thread.join()
+        assert statuses(client.recv(65536)) == [200]
+
+    def by_status() -> list[float]:
+        after = counts(own_service)
+        return [after.get(f'inference_requests_total{{status="{status}"}}', 0) for status in (200, 499)]
+
+    wait_until(lambda: sum(by_status()) == several + 1)
+    answered, left = by_status()
+    assert left >= several - 1
+    assert counts(own_service)['inference_client_faults_total{kind="left"}'] == left
+    stop(own_service)
+    assert own_service.log.read_text() == log
+    assert own_service.metrics.read_bytes().count(b"\n") == 1 + answered

@@ -167,6 +167,33 @@ def test_a_file_that_was_cut_inside_a_row_goes_on_with_a_whole_one(taken: Taken)
     assert texts(taken.path)[-1] == "behind"
 
 
+def test_a_link_to_the_null_device_takes_no_rows_away(taken: Taken) -> None:
+    taken.write("before")
+    taken.path.unlink()
+    taken.path.symlink_to(os.devnull)
+    taken.log.append(row("waits"))
+    wait_until(lambda: taken.told)
+    with pytest.raises(OSError, match="it is a character device"):
+        taken.log.append(row("is refused"))
+    taken.path.unlink()
+    wait_until(lambda: taken.path.is_file() and "waits" in taken.path.read_text())
+    taken.write("behind")
+    assert texts(taken.path) == ["waits", "behind"]
+    assert taken.told == ["unwritable", "deleted"]
+
+
+@pytest.mark.parametrize("end", ["\n", ',"torn'])
+def test_a_file_that_another_program_wrote_longer_goes_on_with_a_whole_row(taken: Taken, end: str) -> None:
+    taken.write("before")
+    os.truncate(taken.path, 0)
+    with taken.path.open("a") as other:
+        other.write("x" * 5_000 + end)
+    taken.write("behind")
+    taken.write("and on")
+    assert [one[2] for one in read(taken.path)[1:]] == ["behind", "and on"]
+    assert taken.told == ["changed"]
+
+
 def test_rows_wait_for_a_folder_that_was_taken_away(taken: Taken, caplog: pytest.LogCaptureFixture) -> None:
     taken.write("before")
     moved = taken.path.parent.rename(taken.path.parent.with_name("elsewhere"))

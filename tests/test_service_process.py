@@ -361,3 +361,13 @@ def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> N
         assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "torch"
     finally:
         stop(service)
+
+
+def test_an_interrupt_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    service = start_service(tmp_path)
+    until = time.monotonic() + 30
+    while not service.metrics.exists() and time.monotonic() < until:
+        time.sleep(0.005)  # the model comes next
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(30) == 130
+    assert "Traceback" not in service.log.read_text()
