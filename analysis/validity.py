@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,8 @@ KINDS = {
     "rows lost": "rows are lost",
     "unreadable": "files can't be read",
     "unsampled": "a replica is in no figure",
+    "contradiction": "records contradict each other",
+    "copy": "one measurement is there twice",
 }
 """What makes a run invalid -> how it is called on the page."""
 
@@ -73,6 +75,7 @@ LEAST_WARM_UP_S = 1.0
 """In a shorter warm-up there may be no request: users take a moment to start."""
 RUN_TIME_SLACK_S = 2.0
 """By so much may a run be shorter than its run time."""
+PART_ONLY = "for part of the run only"
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
 
@@ -82,11 +85,13 @@ class Doubt:
     """One reason to mistrust figures: of which ``kind``, and of which ``deployments`` (their names; none: of all).
 
     ``kind`` is one of ``KINDS`` where figures are invalid, and empty where there is something to mind only.
+    ``is_of_a_lack``: something that was asked for is not there, or not whole.
     """
 
     text: str
     kind: str = ""
     deployments: tuple[str, ...] = ()
+    is_of_a_lack: bool = False
 
     @property
     def is_invalid(self) -> bool:
@@ -131,31 +136,40 @@ def examine(results: Results, loads: Iterable[Measured]) -> Validity:
 
 def _merged(found: list[Doubt]) -> list[Doubt]:
     """Each text once, for all the deployments that it was said of."""
-    texts: dict[tuple[str, str], tuple[str, ...]] = {}
+    texts: dict[tuple[str, str], Doubt] = {}
     for one in found:
-        known = texts.get((one.text, one.kind), ())
-        texts[one.text, one.kind] = (*known, *(name for name in one.deployments if name not in known))
-    return [Doubt(text, kind, names) for (text, kind), names in texts.items()]
+        known = texts.get((one.text, one.kind), Doubt(one.text, one.kind)).deployments
+        names = (*known, *(name for name in one.deployments if name not in known))
+        texts[one.text, one.kind] = replace(one, deployments=names)
+    return list(texts.values())
 
 
 def _of_deployment(deployment: Deployment) -> list[Doubt]:
     own = (deployment.name,)
     found = []
-    is_any = any(one.status == runfiles.MEASURED for one in deployment.rounds)
-    if deployment.status == runfiles.MEASURED and not is_any:
+    measured = [one.number for one in deployment.rounds if one.status == runfiles.MEASURED]
+    if deployment.status != runfiles.MEASURED and measured:
+        text = f"{deployment.title} is said to be {deployment.status}, but round {measured[0]} to be measured"
+        found.append(Doubt(text, "contradiction", own))
+    if deployment.status == runfiles.MEASURED and not measured:
         found.append(Doubt(f"{deployment.title} is said to be measured, but none of its rounds is", "incomplete", own))
     for one in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", own) for text in one.unread]
         if one.status == runfiles.FAILED:
-            found.append(Doubt(f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"))
-        if one.status == runfiles.MEASURED and not one.unread:
+            text = f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"
+            found.append(Doubt(text, is_of_a_lack=True))
+        if one.status != runfiles.MEASURED:
+            continue
+        if not one.unread:
             found += _of_missing_runs(deployment, one)
         for run, what in ((one.single_pass, "single pass"), (one.load, "load")):
             if run is None:
                 continue
             where = f"{deployment.title}, {what}" + (f" of round {one.number}" if len(deployment.rounds) > 1 else "")
             said = _of_run(run) + (_of_load(run) if run is one.load else _of_single_pass(run))
-            found += [Doubt(f"{where}: {text}", kind, own if kind else ()) for text, kind in said]
+            faults = {fault["text"][:LONGEST_QUOTE] for fault in run.record.get("faults") or []}
+            lacks = {text for text, _ in said if text in faults or PART_ONLY in text}
+            found += [Doubt(f"{where}: {text}", kind, own if kind else (), text in lacks) for text, kind in said]
     return found
 
 
@@ -165,7 +179,7 @@ def _of_missing_runs(deployment: Deployment, one: Round) -> list[Doubt]:
     if one.load is None:
         what = "its load is not there" if one.single_pass else "no run of it can be read"
         return [Doubt(f"{where}: it is said to be measured, but {what}", "unreadable", (deployment.name,))]
-    return [] if one.single_pass else [Doubt(f"{where}: there is no single pass")]
+    return [] if one.single_pass else [Doubt(f"{where}: there is no single pass", is_of_a_lack=True)]
 
 
 Said = list[tuple[str, str]]
@@ -198,6 +212,16 @@ def _of_run(run: Run) -> Said:
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows: some are of another run"
         found.append((text, "rows lost"))
+    for name in run.absent:
+        found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
+    told = run.record.get("failures")
+    if run.record.get("ended_at_unix_s") is not None and told is not None and not run.rows_lost:
+        failed_rows = len(run.requests) - len(run.answered_unix_s)
+        if failed_rows != told:
+            text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows tell of one"
+            found.append((text, "contradiction"))
+    if twice := int(run.requests.duplicated().sum()):
+        found.append((f"{twice:,} requests stand there twice, equal in all columns", "copy"))
     found += _of_clock(run)
     found += _of_samples(run)
     texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
@@ -342,7 +366,7 @@ def _of_samples(run: Run) -> Said:
         absent = max(at[0] - start, end - at[-1])
         covered = coverage(run)[name]
         if absent > doubt_s or not covered.is_whole:
-            text = f"{name} was there, or could be sampled, for part of the run only: {covered}"
+            text = f"{name} was there, or could be sampled, {PART_ONLY}: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
         held = samples["throttled_seconds"].dropna()
         if len(held) and held.iloc[-1] > held.iloc[0]:
@@ -377,6 +401,8 @@ def _of_plan(results: Results) -> list[Doubt]:
     lost = [name for name in plan.get("deployments") or [] if name not in names]
     found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
     seconds = plan.get("seconds")
+    if results.experiment.get("ended_at") is None:
+        found.append(Doubt("The experiment was cut off: the record has no end of it.", is_of_a_lack=True))
     asked = {
         "users": plan["users"],
         "warm_up_s": plan["warm_up_s"],
@@ -385,8 +411,11 @@ def _of_plan(results: Results) -> list[Doubt]:
         "end_after_requests": plan.get("requests"),
     }
     for one in results.deployments:
-        if one.status == runfiles.MEASURED and len(one.rounds) != plan["rounds"]:
-            found.append(Doubt(f"{one.title}: the record has {len(one.rounds)} of {plan['rounds']} rounds"))
+        if one.status == runfiles.MEASURED and len(one.measured_rounds) != plan["rounds"]:
+            not_run = next((each for each in one.rounds if each.status == runfiles.NOT_RUN), None)
+            text = f"{one.title}: {len(one.measured_rounds)} of {plan['rounds']} round{'s were' if plan['rounds'] != 1 else ' was'} measured"
+            text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
+            found.append(Doubt(text, is_of_a_lack=True))
         for number, run in one.loads.items():
             for key, wanted in asked.items():
                 had = run.record.get(key)
@@ -430,6 +459,8 @@ def _of_comparison(results: Results) -> list[Doubt]:
         groups = [hosts, containers]
     else:
         groups = [measured]
+    for one in measured:
+        found += _of_unlike(one, one)
     for group in groups:
         for one in group[1:]:
             found += _of_unlike(one, group[0])
@@ -479,8 +510,9 @@ def _of_unlike(one: Deployment, other: Deployment) -> list[Doubt]:
     parts |= {"model": Unlike(model)} if model else {}
     parts |= {"model not told": Unlike(untold=(MODEL,))} if MODEL in unlike.untold else {}
     names = (one.name, other.name)
+    who = f"{one.title}, its own runs" if one is other else f"{one.title} against {other.title}"
     return [
-        Doubt(f"{one.title} against {other.title}: {part}", kind, names)
+        Doubt(f"{who}: {part}", kind, names)
         for kind, part in parts.items()
         if part != Unlike()
     ]

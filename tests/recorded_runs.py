@@ -84,8 +84,10 @@ def write_run(
     later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}", after_s)
     folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
+    requests = list(requests)
     content: dict[str, Any] = {
         "form": runfiles.FORM,
+        "requests": len(requests),
         "user_class": "KeepAliveUser",
         "host": "http://127.0.0.1:5000",
         "users": 4,
