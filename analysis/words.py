@@ -16,6 +16,13 @@ PART = "of the part that samples cover"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def rounds(loads: Sequence[Measured], planned: int) -> str:
+    """How many rounds were measured, of the plan's where they are fewer."""
+    found = max((len(one.rounds) for one in loads), default=0)
+    of = f"{found} of {planned:g}" if found < planned else f"{found}"
+    return f"{of} round{'s' if max(found, planned) != 1 else ''}"
+
+
 def number(figure: Figure, digits: int) -> str:
     """A figure's value, or that it is not measured."""
     return f"{figure.value:,.{digits}f}" if figure.is_measured else "not measured"
