@@ -71,7 +71,9 @@ def cases_of(analysis: Analysis) -> list[Case]:
         found = [one.text for one in analysis.validity.invalid if one.kind == kind]
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
     lacks = [one.text for one in analysis.validity.caveats if one.is_of_a_lack]
-    cases += [Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks]
+    cases += [
+        Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks
+    ]
     for one in analysis.verdicts:
         name = f"{one.one.title} against {one.other.title}: {one.key}"
         cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}".strip()))

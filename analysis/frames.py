@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ from runfiles import EngineElsewhere, OutsideFolder, engine_elsewhere, inside
 CLOCK_STEP_S = 60.0
 """By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
 
+LEAST_TELLING = 20
+"""So many different response times, each to the nanosecond, two runs do not share by chance."""
 
 FILES = (
     (
@@ -114,10 +117,20 @@ class Run:
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
 
+    @cached_property
+    def fingerprint(self) -> bytes | None:
+        """The same for two runs only if one is a copy of the other, at whatever time; None where the response times are
+        too few, or too much alike, to tell."""
+        times = np.sort(self.requests["response_time_ms"].to_numpy())
+        is_telling = np.count_nonzero(np.diff(times)) >= LEAST_TELLING
+        return hashlib.blake2b(times.tobytes()).digest() if is_telling else None
+
     @property
     def is_local(self) -> bool:
         """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
-        nodes = set(self.samples["node"].unique()) | {one.get("node") for one in self.record["replicas"]["list"]} - {None}
+        nodes = set(self.samples["node"].unique()) | {one.get("node") for one in self.record["replicas"]["list"]} - {
+            None
+        }
         here = (self.record.get("machine") or {}).get("node")
         address = urlsplit(self.record.get("host") or "").hostname or ""
         return runfiles.is_loopback(address) and (here is None or nodes <= {here})

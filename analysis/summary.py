@@ -20,6 +20,7 @@ from analysis.series import (
     covered_together,
     cpu_per_second,
     growth,
+    is_memory_told,
     memory_at,
     memory_per_second,
     throughput_per_second,
@@ -233,7 +234,8 @@ def _resources(run: Run) -> dict[str, Figure]:
     finished = run.answered_unix_s
     answers = int(((finished >= part.start_unix_s) & (finished <= part.end_unix_s)).sum())
     memory = _mean(memory_per_second(run))
-    memory = replace(memory, value=memory.value / 1e6)
+    is_told = is_memory_told(run)
+    memory = replace(memory, value=memory.value / 1e6, is_part=memory.is_measured and not is_told)
     start, end = run.window_unix_s
     rate = throughput_per_second(run).mean() if end - start >= 1 else NAN
     held = memory.value / rate * 1000 if rate else NAN
@@ -241,7 +243,9 @@ def _resources(run: Run) -> dict[str, Figure]:
         "cpu_percent": _mean(cpu_per_second(run)),
         "cpu_ms_per_answer": _an_answer(used["cpu_seconds"].sum(skipna=False) * 1000, answers),
         "memory_mean_mb": memory,
-        "memory_max_mb": _memory_maximum(run) if part.is_whole else missing(str(part)),
+        "memory_max_mb": _memory_maximum(run)
+        if part.is_whole and is_told
+        else missing(str(part) if not part.is_whole else "memory was told for part of the run only"),
         "memory_mb_s_per_1000": replace(memory, value=held)
         if not math.isnan(held)
         else missing(memory.missing or "no answer came"),
@@ -307,7 +311,8 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
         return dict.fromkeys(INTERFACES, missing(reason))
     if counted.isna().any(axis=None):
         first = used["replica"][counted.isna().any(axis=1)].iloc[0]
-        return dict.fromkeys(INTERFACES, missing(f"the engine told no counters of the interfaces of {first}"))
+        reason = f"the engine did not tell the counters of the interfaces of {first} throughout"
+        return dict.fromkeys(INTERFACES, missing(reason))
     of = "replica" if len(used) == 1 else "replicas"
     figures = {}
     for way, name in WAYS.items():

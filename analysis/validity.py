@@ -75,6 +75,13 @@ LEAST_WARM_UP_S = 1.0
 """In a shorter warm-up there may be no request: users take a moment to start."""
 RUN_TIME_SLACK_S = 2.0
 """By so much may a run be shorter than its run time."""
+COLUMNS_TOLD = {
+    "cpu_seconds": "CPU time",
+    "memory_bytes": "memory",
+    "net_rx_bytes": "network traffic in",
+    "net_tx_bytes": "network traffic out",
+}
+"""Columns of samples -> what they tell. An engine that tells none of one at all has it not."""
 PART_ONLY = "for part of the run only"
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
@@ -368,6 +375,14 @@ def _of_samples(run: Run) -> Said:
         if absent > doubt_s or not covered.is_whole:
             text = f"{name} was there, or could be sampled, {PART_ONLY}: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
+        for column, what in COLUMNS_TOLD.items():
+            told = at[samples[column].notna().to_numpy()]
+            if not 0 < len(told) < len(at):
+                continue
+            absent = max(told[0] - max(start, at[0]), min(end, at[-1]) - told[-1], np.diff(told).max(initial=0.0))
+            if absent > doubt_s:
+                text = f"{what} of {name} was told {PART_ONLY}: not for {absent:.1f} s"
+                found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
         held = samples["throttled_seconds"].dropna()
         if len(held) and held.iloc[-1] > held.iloc[0]:
             found.append((f"the CPU limit held {name} back for {held.iloc[-1] - held.iloc[0]:.1f} s", ""))
@@ -434,7 +449,7 @@ def _of_times(results: Results) -> list[Doubt]:
         for run in (each.single_pass, each.load)
         if run is not None
     ]
-    found = []
+    found = _of_copies(results)
     last: tuple[float, Deployment, int] | None = None
     for began, ended, one, number in sorted(spans, key=lambda span: span[:2]):
         if last is not None and began < last[0]:
@@ -445,6 +460,24 @@ def _of_times(results: Results) -> list[Doubt]:
             found.append(Doubt(text, "twice", (last[1].name, one.name)))
         if last is None or ended > last[0]:
             last = (ended, one, number)
+    return found
+
+
+def _of_copies(results: Results) -> list[Doubt]:
+    """No two runs have the same response times to the nanosecond: one is a copy, at whatever time it is said to be."""
+    found = []
+    known: dict[bytes, tuple[Deployment, int]] = {}
+    for one in results.deployments:
+        for number, run in [*one.single_passes.items(), *one.loads.items()]:
+            if run.fingerprint is None:
+                continue
+            first, first_number = known.setdefault(run.fingerprint, (one, number))
+            if (first.name, first_number) != (one.name, number):
+                text = (
+                    f"{first.title}, round {first_number}, and {one.title}, round {number}, have the same response "
+                    "times: one is a copy of the other"
+                )
+                found.append(Doubt(text, "copy", (first.name, one.name)))
     return found
 
 
@@ -511,11 +544,7 @@ def _of_unlike(one: Deployment, other: Deployment) -> list[Doubt]:
     parts |= {"model not told": Unlike(untold=(MODEL,))} if MODEL in unlike.untold else {}
     names = (one.name, other.name)
     who = f"{one.title}, its own runs" if one is other else f"{one.title} against {other.title}"
-    return [
-        Doubt(f"{who}: {part}", kind, names)
-        for kind, part in parts.items()
-        if part != Unlike()
-    ]
+    return [Doubt(f"{who}: {part}", kind, names) for kind, part in parts.items() if part != Unlike()]
 
 
 def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
