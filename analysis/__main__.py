@@ -49,9 +49,11 @@ def main() -> int:
     try:
         analysis = analyse(read_results(arguments.results))
         content = render(analysis) if is_html else render_markdown(analysis)
-        write_output(page, content, follow_link=arguments.output is not None)
+        write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
         if arguments.junit:
-            write_output(arguments.junit, render_junit(cases_of(analysis)), follow_link=True)
+            write_output(
+                arguments.junit, render_junit(cases_of(analysis)), follow_link=True, results=[arguments.results]
+            )
     except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

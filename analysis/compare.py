@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> int:
     if said.junit:
         try:
             minded = [Case("to mind", text, said=text) for text in other_surroundings(old, new)]
-            write_output(said.junit, render_junit([*cases, *minded]), follow_link=True)
+            write_output(said.junit, render_junit([*cases, *minded]), follow_link=True, results=[said.old, said.new])
         except (OSError, RecordedFile) as error:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)

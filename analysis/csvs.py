@@ -51,6 +51,7 @@ RANGES = {
     "status": (0, 999),
     "connection_reused": (0, 1),
     "_bytes": (0, 2**60),
+    "response_time_ms": (1e-6, 1e9),
     "_ms": (0, 1e9),
     "_percent": (0, 1e7),
     "_seconds": (0, 1e10),

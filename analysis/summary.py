@@ -127,7 +127,8 @@ def _over_rounds(key: str, figures: Sequence[Figure]) -> Figure:
     if key in SUMMED:
         return Figure(float(values.sum()), n, told[0].of, rounds=len(told))
     low, high = t_interval(values)
-    return Figure(float(values.mean()), n, told[0].of, max(0.0, low), high, len(told), is_part=is_part)
+    low = max(0.0, low) if values.min() >= 0 else low
+    return Figure(float(values.mean()), n, told[0].of, low, high, len(told), is_part=is_part)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
@@ -313,11 +314,12 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
         first = used["replica"][counted.isna().any(axis=1)].iloc[0]
         reason = f"the engine did not tell the counters of the interfaces of {first} throughout"
         return dict.fromkeys(INTERFACES, missing(reason))
-    of = "replica" if len(used) == 1 else "replicas"
     figures = {}
     for way, name in WAYS.items():
         total = float(used[name].sum())
-        figures[f"interface_{way}_mb"] = Figure(total / 1e6, len(used), of) if part.is_whole else missing(str(part))
-        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), of)
+        figures[f"interface_{way}_mb"] = (
+            Figure(total / 1e6, len(used), "replicas") if part.is_whole else missing(str(part))
+        )
+        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), "replicas")
     figures["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return figures

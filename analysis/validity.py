@@ -7,8 +7,10 @@ ends with its own exit code. A doubt is something to mind; the figures stand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +84,16 @@ COLUMNS_TOLD = {
     "net_tx_bytes": "network traffic out",
 }
 """Columns of samples -> what they tell. An engine that tells none of one at all has it not."""
+BEYOND = 0.1
+"""By so large a part may a sample be beyond what there is of memory or CPU: they are read at moments of their own."""
+CPU_SLACK_S = 0.2
+PART_SLACK_MS = 1.0
+"""By so much may the time in the service be beyond the response time: they are by two clocks."""
+START_SLACK_S = 60.0
+LONGEST_WAIT_S = 24 * 3600
+"""So long after its start an experiment has begun its first run."""
 PART_ONLY = "for part of the run only"
+MIB = 2**20
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
 
@@ -229,10 +240,45 @@ def _of_run(run: Run) -> Said:
             found.append((text, "contradiction"))
     if twice := int(run.requests.duplicated().sum()):
         found.append((f"{twice:,} requests stand there twice, equal in all columns", "copy"))
+    found += _of_texts(run)
+    found += _of_impossible(run)
     found += _of_clock(run)
     found += _of_samples(run)
     texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
+
+
+def _of_texts(run: Run) -> Said:
+    """Whether each request sent one of the texts."""
+    count, told = run.record["texts"].get("count"), run.requests["text_id"].dropna()
+    unknown = told[(told < 1) | (told > count) | (told % 1 != 0)] if count is not None else told[:0]
+    if unknown.empty:
+        return []
+    return [
+        (f"{len(unknown):,} requests sent a text that is none of the {count:,}: {unknown.iloc[0]:g}", "contradiction")
+    ]
+
+
+def _of_impossible(run: Run) -> Said:
+    """Values that contradict each other: a part that is longer than the whole, more than there is."""
+    found: Said = []
+    answered = run.answered
+    inside_ms = answered["queue_ms"].fillna(0) + answered["inference_ms"].fillna(0)
+    longer = int((inside_ms > answered["response_time_ms"] + PART_SLACK_MS).sum())
+    if longer:
+        text = f"of {longer:,} answers the time in the service is longer than the response time"
+        found.append((text, "contradiction" if longer > ERROR_LIMIT * len(answered) else ""))
+    limited = run.samples["memory_limit_bytes"]
+    if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
+        found.append(("a replica is said to hold more memory than its limit", "contradiction"))
+    cores = (run.record.get("machine") or {}).get("cpu_count")
+    for name, own in run.samples.groupby("replica", observed=True) if run.is_local and cores else ():
+        used = own["cpu_seconds"].iloc[-1] - own["cpu_seconds"].iloc[0]
+        elapsed = own["read_at_unix_s"].iloc[-1] - own["read_at_unix_s"].iloc[0]
+        if used > cores * elapsed * (1 + BEYOND) + CPU_SLACK_S:
+            text = f"{name} is said to have used {used:,.1f} s of CPU in {elapsed:,.1f} s with {cores:g} CPUs"
+            found.append((text, "contradiction"))
+    return found
 
 
 def _of_clock(run: Run) -> Said:
@@ -250,8 +296,15 @@ def _of_clock(run: Run) -> Said:
     warm_up = sent[(run.requests["phase"] == runfiles.WARM_UP).to_numpy()]
     measured = run.measured["started_at_unix_s"]
     if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
-        wrong = ((measured < start).sum(), (warm_up >= start).sum())
-        text = f"{wrong[0]:,} requests of the warm-up are marked measured, {wrong[1]:,} measured ones as warm-up"
+        wrong = (
+            ((measured < start).sum(), "of the warm-up are", "measured"),
+            (
+                (warm_up >= start).sum(),
+                "sent after the warm-up are",
+                "warm-up",
+            ),
+        )
+        text = "; ".join(f"{count:,} requests {which} marked {phase}" for count, which, phase in wrong if count)
         found.append((f"phases by another clock: {text}", "clock"))
     elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
         text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s: what was measured was not warm"
@@ -288,9 +341,13 @@ def _of_single_pass(run: Run) -> Said:
     """Whether each text was sent once."""
     count = run.record["texts"].get("count")
     rows, told = len(run.requests), run.requests["text_id"].dropna()
-    if count is None or run.rows_lost:
+    if run.rows_lost:
         return []
-    texts = told.nunique() + rows - len(told)
+    if count is None:
+        return [("how many texts there are was not recorded: it is not known whether all were sent", "incomplete")]
+    if len(told) < rows:
+        return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", "incomplete")]
+    texts = told.nunique()
     found: Said = []
     if texts < count:
         found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
@@ -426,6 +483,7 @@ def _of_plan(results: Results) -> list[Doubt]:
         "end_after_requests": plan.get("requests"),
     }
     for one in results.deployments:
+        found += _of_plan_of(one, plan)
         if one.status == runfiles.MEASURED and len(one.measured_rounds) != plan["rounds"]:
             not_run = next((each for each in one.rounds if each.status == runfiles.NOT_RUN), None)
             text = f"{one.title}: {len(one.measured_rounds)} of {plan['rounds']} round{'s were' if plan['rounds'] != 1 else ' was'} measured"
@@ -440,6 +498,25 @@ def _of_plan(results: Results) -> list[Doubt]:
     return found
 
 
+def _of_plan_of(one: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
+    """Whether the users of a deployment's loads, and the limits of its containers, were those of the plan."""
+    found = []
+    user_class = f"{plan['user_class'].title().replace('_', '')}User"
+    for number, run in one.loads.items():
+        if run.record["user_class"] != user_class:
+            text = f"{one.title}, round {number}: the users were {run.record['user_class'][:LONGEST_QUOTE]}, "
+            found.append(Doubt(f"{text}the plan says {user_class[:LONGEST_QUOTE]}", "conditions", (one.name,)))
+    memory = plan.get("memory_mb")
+    limits = {"cpus": plan.get("cpus"), "memory_bytes": None if memory is None else memory * MIB}
+    for each in () if one.is_host else one.measured_rounds:
+        for key, wanted in limits.items():
+            had = each.limits.get(key)
+            if wanted is not None and had is not None and had != wanted:
+                text = f"{one.title}, round {each.number}: the limit of {key} was {had:,.15g}, the plan says {wanted:,.15g}"
+                found.append(Doubt(text, "conditions", (one.name,)))
+    return found
+
+
 def _of_times(results: Results) -> list[Doubt]:
     """No two runs of an experiment are of the same time: what ran at once measured each other, or is a copy."""
     spans = [
@@ -450,6 +527,10 @@ def _of_times(results: Results) -> list[Doubt]:
         if run is not None
     ]
     found = _of_copies(results)
+    began_s = datetime.fromisoformat(results.experiment["started_at"]).timestamp()
+    if spans and not began_s - START_SLACK_S <= min(span[0] for span in spans) <= began_s + LONGEST_WAIT_S:
+        names = tuple(one.name for one in results.deployments)
+        found.append(Doubt("The experiment's start is not the time of its runs: they are another's", "clock", names))
     last: tuple[float, Deployment, int] | None = None
     for began, ended, one, number in sorted(spans, key=lambda span: span[:2]):
         if last is not None and began < last[0]:
@@ -603,7 +684,8 @@ def _of_rounds(results: Results) -> list[Doubt]:
     if len(rounds) > 1:
         found.append(Doubt(f"Not all deployments were measured in as many rounds: {min(rounds)} to {max(rounds)}."))
     if min(rounds) < FEW_ROUNDS:
-        text = f"Intervals are from {min(rounds)} rounds, and wide for that; {FEW_ROUNDS} or more make them narrower."
+        few = f"{min(rounds)} round{'s' if min(rounds) != 1 else ''}"
+        text = f"Intervals are from {few}, and wide for that; {FEW_ROUNDS} or more make them narrower."
         found.append(Doubt(text))
     return found
 

@@ -32,7 +32,9 @@ def interval(figure: Figure, digits: int) -> str:
     """What stands below a figure: its interval and n, or why there is none."""
     if not figure.is_measured:
         return figure.missing or ""
-    n = f"n = {figure.n:,} {figure.of}" + (f", {figure.rounds} rounds" if figure.rounds > 1 else "")
+    n = f"n = {figure.n:,} {figure.of if figure.n != 1 else figure.of.removesuffix('s')}" + (
+        f", {figure.rounds} rounds" if figure.rounds > 1 else ""
+    )
     n += f", {PART}" if figure.is_part else ""
     return f"{figure.low:,.{digits}f} to {figure.high:,.{digits}f}\n{n}" if figure.has_interval else n
 

@@ -20,8 +20,8 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "form": runfiles.FORM,
-        "started_at": "2026-01-31T12:00:00+00:00",
-        "ended_at": "2026-01-31T12:03:00+00:00",
+        "started_at": "2023-11-14T22:13:20+00:00",
+        "ended_at": "2023-11-14T22:16:20+00:00",
         "command": "python -m infra run",
         "resumed_at": [],
         "plan": {
