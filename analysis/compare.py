@@ -138,11 +138,11 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
     Raises:
         UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
     """
-    began, copied = (
-        {mark(run) for run in old.results.runs} & {mark(run) for run in new.results.runs} - {None}
-        for mark in (lambda run: run.record["started_at_unix_s"], lambda run: run.fingerprint)
+    before, after = (
+        {run.record["started_at_unix_s"] for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
+        for one in (old, new)
     )
-    if old.results.folder.resolve() == new.results.folder.resolve() or began or copied:
+    if old.results.folder.resolve() == new.results.folder.resolve() or before & after - {None}:
         raise UnreadableResults(
             f"{old.results.folder} and {new.results.folder} hold the same runs, so they are one experiment; "
             "name two that were measured"

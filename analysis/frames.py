@@ -345,7 +345,9 @@ def _read_run(folder: Path, prefix: str) -> Run | None:
     frames = [read_csv(own, columns, needed) for own, (_, columns, needed) in zip(paths, FILES, strict=True)]
     frames[0] = _with_errors(frames[0])
     is_sampled = any(one.get("sampled") for one in record["replicas"]["list"])
-    run = Run(record, *frames, tuple(own.name for own in paths[1:3] if is_sampled and not own.exists()))
+    rows, samples, events, machine = frames
+    absent = tuple(own.name for own in paths[1:3] if is_sampled and not own.exists())
+    run = Run(record, rows, samples, events, machine, absent)
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")

@@ -45,11 +45,12 @@ def render_markdown(analysis: Analysis) -> str:
             lacking: list[str] = []
             for measure in words.rows_of(measured):
                 cells = [_cell(one.summary[measure.key], measure.digits) for one in measured]
-                lacking += [
-                    f"- {safe(one.title)}, {measure.title}: not measured: {safe(one.summary[measure.key].missing or '')}"
-                    for one in measured
-                    if not one.summary[measure.key].is_measured
-                ]
+                for one in measured:
+                    figure = one.summary[measure.key]
+                    if not figure.is_measured:
+                        lacking.append(
+                            f"- {safe(one.title)}, {measure.title}: not measured: {safe(figure.missing or '')}"
+                        )
                 unit = f", {measure.unit}" if measure.unit else ""
                 lines.append(f"| {measure.title}{unit} | {' | '.join(cells)} |")
             lines += ["", *lacking] if lacking else []

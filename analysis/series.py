@@ -45,8 +45,9 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
     """By how much each replica's counters grew between each edge and the next.
 
     Between two samples a counter is taken to grow evenly, so an interval gets the part of the growth that lies in it,
-    however far apart the samples are; each counter has samples of its own, those that told it. Where a counter fell the replica was started anew, and what the counter shows
-    is what was used since. Beyond a replica's first and last sample nothing is known, and nothing is made up.
+    however far apart the samples are; each counter has samples of its own, those that told it. Where a counter fell the
+    replica was started anew, and what the counter shows is what was used since. Beyond a replica's first and last
+    sample nothing is known, and nothing is made up.
 
     Returns:
         One row a replica and interval: ``replica``, ``interval`` (from 0), ``covered_s`` (how much of it lies between

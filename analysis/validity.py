@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import runfiles
 from analysis.frames import Deployment, Results, Round, Run
@@ -432,17 +433,26 @@ def _of_samples(run: Run) -> Said:
         if absent > doubt_s or not covered.is_whole:
             text = f"{name} was there, or could be sampled, {PART_ONLY}: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
-        for column, what in COLUMNS_TOLD.items():
-            told = at[samples[column].notna().to_numpy()]
-            if not 0 < len(told) < len(at):
-                continue
-            absent = max(told[0] - max(start, at[0]), min(end, at[-1]) - told[-1], np.diff(told).max(initial=0.0))
-            if absent > doubt_s:
-                text = f"{what} of {name} was told {PART_ONLY}: not for {absent:.1f} s"
-                found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
+        found += _of_columns(name, samples, (start, end), doubt_s)
         held = samples["throttled_seconds"].dropna()
         if len(held) and held.iloc[-1] > held.iloc[0]:
             found.append((f"the CPU limit held {name} back for {held.iloc[-1] - held.iloc[0]:.1f} s", ""))
+    return found
+
+
+def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, float], doubt_s: float) -> Said:
+    """Whether each column that the samples of a replica tell is told throughout."""
+    found: Said = []
+    at = samples["sampled_at_unix_s"].to_numpy()
+    start, end = max(window_unix_s[0], at[0]), min(window_unix_s[1], at[-1])
+    for column, what in COLUMNS_TOLD.items():
+        told = at[samples[column].notna().to_numpy()]
+        if not 0 < len(told) < len(at):
+            continue
+        absent = max(told[0] - start, end - told[-1], np.diff(told).max(initial=0.0))
+        if absent > doubt_s:
+            text = f"{what} of {name} was told {PART_ONLY}: not for {absent:.1f} s"
+            found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
     return found
 
 
@@ -486,7 +496,8 @@ def _of_plan(results: Results) -> list[Doubt]:
         found += _of_plan_of(one, plan)
         if one.status == runfiles.MEASURED and len(one.measured_rounds) != plan["rounds"]:
             not_run = next((each for each in one.rounds if each.status == runfiles.NOT_RUN), None)
-            text = f"{one.title}: {len(one.measured_rounds)} of {plan['rounds']} round{'s were' if plan['rounds'] != 1 else ' was'} measured"
+            planned = "1 round was" if plan["rounds"] == 1 else f"{plan['rounds']} rounds were"
+            text = f"{one.title}: {len(one.measured_rounds)} of {planned} measured"
             text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
             found.append(Doubt(text, is_of_a_lack=True))
         for number, run in one.loads.items():
@@ -512,8 +523,8 @@ def _of_plan_of(one: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
         for key, wanted in limits.items():
             had = each.limits.get(key)
             if wanted is not None and had is not None and had != wanted:
-                text = f"{one.title}, round {each.number}: the limit of {key} was {had:,.15g}, the plan says {wanted:,.15g}"
-                found.append(Doubt(text, "conditions", (one.name,)))
+                text = f"{one.title}, round {each.number}: the limit of {key} was {had:,.15g}, "
+                found.append(Doubt(f"{text}the plan says {wanted:,.15g}", "conditions", (one.name,)))
     return found
 
 

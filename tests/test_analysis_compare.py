@@ -126,8 +126,8 @@ def noisy(folder: Path, seed: int, after_s: float, machine: object = None, engin
     """Docker run in two rounds, with response times that no two runs share."""
     write_experiment(folder, [measured("docker", 2)])
     record = json.loads((folder / "experiment.json").read_text())
-    record["machine"] |= machine or {}  # type: ignore[call-overload]
-    record["engine"] |= engine or {}  # type: ignore[call-overload]
+    record["machine"] |= machine or {}
+    record["engine"] |= engine or {}
     (folder / "experiment.json").write_text(json.dumps(record))
     for number in (1, 2):
         times = np.random.default_rng([seed, number]).normal(10, 0.1, 500)
@@ -144,7 +144,7 @@ def test_a_copy_at_another_time_is_no_second_measurement(tmp_path: Path) -> None
         first, second = (old / "docker" / f"round-{number}" / f"load_{suffix}" for number in (1, 2))
         record = json.loads(second.with_name("load_run.json").read_text())
         frame = pd.read_csv(first)
-        for name in (one for one in frame if one.endswith("_unix_s")):
+        for name in (one for one in map(str, frame) if one.endswith("_unix_s")):
             frame[name] += record["started_at_unix_s"] - START
         frame.to_csv(second, index=False)
     validity = analyse(read_results(old)).validity

@@ -307,9 +307,9 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     unlike = why_unlike(compose, one)
     assert str(unlike) == "not compared: model, users not the same"
     write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
-    silent, other = (read_results(tmp_path).deployments[2] for _ in range(2))
+    silent, again = (read_results(tmp_path).deployments[2] for _ in range(2))
     assert why_unlike(silent, silent) is None
-    assert str(why_unlike(silent, other)) == "not compared: the service did not say which model answered"
+    assert str(why_unlike(silent, again)) == "not compared: the service did not say which model answered"
 
 
 def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:

@@ -477,7 +477,7 @@ def test_what_a_failed_round_left_is_in_no_figure(tmp_path: Path) -> None:
 )
 def test_rounds_of_one_deployment_are_alike_too(tmp_path: Path, other: dict[str, Any], kind: str) -> None:
     write_experiment(tmp_path, [measured("host", 2)])
-    alike = {"spawn_rate": 4}
+    alike: dict[str, Any] = {"spawn_rate": 4}
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), number=2, **(alike | other))
     found = examined(tmp_path)
