@@ -140,7 +140,8 @@ class Run:
 class Round:
     """One start of a deployment and what was measured of it. ``status`` is measured, failed or not run.
 
-    ``limits``: what the service was confined to, ``cpus`` (cores) and ``memory_bytes``, None where to nothing.
+    ``started_at``: when its service was started (ISO 8601). ``limits``: what the service was confined to, ``cpus``
+    (cores) and ``memory_bytes``, None where to nothing.
     ``unread`` says which of its files could not be read, and why; what they hold is in no figure.
     """
 
@@ -148,6 +149,7 @@ class Round:
     status: str
     reason: str | None
     seconds_to_healthy: float | None
+    started_at: str | None
     limits: dict[str, Any]
     single_pass: Run | None
     load: Run | None
@@ -302,6 +304,7 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
         status=row["status"],
         reason=row.get("reason"),
         seconds_to_healthy=row.get("seconds_to_healthy"),
+        started_at=row.get("started_at"),
         limits=row.get("limits") or {},
         single_pass=single_pass,
         load=load,

@@ -180,7 +180,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
         if one.status != runfiles.MEASURED:
             continue
         if not one.unread:
-            found += _of_missing_runs(deployment, one)
+            found += _of_missing_runs(deployment, one) + _of_start(deployment, one)
         for run, what in ((one.single_pass, "single pass"), (one.load, "load")):
             if run is None:
                 continue
@@ -190,6 +190,19 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
             lacks = {text for text, _ in said if text in faults or PART_ONLY in text}
             found += [Doubt(f"{where}: {text}", kind, own if kind else (), text in lacks) for text, kind in said]
     return found
+
+
+def _of_start(deployment: Deployment, one: Round) -> list[Doubt]:
+    """Whether a round's service was healthy before the round's first run began."""
+    runs = [run.record["started_at_unix_s"] for run in (one.single_pass, one.load) if run is not None]
+    if one.started_at is None or one.seconds_to_healthy is None or not runs:
+        return []
+    healthy_s = datetime.fromisoformat(one.started_at).timestamp() + one.seconds_to_healthy
+    if healthy_s <= min(runs) + START_SLACK_S:
+        return []
+    where = f"{deployment.title}, round {one.number}"
+    text = f"{where}: the service is said to be healthy only after {one.seconds_to_healthy:,.0f} s, "
+    return [Doubt(f"{text}when its first run had begun", "contradiction", (deployment.name,))]
 
 
 def _of_missing_runs(deployment: Deployment, one: Round) -> list[Doubt]:
@@ -239,7 +252,7 @@ def _of_run(run: Run) -> Said:
         if failed_rows != told:
             text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows tell of one"
             found.append((text, "contradiction"))
-    if twice := int(run.requests.duplicated().sum()):
+    if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} requests stand there twice, equal in all columns", "copy"))
     found += _of_texts(run)
     found += _of_impossible(run)
@@ -247,6 +260,12 @@ def _of_run(run: Run) -> Said:
     found += _of_samples(run)
     texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
+
+
+def _rows_there_twice(requests: pd.DataFrame) -> int:
+    """How many rows equal another in all columns. Only those sent at one moment are looked at: seldom any."""
+    at_once = requests["started_at_unix_s"].duplicated(keep=False)
+    return int(requests[at_once].duplicated().sum())
 
 
 def _of_texts(run: Run) -> Said:

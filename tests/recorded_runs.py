@@ -57,7 +57,7 @@ def measured(name: str, rounds: int = 1, **values: Any) -> dict[str, Any]:
 def a_round(name: str, number: int = 1, **values: Any) -> dict[str, Any]:
     """A round that was measured."""
     row: dict[str, Any] = {"number": number, "status": "measured", "reason": None, "folder": f"{name}/round-{number}"}
-    row |= {"started_at": "2026-01-31T12:00:00+00:00", "seconds_to_healthy": 4.0, "runs": ["load"]}
+    row |= {"started_at": "2023-11-14T22:13:20+00:00", "seconds_to_healthy": 4.0, "runs": ["load"]}
     return row | {"metrics_files": [], "limits": {"cpus": None, "memory_bytes": None}} | values
 
 

@@ -600,3 +600,12 @@ def test_an_experiment_that_began_at_another_time_than_its_runs(tmp_path: Path) 
         write_experiment(tmp_path / name, [measured("host")], started_at=started_at)
         write_run(tmp_path / name / "host", "load", steady_requests(50), steady_samples(0.5))
         assert kinds(examined(tmp_path / name)) == {"clock"}
+
+
+def test_a_start_that_took_longer_than_until_the_first_run(tmp_path: Path) -> None:
+    row = measured("host")
+    row["rounds"][0]["seconds_to_healthy"] = 5000.0
+    write_experiment(tmp_path, [row])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
+    assert kinds(examined(tmp_path)) == {"contradiction"}
+    assert "healthy only after 5,000 s" in said(examined(tmp_path))
