@@ -221,7 +221,9 @@ def inside(folder: Path, path: Path | str) -> Path:
     try:
         root = folder.resolve()
         resolved = (root / path).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a NUL or half a surrogate in it; a loop of links
+    except RuntimeError as error:
+        raise OutsideFolder(f"{folder / path} leads nowhere: its links lead in a circle") from error
+    except (OSError, ValueError) as error:  # a NUL or half a surrogate in it
         raise OutsideFolder(f"{str(path)!a} is not a path in {folder} ({error})") from error
     if root not in resolved.parents:
         raise OutsideFolder(f"{root / path} leads to {resolved}, which does not lie in {root}")

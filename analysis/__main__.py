@@ -49,9 +49,11 @@ def main() -> int:
     try:
         analysis = analyse(read_results(arguments.results))
         content = render(analysis) if is_html else render_markdown(analysis)
-        write_output(page, content, follow_link=arguments.output is not None)
+        write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
         if arguments.junit:
-            write_output(arguments.junit, render_junit(cases_of(analysis)), follow_link=True)
+            write_output(
+                arguments.junit, render_junit(cases_of(analysis)), follow_link=True, results=[arguments.results]
+            )
     except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -70,6 +72,10 @@ def cases_of(analysis: Analysis) -> list[Case]:
     for kind, title in KINDS.items():
         found = [one.text for one in analysis.validity.invalid if one.kind == kind]
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
+    lacks = [one.text for one in analysis.validity.caveats if one.is_of_a_lack]
+    cases += [
+        Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks
+    ]
     for one in analysis.verdicts:
         name = f"{one.one.title} against {one.other.title}: {one.key}"
         cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}".strip()))
@@ -104,12 +110,19 @@ def _print_summary(analysis: Analysis) -> None:
         if deployment.status != runfiles.MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
+    if any(one.summary[key].is_part for one in analysis.loads for key in keys):
+        console.print(f"*: {words.PART}", markup=False)
+    for doubt in analysis.validity.caveats:
+        if doubt.is_of_a_lack:
+            console.print(f"mind: {doubt.text}", markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
 def _cell(figure: Figure, digits: int) -> str:
-    return words.number(figure, digits) if figure.is_measured else "-"
+    if not figure.is_measured:
+        return "-"
+    return words.number(figure, digits) + ("*" if figure.is_part else "")
 
 
 if __name__ == "__main__":

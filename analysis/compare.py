@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from scipy import stats
@@ -24,6 +26,7 @@ from analysis.records import UnreadableResults
 from analysis.summary import Measured
 from analysis.validity import INVALID_EXIT_CODE
 from analysis.verdicts import ALPHA, RESOLUTION, holm
+from runfiles import engine_elsewhere
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
@@ -112,11 +115,14 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     cases = judge_changes(old, new, conditions)
+    for text in other_surroundings(old, new):
+        print(f"mind: {text}")
     for one in cases:
         print(f"{one.name}: {one.failure or one.error or one.said}")
     if said.junit:
         try:
-            write_output(said.junit, render_junit(cases), follow_link=True)
+            minded = [Case("to mind", text, said=text) for text in other_surroundings(old, new)]
+            write_output(said.junit, render_junit([*cases, *minded]), follow_link=True, results=[said.old, said.new])
         except (OSError, RecordedFile) as error:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)
@@ -130,10 +136,13 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
     """A folder and itself, or a copy of it, are not two experiments.
 
     Raises:
-        UnreadableResults: a run of one began at the same moment as one of the other.
+        UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
     """
-    before, after = ({run.record["started_at_unix_s"] for run in one.results.runs} for one in (old, new))
-    if old.results.folder.resolve() == new.results.folder.resolve() or before & after:
+    before, after = (
+        {run.record["started_at_unix_s"] for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
+        for one in (old, new)
+    )
+    if old.results.folder.resolve() == new.results.folder.resolve() or before & after - {None}:
         raise UnreadableResults(
             f"{old.results.folder} and {new.results.folder} hold the same runs, so they are one experiment; "
             "name two that were measured"
@@ -191,15 +200,53 @@ def _why_not(
     return _why_other_conditions(name, before, after, old, new)
 
 
+def _both(old: Analysis, new: Analysis, part: str) -> list[dict[str, Any]]:
+    return [one.results.experiment.get(part) or {} for one in (old, new)]
+
+
+def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether processor, memory or system differ. A kernel may be a newer one of the same machine."""
+    systems = {one.get("system") for one in (before, after)} - {None}
+    is_other_cpu = any(before.get(key) != after.get(key) for key in ("cpu_model", "cpu_count"))
+    hardware = {key: value for key, value in before.items() if key != "kernel"}
+    return is_other_cpu or len(systems) > 1 or engine_elsewhere(hardware, after) is not None
+
+
+def _are_other_engines(old: Analysis, new: Analysis) -> bool:
+    """Whether containers ran on two machines: the engine's place differs, or, where it is elsewhere, its identity."""
+    if old.results.engine_elsewhere != new.results.engine_elsewhere:
+        return True
+    before, after = _both(old, new, "engine")
+    hosts = {urlsplit(one.get("endpoint") or "unix:").hostname for one in (before, after)}
+    return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
+
+
+def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
+    """What of machine and engine is not the same, or not known, and keeps no figure from being compared."""
+    found = []
+    machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
+    for (before, after), key, what in (
+        (machines, "node", "name of the machine"),
+        (machines, "kernel", "kernel"),
+        (engines, "version", "version of the Docker engine"),
+    ):
+        if before.get(key) != after.get(key):
+            found.append(
+                f"the {what} is not the same: {before.get(key) or 'not told'}, then {after.get(key) or 'not told'}"
+            )
+    for key, what in (("cpu_model", "processor"), ("cpu_count", "number of CPUs")):
+        if None in (machines[0].get(key), machines[1].get(key)):
+            found.append(f"the {what} is not known of both machines, so they may be two")
+    return found
+
+
 def _why_other_conditions(
     name: str, before: Mapping[str, Measured], after: Mapping[str, Measured], old: Analysis, new: Analysis
 ) -> str | None:
     """What both must have in common: machine, limits as the rounds had them, and load."""
-    machines = [one.results.experiment["machine"] for one in (old, new)]
-    told = [one.get("architecture") for one in machines if one.get("architecture") is not None]
-    if any(machines[0].get(key) != machines[1].get(key) for key in ("cpu_model", "cpu_count")) or len(set(told)) > 1:
+    if _are_other_machines(*_both(old, new, "machine")):
         return "not compared: they ran on different machines"
-    if not after[name].deployment.is_host and old.results.engine_elsewhere != new.results.engine_elsewhere:
+    if not after[name].deployment.is_host and _are_other_engines(old, new):
         return "not compared: the engine did not run on the same machine"
     pair = ((old.results, before[name].deployment), (new.results, after[name].deployment))
     for limits, what in ((usable_cpus, "CPU"), (memory_limits_bytes, "memory")):

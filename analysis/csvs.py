@@ -51,6 +51,7 @@ RANGES = {
     "status": (0, 999),
     "connection_reused": (0, 1),
     "_bytes": (0, 2**60),
+    "response_time_ms": (1e-6, 1e9),
     "_ms": (0, 1e9),
     "_percent": (0, 1e7),
     "_seconds": (0, 1e10),
@@ -86,7 +87,10 @@ def read_csv(path: Path, columns: Sequence[runfiles.Column], needed: Sequence[st
             return _empty(wanted)
         frame = _as_it_lies(path, wanted, needed)
         if frame is None:
-            frame = _with_care(path, _whole_rows(path.read_bytes()), wanted, needed)
+            content = path.read_bytes()
+            if b"\0" in content[content.rfind(b"\n") + 1 :]:
+                raise UnreadableFile(f"{path} can't be read (it ends in bytes of zero: rows were not written)")
+            frame = _with_care(path, _whole_rows(content), wanted, needed)
     except OSError as error:
         raise UnreadableFile(f"{path} can't be read ({error.strerror})") from error
     for name in set(wanted) - set(frame):
@@ -114,6 +118,8 @@ def _refuse_impossible(path: Path) -> None:
             raise UnreadableFile(f"{path} can't be read (nothing was written from byte {hole:,} on)")
         file.seek(0)
         first = file.readline(MOST_OF_A_LINE)
+    if b"\0" in first:
+        raise UnreadableFile(f"{path}, line 1: this is no text, but bytes of zero")
     if len(first) == MOST_OF_A_LINE or first.count(b",") >= MOST_COLUMNS:
         raise UnreadableFile(f"{path}, line 1: it is longer than any header")
 

@@ -113,7 +113,8 @@ def _number(one: Measured, key: str) -> Number:
     """A figure with its unit, as it stands in the table."""
     measure = MEASURES[key]
     value = f"{one.summary[key].value:,.{measure.digits}f}"
-    return Number(f"{value} {measure.unit}".strip(), figure_anchor(one.name, key))
+    part = f" ({words.PART})" if one.summary[key].is_part else ""
+    return Number(f"{value} {measure.unit}".strip() + part, figure_anchor(one.name, key))
 
 
 def _listed(loads: Sequence[Measured], key: str) -> list[Part]:

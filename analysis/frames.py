@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ from runfiles import EngineElsewhere, OutsideFolder, engine_elsewhere, inside
 CLOCK_STEP_S = 60.0
 """By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
 
+LEAST_TELLING = 20
+"""So many different response times, each to the nanosecond, two runs do not share by chance."""
 
 FILES = (
     (
@@ -55,6 +58,7 @@ these says when a row is from, by the load generator's clock."""
 class Run:
     """One Locust run: its record, one row a request, one a sample of a replica, one for what became of a replica, one
     a sample of the machine (columns as in ``runfiles``); the last two are empty where an earlier version recorded.
+    ``absent``: those of its files that are not there, though replicas were sampled.
 
     What is computed from it is computed once: nobody changes the frames.
     """
@@ -64,6 +68,7 @@ class Run:
     samples: pd.DataFrame
     events: pd.DataFrame
     machine: pd.DataFrame
+    absent: tuple[str, ...] = ()
 
     @cached_property
     def measured(self) -> pd.DataFrame:
@@ -112,10 +117,20 @@ class Run:
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
 
+    @cached_property
+    def fingerprint(self) -> bytes | None:
+        """The same for two runs only if one is a copy of the other, at whatever time; None where the response times are
+        too few, or too much alike, to tell."""
+        times = np.sort(self.requests["response_time_ms"].to_numpy())
+        is_telling = np.count_nonzero(np.diff(times)) >= LEAST_TELLING
+        return hashlib.blake2b(times.tobytes()).digest() if is_telling else None
+
     @property
     def is_local(self) -> bool:
         """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
-        nodes = set(self.samples["node"].unique())
+        nodes = set(self.samples["node"].unique()) | {one.get("node") for one in self.record["replicas"]["list"]} - {
+            None
+        }
         here = (self.record.get("machine") or {}).get("node")
         address = urlsplit(self.record.get("host") or "").hostname or ""
         return runfiles.is_loopback(address) and (here is None or nodes <= {here})
@@ -125,7 +140,8 @@ class Run:
 class Round:
     """One start of a deployment and what was measured of it. ``status`` is measured, failed or not run.
 
-    ``limits``: what the service was confined to, ``cpus`` (cores) and ``memory_bytes``, None where to nothing.
+    ``started_at``: when its service was started (ISO 8601). ``limits``: what the service was confined to, ``cpus``
+    (cores) and ``memory_bytes``, None where to nothing.
     ``unread`` says which of its files could not be read, and why; what they hold is in no figure.
     """
 
@@ -133,6 +149,7 @@ class Round:
     status: str
     reason: str | None
     seconds_to_healthy: float | None
+    started_at: str | None
     limits: dict[str, Any]
     single_pass: Run | None
     load: Run | None
@@ -164,14 +181,20 @@ class Deployment:
         return runfiles.DEPLOYMENTS.get(self.name, self.name)
 
     @property
+    def measured_rounds(self) -> list[Round]:
+        """The rounds that enter figures; what a failed round left is in none."""
+        is_measured = self.status == runfiles.MEASURED
+        return [one for one in self.rounds if is_measured and one.status == runfiles.MEASURED]
+
+    @property
     def loads(self) -> dict[int, Run]:
-        """The load of each round that has one, by the round's number."""
-        return {one.number: one.load for one in self.rounds if one.load is not None}
+        """The load of each measured round that has one, by the round's number."""
+        return {one.number: one.load for one in self.measured_rounds if one.load is not None}
 
     @property
     def single_passes(self) -> dict[int, Run]:
-        """The single pass of each round that has one, by the round's number."""
-        return {one.number: one.single_pass for one in self.rounds if one.single_pass is not None}
+        """The single pass of each measured round that has one, by the round's number."""
+        return {one.number: one.single_pass for one in self.measured_rounds if one.single_pass is not None}
 
 
 @dataclass(frozen=True)
@@ -189,8 +212,8 @@ class Results:
 
     @property
     def runs(self) -> list[Run]:
-        """All runs of all rounds of all deployments, single passes too."""
-        rounds = [each for one in self.deployments for each in one.rounds]
+        """All runs of all measured rounds of all deployments, single passes too."""
+        rounds = [each for one in self.deployments for each in one.measured_rounds]
         return [run for each in rounds for run in (each.single_pass, each.load) if run is not None]
 
 
@@ -281,6 +304,7 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
         status=row["status"],
         reason=row.get("reason"),
         seconds_to_healthy=row.get("seconds_to_healthy"),
+        started_at=row.get("started_at"),
         limits=row.get("limits") or {},
         single_pass=single_pass,
         load=load,
@@ -291,6 +315,16 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
 def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
     """The rows that are wanted; the frame itself, not a copy, where that is all of them."""
     return frame if wanted.all() else frame[wanted.to_numpy()]
+
+
+def _with_errors(requests: pd.DataFrame) -> pd.DataFrame:
+    """The requests, of which each whose status says that it failed has an error."""
+    wrong = (requests["error"] == "").to_numpy() & ~requests["status"].between(200, 299).to_numpy()
+    if wrong.any():
+        said = requests["error"].astype("object")
+        said[wrong] = [f"status {one:.0f}" for one in requests["status"][wrong]]
+        requests["error"] = said.astype("category")
+    return requests
 
 
 def _read_run(folder: Path, prefix: str) -> Run | None:
@@ -305,8 +339,18 @@ def _read_run(folder: Path, prefix: str) -> Run | None:
     started, ended = record["started_at_unix_s"], record.get("ended_at_unix_s")
     if ended is not None and ended < started:
         raise unreadable(path, f"ended_at_unix_s is {ended}, which is before started_at_unix_s, {started}")
-    frames = [read_csv(inside(folder, f"{prefix}{suffix}"), columns, needed) for suffix, columns, needed in FILES]
-    run = Run(record, *frames)
+    requests, failures = record.get("requests"), record.get("failures")
+    if ended is not None and requests is None:
+        raise unreadable(path, "requests is missing, though the run ended")
+    if requests is not None and failures is not None and failures > requests:
+        raise unreadable(path, f"failures is {failures:,}, more than requests, {requests:,}")
+    paths = [inside(folder, f"{prefix}{suffix}") for suffix, *_ in FILES]
+    frames = [read_csv(own, columns, needed) for own, (_, columns, needed) in zip(paths, FILES, strict=True)]
+    frames[0] = _with_errors(frames[0])
+    is_sampled = any(one.get("sampled") for one in record["replicas"]["list"])
+    rows, samples, events, machine = frames
+    absent = tuple(own.name for own in paths[1:3] if is_sampled and not own.exists())
+    run = Run(record, rows, samples, events, machine, absent)
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")

@@ -12,6 +12,8 @@ from runfiles import EngineElsewhere
 MODEL = "model"
 NONE_IS_A_VALUE = ("run time", "requests")
 """Conditions that a run may go without; of all others None says that they were not told."""
+OF_EVERY_RUN = (MODEL, "inference engine", "texts")
+"""Conditions that single passes share with loads."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,23 @@ class Unlike:
 
 
 def why_unlike(one: Deployment, other: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
-    """What differs between two deployments' loads that must not; None where they may be compared.
+    """What differs between two deployments' runs that must not; None where they may be compared. A deployment and
+    itself: what differs between its rounds.
 
     ``elsewhere``: the experiment's engine, where it did not run on the machine of the host process.
     """
     if elsewhere is not None and one.is_host != other.is_host:
         return Unlike(elsewhere=elsewhere)
-    runs = [conditions(run) for each in (one, other) for run in each.loads.values()]
+    both = (one,) if one is other else (one, other)
+    loads = [conditions(run) for each in both for run in each.loads.values()]
+    passes = [conditions(run) for each in both for run in each.single_passes.values()]
     differing, untold = [], []
-    for name in runs[0]:
-        values = {run[name] for run in runs}
+    for name in loads[0]:
+        values = {run[name] for run in ([*loads, *passes] if name in OF_EVERY_RUN else loads)}
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:
             differing.append(name)
-        elif None in values - told and (told or name == MODEL):
+        elif None in values - told and (told or (name == MODEL and one is not other)):
             untold.append(name)
     return Unlike(tuple(differing), tuple(untold)) if differing or untold else None
 

@@ -18,7 +18,7 @@ def render_markdown(analysis: Analysis) -> str:
     lines = [f"# Fourfold, {words.time_of_day(experiment['started_at'])}", ""]
     lines += [
         f"{plan['users']} user{'s' if plan['users'] != 1 else ''} ({safe(plan['user_class'])}), "
-        f"{plan['rounds']} rounds, `{_code(experiment['command'])}`"
+        f"{words.rounds(analysis.loads, plan['rounds'])}, `{_code(experiment['command'])}`"
     ]
     if not analysis.validity.is_valid:
         lines += ["", "**This experiment is not valid.**", ""]
@@ -42,10 +42,18 @@ def render_markdown(analysis: Analysis) -> str:
         if measured:
             lines += ["", f"## {heading}", "", f"| figure | {' | '.join(safe(one.title) for one in measured)} |"]
             lines.append("|---" * (len(measured) + 1) + "|")
+            lacking: list[str] = []
             for measure in words.rows_of(measured):
                 cells = [_cell(one.summary[measure.key], measure.digits) for one in measured]
+                for one in measured:
+                    figure = one.summary[measure.key]
+                    if not figure.is_measured:
+                        lacking.append(
+                            f"- {safe(one.title)}, {measure.title}: not measured: {safe(figure.missing or '')}"
+                        )
                 unit = f", {measure.unit}" if measure.unit else ""
                 lines.append(f"| {measure.title}{unit} | {' | '.join(cells)} |")
+            lines += ["", *lacking] if lacking else []
     if analysis.validity.caveats:
         lines += ["", "## To mind", ""]
         lines += [f"- {safe(one.text)}" for one in analysis.validity.caveats]
@@ -63,4 +71,5 @@ def _code(text: str) -> str:
 
 def _cell(figure: Figure, digits: int) -> str:
     low_to_high = f" ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})" if figure.has_interval else ""
-    return words.number(figure, digits) + low_to_high
+    part = f", {words.PART}" if figure.is_part and figure.is_measured else ""
+    return words.number(figure, digits) + low_to_high + part

@@ -47,7 +47,7 @@ def render(analysis: Analysis) -> str:
         deployments=results.deployments,
         not_measured=[one for one in results.deployments if one.status != runfiles.MEASURED],
         measured=[one.title for one in results.deployments if one.loads or one.single_passes],
-        rounds=max((len(one.rounds) for one in analysis.loads), default=0),
+        rounds=words.rounds(analysis.loads, results.experiment["plan"]["rounds"]),
         models=_models(results),
         validity=analysis.validity,
         findings=analysis.findings,

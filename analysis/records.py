@@ -197,6 +197,7 @@ ROUND: Mapping[str, Field] = {
     "status": STATUS,
     "reason": MAYBE_TEXT,
     "folder": TEXT,
+    "started_at": MAYBE_MOMENT,
     "seconds_to_healthy": MAYBE_SECONDS,
     "runs": RUNS,
     "limits": MAYBE_TABLE,

@@ -16,6 +16,11 @@ COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
 LEAST_COVERED_S = 0.5
 """A second of which the samples cover less gives no rate."""
 
+SLACK_SHARE = 0.1
+"""Of an interval, a counter may be told for so much less than the replica was sampled, and for no more than the time
+between ``SLACK_SAMPLES`` samples."""
+TINY_S = 1e-6
+
 SLACK_SAMPLES = 2
 """By the time between so many samples may a replica's samples begin late or end early."""
 
@@ -40,8 +45,9 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
     """By how much each replica's counters grew between each edge and the next.
 
     Between two samples a counter is taken to grow evenly, so an interval gets the part of the growth that lies in it,
-    however far apart the samples are. Where a counter fell the replica was started anew, and what the counter shows
-    is what was used since. Beyond a replica's first and last sample nothing is known, and nothing is made up.
+    however far apart the samples are; each counter has samples of its own, those that told it. Where a counter fell the
+    replica was started anew, and what the counter shows is what was used since. Beyond a replica's first and last
+    sample nothing is known, and nothing is made up.
 
     Returns:
         One row a replica and interval: ``replica``, ``interval`` (from 0), ``covered_s`` (how much of it lies between
@@ -50,9 +56,16 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
     tables = []
     for one in _counted(run):
         edges = np.clip(edges_unix_s, one.at_unix_s[0], one.at_unix_s[-1])
-        table = pd.DataFrame({"replica": one.replica, "interval": range(len(edges) - 1), "covered_s": np.diff(edges)})
-        for name, total in one.totals.items():
-            table[name] = NAN if total is None else np.diff(np.interp(edges, one.at_unix_s, total))
+        covered = np.diff(edges)
+        table = pd.DataFrame({"replica": one.replica, "interval": range(len(covered)), "covered_s": covered})
+        slack = np.minimum(SLACK_SAMPLES * np.median(np.diff(one.at_unix_s)), SLACK_SHARE * covered)
+        for name, (at, total) in one.totals.items():
+            if len(at) < 2:
+                table[name] = NAN
+                continue
+            grown = np.diff(np.interp(edges, at, total))
+            lacking = covered - np.diff(np.clip(edges, at[0], at[-1]))
+            table[name] = np.where(lacking > slack + TINY_S, NAN, grown)
         tables.append(table[table["covered_s"] > 0])
     if not tables:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in ("replica", "interval", "covered_s", *COUNTERS)})
@@ -62,11 +75,11 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Counted:
-    """One replica: when its counters were read, and by how much each had grown by then (None: not measured)."""
+    """One replica: when it was sampled, and of each counter when it was read and by how much it had grown by then."""
 
     replica: str
     at_unix_s: np.ndarray
-    totals: Mapping[str, np.ndarray | None]
+    totals: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @lru_cache(RUNS_AT_HAND)
@@ -78,10 +91,11 @@ def _counted(run: Run) -> list[_Counted]:
             continue
         totals = {}
         for name in COUNTERS:
-            counter = samples[name].ffill()
+            is_told = samples[name].notna().to_numpy()
+            counter = samples[name][is_told]
             increase = counter.diff()
             total = increase.where(~(increase < 0), counter).fillna(0).cumsum()
-            totals[name] = total.to_numpy() if samples[name].notna().any() else None
+            totals[name] = (at[is_told], total.to_numpy())
         found.append(_Counted(own["replica"].iloc[0], at, totals))
     return found
 
@@ -170,6 +184,17 @@ def memory_per_second(run: Run) -> pd.Series:
     """Memory of all replicas together in the middle of each second of the measured phase, in bytes."""
     start, end = run.window_unix_s
     return memory_at(run, start + 0.5 + np.arange(int(end - start)))
+
+
+def is_memory_told(run: Run) -> bool:
+    """Whether each replica's memory was told from its first sample to its last."""
+    for _, own in run.samples.groupby("replica_id", sort=False, observed=True):
+        at = own["sampled_at_unix_s"].to_numpy()
+        told = at[own["memory_bytes"].notna().to_numpy()]
+        slack = SLACK_SAMPLES * float(np.median(np.diff(at))) if len(at) > 1 else 0.0
+        if not len(told) or max(told[0] - at[0], at[-1] - told[-1]) > slack:
+            return False
+    return True
 
 
 def network_per_second(run: Run) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from analysis.series import (
     covered_together,
     cpu_per_second,
     growth,
+    is_memory_told,
     memory_at,
     memory_per_second,
     throughput_per_second,
@@ -126,7 +127,8 @@ def _over_rounds(key: str, figures: Sequence[Figure]) -> Figure:
     if key in SUMMED:
         return Figure(float(values.sum()), n, told[0].of, rounds=len(told))
     low, high = t_interval(values)
-    return Figure(float(values.mean()), n, told[0].of, max(0.0, low), high, len(told), is_part=is_part)
+    low = max(0.0, low) if values.min() >= 0 else low
+    return Figure(float(values.mean()), n, told[0].of, low, high, len(told), is_part=is_part)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
@@ -233,7 +235,8 @@ def _resources(run: Run) -> dict[str, Figure]:
     finished = run.answered_unix_s
     answers = int(((finished >= part.start_unix_s) & (finished <= part.end_unix_s)).sum())
     memory = _mean(memory_per_second(run))
-    memory = replace(memory, value=memory.value / 1e6)
+    is_told = is_memory_told(run)
+    memory = replace(memory, value=memory.value / 1e6, is_part=memory.is_measured and not is_told)
     start, end = run.window_unix_s
     rate = throughput_per_second(run).mean() if end - start >= 1 else NAN
     held = memory.value / rate * 1000 if rate else NAN
@@ -241,7 +244,9 @@ def _resources(run: Run) -> dict[str, Figure]:
         "cpu_percent": _mean(cpu_per_second(run)),
         "cpu_ms_per_answer": _an_answer(used["cpu_seconds"].sum(skipna=False) * 1000, answers),
         "memory_mean_mb": memory,
-        "memory_max_mb": _memory_maximum(run) if part.is_whole else missing(str(part)),
+        "memory_max_mb": _memory_maximum(run)
+        if part.is_whole and is_told
+        else missing(str(part) if not part.is_whole else "memory was told for part of the run only"),
         "memory_mb_s_per_1000": replace(memory, value=held)
         if not math.isnan(held)
         else missing(memory.missing or "no answer came"),
@@ -307,12 +312,14 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
         return dict.fromkeys(INTERFACES, missing(reason))
     if counted.isna().any(axis=None):
         first = used["replica"][counted.isna().any(axis=1)].iloc[0]
-        return dict.fromkeys(INTERFACES, missing(f"the engine told no counters of the interfaces of {first}"))
-    of = "replica" if len(used) == 1 else "replicas"
+        reason = f"the engine did not tell the counters of the interfaces of {first} throughout"
+        return dict.fromkeys(INTERFACES, missing(reason))
     figures = {}
     for way, name in WAYS.items():
         total = float(used[name].sum())
-        figures[f"interface_{way}_mb"] = Figure(total / 1e6, len(used), of) if part.is_whole else missing(str(part))
-        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), of)
+        figures[f"interface_{way}_mb"] = (
+            Figure(total / 1e6, len(used), "replicas") if part.is_whole else missing(str(part))
+        )
+        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), "replicas")
     figures["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return figures

@@ -7,10 +7,13 @@ ends with its own exit code. A doubt is something to mind; the figures stand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import runfiles
 from analysis.frames import Deployment, Results, Round, Run
@@ -58,6 +61,8 @@ KINDS = {
     "rows lost": "rows are lost",
     "unreadable": "files can't be read",
     "unsampled": "a replica is in no figure",
+    "contradiction": "records contradict each other",
+    "copy": "one measurement is there twice",
 }
 """What makes a run invalid -> how it is called on the page."""
 
@@ -73,6 +78,23 @@ LEAST_WARM_UP_S = 1.0
 """In a shorter warm-up there may be no request: users take a moment to start."""
 RUN_TIME_SLACK_S = 2.0
 """By so much may a run be shorter than its run time."""
+COLUMNS_TOLD = {
+    "cpu_seconds": "CPU time",
+    "memory_bytes": "memory",
+    "net_rx_bytes": "network traffic in",
+    "net_tx_bytes": "network traffic out",
+}
+"""Columns of samples -> what they tell. An engine that tells none of one at all has it not."""
+BEYOND = 0.1
+"""By so large a part may a sample be beyond what there is of memory or CPU: they are read at moments of their own."""
+CPU_SLACK_S = 0.2
+PART_SLACK_MS = 1.0
+"""By so much may the time in the service be beyond the response time: they are by two clocks."""
+START_SLACK_S = 60.0
+LONGEST_WAIT_S = 24 * 3600
+"""So long after its start an experiment has begun its first run."""
+PART_ONLY = "for part of the run only"
+MIB = 2**20
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
 
@@ -82,11 +104,13 @@ class Doubt:
     """One reason to mistrust figures: of which ``kind``, and of which ``deployments`` (their names; none: of all).
 
     ``kind`` is one of ``KINDS`` where figures are invalid, and empty where there is something to mind only.
+    ``is_of_a_lack``: something that was asked for is not there, or not whole.
     """
 
     text: str
     kind: str = ""
     deployments: tuple[str, ...] = ()
+    is_of_a_lack: bool = False
 
     @property
     def is_invalid(self) -> bool:
@@ -131,32 +155,54 @@ def examine(results: Results, loads: Iterable[Measured]) -> Validity:
 
 def _merged(found: list[Doubt]) -> list[Doubt]:
     """Each text once, for all the deployments that it was said of."""
-    texts: dict[tuple[str, str], tuple[str, ...]] = {}
+    texts: dict[tuple[str, str], Doubt] = {}
     for one in found:
-        known = texts.get((one.text, one.kind), ())
-        texts[one.text, one.kind] = (*known, *(name for name in one.deployments if name not in known))
-    return [Doubt(text, kind, names) for (text, kind), names in texts.items()]
+        known = texts.get((one.text, one.kind), Doubt(one.text, one.kind)).deployments
+        names = (*known, *(name for name in one.deployments if name not in known))
+        texts[one.text, one.kind] = replace(one, deployments=names)
+    return list(texts.values())
 
 
 def _of_deployment(deployment: Deployment) -> list[Doubt]:
     own = (deployment.name,)
     found = []
-    is_any = any(one.status == runfiles.MEASURED for one in deployment.rounds)
-    if deployment.status == runfiles.MEASURED and not is_any:
+    measured = [one.number for one in deployment.rounds if one.status == runfiles.MEASURED]
+    if deployment.status != runfiles.MEASURED and measured:
+        text = f"{deployment.title} is said to be {deployment.status}, but round {measured[0]} to be measured"
+        found.append(Doubt(text, "contradiction", own))
+    if deployment.status == runfiles.MEASURED and not measured:
         found.append(Doubt(f"{deployment.title} is said to be measured, but none of its rounds is", "incomplete", own))
     for one in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", own) for text in one.unread]
         if one.status == runfiles.FAILED:
-            found.append(Doubt(f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"))
-        if one.status == runfiles.MEASURED and not one.unread:
-            found += _of_missing_runs(deployment, one)
+            text = f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"
+            found.append(Doubt(text, is_of_a_lack=True))
+        if one.status != runfiles.MEASURED:
+            continue
+        if not one.unread:
+            found += _of_missing_runs(deployment, one) + _of_start(deployment, one)
         for run, what in ((one.single_pass, "single pass"), (one.load, "load")):
             if run is None:
                 continue
             where = f"{deployment.title}, {what}" + (f" of round {one.number}" if len(deployment.rounds) > 1 else "")
             said = _of_run(run) + (_of_load(run) if run is one.load else _of_single_pass(run))
-            found += [Doubt(f"{where}: {text}", kind, own if kind else ()) for text, kind in said]
+            faults = {fault["text"][:LONGEST_QUOTE] for fault in run.record.get("faults") or []}
+            lacks = {text for text, _ in said if text in faults or PART_ONLY in text}
+            found += [Doubt(f"{where}: {text}", kind, own if kind else (), text in lacks) for text, kind in said]
     return found
+
+
+def _of_start(deployment: Deployment, one: Round) -> list[Doubt]:
+    """Whether a round's service was healthy before the round's first run began."""
+    runs = [run.record["started_at_unix_s"] for run in (one.single_pass, one.load) if run is not None]
+    if one.started_at is None or one.seconds_to_healthy is None or not runs:
+        return []
+    healthy_s = datetime.fromisoformat(one.started_at).timestamp() + one.seconds_to_healthy
+    if healthy_s <= min(runs) + START_SLACK_S:
+        return []
+    where = f"{deployment.title}, round {one.number}"
+    text = f"{where}: the service is said to be healthy only after {one.seconds_to_healthy:,.0f} s, "
+    return [Doubt(f"{text}when its first run had begun", "contradiction", (deployment.name,))]
 
 
 def _of_missing_runs(deployment: Deployment, one: Round) -> list[Doubt]:
@@ -165,7 +211,7 @@ def _of_missing_runs(deployment: Deployment, one: Round) -> list[Doubt]:
     if one.load is None:
         what = "its load is not there" if one.single_pass else "no run of it can be read"
         return [Doubt(f"{where}: it is said to be measured, but {what}", "unreadable", (deployment.name,))]
-    return [] if one.single_pass else [Doubt(f"{where}: there is no single pass")]
+    return [] if one.single_pass else [Doubt(f"{where}: there is no single pass", is_of_a_lack=True)]
 
 
 Said = list[tuple[str, str]]
@@ -198,10 +244,61 @@ def _of_run(run: Run) -> Said:
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows: some are of another run"
         found.append((text, "rows lost"))
+    for name in run.absent:
+        found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
+    told = run.record.get("failures")
+    if run.record.get("ended_at_unix_s") is not None and told is not None and not run.rows_lost:
+        failed_rows = len(run.requests) - len(run.answered_unix_s)
+        if failed_rows != told:
+            text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows tell of one"
+            found.append((text, "contradiction"))
+    if twice := _rows_there_twice(run.requests):
+        found.append((f"{twice:,} requests stand there twice, equal in all columns", "copy"))
+    found += _of_texts(run)
+    found += _of_impossible(run)
     found += _of_clock(run)
     found += _of_samples(run)
     texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
+
+
+def _rows_there_twice(requests: pd.DataFrame) -> int:
+    """How many rows equal another in all columns. Only those sent at one moment are looked at: seldom any."""
+    at_once = requests["started_at_unix_s"].duplicated(keep=False)
+    return int(requests[at_once].duplicated().sum())
+
+
+def _of_texts(run: Run) -> Said:
+    """Whether each request sent one of the texts."""
+    count, told = run.record["texts"].get("count"), run.requests["text_id"].dropna()
+    unknown = told[(told < 1) | (told > count) | (told % 1 != 0)] if count is not None else told[:0]
+    if unknown.empty:
+        return []
+    return [
+        (f"{len(unknown):,} requests sent a text that is none of the {count:,}: {unknown.iloc[0]:g}", "contradiction")
+    ]
+
+
+def _of_impossible(run: Run) -> Said:
+    """Values that contradict each other: a part that is longer than the whole, more than there is."""
+    found: Said = []
+    answered = run.answered
+    inside_ms = answered["queue_ms"].fillna(0) + answered["inference_ms"].fillna(0)
+    longer = int((inside_ms > answered["response_time_ms"] + PART_SLACK_MS).sum())
+    if longer:
+        text = f"of {longer:,} answers the time in the service is longer than the response time"
+        found.append((text, "contradiction" if longer > ERROR_LIMIT * len(answered) else ""))
+    limited = run.samples["memory_limit_bytes"]
+    if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
+        found.append(("a replica is said to hold more memory than its limit", "contradiction"))
+    cores = (run.record.get("machine") or {}).get("cpu_count")
+    for name, own in run.samples.groupby("replica", observed=True) if run.is_local and cores else ():
+        used = own["cpu_seconds"].iloc[-1] - own["cpu_seconds"].iloc[0]
+        elapsed = own["read_at_unix_s"].iloc[-1] - own["read_at_unix_s"].iloc[0]
+        if used > cores * elapsed * (1 + BEYOND) + CPU_SLACK_S:
+            text = f"{name} is said to have used {used:,.1f} s of CPU in {elapsed:,.1f} s with {cores:g} CPUs"
+            found.append((text, "contradiction"))
+    return found
 
 
 def _of_clock(run: Run) -> Said:
@@ -219,8 +316,15 @@ def _of_clock(run: Run) -> Said:
     warm_up = sent[(run.requests["phase"] == runfiles.WARM_UP).to_numpy()]
     measured = run.measured["started_at_unix_s"]
     if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
-        wrong = ((measured < start).sum(), (warm_up >= start).sum())
-        text = f"{wrong[0]:,} requests of the warm-up are marked measured, {wrong[1]:,} measured ones as warm-up"
+        wrong = (
+            ((measured < start).sum(), "of the warm-up are", "measured"),
+            (
+                (warm_up >= start).sum(),
+                "sent after the warm-up are",
+                "warm-up",
+            ),
+        )
+        text = "; ".join(f"{count:,} requests {which} marked {phase}" for count, which, phase in wrong if count)
         found.append((f"phases by another clock: {text}", "clock"))
     elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
         text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s: what was measured was not warm"
@@ -257,9 +361,13 @@ def _of_single_pass(run: Run) -> Said:
     """Whether each text was sent once."""
     count = run.record["texts"].get("count")
     rows, told = len(run.requests), run.requests["text_id"].dropna()
-    if count is None or run.rows_lost:
+    if run.rows_lost:
         return []
-    texts = told.nunique() + rows - len(told)
+    if count is None:
+        return [("how many texts there are was not recorded: it is not known whether all were sent", "incomplete")]
+    if len(told) < rows:
+        return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", "incomplete")]
+    texts = told.nunique()
     found: Said = []
     if texts < count:
         found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
@@ -342,11 +450,28 @@ def _of_samples(run: Run) -> Said:
         absent = max(at[0] - start, end - at[-1])
         covered = coverage(run)[name]
         if absent > doubt_s or not covered.is_whole:
-            text = f"{name} was there, or could be sampled, for part of the run only: {covered}"
+            text = f"{name} was there, or could be sampled, {PART_ONLY}: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
+        found += _of_columns(name, samples, (start, end), doubt_s)
         held = samples["throttled_seconds"].dropna()
         if len(held) and held.iloc[-1] > held.iloc[0]:
             found.append((f"the CPU limit held {name} back for {held.iloc[-1] - held.iloc[0]:.1f} s", ""))
+    return found
+
+
+def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, float], doubt_s: float) -> Said:
+    """Whether each column that the samples of a replica tell is told throughout."""
+    found: Said = []
+    at = samples["sampled_at_unix_s"].to_numpy()
+    start, end = max(window_unix_s[0], at[0]), min(window_unix_s[1], at[-1])
+    for column, what in COLUMNS_TOLD.items():
+        told = at[samples[column].notna().to_numpy()]
+        if not 0 < len(told) < len(at):
+            continue
+        absent = max(told[0] - start, end - told[-1], np.diff(told).max(initial=0.0))
+        if absent > doubt_s:
+            text = f"{what} of {name} was told {PART_ONLY}: not for {absent:.1f} s"
+            found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
     return found
 
 
@@ -377,6 +502,8 @@ def _of_plan(results: Results) -> list[Doubt]:
     lost = [name for name in plan.get("deployments") or [] if name not in names]
     found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
     seconds = plan.get("seconds")
+    if results.experiment.get("ended_at") is None:
+        found.append(Doubt("The experiment was cut off: the record has no end of it.", is_of_a_lack=True))
     asked = {
         "users": plan["users"],
         "warm_up_s": plan["warm_up_s"],
@@ -385,14 +512,38 @@ def _of_plan(results: Results) -> list[Doubt]:
         "end_after_requests": plan.get("requests"),
     }
     for one in results.deployments:
-        if one.status == runfiles.MEASURED and len(one.rounds) != plan["rounds"]:
-            found.append(Doubt(f"{one.title}: the record has {len(one.rounds)} of {plan['rounds']} rounds"))
+        found += _of_plan_of(one, plan)
+        if one.status == runfiles.MEASURED and len(one.measured_rounds) != plan["rounds"]:
+            not_run = next((each for each in one.rounds if each.status == runfiles.NOT_RUN), None)
+            planned = "1 round was" if plan["rounds"] == 1 else f"{plan['rounds']} rounds were"
+            text = f"{one.title}: {len(one.measured_rounds)} of {planned} measured"
+            text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
+            found.append(Doubt(text, is_of_a_lack=True))
         for number, run in one.loads.items():
             for key, wanted in asked.items():
                 had = run.record.get(key)
                 if wanted is not None and had is not None and had != wanted:
                     text = f"{one.title}, round {number}: {key} was {had:g}, the plan says {wanted:g}"
                     found.append(Doubt(text, "conditions", (one.name,)))
+    return found
+
+
+def _of_plan_of(one: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
+    """Whether the users of a deployment's loads, and the limits of its containers, were those of the plan."""
+    found = []
+    user_class = f"{plan['user_class'].title().replace('_', '')}User"
+    for number, run in one.loads.items():
+        if run.record["user_class"] != user_class:
+            text = f"{one.title}, round {number}: the users were {run.record['user_class'][:LONGEST_QUOTE]}, "
+            found.append(Doubt(f"{text}the plan says {user_class[:LONGEST_QUOTE]}", "conditions", (one.name,)))
+    memory = plan.get("memory_mb")
+    limits = {"cpus": plan.get("cpus"), "memory_bytes": None if memory is None else memory * MIB}
+    for each in () if one.is_host else one.measured_rounds:
+        for key, wanted in limits.items():
+            had = each.limits.get(key)
+            if wanted is not None and had is not None and had != wanted:
+                text = f"{one.title}, round {each.number}: the limit of {key} was {had:,.15g}, "
+                found.append(Doubt(f"{text}the plan says {wanted:,.15g}", "conditions", (one.name,)))
     return found
 
 
@@ -405,7 +556,11 @@ def _of_times(results: Results) -> list[Doubt]:
         for run in (each.single_pass, each.load)
         if run is not None
     ]
-    found = []
+    found = _of_copies(results)
+    began_s = datetime.fromisoformat(results.experiment["started_at"]).timestamp()
+    if spans and not began_s - START_SLACK_S <= min(span[0] for span in spans) <= began_s + LONGEST_WAIT_S:
+        names = tuple(one.name for one in results.deployments)
+        found.append(Doubt("The experiment's start is not the time of its runs: they are another's", "clock", names))
     last: tuple[float, Deployment, int] | None = None
     for began, ended, one, number in sorted(spans, key=lambda span: span[:2]):
         if last is not None and began < last[0]:
@@ -416,6 +571,24 @@ def _of_times(results: Results) -> list[Doubt]:
             found.append(Doubt(text, "twice", (last[1].name, one.name)))
         if last is None or ended > last[0]:
             last = (ended, one, number)
+    return found
+
+
+def _of_copies(results: Results) -> list[Doubt]:
+    """No two runs have the same response times to the nanosecond: one is a copy, at whatever time it is said to be."""
+    found = []
+    known: dict[bytes, tuple[Deployment, int]] = {}
+    for one in results.deployments:
+        for number, run in [*one.single_passes.items(), *one.loads.items()]:
+            if run.fingerprint is None:
+                continue
+            first, first_number = known.setdefault(run.fingerprint, (one, number))
+            if (first.name, first_number) != (one.name, number):
+                text = (
+                    f"{first.title}, round {first_number}, and {one.title}, round {number}, have the same response "
+                    "times: one is a copy of the other"
+                )
+                found.append(Doubt(text, "copy", (first.name, one.name)))
     return found
 
 
@@ -430,6 +603,8 @@ def _of_comparison(results: Results) -> list[Doubt]:
         groups = [hosts, containers]
     else:
         groups = [measured]
+    for one in measured:
+        found += _of_unlike(one, one)
     for group in groups:
         for one in group[1:]:
             found += _of_unlike(one, group[0])
@@ -479,11 +654,8 @@ def _of_unlike(one: Deployment, other: Deployment) -> list[Doubt]:
     parts |= {"model": Unlike(model)} if model else {}
     parts |= {"model not told": Unlike(untold=(MODEL,))} if MODEL in unlike.untold else {}
     names = (one.name, other.name)
-    return [
-        Doubt(f"{one.title} against {other.title}: {part}", kind, names)
-        for kind, part in parts.items()
-        if part != Unlike()
-    ]
+    who = f"{one.title}, its own runs" if one is other else f"{one.title} against {other.title}"
+    return [Doubt(f"{who}: {part}", kind, names) for kind, part in parts.items() if part != Unlike()]
 
 
 def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
@@ -542,7 +714,8 @@ def _of_rounds(results: Results) -> list[Doubt]:
     if len(rounds) > 1:
         found.append(Doubt(f"Not all deployments were measured in as many rounds: {min(rounds)} to {max(rounds)}."))
     if min(rounds) < FEW_ROUNDS:
-        text = f"Intervals are from {min(rounds)} rounds, and wide for that; {FEW_ROUNDS} or more make them narrower."
+        few = f"{min(rounds)} round{'s' if min(rounds) != 1 else ''}"
+        text = f"Intervals are from {few}, and wide for that; {FEW_ROUNDS} or more make them narrower."
         found.append(Doubt(text))
     return found
 

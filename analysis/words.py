@@ -16,6 +16,13 @@ PART = "of the part that samples cover"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def rounds(loads: Sequence[Measured], planned: int) -> str:
+    """How many rounds were measured, of the plan's where they are fewer."""
+    found = max((len(one.rounds) for one in loads), default=0)
+    of = f"{found} of {planned:g}" if found < planned else f"{found}"
+    return f"{of} round{'s' if max(found, planned) != 1 else ''}"
+
+
 def number(figure: Figure, digits: int) -> str:
     """A figure's value, or that it is not measured."""
     return f"{figure.value:,.{digits}f}" if figure.is_measured else "not measured"
@@ -25,7 +32,9 @@ def interval(figure: Figure, digits: int) -> str:
     """What stands below a figure: its interval and n, or why there is none."""
     if not figure.is_measured:
         return figure.missing or ""
-    n = f"n = {figure.n:,} {figure.of}" + (f", {figure.rounds} rounds" if figure.rounds > 1 else "")
+    n = f"n = {figure.n:,} {figure.of if figure.n != 1 else figure.of.removesuffix('s')}" + (
+        f", {figure.rounds} rounds" if figure.rounds > 1 else ""
+    )
     n += f", {PART}" if figure.is_part else ""
     return f"{figure.low:,.{digits}f} to {figure.high:,.{digits}f}\n{n}" if figure.has_interval else n
 

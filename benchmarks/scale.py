@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,17 +152,18 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
     own.mkdir(parents=True)
     names = [f"llm-inference-service.{number}" for number in range(1, REPLICAS + 1)]
     sent = np.sort(noise.uniform(0, SECONDS, requests))
+    queue_ms, inference_ms = (noise.exponential(mean, requests).round(3) for mean in (3, 2))
     rows = {
         "started_at_unix_s": START + sent,
-        "response_time_ms": noise.lognormal(2.5, 0.4, requests),
+        "response_time_ms": queue_ms + inference_ms + noise.lognormal(2, 0.4, requests),
         "status": 200,
         "error": "",
         "request_bytes": noise.integers(20, 200, requests),
         "response_bytes": noise.integers(100, 300, requests),
         "text_id": noise.integers(1, 161, requests),
         "replica": np.array(names)[noise.integers(0, REPLICAS, requests)],
-        "queue_ms": noise.exponential(3, requests).round(3),
-        "inference_ms": noise.exponential(2, requests).round(3),
+        "queue_ms": queue_ms,
+        "inference_ms": inference_ms,
         "connection_reused": 1,
         "phase": runfiles.MEASURED,
     }
@@ -235,7 +237,7 @@ def experiment_record() -> dict[str, Any]:
     plan = {"deployments": ["swarm-3"], "rounds": 1, "users": 8, "seconds": SECONDS, "warm_up_s": 0}
     return {
         "form": runfiles.FORM,
-        "started_at": "2026-01-31T12:00:00+00:00",
+        "started_at": datetime.fromtimestamp(START, UTC).isoformat(),
         "command": "python -m benchmarks.scale",
         "plan": plan | {"user_class": "keep_alive"},
         "machine": runfiles.machine_record(),

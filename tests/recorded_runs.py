@@ -20,8 +20,8 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "form": runfiles.FORM,
-        "started_at": "2026-01-31T12:00:00+00:00",
-        "ended_at": "2026-01-31T12:03:00+00:00",
+        "started_at": "2023-11-14T22:13:20+00:00",
+        "ended_at": "2023-11-14T22:16:20+00:00",
         "command": "python -m infra run",
         "resumed_at": [],
         "plan": {
@@ -57,7 +57,7 @@ def measured(name: str, rounds: int = 1, **values: Any) -> dict[str, Any]:
 def a_round(name: str, number: int = 1, **values: Any) -> dict[str, Any]:
     """A round that was measured."""
     row: dict[str, Any] = {"number": number, "status": "measured", "reason": None, "folder": f"{name}/round-{number}"}
-    row |= {"started_at": "2026-01-31T12:00:00+00:00", "seconds_to_healthy": 4.0, "runs": ["load"]}
+    row |= {"started_at": "2023-11-14T22:13:20+00:00", "seconds_to_healthy": 4.0, "runs": ["load"]}
     return row | {"metrics_files": [], "limits": {"cpus": None, "memory_bytes": None}} | values
 
 
@@ -84,8 +84,10 @@ def write_run(
     later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}", after_s)
     folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
+    requests = list(requests)
     content: dict[str, Any] = {
         "form": runfiles.FORM,
+        "requests": len(requests),
         "user_class": "KeepAliveUser",
         "host": "http://127.0.0.1:5000",
         "users": 4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
-from recorded_runs import measured, request, steady_samples, warmed, whole_experiment, write_experiment, write_run
+from recorded_runs import (
+    START,
+    measured,
+    request,
+    steady_samples,
+    warmed,
+    whole_experiment,
+    write_experiment,
+    write_run,
+)
 
-from analysis.compare import UnusableCondition, parse_condition
+from analysis.analyse import analyse
+from analysis.compare import (
+    UnusableCondition,
+    _refuse_one_experiment,
+    judge_changes,
+    other_surroundings,
+    parse_condition,
+)
+from analysis.frames import read_results
+from analysis.records import UnreadableResults
 
 EXPERIMENTS = itertools.count()
 
@@ -98,4 +119,71 @@ def test_markdown_and_junit_of_one_experiment(tmp_path: Path) -> None:
     assert "| Swarm, 3 replicas against Host process | Median response time |" in text
     assert "<script" not in text.replace("\\<", "")
     suites = {one.get("name"): one.get("failures") for one in ElementTree.parse(junit).getroot()}  # noqa: S314
-    assert suites == {"validity": "0", "verdicts": "0"}
+    assert suites == {"validity": "0", "not whole": "0", "verdicts": "0"}
+
+
+def noisy(folder: Path, seed: int, after_s: float, machine: object = None, engine: object = None) -> Path:
+    """Docker run in two rounds, with response times that no two runs share."""
+    write_experiment(folder, [measured("docker", 2)])
+    record = json.loads((folder / "experiment.json").read_text())
+    record["machine"] |= machine or {}
+    record["engine"] |= engine or {}
+    (folder / "experiment.json").write_text(json.dumps(record))
+    for number in (1, 2):
+        times = np.random.default_rng([seed, number]).normal(10, 0.1, 500)
+        rows = [request(2 + i / 50, value) for i, value in enumerate(times)]
+        write_run(folder / "docker", "load", warmed(rows), steady_samples(0.5), number=number, after_s=after_s)
+    return folder
+
+
+def test_a_copy_at_another_time_is_no_second_measurement(tmp_path: Path) -> None:
+    old, copied = noisy(tmp_path / "old", 1, 0), noisy(tmp_path / "copy", 1, 5000)
+    with pytest.raises(UnreadableResults, match="hold the same runs"):
+        _refuse_one_experiment(*(analyse(read_results(one)) for one in (old, copied)))
+    for suffix in ("requests.csv", "replica_stats.csv"):
+        first, second = (old / "docker" / f"round-{number}" / f"load_{suffix}" for number in (1, 2))
+        record = json.loads(second.with_name("load_run.json").read_text())
+        frame = pd.read_csv(first)
+        for name in (one for one in map(str, frame) if one.endswith("_unix_s")):
+            frame[name] += record["started_at_unix_s"] - START
+        frame.to_csv(second, index=False)
+    validity = analyse(read_results(old)).validity
+    assert {one.kind for one in validity.invalid} == {"copy"}
+    assert "round 1, and docker run, round 2, have the same response times" in validity.invalid[0].text
+
+
+ELSEWHERE = {"endpoint": "tcp://10.0.0.1:2375", "kernel": "6.6", "cpu_count": 8, "memory_bytes": 16 << 30}
+
+
+@pytest.mark.parametrize(
+    ("machine", "engine", "other_machine", "other_engine", "expected"),
+    [
+        ({}, {}, {"system": "Darwin"}, {}, "they ran on different machines"),
+        ({}, {}, {"memory_bytes": 16 << 30}, {}, "they ran on different machines"),
+        ({}, ELSEWHERE, {}, ELSEWHERE | {"endpoint": "tcp://10.0.0.2:2375"}, "the engine did not run on the same"),
+        ({}, ELSEWHERE, {}, ELSEWHERE | {"memory_bytes": 8 << 30}, "the engine did not run on the same machine"),
+        ({}, ELSEWHERE, {}, ELSEWHERE | {"kernel": "6.7"}, "the engine did not run on the same machine"),
+        ({}, ELSEWHERE, {}, ELSEWHERE, None),
+        ({}, {}, {}, {}, None),
+    ],
+)
+def test_what_ran_on_other_machines_is_not_compared(
+    tmp_path: Path, machine: object, engine: object, other_machine: object, other_engine: object, expected: str | None
+) -> None:
+    old = analyse(read_results(noisy(tmp_path / "old", 1, 0, machine, engine)))
+    new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, other_machine, other_engine)))
+    (case,) = judge_changes(old, new, [parse_condition("median>10%")])
+    assert (case.error is None) == (expected is None)
+    assert expected is None or expected in str(case.error)
+
+
+def test_what_may_differ_between_two_machines_is_said(tmp_path: Path) -> None:
+    unknown = {"cpu_model": None, "cpu_count": None}
+    old = analyse(read_results(noisy(tmp_path / "old", 1, 0, {"node": "a", **unknown})))
+    new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, {"node": "b", "kernel": "6.2", **unknown})))
+    assert other_surroundings(old, new) == [
+        "the name of the machine is not the same: a, then b",
+        "the kernel is not the same: 6.1, then 6.2",
+        "the processor is not known of both machines, so they may be two",
+        "the number of CPUs is not known of both machines, so they may be two",
+    ]

@@ -233,6 +233,13 @@ def test_a_round_or_a_file_that_lies_elsewhere_is_not_read(folder: Path, tmp_pat
         read_results(folder)
 
 
+def test_links_in_a_circle_are_named(folder: Path) -> None:
+    (folder / EXPERIMENT).unlink()
+    (folder / EXPERIMENT).symlink_to(EXPERIMENT)
+    with pytest.raises(UnreadableResults, match=r"experiment\.json (leads nowhere|.*can't be read|.*holds no)"):
+        read_results(folder)
+
+
 def test_a_page_that_is_a_link_is_replaced_and_what_it_leads_to_is_left_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,11 +265,19 @@ def test_an_output_that_its_user_named_is_written_where_it_leads(
     assert not list(tmp_path.glob("*.new"))
 
 
-@pytest.mark.parametrize("name", [EXPERIMENT, REQUESTS, RUN])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(EXPERIMENT, REQUESTS, RUN),
+        *(f"host/round-1/{name}" for name in ("load_stats.csv", "load_stats_history.csv", "service.log", "kept.json")),
+        "host/round-1/system_inference_metrics.csv",
+    ],
+)
 def test_what_was_recorded_is_never_written_over(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (folder / name).read_bytes()
+    with (folder / name).open("a"):
+        before = (folder / name).read_bytes()
     for option in ("--output", "--junit"):
         assert outcome(monkeypatch, folder, option, str(folder / name)) == 2
         assert "is a file of a recording; name another place" in capsys.readouterr().err

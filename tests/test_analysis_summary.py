@@ -24,6 +24,7 @@ from analysis.analyse import analyse
 from analysis.balance import evenness, expected_largest_share, replica_shares, replicas_of
 from analysis.frames import Run, read_results
 from analysis.likeness import why_unlike
+from analysis.markdown import render_markdown
 from analysis.page import render
 from analysis.series import cpu_per_second, throughput_per_second
 from analysis.summary import hidden_figures, summarize
@@ -306,8 +307,9 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
     unlike = why_unlike(compose, one)
     assert str(unlike) == "not compared: model, users not the same"
     write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
-    silent = read_results(tmp_path).deployments[2]
-    assert str(why_unlike(silent, silent)) == "not compared: the service did not say which model answered"
+    silent, again = (read_results(tmp_path).deployments[2] for _ in range(2))
+    assert why_unlike(silent, silent) is None
+    assert str(why_unlike(silent, again)) == "not compared: the service did not say which model answered"
 
 
 def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:
@@ -412,3 +414,32 @@ def test_shares_of_a_whole_that_lacks_a_replica_are_none(tmp_path: Path) -> None
     assert [one.name for one in shares] == ["a", "b", "c"]
     assert all(math.isnan(one.byte_share) and math.isnan(one.cpu_share) for one in shares)
     assert shares[0].received_bytes > 0
+
+
+@pytest.mark.parametrize("column", ["net_rx_bytes", "memory_bytes", "net_tx_bytes"])
+def test_a_counter_that_stops_in_mid_run_is_no_total_of_the_run(tmp_path: Path, column: str) -> None:
+    stopped = steady_samples(0.5, 1000)
+    for row in stopped[12:]:
+        row[column] = None
+    load = host(tmp_path, requests=steady_requests(50), samples=stopped)
+    summary = summarize(load)
+    assert summary["cpu_ms_per_answer"].value == pytest.approx(10)
+    assert not summary["cpu_ms_per_answer"].is_part
+    if column == "memory_bytes":
+        assert summary["memory_mean_mb"].is_part
+        assert not summary["memory_max_mb"].is_measured
+    else:
+        assert not summary["interface_in_mb"].is_measured
+        assert "throughout" in str(summary["interface_in_mb"].missing)
+    analysis = analyse(read_results(tmp_path))
+    assert "was told for part of the run only: not for 6.5 s" in " ".join(one.text for one in analysis.validity.invalid)
+    text = render_markdown(analysis)
+    assert (f"100.0, {words.PART}" in text) == (column == "memory_bytes")
+    assert "not measured: " in text
+
+
+def test_the_last_sample_of_a_counter_may_be_lacking(tmp_path: Path) -> None:
+    samples = steady_samples(0.5, 1000)
+    samples[-1]["net_rx_bytes"] = samples[7]["net_rx_bytes"] = None
+    summary = summarize(host(tmp_path, requests=steady_requests(50), samples=samples))
+    assert summary["interface_in_mb"].value == pytest.approx(0.01, rel=0.1)

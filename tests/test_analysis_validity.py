@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from recorded_runs import (
 )
 
 import runfiles
+from analysis import __main__ as command
 from analysis.analyse import analyse
 from analysis.frames import read_results
+from analysis.markdown import render_markdown
 from analysis.page import render
 from analysis.validity import KINDS, Validity, trend
 
@@ -192,11 +195,12 @@ def test_gaps_in_the_samples(tmp_path: Path) -> None:
 
 
 def test_requests_that_failed(tmp_path: Path) -> None:
-    failing = steady_requests(50) + [request(3, error="refused", status=0)] * 20
+    failing = steady_requests(50) + [request(3, 20 + n, error="refused", status=0) for n in range(20)]
     found = one_run(tmp_path, failing)
     assert kinds(found) == {"errors"}
     assert "20 of 520 requests failed (the first: refused)" in said(found)
-    assert kinds(one_run(tmp_path / "few", steady_requests(50) + [request(3, error="refused", status=0)] * 4)) == set()
+    few = steady_requests(50) + [request(3, 20 + n, error="refused", status=0) for n in range(4)]
+    assert kinds(one_run(tmp_path / "few", few)) == set()
 
 
 def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> None:
@@ -256,7 +260,7 @@ def test_a_single_pass_sends_each_text_once(tmp_path: Path) -> None:
         ("another", [row | {"text_id": 1} for row in texts_once()], "the single pass sent 1 of 160 texts"),
     ):
         found = single_pass(tmp_path / name, requests)
-        assert kinds(found) == {"incomplete"}, name
+        assert kinds(found) - {"contradiction"} == {"incomplete"}, name
         assert expected in said(found)
 
 
@@ -285,7 +289,7 @@ def test_a_load_of_which_nothing_was_measured(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (lambda row: row | {"phase": "measured"}, "100 requests of the warm-up are marked measured"),
-        (lambda row: row | {"phase": "warm-up"}, "500 measured ones as warm-up"),
+        (lambda row: row | {"phase": "warm-up"}, "500 requests sent after the warm-up are marked warm-up"),
         (
             lambda row: row | {"started_at_unix_s": row["started_at_unix_s"] + 20, "phase": "measured"},
             "a request was sent 20.0 s after the run ended",
@@ -304,7 +308,7 @@ def test_phases_by_another_clock(tmp_path: Path, change: Any, expected: str) -> 
 
 
 def test_one_worker_of_two_by_another_clock(tmp_path: Path) -> None:
-    skewed = [request(2 + number / 9 + 3) for number in range(90)]
+    skewed = [request(2 + number / 9 + 3, 11) for number in range(90)]
     both = sorted([*steady_requests(50), *skewed], key=lambda row: float(row["started_at_unix_s"]))
     assert kinds(one_run(tmp_path, both)) == {"clock"}
 
@@ -359,7 +363,7 @@ def test_rows_that_are_lost(tmp_path: Path) -> None:
     write_experiment(tmp_path, [measured("host")])
     write_run(tmp_path / "host", "load", steady_requests(50)[:400], steady_samples(0.5))
     record = tmp_path / "host" / "round-1" / "load_run.json"
-    record.write_text(record.read_text().replace('"users": 4', '"users": 4, "requests": 600'))
+    record.write_text(record.read_text().replace('"requests": 400', '"requests": 600'))
     lost = examined(tmp_path)
     assert kinds(lost) == {"rows lost"}
     assert "600 requests were recorded, but 400 rows can be read" in said(lost)
@@ -423,3 +427,185 @@ def test_a_service_of_other_versions_is_doubted(tmp_path: Path) -> None:
 def test_a_cpu_limit_that_held_a_replica_back_is_said(tmp_path: Path) -> None:
     held = [row | {"throttled_seconds": n / 10} for n, row in enumerate(steady_samples(0.5))]
     assert "the CPU limit held host back for 2.4 s" in said(one_run(tmp_path, samples=held))
+
+
+def test_rounds_that_were_not_run_and_an_experiment_without_an_end_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "the experiment ended before its turn"
+    row = measured("host", 5)
+    for one in row["rounds"][2:]:
+        one |= {"status": "not run", "reason": reason, "runs": [], "seconds_to_healthy": None}
+    write_experiment(tmp_path, [row], ended_at=None)
+    for number in (1, 2):
+        write_run(tmp_path / "host", "load", steady_requests(50, response_time_ms=9 + number), number=number)
+    monkeypatch.setattr(sys, "argv", ["analysis", str(tmp_path)])
+    assert command.main() == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    analysis = analyse(read_results(tmp_path))
+    for text in (printed, render(analysis), render_markdown(analysis)):
+        assert f"Host process: 2 of 5 rounds were measured: {reason}" in text
+        assert "The experiment was cut off: the record has no end of it." in text
+    assert "2 of 5 rounds of 4 users" in render(analysis)
+    assert "2 of 5 rounds," in render_markdown(analysis)
+
+
+def test_what_a_failed_round_left_is_in_no_figure(tmp_path: Path) -> None:
+    row = measured("host", 2)
+    row["rounds"][1] |= {"status": "failed", "reason": "the service died"}
+    write_experiment(tmp_path / "round", [row])
+    write_experiment(tmp_path / "deployment", [measured("host", 2, status="failed", reason="no")])
+    for name in ("round", "deployment"):
+        for number in (1, 2):
+            rows = steady_requests(50, response_time_ms=10.0 * number)
+            write_run(tmp_path / name / "host", "load", rows, steady_samples(0.5), number=number)
+    (load,) = analyse(read_results(tmp_path / "round")).loads
+    assert list(load.rounds) == [1]
+    whole = analyse(read_results(tmp_path / "deployment"))
+    assert not whole.loads
+    assert kinds(whole.validity) == {"contradiction"}
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        ({"service": {"model": MODEL | {"sha256": "c" * 64}}}, "model"),
+        ({"texts": {"sha256": "c" * 64}}, "conditions"),
+        ({"user_class": "NewConnectionUser"}, "conditions"),
+        ({"spawn_rate": 2}, "conditions"),
+    ],
+)
+def test_rounds_of_one_deployment_are_alike_too(tmp_path: Path, other: dict[str, Any], kind: str) -> None:
+    write_experiment(tmp_path, [measured("host", 2)])
+    alike: dict[str, Any] = {"spawn_rate": 4}
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), number=2, **(alike | other))
+    found = examined(tmp_path)
+    assert kinds(found) == {kind}
+    assert "Host process, its own runs: not compared: " in said(found)
+
+
+@pytest.mark.parametrize(
+    "other", [{"service": {"model": MODEL | {"sha256": "c" * 64}}}, {"texts": {"sha256": "c", "count": 160}}]
+)
+def test_single_passes_are_alike_too(tmp_path: Path, other: dict[str, Any]) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
+    once: dict[str, Any] = {"warm_up_s": 0, "texts": {"sha256": "b" * 64, "count": 160}} | other
+    write_run(tmp_path / "host", "single_pass", texts_once(), steady_samples(0.5, phase="measured"), **once)
+    assert kinds(examined(tmp_path)) in ({"model"}, {"conditions"})
+
+
+def test_a_status_that_is_no_success_is_a_failure_without_an_error_too(tmp_path: Path) -> None:
+    rows = [request(i / 50, status=(0, 200, 200, 503)[i % 4]) for i in range(600)]
+    found = one_run(tmp_path / "told", rows)
+    assert kinds(found) == {"errors"}
+    assert "250 of 500 requests failed (the first: status" in said(found)
+    few = steady_requests(50)
+    few[300] = request(6, status=404)
+    assert kinds(one_run(tmp_path / "other", few, failures=0)) == {"contradiction"}
+    assert kinds(one_run(tmp_path / "same", few, failures=1)) == set()
+    assert kinds(one_run(tmp_path / "more", few, failures=601)) == {"unreadable"}
+
+
+def test_rows_that_are_there_twice_and_a_run_without_its_count(tmp_path: Path) -> None:
+    rows = steady_requests(50)
+    twice = [row for row in rows[:300] for _ in range(2)]
+    assert "copy" in kinds(one_run(tmp_path / "twice", twice))
+    write_experiment(tmp_path / "none", [measured("host")])
+    write_run(tmp_path / "none" / "host", "load", rows)
+    record = tmp_path / "none" / "host" / "round-1" / "load_run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"requests": None}))
+    found = examined(tmp_path / "none")
+    assert "requests is missing, though the run ended" in said(found)
+
+
+@pytest.mark.parametrize("suffix", ["replica_events", "replica_stats"])
+def test_a_file_of_the_replicas_that_is_missing_is_told(tmp_path: Path, suffix: str) -> None:
+    replicas = {"list": [{"name": "host", "id": "1", "node": "n1", "sampled": True}], "problems": []}
+    assert kinds(one_run(tmp_path, replicas=replicas)) == set()
+    path = tmp_path / "host" / "round-1" / f"load_{suffix}.csv"
+    whole = path.read_bytes()
+    path.unlink()
+    found = examined(tmp_path)
+    assert kinds(found) == {"unreadable"}
+    assert f"load_{suffix}.csv is missing, though replicas were sampled" in said(found)
+    for zeros in (b"\0" * 4096, whole + b"\0" * 100):
+        path.write_bytes(zeros)
+        assert kinds(examined(tmp_path)) == {"unreadable"}
+        assert "of zero" in said(examined(tmp_path))
+
+
+def test_a_service_is_elsewhere_by_the_nodes_of_the_record_too(tmp_path: Path) -> None:
+    replicas = {"list": [{"name": "a", "id": "1", "node": "other", "sampled": True}], "problems": []}
+    one_run(tmp_path, samples=[], replicas=replicas, machine={"node": "here"})
+    (tmp_path / "host" / "round-1" / "load_replica_stats.csv").unlink()
+    (run,) = read_results(tmp_path).runs
+    assert not run.is_local
+
+
+def test_texts_that_are_not_known(tmp_path: Path) -> None:
+    unknown = one_run(tmp_path / "load", steady_requests(50, text_id=161))
+    assert kinds(unknown) == {"contradiction"}
+    assert "600 requests sent a text that is none of the 160: 161" in said(unknown)
+    silent = single_pass(tmp_path / "silent", [row | {"text_id": None} for row in texts_once()])
+    assert kinds(silent) == {"incomplete"}
+    assert "160 requests of the single pass do not say which text they sent" in said(silent)
+    assert kinds(single_pass(tmp_path / "count", texts_once(), texts={"sha256": "b" * 64})) == {"incomplete"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "limits", "expected"),
+    [
+        ({"user_class": "new_connection"}, {}, "the users were KeepAliveUser, the plan says NewConnectionUser"),
+        ({"cpus": 1}, {"cpus": 2}, "the limit of cpus was 2, the plan says 1"),
+        ({"memory_mb": 1024}, {"memory_bytes": 2**31}, "limit of memory_bytes was 2,147,483,648, the plan says 1,073"),
+    ],
+)
+def test_users_and_limits_that_are_not_the_plans(
+    tmp_path: Path, plan: dict[str, Any], limits: dict[str, Any], expected: str
+) -> None:
+    write_experiment(tmp_path, [measured("docker") | {"rounds": [a_round("docker", limits=limits)]}])
+    write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5))
+    path = tmp_path / "experiment.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"plan": record["plan"] | plan}))
+    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert expected in said(examined(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("requests", "samples", "kind", "expected"),
+    [
+        ({"inference_ms": 20}, {}, "contradiction", "of 500 answers the time in the service is longer than"),
+        ({}, {"memory_limit_bytes": 50e6}, "contradiction", "more memory than its limit"),
+        ({}, {"cpu_seconds": 3}, "contradiction", "host is said to have used 36.0 s of CPU in 12.0 s with 2 CPUs"),
+        ({"response_time_ms": 0}, {}, "unreadable", "response_time_ms is 0, which can't have been measured"),
+    ],
+)
+def test_values_that_are_impossible(
+    tmp_path: Path, requests: dict[str, Any], samples: dict[str, Any], kind: str, expected: str
+) -> None:
+    rows = [row | samples for row in steady_samples(0.5)]
+    if "cpu_seconds" in samples:
+        rows = steady_samples(samples["cpu_seconds"])
+    machine = {"node": "n1", "cpu_count": 2}
+    found = one_run(tmp_path, [row | requests for row in steady_requests(50)], rows, machine=machine)
+    assert kinds(found) == {kind}
+    assert expected in said(found)
+
+
+def test_an_experiment_that_began_at_another_time_than_its_runs(tmp_path: Path) -> None:
+    for name, started_at in (("late", "2023-11-15T22:13:20+00:00"), ("early", "2023-11-01T00:00:00+00:00")):
+        write_experiment(tmp_path / name, [measured("host")], started_at=started_at)
+        write_run(tmp_path / name / "host", "load", steady_requests(50), steady_samples(0.5))
+        assert kinds(examined(tmp_path / name)) == {"clock"}
+
+
+def test_a_start_that_took_longer_than_until_the_first_run(tmp_path: Path) -> None:
+    row = measured("host")
+    row["rounds"][0]["seconds_to_healthy"] = 5000.0
+    write_experiment(tmp_path, [row])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
+    assert kinds(examined(tmp_path)) == {"contradiction"}
+    assert "healthy only after 5,000 s" in said(examined(tmp_path))

@@ -35,7 +35,7 @@ from analysis.junit import render_junit
 from analysis.markdown import render_markdown
 from analysis.page import render
 from analysis.sections import ratio_charts
-from analysis.summary import quantiles, t_interval
+from analysis.summary import Figure, over_rounds, quantiles, t_interval
 from analysis.verdicts import (
     FASTER,
     NONE,
@@ -80,6 +80,11 @@ def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path
     assert one.kind == UNDECIDED
     assert one.comparison.low < 1 < one.comparison.high
     assert "more rounds would show" in one.detail
+
+
+def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
+    found = over_rounds([{"rest_ms": Figure(value, 10, "requests")} for value in (-0.23, -0.231, -0.229)])["rest_ms"]
+    assert found.low < found.value < found.high < 0
 
 
 def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None:
