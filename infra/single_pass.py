@@ -21,7 +21,7 @@ def main(url: str, prefix: str | None = None) -> int:
             command,
             cwd=empty,
             env=for_load(Path(empty)),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches Locust once: from here
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
