@@ -84,8 +84,10 @@ def resume(folder: Path) -> int:
         except (OSError, RuntimeError) as error:  # a loop of links
             raise ResumeError(f"{folder} can't be read ({error}); name a folder such as results/<time>") from error
         journal = Journal.reopen(folder)
+        experiment = Experiment(folder, journal)
+        experiment.end_leftovers()  # whatever is refused below, nothing writes into the folder any more
         with alone_on_engine(list(journal.plan.deployments)):
-            return Experiment(folder, journal).resume()
+            return experiment.resume()
 
 
 class Experiment:
@@ -143,6 +145,15 @@ class Experiment:
             return INTERRUPTED
         return 0
 
+    def end_leftovers(self) -> None:
+        """End the load generators of an earlier try.
+
+        Raises:
+            DeploymentError: one is another user's.
+        """
+        for process in end_leftovers(self._folder):
+            self._view.say(f"ended what was left: load generator {process}")
+
     def resume(self) -> int:
         """Measure what is left, after a look whether it would be comparable with what is there.
 
@@ -156,8 +167,6 @@ class Experiment:
             self._view.say(f"nothing is left to measure in {self._folder}")
             return self._write_page()
         self._refuse_other_conditions()
-        for process in end_leftovers(self._folder):
-            self._view.say(f"ended what was left: load generator {process}")
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")

@@ -79,16 +79,17 @@ def _run(locustfile: str, prefix: Path, arguments: Sequence[str], service: Servi
             command,
             cwd=empty,
             env=for_load(Path(empty)),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
         )
-        try:
-            _wait(process, prefix, service, show)
-        except BaseException:
-            _end(process)
-            raise
+        with process:
+            try:
+                _wait(process, prefix, service, show)
+            except BaseException:
+                _end(process)
+                raise
     show(_requests_so_far(prefix))
     return process.returncode
 
@@ -182,9 +183,12 @@ def _log(prefix: Path) -> Path:
 
 
 def locust(locustfile: str) -> list[str]:
-    """The command that runs a locustfile headless."""
+    """The command that runs a locustfile headless.
+
+    Its standard input has to be a pipe. Locust ends when nobody holds the other end any more, however we ended.
+    """
     file = str(ROOT / "locustfiles" / f"{locustfile}.py")
-    return [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary"]
+    return [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary", "--end-with-stdin"]
 
 
 def end_leftovers(folder: Path) -> list[int]:

@@ -28,7 +28,7 @@ def main(host: str, port: str, prefix: str | None = None) -> int:
             command,
             cwd=empty,
             env=for_load(Path(empty)),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches Locust once: from here
         )
         received: list[int] = []

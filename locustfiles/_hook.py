@@ -21,6 +21,7 @@ from typing import Any
 import gevent
 import psutil
 from flask import jsonify, request
+from gevent.os import make_nonblocking, nb_read
 from locust import events
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -134,6 +135,12 @@ def add_arguments(parser: Any) -> None:
         help="End the run once so many requests of the measured phase are reported, if its run time has not ended it",
     )
     parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        include_in_web_ui=False,
+        help="End the run, as SIGTERM does, once standard input ends: whoever holds the other end of that pipe is gone",
+    )
+    parser.add_argument(
         "--warm-up",
         type=_options.seconds,
         default=0.0,
@@ -156,8 +163,20 @@ def know_the_runner(environment: Environment, **_: Any) -> None:
         environment.runner.register_message("fourfold_end_run", end)
     # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
     environment.events.quitting.add_listener(note_interruption)
+    if environment.parsed_options.end_with_stdin:
+        gevent.spawn(end_with_stdin)
     show_live(environment, lambda: Hook.recording.live if Hook.recording else None)
     check_form(environment)
+
+
+def end_with_stdin() -> None:
+    """Until Locust handles SIGTERM, which it does before a user starts, the signal just ends it."""
+    stdin = sys.stdin.fileno()
+    make_nonblocking(stdin)
+    while nb_read(stdin, 4096):
+        pass
+    logger.warning("whoever started this run is gone, so it ends")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def check_form(environment: Environment) -> None:

@@ -29,7 +29,7 @@ from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
 from _replicas import Finder, NoReplicas
-from _row_file import MOST_KEPT_BYTES, RowFile
+from _row_file import MOST_KEPT_BYTES, Folder, RowFile
 from _texts import read_reviews, texts_record
 
 FLUSH_EVERY_S = 1.0
@@ -58,10 +58,13 @@ class Recording:
         self._end = end
         self._options = environment.parsed_options
         self._prefix = prefix
-        self._requests = RowFile(Path(prefix + runfiles.REQUESTS_SUFFIX), runfiles.REQUEST_COLUMNS)
-        self._samples = RowFile(Path(prefix + runfiles.REPLICA_STATS_SUFFIX), runfiles.REPLICA_STATS_COLUMNS)
-        self._machine_stats = RowFile(Path(prefix + runfiles.MACHINE_STATS_SUFFIX), runfiles.MACHINE_STATS_COLUMNS)
-        self._events = RowFile(Path(prefix + runfiles.REPLICA_EVENTS_SUFFIX), runfiles.REPLICA_EVENTS_COLUMNS)
+        self._folder, name = Folder(Path(prefix).parent), Path(prefix).name
+        self._requests = RowFile(self._folder, name + runfiles.REQUESTS_SUFFIX, runfiles.REQUEST_COLUMNS)
+        self._samples = RowFile(self._folder, name + runfiles.REPLICA_STATS_SUFFIX, runfiles.REPLICA_STATS_COLUMNS)
+        self._machine_stats = RowFile(
+            self._folder, name + runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS
+        )
+        self._events = RowFile(self._folder, name + runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS)
         self._files = (self._requests, self._samples, self._machine_stats, self._events)
         suffixes = {
             "requests": runfiles.REQUESTS_SUFFIX,
@@ -76,8 +79,9 @@ class Recording:
         self._clocks_off_s: dict[str, float] = {}
         self._disk_error: OSError | None = None
         self._record_error: OSError | None = None
-        self._record_file: tuple[int, int] | None = None  # as it was written last
-        self._reserve = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}.reserve")
+        self._record_path = self._folder.path / (name + runfiles.RUN_RECORD_SUFFIX)
+        self._record_written: os.stat_result | None = None
+        self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
         self._is_whole: bool | None = None
         self._ending = RLock()  # a master's run may end in two greenlets at once
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
@@ -225,7 +229,9 @@ class Recording:
                 )
         self._write_record()
         with suppress(OSError):
+            self._folder.check()
             self._reserve.unlink(missing_ok=True)
+        self._folder.close()
         if self._record_error is not None:
             logger.error(
                 "%s%s could not be written (%s): this run is not recorded",
@@ -309,25 +315,38 @@ class Recording:
         return found
 
     def _write_record(self) -> None:
-        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside. A
-        file that another program put in its place is left alone."""
+        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside.
+
+        What has taken the place of the record or of its folder is left alone.
+        """
         text = self._record()
-        path = Path(self._prefix + runfiles.RUN_RECORD_SUFFIX)
         try:
-            with suppress(FileNotFoundError):
-                if self._record_file not in (None, _identity(path)):
-                    raise FileExistsError(errno.EEXIST, "another file has taken its place", str(path))
+            self._folder.check()
+            self._check_record()
             try:
-                runfiles.write_whole(path, text)
+                runfiles.write_whole(self._record_path, text)
             except OSError:
                 self._reserve.unlink(missing_ok=True)
-                runfiles.write_whole(path, text)
-            self._record_file = _identity(path)
+                runfiles.write_whole(self._record_path, text)
+            self._record_written = self._record_path.stat()
             self._record_error = None
+        except FileExistsError as error:
+            self._record_error = error
+            return
         except OSError as error:
             self._record_error = error
         with suppress(OSError):
             self._reserve.write_bytes(bytes(2 * len(text) + RESERVE_BYTES))
+
+    def _check_record(self) -> None:
+        """
+        Raises:
+            FileExistsError: what has the record's name now is not what this run wrote.
+        """
+        with suppress(FileNotFoundError):
+            there = self._record_path.lstat()
+            if self._record_written is not None and not os.path.samestat(there, self._record_written):
+                raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self._record_path))
 
     def _record(self) -> str:
         runner, monitor = self.environment.runner, self._monitor
@@ -365,11 +384,6 @@ class Recording:
         # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
         clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
         return json.dumps(json.loads(clean, parse_constant=lambda _: None), indent=1) + "\n"
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = os.stat(path, follow_symlinks=False)
-    return status.st_dev, status.st_ino
 
 
 def cpu_seconds(process: psutil.Process) -> float:

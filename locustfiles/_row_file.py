@@ -40,12 +40,49 @@ def claim(file: IO[Any], path: Path | str) -> None:
         logger.debug("%s can't be locked (%s)", path, error.strerror)
 
 
+class Folder:
+    """The folder of a run's files, held open: so it is told from whatever takes its place while the run goes on.
+
+    Raises:
+        OSError: it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._descriptor = self._open()
+
+    def check(self) -> None:
+        """Make the folder anew if somebody removed it. To be called before anything in it is touched by name.
+
+        Raises:
+            FileExistsError: another folder has its place, or a link leads elsewhere now.
+            OSError: it can't be made.
+        """
+        try:
+            if os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
+                return
+        except FileNotFoundError:
+            if self.path.resolve() == self.path:  # no link on the way
+                self.path.mkdir(parents=True, exist_ok=True)
+                anew = self._open()
+                os.close(self._descriptor)
+                self._descriptor = anew
+                return
+        raise FileExistsError(errno.EEXIST, "another folder has taken its place", str(self.path))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 class RowFile:
     """``write`` takes a row, ``flush`` brings all rows taken so far to the disk.
 
     The file ends with a whole row after each ``flush``. Rows that can't be written are kept, and the next ``flush``
     tries them again. A file that was removed meanwhile is written anew. Of one that was cut short the rows that are
-    gone are lost.
+    gone are lost. What has taken the place of the file or of its folder is left alone.
 
     ``rows`` is the number of rows taken.
 
@@ -53,11 +90,12 @@ class RowFile:
         OSError: the file can't be opened, or another Locust writes it.
     """
 
-    def __init__(self, path: Path, columns: tuple[runfiles.Column, ...]) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, name: str, columns: tuple[runfiles.Column, ...]) -> None:
+        self.path = folder.path / name
         self.rows = 0
-        self._file = path.open("a+b", buffering=0)  # its end is the kernel's to find: no row is written beyond it
-        claim(self._file, path)
+        self._folder = folder
+        self._file = self.path.open("a+b", buffering=0)  # its end is the kernel's to find: no row is written beyond it
+        claim(self._file, self.path)
         self._file.truncate(0)
         self._line = io.StringIO(newline="")
         # With \n as line end the csv module would leave a lone \r unquoted, and readers would end the row there.
@@ -156,9 +194,10 @@ class RowFile:
         """Write the file anew if somebody removed it or its folder; what was written is still open here.
 
         Raises:
-            OSError: it can't be written, or another file has its name now.
+            OSError: it can't be written, or another file has its name now, or another folder that of its folder.
         """
         try:
+            self._folder.check()
             self._is_away = not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             self._is_away = True
@@ -169,14 +208,14 @@ class RowFile:
             if self._is_away:
                 raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self.path))
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file.seek(0)
-        try:
-            with self.path.open("xb") as copy:
+        with self.path.open("xb") as copy:
+            try:
                 shutil.copyfileobj(self._file, copy)
-        except OSError:
-            self.path.unlink()
-            raise
+                copy.flush()
+            except OSError:
+                self.path.unlink()
+                raise
         anew = self.path.open("a+b", buffering=0)
         claim(anew, self.path)
         self._file.close()

@@ -83,7 +83,9 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
 ) -> None:
     run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--set", "seconds=60", *ports())
     until = time.monotonic() + 120
-    while not list(tmp_path.glob("*/docker/round-1/load_run.json")) and time.monotonic() < until:
+    while not list(tmp_path.glob("*/docker/round-1/load_run.json")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < until
         time.sleep(0.2)
     run.send_signal(number)
     said, _ = run.communicate(timeout=120)
@@ -124,11 +126,7 @@ def test_what_a_killed_run_left_is_found_and_removed(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path, name: str
 ) -> None:
     run = infra(tmp_path, "--only", name, "--image", image, "--set", "seconds=3", *ports())
-    until = time.monotonic() + 120
-    while not list(tmp_path.glob(f"*/{name}/round-1/load_run.json")) and time.monotonic() < until:
-        time.sleep(0.2)
-    run.kill()
-    run.communicate()
+    kill_in_round(run, tmp_path, f"{name}/round-1")
     assert names_on(engine) != bystanders
     down = subprocess.run(
         [sys.executable, "-m", "infra", "down", "--all"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -23,9 +23,10 @@ from infra.journal import CUT_OFF, Journal
 from infra.load import end_leftovers
 from infra.plan import Plan
 from infra.settings import PORTS
+from infra.waiting import until_true
 
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
-QUICK = ["--set", "rounds=3", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
+QUICK = ["--set", "rounds=3", "users=1", "seconds=60", "requests=60", "warm_up_s=1", "rest_s=0"]
 
 OPTIONS = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
 UNKNOWN = dict.fromkeys(("machine", "git", "versions", "environment", "engine", "model"))
@@ -96,8 +97,11 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     assert len(record(half)["resumed_at"]) == 1
     assert files(half) == files(whole)
     assert (half / "host/round-1/load_requests.csv").read_bytes() == first
-    loads = [sent(folder / f"host/round-{number}") for folder in (half, whole) for number in (1, 2, 3)]
-    assert all(len(texts) in (60, 61) for texts in loads), loads  # a request on its way when the 60th was answered
+    loads = [folder / f"host/round-{number}" for folder in (half, whole) for number in (1, 2, 3)]
+    ends = {runfiles.read_record(load / "load_run.json")["ended_by"] for load in loads}
+    assert ends == {runfiles.ENOUGH_REQUESTS}
+    counts = [len(sent(load)) for load in loads]
+    assert min(counts) >= 60, counts  # some more are answered while Locust ends the run
     shown = page_but_for_figures(whole)
     assert page_but_for_figures(half) == shown
     assert {"key", "doubts", "chart-latency-load", "chart-cpu-mean", "load-host-median_ms"} <= set(shown)
@@ -107,10 +111,11 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     assert again.returncode in (0, 3)
 
 
-def test_a_load_generator_that_nobody_ended_is_ended_and_no_other(tmp_path: Path) -> None:
-    def stand_in(*arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
+def stand_in(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
 
+
+def test_a_load_generator_that_nobody_ended_is_ended_and_no_other(tmp_path: Path) -> None:
     ours = stand_in("-m", "locust", "--csv", str(tmp_path / "ours" / "host/round-1/load"))
     others = [stand_in("-m", "locust", "--csv", str(tmp_path / "ours-2/load")), stand_in(str(tmp_path / "ours"))]
     try:
@@ -121,6 +126,19 @@ def test_a_load_generator_that_nobody_ended_is_ended_and_no_other(tmp_path: Path
         for one in [ours, *others]:
             one.kill()
             one.wait()
+
+
+def test_a_load_ends_with_the_experiment_that_is_killed(tmp_path: Path) -> None:
+    options = ["--set", "rounds=1", "seconds=60", "--port", f"host={free_port()}", "--results", str(tmp_path)]
+    run = infra("run", "--only", "host", *options)
+    try:
+        kill_in_round(run, tmp_path, "host/round-1")
+        (folder,) = tmp_path.iterdir()
+        written = folder / "host/round-1/load_run.json"
+        assert until_true(lambda: runfiles.read_record(written)["ended_by"] == "interrupted", 10)
+        assert end_leftovers(folder) == []
+    finally:
+        said_by(infra("down", "host"))
 
 
 def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
@@ -149,9 +167,12 @@ def begun(tmp_path: Path) -> Path:
 
 def test_on_another_machine_it_is_not_continued_and_nothing_changes(begun: Path) -> None:
     before = (begun / "experiment.json").read_bytes()
+    left = stand_in("-m", "locust", "--csv", str(begun / "host/round-1/load"))
     run = infra("run", "--resume", str(begun))
     said = said_by(run)
     assert run.returncode == 1
+    assert f"ended what was left: load generator {left.pid}" in said
+    assert left.wait(10) != 0
     assert "can't be continued, as its rounds would not be comparable (machine cpu_model: Another CPU then, " in said
     assert "bring that back, or begin a new experiment" in said
     assert (begun / "experiment.json").read_bytes() == before

@@ -151,6 +151,40 @@ def test_a_full_log_neither_repeats_a_text_nor_hides_the_exit_code(shared_servic
     assert [int(row["text_id"]) for row in requested(tmp_path / "run")] == list(range(1, 161))
 
 
+def test_a_folder_swapped_for_a_link_is_left_alone_with_all_its_files(shared_service: Service, tmp_path: Path) -> None:
+    prefix, canary = tmp_path / "host" / "round-1" / "load", tmp_path / "canary"
+    prefix.parent.mkdir(parents=True)
+    (canary / "round-1").mkdir(parents=True)
+    names = ("load_run.json", "load_run.json.reserve", "load_requests.csv")
+    for name in names:
+        (canary / "round-1" / name).write_text("not ours")
+    locust = start("keep_alive", shared_service.url, prefix, "-u", "1", "--replicas", "none")
+    assert until_true(lambda: Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
+    prefix.parents[1].rename(tmp_path / "moved")
+    prefix.parents[1].symlink_to(canary)
+    locust.send_signal(signal.SIGINT)
+    assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+    assert {path.name: path.read_text() for path in (canary / "round-1").iterdir()} == dict.fromkeys(names, "not ours")
+    log = (tmp_path / "moved" / "round-1.log").read_text()
+    assert "load_run.json could not be written (another folder has taken its place): this run is not recorded" in log
+    assert "rows of " in log
+    assert "Traceback" not in log
+
+
+def test_a_record_that_another_program_replaced_is_left_alone(shared_service: Service, tmp_path: Path) -> None:
+    prefix = tmp_path / "run" / "run"
+    prefix.parent.mkdir()
+    written = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+    locust = start("keep_alive", shared_service.url, prefix, "-u", "1", "--replicas", "none")
+    assert until_true(lambda: Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
+    (tmp_path / "other").write_text("not ours")
+    (tmp_path / "other").replace(written)
+    locust.send_signal(signal.SIGINT)
+    assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+    assert written.read_text() == "not ours"
+    assert "run_run.json could not be written (another file has taken its place)" in log_of(prefix).read_text()
+
+
 def test_a_run_that_can_not_be_recorded_ends_before_it_begins(tmp_path: Path) -> None:
     asked = threading.Event()
 

@@ -14,9 +14,13 @@ import pytest
 import runfiles
 
 import _row_file
-from _row_file import RowFile
+from _row_file import Folder, RowFile
 
 COLUMNS = (runfiles.Column("number", "which row"), runfiles.Column("text", "some text"))
+
+
+def row_file(path: Path) -> RowFile:
+    return RowFile(Folder(path.parent), path.name, COLUMNS)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -50,7 +54,7 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 def test_rows_are_kept_while_the_disk_is_full_and_written_once_it_is_not(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "16k") as disk:
         path, filler = disk / "rows.csv", disk / "filler"
-        file = RowFile(path, COLUMNS)
+        file = row_file(path)
         write(file, range(10))
         file.flush()
         filler.write_bytes(bytes(8192))
@@ -70,7 +74,7 @@ def test_rows_are_kept_while_the_disk_is_full_and_written_once_it_is_not(tmp_pat
 
 def test_a_row_is_never_torn_where_a_write_takes_a_part_of_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    file = RowFile(path, COLUMNS)
+    file = row_file(path)
     write(file, range(400))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -89,7 +93,7 @@ def test_a_row_is_never_torn_where_a_write_takes_a_part_of_it(tmp_path: Path) ->
 
 def test_rows_beyond_the_memory_set_aside_are_lost_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_row_file, "MOST_KEPT_BYTES", 5000)
-    file = RowFile(tmp_path / "rows.csv", COLUMNS)
+    file = row_file(tmp_path / "rows.csv")
     write(file, range(1000))
     file.close()
     assert file.rows == 1000
@@ -99,7 +103,7 @@ def test_rows_beyond_the_memory_set_aside_are_lost_and_counted(tmp_path: Path, m
 def test_a_file_whose_folder_was_removed_is_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "run" / "rows.csv"
     path.parent.mkdir()
-    file = RowFile(path, COLUMNS)
+    file = row_file(path)
     write(file, range(100))
     file.flush()
     path.unlink()
@@ -113,7 +117,7 @@ def test_a_file_whose_folder_was_removed_is_written_anew(tmp_path: Path) -> None
 
 def test_a_file_that_has_taken_its_place_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    file = RowFile(path, COLUMNS)
+    file = row_file(path)
     write(file, range(100))
     file.flush()
     (tmp_path / "other").write_text("not ours")
@@ -127,7 +131,7 @@ def test_a_file_that_has_taken_its_place_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 5, 1000, 1501])
 def test_a_file_that_is_cut_short_goes_on_after_its_last_whole_row(tmp_path: Path, size: int) -> None:
     path = tmp_path / "rows.csv"
-    file = RowFile(path, COLUMNS)
+    file = row_file(path)
     for number in range(100):
         file.write({"number": number, "text": 'a "quoted"\nline'})
     file.flush()
@@ -143,19 +147,55 @@ def test_a_file_that_is_cut_short_goes_on_after_its_last_whole_row(tmp_path: Pat
 
 
 def test_a_file_that_another_locust_writes_is_refused_and_left_alone(tmp_path: Path) -> None:
-    file = RowFile(tmp_path / "rows.csv", COLUMNS)
+    file = row_file(tmp_path / "rows.csv")
     write(file, range(10))
     file.flush()
     with pytest.raises(BlockingIOError, match="another Locust is writing it"):
-        RowFile(tmp_path / "rows.csv", COLUMNS)
+        row_file(tmp_path / "rows.csv")
     file.close()
     assert numbers(tmp_path / "rows.csv") == list(range(10))
-    RowFile(tmp_path / "rows.csv", COLUMNS).close()
+    row_file(tmp_path / "rows.csv").close()
+
+
+@pytest.mark.parametrize("taken_by", ["link", "link to nothing", "folder", "link above"])
+def test_nothing_is_written_into_what_has_taken_the_folders_place(tmp_path: Path, taken_by: str) -> None:
+    folder, other = tmp_path / "host" / "round-1", tmp_path / "other"
+    folder.mkdir(parents=True)
+    other.mkdir()
+    file = row_file(folder / "rows.csv")
+    write(file, range(100))
+    file.flush()
+    if taken_by == "link above":
+        folder.parent.rename(tmp_path / "moved")
+        folder.parent.symlink_to(other)
+    else:
+        folder.rename(tmp_path / "moved")
+        if taken_by == "folder":
+            folder.mkdir()
+        else:
+            folder.symlink_to(other if taken_by == "link" else other / "nothing")
+    write(file, range(100, 200))
+    with pytest.raises(FileExistsError, match="another folder has taken its place"):
+        file.close()
+    assert list(other.iterdir()) == []
+    assert not (folder / "rows.csv").exists()
+    assert file.lost == 200
+
+
+def test_a_folder_that_was_moved_is_written_to_through_a_link_to_it(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    file = row_file(tmp_path / "run" / "rows.csv")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").symlink_to(tmp_path / "moved")
+    write(file, range(100))
+    file.close()
+    assert numbers(tmp_path / "moved" / "rows.csv") == list(range(100))
+    assert file.lost == 0
 
 
 def test_any_text_is_a_field_of_its_row(tmp_path: Path) -> None:
     texts = ['a,b"c', "line\nbreak", "lone\rreturn", "\r", "", " ", "é中", "=1+1", "\ud800", "\x00", "\u2028"]
-    file = RowFile(tmp_path / "rows.csv", COLUMNS)
+    file = row_file(tmp_path / "rows.csv")
     for number, text in enumerate(texts):
         file.write({"number": number, "text": text})
     file.write({"number": None, "text": None})
