@@ -33,7 +33,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca --
 #   docker build --build-context model=FOLDER ..., where FOLDER/model was written by `python -m inference.fetch FOLDER/model`.
 FROM all-requirements AS fetch
 COPY inference inference
-COPY locustfiles/reviews.csv locustfiles/reviews.csv
+COPY texts texts
 RUN --mount=type=secret,id=hub --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi && \
     if [ -f /run/secrets/hub ]; then set -a && . /run/secrets/hub; fi && \
@@ -56,6 +56,7 @@ RUN test -f /model/onnx_engine/model.onnx || \
 FROM all-requirements AS torch
 COPY --from=model /model /model
 COPY inference/*.py inference/health.sh inference/
+COPY inference/engines inference/engines
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 RUN chmod -R a+rX inference && python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
 EXPOSE 5000
@@ -64,6 +65,7 @@ CMD ["python", "-m", "inference"]
 FROM requirements
 COPY --from=exported-model /model /model
 COPY inference/*.py inference/health.sh inference/
+COPY inference/engines inference/engines
 ENV METRICS_LOG_FILE=docker_system_inference_metrics.csv INFERENCE_MODEL=/model HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 RUN chmod -R a+rX inference && python -m compileall -q inference && install -m 666 /dev/null docker_system_inference_metrics.csv
 EXPOSE 5000

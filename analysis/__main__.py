@@ -12,19 +12,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-import runfiles
-from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import read_results
-from analysis.junit import Case, render_junit
-from analysis.markdown import render_markdown
-from analysis.measures import MEASURES
-from analysis.output import RecordedFile, write_output
-from analysis.page import render
-from analysis.records import UnreadableResults
-from analysis.summary import Figure
-from analysis.validity import INVALID_EXIT_CODE, KINDS
-from analysis.verdicts import against_first
+from analysis.judge import words
+from analysis.judge.validity import INVALID_EXIT_CODE, KINDS
+from analysis.judge.verdicts import against_first
+from analysis.measure.quantity import MEASURES
+from analysis.measure.rounds import Figure
+from analysis.read.records import UnreadableResults
+from analysis.read.results import read_results
+from analysis.show.junit import Case, render_junit
+from analysis.show.markdown import render_markdown
+from analysis.show.output import RecordedFile, write_output
+from analysis.show.page import render
+from runfiles.events import MEASURED
+from runfiles.files import REPORT_FILE
 
 
 def main() -> int:
@@ -39,12 +40,12 @@ def main() -> int:
         epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
     )
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
-    parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{runfiles.REPORT_FILE})")
+    parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{REPORT_FILE})")
     parser.add_argument("--format", choices=("html", "markdown"), default="html", help="of the page (html)")
     parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
     arguments = parser.parse_args()
     is_html = arguments.format == "html"
-    name = runfiles.REPORT_FILE if is_html else f"{Path(runfiles.REPORT_FILE).stem}.md"
+    name = REPORT_FILE if is_html else f"{Path(REPORT_FILE).stem}.md"
     page: Path = arguments.output or arguments.results / name
     try:
         analysis = analyse(read_results(arguments.results))
@@ -107,7 +108,7 @@ def _print_summary(analysis: Analysis) -> None:
             text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)}"
             console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
     for deployment in analysis.results.deployments:
-        if deployment.status != runfiles.MEASURED:
+        if deployment.status != MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
     if any(one.summary[key].is_part for one in analysis.loads for key in keys):

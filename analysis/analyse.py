@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.balance import evenness, replica_shares
-from analysis.findings import Balance, Finding, findings
-from analysis.frames import Results
-from analysis.summary import Measured, measure_load, measure_pass
-from analysis.validity import Validity, examine
-from analysis.verdicts import Verdict, judge
+from analysis.judge.findings import Balance, Finding, findings
+from analysis.judge.validity import Validity, examine
+from analysis.judge.verdicts import Verdict, judge
+from analysis.measure.balance import evenness, replica_shares
+from analysis.measure.rounds import Measured, measure_load, measure_pass
+from analysis.read.results import Results
 
 
 @dataclass(frozen=True)

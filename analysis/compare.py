@@ -15,18 +15,18 @@ from urllib.parse import urlsplit
 import numpy as np
 from scipy import stats
 
-from analysis import words
 from analysis.analyse import Analysis, analyse
-from analysis.frames import read_results
-from analysis.junit import Case, render_junit
-from analysis.likeness import memory_limits_bytes, usable_cpus, why_unlike
-from analysis.measures import MEASURES
-from analysis.output import RecordedFile, write_output
-from analysis.records import UnreadableResults
-from analysis.summary import Measured
-from analysis.validity import INVALID_EXIT_CODE
-from analysis.verdicts import ALPHA, RESOLUTION, holm
-from runfiles import engine_elsewhere
+from analysis.judge import words
+from analysis.judge.comparability import memory_limits_bytes, usable_cpus, why_unlike
+from analysis.judge.validity import INVALID_EXIT_CODE
+from analysis.judge.verdicts import ALPHA, RESOLUTION, holm
+from analysis.measure.quantity import MEASURES
+from analysis.measure.rounds import Measured
+from analysis.read.records import UnreadableResults
+from analysis.read.results import read_results
+from analysis.show.junit import Case, render_junit
+from analysis.show.output import RecordedFile, write_output
+from runfiles.machines import engine_elsewhere
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}

@@ -34,8 +34,8 @@ def main() -> int:
 
 
 def texts_per_s(model: Path, bodies: Path, seconds: float) -> float:
-    from inference.onnx_engine import LARGEST_BATCH, LARGEST_BATCH_CHARACTERS, OnnxEngine
-    from inference.processors import compute_threads
+    from inference.engines.onnx_engine import LARGEST_BATCH, LARGEST_BATCH_CHARACTERS, OnnxEngine
+    from inference.engines.processors import compute_threads
 
     engine = OnnxEngine(model / "onnx_engine", compute_threads())
     texts = [json.loads(line)["text"] for line in bodies.read_text(encoding="utf-8").splitlines()]

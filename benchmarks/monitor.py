@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import runfiles
 from benchmarks.needs import Figures, output_file, positive, require, run, why_no_image, why_no_packages
 from infra.environment import for_load
 from infra.errors import DeploymentError
+from runfiles.machines import machine_record
 
 if TYPE_CHECKING:
     import psutil
@@ -57,7 +57,7 @@ import locust, gevent, runfiles
 from pathlib import Path
 from _machine import MachineMonitor
 from _monitor import Monitor
-from _replicas import Finder
+from _find_replicas import Finder
 from _row_file import RowFile
 folder = tempfile.TemporaryDirectory()
 samples = RowFile(Path(folder.name, "samples.csv"), runfiles.REPLICA_STATS_COLUMNS)
@@ -115,7 +115,7 @@ def main() -> int:
         why_no_image(arguments.image, on_this_machine=True),
     )
     figures = Figures(arguments.json, replicas=arguments.replicas, hertz=HERTZ, users=USERS, raw={})
-    figures["machine"] = runfiles.machine_record()
+    figures["machine"] = machine_record()
     with containers(arguments.replicas, arguments.image) as url:
         ways(figures, arguments.seconds)
         say(f"throughput, {arguments.pairs} pairs of windows ...")
@@ -149,7 +149,7 @@ def containers(count: int, image: str) -> Iterator[str]:
     """So many containers, labelled as replicas of one Compose service; the first is the service, at the URL."""
     import docker
 
-    from infra.waiting import until_healthy
+    from infra.deployments.waiting import until_healthy
 
     client = docker.from_env()
     made = []

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
 from keep_alive import KeepAliveUser  # noqa: F401 - whom Locust finds here and runs
 
-from _hook import Hook
+from _find_replicas import Finder
+from _listeners import Hook
 from _machine import MachineMonitor
 from _monitor import Monitor
 from _recording import Recording
-from _replicas import Finder
 
 WARM_UP_S = 5.0
 SETTLE_S = 0.4

@@ -55,8 +55,8 @@ def why_no_program(*names: str) -> str | None:
 def why_no_image(image: str, *, on_this_machine: bool = False) -> str | None:
     """Why the Docker engine can't run an image; an image of a registry is pulled."""
     try:
-        from infra.engine import connect
-        from infra.images import find_image
+        from infra.deployments.docker_engine import connect
+        from infra.deployments.images import find_image
     except ImportError:
         return why_no_packages("docker", "psutil", "requests")
     if shutil.which("docker") is None:

@@ -20,10 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import runfiles
 from benchmarks.needs import output_file, positive, require, run, why_no_packages
 from infra.environment import for_load, for_service
 from infra.errors import DeploymentError
+from runfiles.events import MEASURED
+from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
     """The measured requests of one start of the service: when each was sent, after the warm-up, and its time."""
     import pandas as pd
 
-    from infra.waiting import until_healthy
+    from infra.deployments.waiting import until_healthy
 
     def evidence() -> str:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -90,9 +91,9 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
         finally:
             service.terminate()
             service.wait(40)
-        requests = pd.read_csv(f"{folder}/run{runfiles.REQUESTS_SUFFIX}")
-        began = json.loads(Path(f"{folder}/run{runfiles.RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]
-    requests = requests[requests["phase"] == runfiles.MEASURED]
+        requests = pd.read_csv(f"{folder}/run{REQUESTS_SUFFIX}")
+        began = json.loads(Path(f"{folder}/run{RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]
+    requests = requests[requests["phase"] == MEASURED]
     return pd.DataFrame(
         {
             "sent_s": (requests["started_at_unix_s"] - began - WARM_UP_S).round(1),

@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import runfiles
 from benchmarks.needs import (
     BENCHMARK_REQUIREMENTS,
     Figures,
@@ -39,6 +38,18 @@ from benchmarks.needs import (
     why_no_program,
     why_no_space,
 )
+from runfiles.columns import REPLICA_STATS_COLUMNS, column_names
+from runfiles.events import MEASURED
+from runfiles.files import (
+    EXPERIMENT_FILE,
+    FORM,
+    LOAD,
+    REPLICA_STATS_SUFFIX,
+    REPORT_FILE,
+    REQUESTS_SUFFIX,
+    RUN_RECORD_SUFFIX,
+)
+from runfiles.machines import machine_record
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("analysis", "page")
@@ -62,8 +73,8 @@ import pathlib, sys, time
 import analysis.__main__
 from plotly.graph_objects import Bar, Figure, Layout, Scatter  # which plotly itself imports only when they are used
 from analysis.analyse import analyse
-from analysis.frames import read_results
-from analysis.page import render
+from analysis.read.results import read_results
+from analysis.show.page import render
 began = time.perf_counter()
 page = render(analyse(read_results(pathlib.Path(sys.argv[1]))))
 pathlib.Path(sys.argv[1], "report.html").write_text(page, encoding="utf-8")
@@ -99,7 +110,7 @@ def main() -> int:
 def measured(figures: Figures, folder: Path, parts: list[str], arguments: argparse.Namespace) -> None:
     """Measure the parts that are asked for; what is measured is kept after each turn and printed after each part."""
     files = make(folder, arguments.requests, arguments.samples)
-    page = folder / runfiles.REPORT_FILE
+    page = folder / REPORT_FILE
     if "analysis" in parts:
         reads, processes, analyses, takes = [], [], [], []
         for number in range(1, TURNS + 1):
@@ -165,9 +176,9 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
         "queue_ms": queue_ms,
         "inference_ms": inference_ms,
         "connection_reused": 1,
-        "phase": runfiles.MEASURED,
+        "phase": MEASURED,
     }
-    paths = [own / f"{runfiles.LOAD}{suffix}" for suffix in (runfiles.REQUESTS_SUFFIX, runfiles.REPLICA_STATS_SUFFIX)]
+    paths = [own / f"{LOAD}{suffix}" for suffix in (REQUESTS_SUFFIX, REPLICA_STATS_SUFFIX)]
     pd.DataFrame(rows).to_csv(paths[0], index=False)
     at = START + np.linspace(0, SECONDS, samples)
     tables = []
@@ -187,7 +198,7 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
             "memory_limit_bytes": 2**31,
             "net_rx_bytes": rx_bytes,
             "net_tx_bytes": tx_bytes,
-            "phase": runfiles.MEASURED,
+            "phase": MEASURED,
             "generation": f"{number:024x}c",
             "state": "running",
             "users": 8,
@@ -204,17 +215,17 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
             "pids": 10,
             "throttled_seconds": 0.0,
         }
-        tables.append(pd.DataFrame(columns)[runfiles.names(runfiles.REPLICA_STATS_COLUMNS)])
+        tables.append(pd.DataFrame(columns)[column_names(REPLICA_STATS_COLUMNS)])
     pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
-    (own / f"{runfiles.LOAD}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
-    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
+    (own / f"{LOAD}{RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
+    (folder / EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
     return paths
 
 
 def run_record(requests: int) -> dict[str, Any]:
     """What Locust's side says of the run."""
     return {
-        "form": runfiles.FORM,
+        "form": FORM,
         "user_class": "KeepAliveUser",
         "host": "http://server:8080",
         "users": 8,
@@ -233,14 +244,14 @@ def run_record(requests: int) -> dict[str, Any]:
 
 def experiment_record() -> dict[str, Any]:
     """What infra's side says of the experiment."""
-    round_ = {"number": 1, "status": "measured", "folder": "swarm-3/round-1", "runs": [runfiles.LOAD]}
+    round_ = {"number": 1, "status": "measured", "folder": "swarm-3/round-1", "runs": [LOAD]}
     plan = {"deployments": ["swarm-3"], "rounds": 1, "users": 8, "seconds": SECONDS, "warm_up_s": 0}
     return {
-        "form": runfiles.FORM,
+        "form": FORM,
         "started_at": datetime.fromtimestamp(START, UTC).isoformat(),
         "command": "python -m benchmarks.scale",
         "plan": plan | {"user_class": "keep_alive"},
-        "machine": runfiles.machine_record(),
+        "machine": machine_record(),
         "deployments": [{"name": "swarm-3", "status": "measured", "rounds": [round_]}],
     }
 

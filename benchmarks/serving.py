@@ -45,7 +45,7 @@ from infra.environment import for_service
 CONNECTIONS = (1, 8, 32)
 WARM_UP_S = 1.0
 PARTS = ("load", "overload", "docker")
-REVIEWS = ROOT / "locustfiles" / "reviews.csv"
+REVIEWS = ROOT / "texts" / "reviews.csv"
 MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.verdicts import ALPHA, JUDGED, SLOWER, from_logs, holm
+from analysis.judge.verdicts import ALPHA, JUDGED, SLOWER, from_logs, holm
 
 INJECTED = 1.1
 SEED = 1

@@ -47,7 +47,7 @@ def main() -> int:
 def measure(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from analysis.verdicts import ALPHA, JUDGED, rounds_needed
+    from analysis.judge.verdicts import ALPHA, JUDGED, rounds_needed
     from benchmarks.verdict_odds import INJECTED, SEED, coverage, experiment, pair_logs, read_pool
 
     try:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from inference.app import Service, create_app, replica_name
 from inference.batching import Batcher, queue_limit
-from inference.engine import EngineUnavailable
-from inference.engine_choice import open_engine, wanted_device, wanted_engine
-from inference.export import to_stderr
+from inference.engines.choice import open_engine, wanted_device, wanted_engine
+from inference.engines.engine import EngineUnavailable
+from inference.engines.export import to_stderr
 from inference.logs import log_sparingly
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelUnavailable, choose, wanted_model

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from inference.classifier import Classification, ClientGone, QueueFull
-from inference.engine import Engine, Label
+from inference.engines.engine import Engine, Label
 
 QUEUE_LIMIT = 256
 """Texts that wait at a time; with one more, the server says so at once rather than let it wait for long."""

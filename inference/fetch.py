@@ -13,9 +13,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.engine import EngineUnavailable
-from inference.engine_choice import wanted_engine
-from inference.export import EXPORTED, exported, to_stderr
+from inference.engines.choice import wanted_engine
+from inference.engines.engine import EngineUnavailable
+from inference.engines.export import EXPORTED, exported, to_stderr
 from inference.model_choice import ModelUnavailable, choose, wanted_model, write_origin
 
 

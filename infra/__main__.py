@@ -13,17 +13,18 @@ import sys
 from pathlib import Path
 
 import addresses
-import runfiles
-from infra import docker_context
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
-from infra.deployments import remove, remove_left_volumes, start, why_another_has_it, why_not
-from infra.engine import API_FAILURES, connect
+from infra.deployments import docker_context
+from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.images import find_image
+from infra.deployments.preflight import why_no_image
+from infra.deployments.settings import IMAGE, MOST_START_TIMEOUT_S, PORTS, START_TIMEOUT_S, Settings, kind_of
+from infra.deployments.table import remove, remove_left_volumes, start, why_another_has_it, why_not
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
-from infra.experiment import resume, run_new
-from infra.images import find_image
-from infra.plan import read_plan
-from infra.preflight import why_no_image
-from infra.settings import IMAGE, MOST_START_TIMEOUT_S, PORTS, ROOT, START_TIMEOUT_S, Settings, kind_of
+from infra.experiment.experiment import resume, run_new
+from infra.experiment.plan import read_plan
+from infra.paths import ROOT
+from runfiles.deployments import DEPLOYMENTS
 
 RESULTS = ROOT / "results"
 
@@ -74,7 +75,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _up(name: str, settings: Settings) -> int:
     reason = why_not(name, settings)
     if reason is not None:
-        raise DeploymentError(f"{runfiles.DEPLOYMENTS[name]} can't run here: {reason}")
+        raise DeploymentError(f"{DEPLOYMENTS[name]} can't run here: {reason}")
     if kind_of(name) != "host":
         find_image(connect(), settings.image)
     folder = ROOT / ".fourfold" / name
@@ -136,7 +137,7 @@ def _doctor(settings: Settings) -> int:
         print(f"config   {doubt}")
     if reason := why_not_alone(engine):
         print(f"run      {reason}")
-    for name, title in runfiles.DEPLOYMENTS.items():
+    for name, title in DEPLOYMENTS.items():
         reason = why_not(name, settings)
         print(f"{name:<8} {title}: " + ("can run" if reason is None else f"can't run: {reason}"))
     return 0
@@ -182,18 +183,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="in place of the plan's own, such as users=16 seconds=60 user_class=new_connection",
     )
-    run.add_argument(
-        "--only", metavar="NAME,...", help=f"the same as --set deployments=: {', '.join(runfiles.DEPLOYMENTS)}"
-    )
+    run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=: {', '.join(DEPLOYMENTS)}")
     run.add_argument(
         "--resume", type=Path, metavar="FOLDER", help="measure what is left of an experiment that ended early"
     )
     run.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (results/)")
     up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
-    up.add_argument("name", choices=runfiles.DEPLOYMENTS)
+    up.add_argument("name", choices=DEPLOYMENTS)
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
     which = down.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", choices=runfiles.DEPLOYMENTS)
+    which.add_argument("name", nargs="?", choices=DEPLOYMENTS)
     which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser

@@ -22,10 +22,11 @@ from typing import IO, Any
 import docker
 import psutil
 
-from infra.engine import API_FAILURES, Engine, connect
+from infra.deployments.docker_engine import API_FAILURES, Engine, connect
+from infra.deployments.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
+from infra.deployments.settings import kind_of
 from infra.errors import DeploymentError, why
-from infra.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
-from infra.settings import ROOT, kind_of
+from infra.paths import ROOT
 
 CHECKOUT_LOCK = ROOT / ".fourfold" / "experiment.lock"
 MACHINE_LOCK = "fourfold-experiment.lock"

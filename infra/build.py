@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.environment import ROOT, for_build, for_pip, forget_dead_proxies
+from infra.environment import for_build, for_pip, forget_dead_proxies
 from infra.install import TORCH_INDEX
+from infra.paths import ROOT
 
 DOCKERFILE_BASE = "python:3.12-slim"
 BASE_IMAGE = os.environ.get("FOURFOLD_BASE_IMAGE") or DOCKERFILE_BASE

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[1]
+from infra.paths import ROOT
 
 EVERY, DOCKER, DOWNLOAD, SERVICE = "every process", "Docker", "downloads", "the service"
 

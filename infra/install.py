@@ -12,7 +12,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from infra.environment import ROOT, for_pip, forget_dead_proxies
+from infra.environment import for_pip, forget_dead_proxies
+from infra.paths import ROOT
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import addresses
 from infra.environment import for_load
-from infra.load import locust
+from infra.experiment.load import locust
 
 
 def main(host: str, port: str, prefix: str | None = None) -> int:

@@ -10,7 +10,7 @@ import gevent
 import requests
 
 import addresses
-import runfiles
+from runfiles.strict_json import parse_record
 
 TIMEOUT_S = 3.0
 NOT_FOUND = "status 404"
@@ -27,7 +27,7 @@ def health(host: str) -> dict[str, Any] | None:
     """What the service says of itself; None where it has no ``/health`` that answers at once with JSON of a service."""
     url = f"{host}/health"
     try:
-        said = nested = runfiles.parse_record(_answer(url))
+        said = nested = parse_record(_answer(url))
         for _ in range(SPARE_LEVELS):
             nested = [nested]
         json.dumps(nested, indent=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import locust.stats
 
-import runfiles
+from runfiles.events import RECORDING_FAILED_EXIT_CODE
 
 from _row_file import claim
 
@@ -33,7 +33,7 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
             claim(self._claimed, first)
         except BlockingIOError as error:  # before its files are emptied below
             logger.error("%s: %s; choose another --csv PREFIX", first, error.strerror)  # noqa: TRY400
-            sys.exit(runfiles.RECORDING_FAILED_EXIT_CODE)
+            sys.exit(RECORDING_FAILED_EXIT_CODE)
         super().__init__(environment, percentiles, prefix, *arguments)
         for name in ("requests", "stats_history", "failures", "exceptions"):
             opened = getattr(self, f"{name}_csv_filehandle")

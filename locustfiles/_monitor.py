@@ -13,11 +13,11 @@ from typing import Any
 import gevent
 from gevent.pool import Group
 
-import runfiles
+from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
 
-from _engines import READ_FAILURES, Replica, explained
-from _replicas import Finder, NoReplicas
-from _stats import Counters, began_anew, cpu_percent, rate
+from _counters import Counters, began_anew, cpu_percent, rate
+from _find_replicas import Finder, NoReplicas
+from _read_docker import READ_FAILURES, Replica, explained
 
 LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
@@ -68,7 +68,7 @@ class Monitor:
         self._began_at = time.monotonic()
 
     def start(self) -> None:
-        self._find(event=runfiles.FOUND)
+        self._find(event=FOUND)
         self._greenlets.spawn(self._follow)
 
     def note_answer(self, name: str, started_at_unix_s: float = 0.0) -> None:
@@ -80,7 +80,7 @@ class Monitor:
     def stop(self) -> None:
         """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
         if self._unsampled():
-            self._find(runfiles.STARTED)  # it may have come since the last look
+            self._find(STARTED)  # it may have come since the last look
         there = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
         gevent.joinall([gevent.spawn(self._sample_last, replica) for replica in there], timeout=LAST_SAMPLE_S)
@@ -111,9 +111,7 @@ class Monitor:
         pause = FIND_EVERY_S
         while True:
             gevent.sleep(pause)
-            pause = (
-                FIND_EVERY_S if self._find(runfiles.STARTED) else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
-            )
+            pause = FIND_EVERY_S if self._find(STARTED) else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
             names = self._unsampled()
             if names and names <= self._unknown:  # who has just come may be found and sampled by the next look
                 self._tell_unsampled(names)
@@ -174,7 +172,7 @@ class Monitor:
                 logger.info("replica %s (%s) on %s", replica.name, replica.id, replica.node)
                 self._event(event, replica, replica.reason or "")
             elif replica.id in self._ended:
-                self._event(runfiles.RESTARTED, replica, "")
+                self._event(RESTARTED, replica, "")
             self._ended.discard(replica.id)
             self._seen[replica.id] = replica
             if replica.doubt:
@@ -201,7 +199,7 @@ class Monitor:
             detail = replica.why_ended()
         except READ_FAILURES as error:
             detail = f"the engine did not say why: {explained(error)}"
-        self._event(runfiles.ENDED, replica, detail, at_unix_s)
+        self._event(ENDED, replica, detail, at_unix_s)
         self._ended_at_unix_s |= {replica.name: at_unix_s, replica.id: at_unix_s}
         self._successors -= {replica.name, replica.id}
 
@@ -215,7 +213,7 @@ class Monitor:
             except READ_FAILURES as error:
                 self._problem(f"no samples of {replica.name} for a while: {explained(error)}")
                 if is_read:
-                    self._event(runfiles.NOT_SAMPLED, replica, explained(error))
+                    self._event(NOT_SAMPLED, replica, explained(error))
                 is_read, before = False, None
                 gevent.sleep(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
@@ -225,7 +223,7 @@ class Monitor:
                     self._end(replica)
                     return
                 if not is_read:
-                    self._event(runfiles.SAMPLED_AGAIN, replica, "")
+                    self._event(SAMPLED_AGAIN, replica, "")
                 is_read, before, pause = True, now, FIRST_PAUSE_S
             since_s = time.monotonic() - self._began_at
             due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
@@ -244,7 +242,7 @@ class Monitor:
         now = replica.read()
         if now is not None:
             if before is not None and began_anew(before, now):
-                self._event(runfiles.RESTARTED, replica, "its counters began anew")
+                self._event(RESTARTED, replica, "its counters began anew")
                 before = None
             self._sampled.add(replica.id)
             self._write_sample(_row(replica, before, now))

@@ -10,18 +10,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import runfiles
+from runfiles.files import (
+    MACHINE_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REQUESTS_SUFFIX,
+    RUN_RECORD_SUFFIX,
+)
 
+from _find_replicas import replicas_argument
 from _monitor import LEAST_INTERVAL_S
-from _replicas import replicas_argument
 
-LOCUSTS_SUFFIXES = ("_stats.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
+LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
 SUFFIXES = (
-    runfiles.REQUESTS_SUFFIX,
-    runfiles.REPLICA_STATS_SUFFIX,
-    runfiles.REPLICA_EVENTS_SUFFIX,
-    runfiles.MACHINE_STATS_SUFFIX,
-    runfiles.RUN_RECORD_SUFFIX,
+    REQUESTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    MACHINE_STATS_SUFFIX,
+    RUN_RECORD_SUFFIX,
 )
 
 
@@ -62,7 +68,7 @@ def seed(text: str) -> int:
 @cache  # Locust reads its command line again for each page of its web UI
 def prefix(text: str) -> str:
     """``--csv``: all files of a run can be written there. Makes the folder, as Locust does."""
-    path = Path(text + runfiles.RUN_RECORD_SUFFIX)
+    path = Path(text + RUN_RECORD_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for suffix in (*SUFFIXES, *LOCUSTS_SUFFIXES):

@@ -22,13 +22,24 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 import addresses
-import runfiles
+from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
+from runfiles.events import ENOUGH_REQUESTS, MEASURED, RUN_TIME, STOPPED, WARM_UP
+from runfiles.files import (
+    FORM,
+    MACHINE_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REQUESTS_SUFFIX,
+    RUN_RECORD_SUFFIX,
+    write_whole,
+)
+from runfiles.machines import machine_record
 
+from _find_replicas import Finder, NoReplicas
 from _health import health
 from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
-from _replicas import Finder, NoReplicas
 from _row_file import MOST_KEPT_BYTES, Folder, RowFile
 from _texts import read_reviews, texts_record
 
@@ -59,18 +70,16 @@ class Recording:
         self._options = environment.parsed_options
         self._prefix = prefix
         self._folder, name = Folder(Path(prefix).parent), Path(prefix).name
-        self._requests = RowFile(self._folder, name + runfiles.REQUESTS_SUFFIX, runfiles.REQUEST_COLUMNS)
-        self._samples = RowFile(self._folder, name + runfiles.REPLICA_STATS_SUFFIX, runfiles.REPLICA_STATS_COLUMNS)
-        self._machine_stats = RowFile(
-            self._folder, name + runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS
-        )
-        self._events = RowFile(self._folder, name + runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS)
+        self._requests = RowFile(self._folder, name + REQUESTS_SUFFIX, REQUEST_COLUMNS)
+        self._samples = RowFile(self._folder, name + REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS)
+        self._machine_stats = RowFile(self._folder, name + MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS)
+        self._events = RowFile(self._folder, name + REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS)
         self._files = (self._requests, self._samples, self._machine_stats, self._events)
         suffixes = {
-            "requests": runfiles.REQUESTS_SUFFIX,
-            "replica_stats": runfiles.REPLICA_STATS_SUFFIX,
-            "replica_events": runfiles.REPLICA_EVENTS_SUFFIX,
-            "machine_stats": runfiles.MACHINE_STATS_SUFFIX,
+            "requests": REQUESTS_SUFFIX,
+            "replica_stats": REPLICA_STATS_SUFFIX,
+            "replica_events": REPLICA_EVENTS_SUFFIX,
+            "machine_stats": MACHINE_STATS_SUFFIX,
         }
         self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
         self._failures = 0
@@ -79,7 +88,7 @@ class Recording:
         self._clocks_off_s: dict[str, float] = {}
         self._disk_error: OSError | None = None
         self._record_error: OSError | None = None
-        self._record_path = self._folder.path / (name + runfiles.RUN_RECORD_SUFFIX)
+        self._record_path = self._folder.path / (name + RUN_RECORD_SUFFIX)
         self._record_written: os.stat_result | None = None
         self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
         self._is_whole: bool | None = None
@@ -142,9 +151,9 @@ class Recording:
         self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
-        self._measured += row["phase"] == runfiles.MEASURED
+        self._measured += row["phase"] == MEASURED
         if self._measured == self._settings["end_after_requests"]:
-            self._end(runfiles.ENOUGH_REQUESTS)
+            self._end(ENOUGH_REQUESTS)
 
     def add_sample(self, row: dict[str, Any]) -> None:
         runner = self.environment.runner
@@ -191,7 +200,7 @@ class Recording:
         elapsed = time.monotonic() - self._started_at_steady_s
         run_time_s = self._settings["run_time_s"]
         is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
-        self._ended_by = ended_by or (runfiles.RUN_TIME if is_over else runfiles.STOPPED)
+        self._ended_by = ended_by or (RUN_TIME if is_over else STOPPED)
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
@@ -236,7 +245,7 @@ class Recording:
             logger.error(
                 "%s%s could not be written (%s): this run is not recorded",
                 self._prefix,
-                runfiles.RUN_RECORD_SUFFIX,
+                RUN_RECORD_SUFFIX,
                 self._record_error.strerror,
             )
         return self._record_error is None and not any(file.lost for file in self._files)
@@ -278,7 +287,7 @@ class Recording:
                 self.note_fault("incomplete", text)
 
     def _phase(self, at_unix_s: float) -> str:
-        return runfiles.WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else runfiles.MEASURED
+        return WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else MEASURED
 
     def _flush_regularly(self) -> None:
         while True:
@@ -324,10 +333,10 @@ class Recording:
             self._folder.check()
             self._check_record()
             try:
-                runfiles.write_whole(self._record_path, text)
+                write_whole(self._record_path, text)
             except OSError:
                 self._reserve.unlink(missing_ok=True)
-                runfiles.write_whole(self._record_path, text)
+                write_whole(self._record_path, text)
             self._record_written = self._record_path.stat()
             self._record_error = None
         except FileExistsError as error:
@@ -353,7 +362,7 @@ class Recording:
         users = runner.target_user_count if runner and self._ended_at_unix_s is None else self._users
         warnings = self._cpu_warnings + sum(int(one["cpu_warnings"]) for one in self._workers.values())
         record = self._settings | {
-            "form": runfiles.FORM,
+            "form": FORM,
             "users": users,
             "started_at_unix_s": self._started_at_unix_s,
             "ended_at_unix_s": self._ended_at_unix_s,
@@ -379,7 +388,7 @@ class Recording:
             },
             "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
             | {"python": sys.version.split()[0]},
-            "machine": runfiles.machine_record() | {"cpu_percent": self._machine_percent},
+            "machine": machine_record() | {"cpu_percent": self._machine_percent},
         }
         # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
         clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import runfiles
+from runfiles.columns import Column, column_names
 
 MOST_KEPT_BYTES = 64 * 10**6
 """Rows that could not be written are kept in memory up to this size, about 400,000 requests. Later rows are lost."""
@@ -90,7 +90,7 @@ class RowFile:
         OSError: the file can't be opened, or another Locust writes it.
     """
 
-    def __init__(self, folder: Folder, name: str, columns: tuple[runfiles.Column, ...]) -> None:
+    def __init__(self, folder: Folder, name: str, columns: tuple[Column, ...]) -> None:
         self.path = folder.path / name
         self.rows = 0
         self._folder = folder
@@ -99,7 +99,7 @@ class RowFile:
         self._file.truncate(0)
         self._line = io.StringIO(newline="")
         # With \n as line end the csv module would leave a lone \r unquoted, and readers would end the row there.
-        self._writer = csv.DictWriter(self._line, runfiles.names(columns), lineterminator="\r\n")
+        self._writer = csv.DictWriter(self._line, column_names(columns), lineterminator="\r\n")
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._written = -1  # the header is no row

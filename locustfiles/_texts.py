@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-TEXTS_FILE = Path(__file__).parent / "reviews.csv"
+TEXTS_FILE = Path(__file__).resolve().parents[1] / "texts" / "reviews.csv"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, ErrorResponse, FastRespo
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
-from _hook import ConnectionCount
+from _listeners import ConnectionCount
 from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from locust import task
 from locust.exception import StopUser
 
-from _hook import end_run
+from _listeners import end_run
 from _users import REVIEWS, ReviewUser
 
 

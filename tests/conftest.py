@@ -24,11 +24,11 @@ from pathlib import Path
 import pytest
 
 from infra import environment
-from infra.engine import Engine, connect, why_no_mesh
+from infra.deployments.docker_engine import Engine, connect, why_no_mesh
+from infra.deployments.images import find_image
+from infra.deployments.settings import IMAGE, PORTS
+from infra.deployments.waiting import until_healthy, until_true
 from infra.errors import DeploymentError
-from infra.images import find_image
-from infra.settings import IMAGE, PORTS
-from infra.waiting import until_healthy, until_true
 
 ROOT = Path(__file__).resolve().parents[1]
 

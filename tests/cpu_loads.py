@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from _cgroup import CGROUP
+from _read_cgroup import CGROUP
 
 BUSY = "import time\nwhile 1:\n t = time.time() + {busy}\n while time.time() < t: pass\n time.sleep({idle})"
 LOADS = {

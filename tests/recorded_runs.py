@@ -8,7 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import runfiles
+from runfiles.columns import (
+    MACHINE_STATS_COLUMNS,
+    REPLICA_EVENTS_COLUMNS,
+    REPLICA_STATS_COLUMNS,
+    REQUEST_COLUMNS,
+    Column,
+    column_names,
+)
+from runfiles.events import ALL_TEXTS, MEASURED, RUN_TIME, WARM_UP
+from runfiles.files import (
+    EXPERIMENT_FILE,
+    FORM,
+    MACHINE_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REQUESTS_SUFFIX,
+    RUN_RECORD_SUFFIX,
+    SINGLE_PASS,
+)
 
 START = 1_700_000_000.0
 NASTY = "</script><script>document.title='broken'</script>"
@@ -19,7 +37,7 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
     """``experiment.json`` with these deployments; the rest is always the same, but for ``values``."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "form": runfiles.FORM,
+        "form": FORM,
         "started_at": "2023-11-14T22:13:20+00:00",
         "ended_at": "2023-11-14T22:16:20+00:00",
         "command": "python -m infra run",
@@ -44,7 +62,7 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
         "order": [],
         "deployments": list(deployments),
     }
-    (folder / runfiles.EXPERIMENT_FILE).write_text(json.dumps(content | values))
+    (folder / EXPERIMENT_FILE).write_text(json.dumps(content | values))
     return folder
 
 
@@ -81,12 +99,12 @@ def write_run(
     Rows and events tell of a run that begins at ``START``. They are moved to a time of the run's own, after the other
     runs of the experiment and ``after_s``; the record's times are not, where ``record`` names them.
     """
-    later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}", after_s)
+    later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{RUN_RECORD_SUFFIX}", after_s)
     folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     requests = list(requests)
     content: dict[str, Any] = {
-        "form": runfiles.FORM,
+        "form": FORM,
         "requests": len(requests),
         "user_class": "KeepAliveUser",
         "host": "http://127.0.0.1:5000",
@@ -95,7 +113,7 @@ def write_run(
         "warm_up_s": 2,
         "started_at_unix_s": START + later_s,
         "ended_at_unix_s": START + later_s + 12,
-        "ended_by": runfiles.ALL_TEXTS if prefix == runfiles.SINGLE_PASS else runfiles.RUN_TIME,
+        "ended_by": ALL_TEXTS if prefix == SINGLE_PASS else RUN_TIME,
         "service": {"model": MODEL, "replica": "host", "versions": {"torch": "2"}},
         "texts": {"file": "reviews.csv", "sha256": "b" * 64, "count": 160},
         "replicas": {
@@ -109,12 +127,12 @@ def write_run(
         "generator": {"cpu_percent": 20.0, "cpu_warnings": 0},
         "versions": {"locust": "2.47.0"},
     }
-    (folder / f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").write_text(json.dumps(content | record))
+    (folder / f"{prefix}{RUN_RECORD_SUFFIX}").write_text(json.dumps(content | record))
     for suffix, columns, rows in (
-        (runfiles.REQUESTS_SUFFIX, runfiles.REQUEST_COLUMNS, requests),
-        (runfiles.REPLICA_STATS_SUFFIX, runfiles.REPLICA_STATS_COLUMNS, samples),
-        (runfiles.REPLICA_EVENTS_SUFFIX, runfiles.REPLICA_EVENTS_COLUMNS, events),
-        (runfiles.MACHINE_STATS_SUFFIX, runfiles.MACHINE_STATS_COLUMNS, machine_samples),
+        (REQUESTS_SUFFIX, REQUEST_COLUMNS, requests),
+        (REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS, samples),
+        (REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS, events),
+        (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS, machine_samples),
     ):
         _write(folder / f"{prefix}{suffix}", columns, [_moved(row, later_s) for row in rows])
 
@@ -123,7 +141,7 @@ def later(experiment: Path, own: Path, after_s: float) -> float:
     """By how many seconds a run begins after ``START``: after all others that are there."""
     if own.exists():
         return float(json.loads(own.read_text())["started_at_unix_s"]) - START
-    return after_s + 20.0 * len(list(experiment.rglob(f"*{runfiles.RUN_RECORD_SUFFIX}")))
+    return after_s + 20.0 * len(list(experiment.rglob(f"*{RUN_RECORD_SUFFIX}")))
 
 
 def _moved(row: Mapping[str, Any], later_s: float) -> dict[str, Any]:
@@ -144,7 +162,7 @@ def request(at_s: float, response_time_ms: float = 10.0, **values: Any) -> dict[
         "queue_ms": 1.0,
         "inference_ms": 5.0,
         "connection_reused": 1,
-        "phase": runfiles.WARM_UP if at_s < 2 else runfiles.MEASURED,
+        "phase": WARM_UP if at_s < 2 else MEASURED,
     }
     return row | values
 
@@ -156,7 +174,7 @@ def warmed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def texts_once(count: int = 160) -> list[dict[str, Any]]:
     """The requests of a single pass: each text once, without a warm-up."""
-    return [request(number / 20, text_id=number + 1, phase=runfiles.MEASURED) for number in range(count)]
+    return [request(number / 20, text_id=number + 1, phase=MEASURED) for number in range(count)]
 
 
 def sample(at_s: float, cpu_seconds: float, **values: Any) -> dict[str, Any]:
@@ -173,7 +191,7 @@ def sample(at_s: float, cpu_seconds: float, **values: Any) -> dict[str, Any]:
         "memory_limit_bytes": None,
         "net_rx_bytes": None,
         "net_tx_bytes": None,
-        "phase": runfiles.WARM_UP if at_s < 2 else runfiles.MEASURED,
+        "phase": WARM_UP if at_s < 2 else MEASURED,
     }
     return row | values
 
@@ -199,9 +217,9 @@ def steady_samples(cpu_per_second: float, rx_per_second: float | None = None, **
     return rows
 
 
-def _write(path: Path, columns: tuple[runfiles.Column, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+def _write(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, runfiles.names(columns), lineterminator="\n")
+        writer = csv.DictWriter(file, column_names(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -218,7 +236,7 @@ def whole_experiment(folder: Path, rounds: int = 1) -> Path:
         host, swarm = folder / "host", folder / "swarm-3"
         wave = [request(i / 100, 10 + number / 10 + i % 7) for i in range(1200)]
         once: dict[str, Any] = {"warm_up_s": 0, "users": 1, "run_time_s": None}
-        measured_samples = [row | {"phase": runfiles.MEASURED} for row in steady_samples(0.5)]
+        measured_samples = [row | {"phase": MEASURED} for row in steady_samples(0.5)]
         write_run(host, "single_pass", texts_once(), measured_samples, number=number, **once)
         write_run(host, "load", wave, steady_samples(0.5), number=number)
         slow = [request(i / 100, 13 + number / 9 + i % 7, replica=names[i % 3]) for i in range(1200)]

@@ -18,9 +18,9 @@ from test_ownership import checkout_in
 
 from infra import alone
 from infra.alone import HOLDER_LABEL, VOLUME, alone_on_engine, alone_on_machine
-from infra.engine import Engine
+from infra.deployments.docker_engine import Engine
+from infra.deployments.ownership import CHECKOUT_LABEL, LABEL, labels
 from infra.errors import DeploymentError
-from infra.ownership import CHECKOUT_LABEL, LABEL, labels
 
 HERE = platform.node()
 HOLD = """

@@ -13,8 +13,8 @@ from playwright.sync_api import sync_playwright
 from recorded_runs import whole_experiment
 
 from analysis.analyse import analyse
-from analysis.frames import read_results
-from analysis.page import render
+from analysis.read.results import read_results
+from analysis.show.page import render
 
 pytestmark = pytest.mark.browser
 

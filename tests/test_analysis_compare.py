@@ -34,8 +34,8 @@ from analysis.compare import (
     other_surroundings,
     parse_condition,
 )
-from analysis.frames import read_results
-from analysis.records import UnreadableResults
+from analysis.read.records import UnreadableResults
+from analysis.read.results import read_results
 
 EXPERIMENTS = itertools.count()
 

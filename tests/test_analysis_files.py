@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorded_runs import measured, request, steady_requests, steady_samples, write_experiment, write_run
 
-import runfiles
-from analysis.csvs import UnreadableFile, read_csv
-from analysis.frames import Run, read_results
-from analysis.records import UnreadableResults
+from analysis.read.csvs import UnreadableFile, read_csv
+from analysis.read.records import UnreadableResults
+from analysis.read.results import Run, read_results
+from runfiles.columns import REQUEST_COLUMNS, column_names
 
 NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
-NAMES = runfiles.names(runfiles.REQUEST_COLUMNS)
+NAMES = column_names(REQUEST_COLUMNS)
 
 
 def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
@@ -118,12 +118,12 @@ def test_what_was_written_is_read_or_nothing_is(tmp_path: Path, times: list[floa
         writer = csv.DictWriter(file, NAMES, lineterminator="\n")
         writer.writeheader()
         writer.writerows(request(3, time, error=error) for time in times)
-    frame = read_csv(path, runfiles.REQUEST_COLUMNS, NEEDED)
+    frame = read_csv(path, REQUEST_COLUMNS, NEEDED)
     np.testing.assert_allclose(frame["response_time_ms"].to_numpy(), times, rtol=1e-12)
     assert set(frame["error"]) == ({error} if times else set())
     path.write_bytes(path.read_bytes()[:-cut] if cut else path.read_bytes())
     try:
-        part = read_csv(path, runfiles.REQUEST_COLUMNS, NEEDED)
+        part = read_csv(path, REQUEST_COLUMNS, NEEDED)
     except UnreadableFile:
         return
     assert len(part) <= len(times)

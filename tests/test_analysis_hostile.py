@@ -22,9 +22,9 @@ from recorded_runs import whole_experiment
 
 from analysis import __main__ as command
 from analysis.analyse import analyse
-from analysis.frames import read_results
-from analysis.page import render
-from analysis.records import UnreadableResults
+from analysis.read.records import UnreadableResults
+from analysis.read.results import read_results
+from analysis.show.page import render
 
 EXPERIMENT, RUN = "experiment.json", "swarm-3/round-2/load_run.json"
 REQUESTS = "host/round-1/load_requests.csv"

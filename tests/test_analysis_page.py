@@ -27,10 +27,10 @@ from recorded_runs import (
 )
 
 from analysis.analyse import Analysis, analyse
-from analysis.figures import percentiles
-from analysis.frames import read_results
-from analysis.page import render
-from analysis.words import figures_csv
+from analysis.judge.words import figures_csv
+from analysis.read.results import read_results
+from analysis.show.charts import percentiles
+from analysis.show.page import render
 
 NO_ENGINE = "no Docker engine at unix:///var/run/docker.sock, start one and run again"
 

@@ -19,15 +19,15 @@ from recorded_runs import (
     write_run,
 )
 
-from analysis import words
 from analysis.analyse import analyse
-from analysis.balance import evenness, expected_largest_share, replica_shares, replicas_of
-from analysis.frames import Run, read_results
-from analysis.likeness import why_unlike
-from analysis.markdown import render_markdown
-from analysis.page import render
-from analysis.series import cpu_per_second, throughput_per_second
-from analysis.summary import hidden_figures, summarize
+from analysis.judge import words
+from analysis.judge.comparability import why_unlike
+from analysis.measure.balance import evenness, expected_largest_share, replica_shares, replicas_of
+from analysis.measure.rounds import hidden_figures, summarize
+from analysis.measure.series import cpu_per_second, throughput_per_second
+from analysis.read.results import Run, read_results
+from analysis.show.markdown import render_markdown
+from analysis.show.page import render
 
 
 def host(folder: Path, **files: object) -> Run:

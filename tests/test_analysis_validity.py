@@ -25,13 +25,13 @@ from recorded_runs import (
     write_run,
 )
 
-import runfiles
 from analysis import __main__ as command
 from analysis.analyse import analyse
-from analysis.frames import read_results
-from analysis.markdown import render_markdown
-from analysis.page import render
-from analysis.validity import KINDS, Validity, trend
+from analysis.judge.validity import KINDS, Validity, trend
+from analysis.read.results import read_results
+from analysis.show.markdown import render_markdown
+from analysis.show.page import render
+from runfiles.events import FAULTS, STOPPED
 
 
 def examined(folder: Path) -> Validity:
@@ -236,7 +236,7 @@ def test_noise_is_no_trend(tmp_path: Path) -> None:
 def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
     assert kinds(one_run(tmp_path / "told", ended_by="interrupted")) == {"cut off"}
     assert kinds(one_run(tmp_path / "killed", ended_by=None, ended_at_unix_s=None)) == {"cut off"}
-    assert kinds(one_run(tmp_path / "by hand", ended_by=runfiles.STOPPED)) == {"cut off"}
+    assert kinds(one_run(tmp_path / "by hand", ended_by=STOPPED)) == {"cut off"}
     short = one_run(tmp_path / "short", ended_at_unix_s=START + 9, requests=steady_requests(50, seconds=9))
     assert kinds(short) == {"cut off"}
     assert "the run took 9 s, not 12 s" in said(short)
@@ -271,7 +271,7 @@ def test_a_single_pass_that_was_refused_throughout(tmp_path: Path) -> None:
     assert "160 of 160 requests failed (the first: refused)" in said(found)
 
 
-@pytest.mark.parametrize("kind", [*runfiles.FAULTS, "of a later version"])
+@pytest.mark.parametrize("kind", [*FAULTS, "of a later version"])
 def test_faults_that_the_recorder_noted_are_said(tmp_path: Path, kind: str) -> None:
     found = one_run(tmp_path, faults=[{"kind": kind, "text": "what happened to it"}])
     assert kinds(found) == ({kind} if kind in ("rows lost", "incomplete", "unsampled") else set())

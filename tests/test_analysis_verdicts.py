@@ -30,13 +30,7 @@ from scipy import stats
 
 from analysis.__main__ import cases_of
 from analysis.analyse import Analysis, analyse
-from analysis.frames import read_results
-from analysis.junit import render_junit
-from analysis.markdown import render_markdown
-from analysis.page import render
-from analysis.sections import ratio_charts
-from analysis.summary import Figure, over_rounds, quantiles, t_interval
-from analysis.verdicts import (
+from analysis.judge.verdicts import (
     FASTER,
     NONE,
     SLOWER,
@@ -48,6 +42,12 @@ from analysis.verdicts import (
     rounds_needed,
     what_would_show,
 )
+from analysis.measure.rounds import Figure, over_rounds, quantiles, t_interval
+from analysis.read.results import read_results
+from analysis.show.junit import render_junit
+from analysis.show.markdown import render_markdown
+from analysis.show.page import render
+from analysis.show.sections import ratio_charts
 
 TIMES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=200)
 

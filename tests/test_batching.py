@@ -12,7 +12,7 @@ import pytest
 
 from inference.batching import Batcher, queue_limit
 from inference.classifier import Classification, ClientGone, QueueFull
-from inference.engine import Label
+from inference.engines.engine import Label
 
 
 class SlowEngine:

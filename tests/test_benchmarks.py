@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 from benchmarks.scale import why_no_browser
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
 
 BENCHMARKS = ("monitor", "serving", "verdicts", "scale", "rounds", "checkpoint", "engine_alone")
 

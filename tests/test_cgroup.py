@@ -13,12 +13,12 @@ import psutil
 import pytest
 from cpu_loads import LOADS
 
-from infra.engine import Engine
-from infra.waiting import until_true
+from infra.deployments.docker_engine import Engine
+from infra.deployments.waiting import until_true
 
-import _cgroup
-from _cgroup import CgroupReader, NoCgroup, container_cgroup
-from _stats import Counters, counters_of, cpu_percent
+import _read_cgroup
+from _counters import Counters, counters_of, cpu_percent
+from _read_cgroup import CgroupReader, NoCgroup, container_cgroup
 
 RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
 
@@ -105,8 +105,8 @@ def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, mo
     (process / "net").mkdir(parents=True)
     shutil.copy(RECORDED / "cgroup", process)
     shutil.copy(RECORDED / "net_dev", process / "net" / "dev")
-    monkeypatch.setattr(_cgroup, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(_cgroup, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(_read_cgroup, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(_read_cgroup, "PROC", tmp_path / "proc")
     files = container_cgroup(pid, container_id, 2 * 1024**3, has_network=True)
     assert files.version == 2
     read = files.read()

@@ -17,8 +17,8 @@ from conftest import ROOT, free_port
 from test_deployment_files import instructions
 
 from infra.build import pip_conf
-from infra.engine import Engine
-from infra.images import build_image
+from infra.deployments.docker_engine import Engine
+from infra.deployments.images import build_image
 from infra.install import _has_torch
 
 LOGIN = "user:pass%2Fword"
@@ -220,7 +220,7 @@ def test_an_index_of_torch_is_asked_with_its_login_and_never_waited_for() -> Non
 
 
 def test_doctor_looks_for_the_base_image_that_is_chosen() -> None:
-    command = [sys.executable, "-c", "from infra.preflight import BASE_IMAGE; print(BASE_IMAGE)"]
+    command = [sys.executable, "-c", "from infra.deployments.preflight import BASE_IMAGE; print(BASE_IMAGE)"]
     for chosen, expected in (("mirror.example/python", "mirror.example/python"), ("", "python:3.12-slim")):
         environment = clean() | {"FOURFOLD_BASE_IMAGE": chosen}
         said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout

@@ -13,11 +13,11 @@ import pytest
 from conftest import ROOT, free_port, names_on
 from test_teaching_page import docker_run
 
-from infra.container import remove, start
-from infra.engine import Engine, why_no_compose
-from infra.hardening import TMP_BYTES
-from infra.settings import Settings
-from infra.waiting import until_healthy, until_true
+from infra.deployments.confinement import TMP_BYTES
+from infra.deployments.docker_engine import Engine, why_no_compose
+from infra.deployments.docker_run import remove, start
+from infra.deployments.settings import Settings
+from infra.deployments.waiting import until_healthy, until_true
 
 pytestmark = pytest.mark.engine
 
@@ -26,7 +26,7 @@ RUN = ("User", "StopSignal", "StopTimeout", "Healthcheck")
 
 
 def texts() -> list[str]:
-    return texts_in(ROOT / "locustfiles" / "reviews.csv", "text")
+    return texts_in(ROOT / "texts" / "reviews.csv", "text")
 
 
 def texts_in(path: Path, column: str) -> list[str]:

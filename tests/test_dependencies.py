@@ -20,7 +20,7 @@ Check = Callable[[], tuple[int, list[str]]]
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
     """The check in a copy of the project's Python files and requirements, in ``tmp_path``; exit code and lines."""
-    shared = [ROOT / "addresses.py", ROOT / "runfiles.py"]
+    shared = [ROOT / "addresses.py", *(ROOT / "runfiles").glob("*.py")]
     for path in [*shared, *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]:
         to = tmp_path / path.relative_to(ROOT)
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -53,14 +53,14 @@ def test_a_package_that_only_another_one_brings_is_named_with_its_file(check: Ch
     code, lines = check()
     assert code == 1
     found = [line for line in lines if "flask" in line and line.startswith("locustfiles/")]
-    assert {line.partition(":")[0] for line in found} == {"locustfiles/_hook.py", "locustfiles/_live.py"}
+    assert {line.partition(":")[0] for line in found} == {"locustfiles/_listeners.py", "locustfiles/_live.py"}
     assert all(line.endswith(": declare it in requirements.txt, with a range") for line in found)
 
 
 def test_no_part_may_import_what_only_another_part_declares(check: Check, tmp_path: Path) -> None:
     change(tmp_path / "inference" / "app.py", r"\Z", "import psutil\n")
-    change(tmp_path / "analysis" / "words.py", r"\Z", "\n\ndef late() -> None:\n    import tokenizers\n")
-    change(tmp_path / "infra" / "load.py", r"\Z", "import yaml\nimport no_such_package\n")
+    change(tmp_path / "analysis" / "judge" / "words.py", r"\Z", "\n\ndef late() -> None:\n    import tokenizers\n")
+    change(tmp_path / "infra" / "experiment" / "load.py", r"\Z", "import yaml\nimport no_such_package\n")
     change(tmp_path / "benchmarks" / "rounds.py", r"\Z", "import hypothesis\n")
     code, lines = check()
     assert code == 1
@@ -68,9 +68,9 @@ def test_no_part_may_import_what_only_another_part_declares(check: Check, tmp_pa
     assert found == {
         ("inference/app.py", "psutil", "inference/requirements-serve.txt"),
         ("inference/app.py", "psutil", "inference/requirements.txt"),
-        ("analysis/words.py", "tokenizers", "requirements.txt"),
-        ("infra/load.py", "yaml", "requirements.txt"),
-        ("infra/load.py", "no_such_package", "requirements.txt"),
+        ("analysis/judge/words.py", "tokenizers", "requirements.txt"),
+        ("infra/experiment/load.py", "yaml", "requirements.txt"),
+        ("infra/experiment/load.py", "no_such_package", "requirements.txt"),
         ("benchmarks/rounds.py", "hypothesis", "benchmarks/requirements.txt"),
     }
 

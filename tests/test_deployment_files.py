@@ -12,8 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from infra.engine import why_docker_fails
-from infra.hardening import (
+from infra.deployments.confinement import (
     HEALTHCHECK,
     MEMORY_BYTES,
     METRICS_PATH,
@@ -25,7 +24,8 @@ from infra.hardening import (
     STOP_SIGNAL,
     TMP_BYTES,
 )
-from infra.settings import IMAGE, PORTS
+from infra.deployments.docker_engine import why_docker_fails
+from infra.deployments.settings import IMAGE, PORTS
 
 ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from infra import deployments
-from infra.deployments import Running, deployed
+from infra.deployments import table
+from infra.deployments.service import Service
+from infra.deployments.settings import Limits, Settings
+from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
-from infra.service import Service
-from infra.settings import Limits, Settings
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:
     """Starts nothing, and removes it as the test says."""
     service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=str)
     running = Running("docker", "http://127.0.0.1:1", 0.0, service)
-    monkeypatch.setattr(deployments, "start", lambda *_: running)
-    monkeypatch.setattr(deployments, "remove", lambda *_: remove())
+    monkeypatch.setattr(table, "start", lambda *_: running)
+    monkeypatch.setattr(table, "remove", lambda *_: remove())
 
 
 def test_ctrl_c_while_it_is_removed_is_raised_when_it_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

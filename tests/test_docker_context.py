@@ -10,8 +10,8 @@ import pytest
 from conftest import free_port
 from test_infra import infra, said_by
 
-from infra.docker_context import Address, address, doubts
-from infra.engine import connect
+from infra.deployments.docker_context import Address, address, doubts
+from infra.deployments.docker_engine import connect
 from infra.errors import DeploymentError
 
 DEFAULT = Address("unix:///var/run/docker.sock")

@@ -18,8 +18,8 @@ import pytest
 from conftest import free_port
 from test_infra import infra, said_by
 
-import runfiles
-from infra.engine import connect
+from infra.deployments.docker_engine import connect
+from runfiles.machines import machine_record
 
 OTHER_CPUS = (os.cpu_count() or 1) + 6
 INFO = {
@@ -95,7 +95,7 @@ def test_the_record_holds_the_engines_own_machine(desktop: str) -> None:
 
 
 def test_what_an_engine_does_not_say_of_its_machine_is_missing(desktop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said_nothing = dict(INFO, NCPU=0, MemTotal=0, KernelVersion=runfiles.machine_record()["kernel"])
+    said_nothing = dict(INFO, NCPU=0, MemTotal=0, KernelVersion=machine_record()["kernel"])
     del said_nothing["Architecture"]
     monkeypatch.setitem(Api.answers, "info", said_nothing)
     engine = connect()

@@ -12,13 +12,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from inference import export
-from inference.agreement import compare, harder_texts, review_texts
-from inference.engine import EngineUnavailable
-from inference.engine_choice import open_engine
+from inference.engines import export
+from inference.engines.agreement import compare, harder_texts, review_texts
+from inference.engines.choice import open_engine
+from inference.engines.engine import EngineUnavailable
+from inference.engines.onnx_engine import ELSEWHERE, FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine, packed
+from inference.engines.packed_graph import LARGEST_WEIGHT, LINEARS, _Graph, write_graph
 from inference.model_choice import BUNDLED_MODEL, ModelChoice, weights_sha256
-from inference.onnx_engine import ELSEWHERE, FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine, packed
-from inference.packed_graph import LARGEST_WEIGHT, LINEARS, _Graph, write_graph
 
 torch = pytest.importorskip("torch", reason="the reference runs on torch")
 transformers = pytest.importorskip("transformers", reason="the reference is transformers' model")

@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT, free_port, names_on
 from test_experiment_resume import but_for_times, files, kill_in_round, record
 
-from infra.container import why_gone
-from infra.engine import Engine, why_no_compose
+from infra.deployments.docker_engine import Engine, why_no_compose
+from infra.deployments.docker_run import why_gone
 
 pytestmark = pytest.mark.engine
 
@@ -52,7 +52,7 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
     said, _ = run.communicate(timeout=240)
     assert run.returncode in (0, 3), said  # 3: so short a run is nothing to rely on
     folder, deployments = experiment(tmp_path)
-    with (ROOT / "locustfiles" / "reviews.csv").open(newline="") as file:
+    with (ROOT / "texts" / "reviews.csv").open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     for name in ("docker", "compose"):
         assert deployments[name]["status"] == "measured"

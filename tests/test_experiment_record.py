@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra import experiment
+from infra.deployments.images import _succeeds
+from infra.deployments.settings import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
-from infra.experiment import Experiment, resume
-from infra.images import _succeeds
-from infra.journal import CUT_OFF, Journal
-from infra.plan import Plan
-from infra.settings import PORTS
+from infra.experiment import experiment
+from infra.experiment.experiment import Experiment, resume
+from infra.experiment.journal import CUT_OFF, Journal
+from infra.experiment.plan import Plan
 
 HERE = {"machine": {"cpu_model": "this"}, "git": {"commit": "b"}, "versions": {"python": "2"}, "environment": {}}
 THEN = {

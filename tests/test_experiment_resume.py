@@ -16,15 +16,17 @@ import pytest
 from conftest import free_port
 from test_infra import infra, said_by
 
-import runfiles
-from infra.conditions import differences
+from infra.deployments.settings import PORTS
+from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
-from infra.experiment import _make_folder
-from infra.journal import CUT_OFF, Journal
-from infra.load import end_leftovers
-from infra.plan import Plan
-from infra.settings import PORTS
-from infra.waiting import until_true
+from infra.experiment.circumstances import differences
+from infra.experiment.experiment import _make_folder
+from infra.experiment.journal import CUT_OFF, Journal
+from infra.experiment.load import end_leftovers
+from infra.experiment.plan import Plan
+from runfiles.events import ENOUGH_REQUESTS, MEASURED
+from runfiles.machines import machine_record
+from runfiles.strict_json import read_record
 
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
 QUICK = ["--set", "rounds=3", "users=1", "seconds=60", "requests=60", "warm_up_s=1", "rest_s=0"]
@@ -51,7 +53,7 @@ def files(folder: Path) -> set[str]:
 def sent(folder: Path) -> list[str]:
     """The texts of a load in the order in which they were sent, warm-up aside."""
     with (folder / "load_requests.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["phase"] == runfiles.MEASURED]
+        rows = [row for row in csv.DictReader(file) if row["phase"] == MEASURED]
     return [row["text_id"] for row in sorted(rows, key=lambda row: float(row["started_at_unix_s"]))]
 
 
@@ -99,8 +101,8 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     assert files(half) == files(whole)
     assert (half / "host/round-1/load_requests.csv").read_bytes() == first
     loads = [folder / f"host/round-{number}" for folder in (half, whole) for number in (1, 2, 3)]
-    ends = {runfiles.read_record(load / "load_run.json")["ended_by"] for load in loads}
-    assert ends == {runfiles.ENOUGH_REQUESTS}
+    ends = {read_record(load / "load_run.json")["ended_by"] for load in loads}
+    assert ends == {ENOUGH_REQUESTS}
     counts = [len(sent(load)) for load in loads]
     assert min(counts) >= 60, counts  # some more are answered while Locust ends the run
     shown = page_but_for_figures(whole)
@@ -142,7 +144,7 @@ def test_a_load_ends_with_the_experiment_that_is_killed(tmp_path: Path) -> None:
         kill_in_round(run, tmp_path, "host/round-1")
         (folder,) = tmp_path.iterdir()
         written = folder / "host/round-1/load_run.json"
-        assert until_true(lambda: runfiles.read_record(written)["ended_by"] == "interrupted", 10)
+        assert until_true(lambda: read_record(written)["ended_by"] == "interrupted", 10)
         assert until_true(lambda: not any(str(folder) in one for one in command_lines()), 10)
     finally:
         said_by(infra("down", "host"))
@@ -167,7 +169,7 @@ def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """An experiment of one round, of another machine."""
-    known = UNKNOWN | {"machine": runfiles.machine_record() | {"cpu_model": "Another CPU"}}
+    known = UNKNOWN | {"machine": machine_record() | {"cpu_model": "Another CPU"}}
     Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), command="x", **known, options=OPTIONS)
     return tmp_path
 

@@ -17,15 +17,15 @@ import requests
 from conftest import ROOT, free_port
 from test_infra import infra, said_by
 
-from infra import experiment
-from infra.deployments import Running, why_not
-from infra.engine import API_FAILURES
+from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.service import Service
+from infra.deployments.settings import Limits, Settings
+from infra.deployments.table import Running, why_not
 from infra.errors import DeploymentError, why
-from infra.experiment import Experiment
-from infra.journal import Journal
-from infra.plan import Plan
-from infra.service import Service
-from infra.settings import Limits, Settings
+from infra.experiment import experiment
+from infra.experiment.experiment import Experiment
+from infra.experiment.journal import Journal
+from infra.experiment.plan import Plan
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EISDIR])
@@ -100,7 +100,7 @@ def test_a_file_that_can_not_be_read_is_a_reason_not_to_run(monkeypatch: pytest.
     def denied() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "host.json")
 
-    monkeypatch.setattr("infra.host.why_not", denied)
+    monkeypatch.setattr("infra.deployments.host.why_not", denied)
     assert why_not("host", Settings(ports={"host": free_port()})) == (
         "host.json: Permission denied; mend that and run again"
     )

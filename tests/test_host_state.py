@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra import host
+from infra.deployments import host
 
 
 @pytest.fixture

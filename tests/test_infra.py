@@ -18,7 +18,7 @@ import requests
 from conftest import ROOT, free_port
 
 from infra.__main__ import _parser
-from infra.settings import Settings
+from infra.deployments.settings import Settings
 
 NOWHERE = "unix:///nowhere/docker.sock"
 

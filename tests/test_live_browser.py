@@ -19,8 +19,8 @@ from conftest import ROOT, Service, free_port
 from foreign_service import answer, foreign_service, in_turn
 from playwright.sync_api import Page, sync_playwright
 
-import runfiles
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
+from runfiles.files import REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX
 
 pytestmark = pytest.mark.browser
 
@@ -144,25 +144,25 @@ def test_a_run_is_started_watched_stopped_and_started_again(
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("button", name="New").wait_for()
         for link, suffix in (
-            ("Download Requests: one by one CSV", runfiles.REQUESTS_SUFFIX),
-            ("Download Replicas: samples CSV", runfiles.REPLICA_STATS_SUFFIX),
+            ("Download Requests: one by one CSV", REQUESTS_SUFFIX),
+            ("Download Replicas: samples CSV", REPLICA_STATS_SUFFIX),
         ):
             found = download(page, link, tmp_path / "downloaded.csv")
             assert found == rows(tmp_path / f"run{suffix}")
             assert len(found) > 2
-        of_first_run = len(rows(tmp_path / f"run{runfiles.REQUESTS_SUFFIX}"))
+        of_first_run = len(rows(tmp_path / f"run{REQUESTS_SUFFIX}"))
 
         page.get_by_role("button", name="New").click()
         page.get_by_role("button", name="Start").last.click()
         # The table begins anew: had it gone on, it would never show fewer than the first run's.
         assert until_true(lambda: 0 < int(replicas_row(page)[3]) < of_first_run, 15)
-        second = tmp_path / f"run_run2{runfiles.REQUESTS_SUFFIX}"
+        second = tmp_path / f"run_run2{REQUESTS_SUFFIX}"
         assert until_true(lambda: second.exists() and len(rows(second)) > 20, 30)
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("button", name="New").wait_for()
         page.get_by_role("tab", name="Download Data").click()
         assert download(page, "Download Requests: one by one CSV", tmp_path / "downloaded.csv") == rows(second)
-    ended = float(rows(tmp_path / f"run{runfiles.REQUESTS_SUFFIX}")[-1]["started_at_unix_s"])
+    ended = float(rows(tmp_path / f"run{REQUESTS_SUFFIX}")[-1]["started_at_unix_s"])
     assert float(rows(second)[0]["started_at_unix_s"]) > ended
     assert errors == []
 

@@ -18,8 +18,16 @@ import pytest
 import requests
 from conftest import ROOT, Service, forwarder, free_port, start_service, stop, wait_for
 
-import runfiles
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
+from runfiles.columns import (
+    MACHINE_STATS_COLUMNS,
+    REPLICA_EVENTS_COLUMNS,
+    REPLICA_STATS_COLUMNS,
+    REQUEST_COLUMNS,
+    column_names,
+)
+from runfiles.events import MEASURED, WARM_UP
+from runfiles.files import REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 
 def locust(locustfile: str, service: Service, prefix: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -38,13 +46,13 @@ def rows(path: str) -> list[dict[str, str]]:
 
 
 def record(prefix: Path) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").read_text())
+    said: dict[str, Any] = json.loads(Path(f"{prefix}{RUN_RECORD_SUFFIX}").read_text())
     return said
 
 
 def totals_agree(prefix: Path) -> int:
     """The number of requests, after checking that Locust's own totals and ours say the same."""
-    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = rows(f"{prefix}{REQUESTS_SUFFIX}")
     (total,) = [row for row in rows(f"{prefix}_stats.csv") if row["Name"] == "Aggregated"]
     assert len(requested) == int(total["Request Count"]) == record(prefix)["requests"]
     assert sum(bool(row["error"]) for row in requested) == int(total["Failure Count"]) == record(prefix)["failures"]
@@ -54,14 +62,14 @@ def totals_agree(prefix: Path) -> int:
 
 
 def texts() -> list[str]:
-    return [row["text"] for row in rows(str(ROOT / "locustfiles" / "reviews.csv"))]
+    return [row["text"] for row in rows(str(ROOT / "texts" / "reviews.csv"))]
 
 
 def test_the_single_pass_sends_each_text_once_in_order_and_ends(own_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "single"
     assert locust("single_pass", own_service, prefix, "--users", "5").wait(60) == 0
     assert totals_agree(prefix) == 160
-    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = rows(f"{prefix}{REQUESTS_SUFFIX}")
     assert [int(row["text_id"]) for row in requested] == list(range(1, 161))
     assert [row["connection_reused"] for row in requested] == ["0"] + ["1"] * 159
     assert {row["replica"] for row in requested} == {"test-replica"}
@@ -91,10 +99,10 @@ def test_users_keep_or_renew_their_connections(
     prefix = tmp_path / locustfile
     assert locust(locustfile, shared_service, prefix, "-u", "3", "-r", "3", "-t", "3", "--warm-up", "1").wait(60) == 0
     assert totals_agree(prefix) > 30
-    requested = rows(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = rows(f"{prefix}{REQUESTS_SUFFIX}")
     over_new_ones = sum(row["connection_reused"] == "0" for row in requested)
     assert over_new_ones == (len(requested) if opened is None else opened)
-    assert {row["phase"] for row in requested} == {runfiles.WARM_UP, runfiles.MEASURED}
+    assert {row["phase"] for row in requested} == {WARM_UP, MEASURED}
     began = record(prefix)["started_at_unix_s"]
     assert all((float(row["started_at_unix_s"]) < began + 1) == (row["phase"] == "warm-up") for row in requested)
     assert record(prefix)["ended_by"] == "run time"
@@ -103,7 +111,7 @@ def test_users_keep_or_renew_their_connections(
 def test_the_process_behind_the_port_is_sampled(shared_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "sampled"
     assert locust("keep_alive", shared_service, prefix, "-u", "2", "-t", "3").wait(60) == 0
-    samples = rows(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}")
+    samples = rows(f"{prefix}{REPLICA_STATS_SUFFIX}")
     assert 8 <= len(samples) <= 15
     assert {(one["replica"], one["replica_id"]) for one in samples} == {
         ("test-replica", str(shared_service.process.pid))
@@ -146,7 +154,7 @@ def test_nothing_is_lost_when_a_run_is_interrupted(
 ) -> None:
     prefix = tmp_path / "cut"
     run = locust("keep_alive", shared_service, prefix, "-u", "4", "-r", "4")
-    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
     until = time.monotonic() + 30
     while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
         time.sleep(0.1)
@@ -163,7 +171,7 @@ def test_requests_that_fail_are_recorded_with_their_reason(tmp_path: Path) -> No
     service = wait_for(start_service(tmp_path))
     prefix = tmp_path / "failing"
     run = locust("keep_alive", service, prefix, "-u", "2", "-t", "60")
-    requested = f"{prefix}{runfiles.REQUESTS_SUFFIX}"
+    requested = f"{prefix}{REQUESTS_SUFFIX}"
 
     def answers() -> list[str]:
         return [row["status"] for row in rows(requested)] if Path(requested).exists() else []
@@ -196,7 +204,7 @@ def test_no_worker_loses_a_row_on_ctrl_c(own_service: Service, tmp_path: Path) -
     prefix, port = tmp_path / "workers", str(free_port())
     arguments = ["--processes", "2", "-u", "4", "-r", "4", "--master-bind-port", port, "--master-port", port]
     run = locust("keep_alive", own_service, prefix, *arguments)
-    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
     until = time.monotonic() + 30
     while (not requested.exists() or requested.read_bytes().count(b"\n") < 200) and time.monotonic() < until:
         time.sleep(0.1)
@@ -215,7 +223,7 @@ def test_a_worker_that_is_lost_is_told(shared_service: Service, tmp_path: Path) 
     prefix, port = tmp_path / "workers", str(free_port())
     arguments = ["--processes", "2", "-u", "4", "-r", "4", "--master-bind-port", port, "--master-port", port]
     run = locust("keep_alive", shared_service, prefix, *arguments)
-    requested = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
     assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 200, 30)
     psutil.Process(run.pid).children()[0].kill()
     time.sleep(1)
@@ -313,14 +321,14 @@ def test_the_web_ui_shows_replicas_live_and_gives_the_files(shared_service: Serv
         assert sum(charts["requests"]["test-replica"]["y"]) > 10
         assert f'src="{base}/replicas/plotly.js"' in requests.get(f"{web}/replicas", timeout=10).text
         for name, columns in (
-            ("requests", runfiles.REQUEST_COLUMNS),
-            ("replica_stats", runfiles.REPLICA_STATS_COLUMNS),
-            ("replica_events", runfiles.REPLICA_EVENTS_COLUMNS),
-            ("machine_stats", runfiles.MACHINE_STATS_COLUMNS),
+            ("requests", REQUEST_COLUMNS),
+            ("replica_stats", REPLICA_STATS_COLUMNS),
+            ("replica_events", REPLICA_EVENTS_COLUMNS),
+            ("machine_stats", MACHINE_STATS_COLUMNS),
         ):
             given = requests.get(f"{web}/replicas/{name}.csv", timeout=10)
             read = list(csv.DictReader(given.text.splitlines()))
-            assert list(read[0]) == runfiles.names(columns)
+            assert list(read[0]) == column_names(columns)
             assert "attachment" in given.headers["Content-Disposition"]
     finally:
         process.send_signal(signal.SIGINT)

@@ -16,10 +16,10 @@ from conftest import ROOT, Mesh, names_on
 from recorded_runs import measured, write_experiment
 
 from analysis.analyse import Analysis, analyse
-from analysis.balance import evenness, replica_shares
-from analysis.frames import Run, read_results
-from analysis.page import render
-from infra.waiting import until_true
+from analysis.measure.balance import evenness, replica_shares
+from analysis.read.results import Run, read_results
+from analysis.show.page import render
+from infra.deployments.waiting import until_true
 
 pytestmark = pytest.mark.mesh
 

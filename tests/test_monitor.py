@@ -10,10 +10,10 @@ import gevent
 import pytest
 
 import _monitor
-from _engines import Replica
+from _counters import Counters, Interface
+from _find_replicas import NoReplicas
 from _monitor import Monitor
-from _replicas import NoReplicas
-from _stats import Counters, Interface
+from _read_docker import Replica
 
 DENIED = "permission is denied; for Docker's socket, join its group or run as its user"
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from cpu_loads import LOADS, CounterRecord, cpu_counter
 
-from infra.engine import Engine
-from infra.waiting import until_true
+from infra.deployments.docker_engine import Engine
+from infra.deployments.waiting import until_true
 
-import _engines
-from _cgroup import NoCgroup
+import _read_docker
+from _find_replicas import Finder
 from _monitor import Monitor
-from _replicas import Finder
+from _read_cgroup import NoCgroup
 
 RECEIVED, SENT = 30_000_000, 50_000_000
 EXCHANGE = f"""
@@ -68,7 +68,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         raise NoCgroup("as if the engine were elsewhere")
 
     if request.param == "one-shot":
-        monkeypatch.setattr(_engines, "container_cgroup", refuse)
+        monkeypatch.setattr(_read_docker, "container_cgroup", refuse)
     return str(request.param)
 
 

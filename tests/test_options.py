@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import _options
-from _replicas import host_argument
+from _find_replicas import host_argument
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ import psutil
 import pytest
 from conftest import ROOT, free_port
 
-from infra import compose, container, host, ownership, swarm
-from infra.engine import Engine, why_no_compose
+from infra.deployments import compose, docker_run, host, ownership, swarm
+from infra.deployments.docker_engine import Engine, why_no_compose
+from infra.deployments.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
+from infra.deployments.settings import Settings
+from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
-from infra.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
-from infra.settings import Settings
-from infra.waiting import until_true
 
 HERE = platform.node()
 
@@ -32,9 +32,9 @@ def made_by(checkout: str) -> dict[str, str]:
 
 def checkout_in(folder: Path) -> Path:
     """As much of a second checkout as infra needs to start containers of an image that is there."""
-    for name in ("infra", "inference"):
+    for name in ("infra", "inference", "runfiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "bundled_model"))
-    for name in ("addresses.py", "runfiles.py", "docker-compose.yml"):
+    for name in ("addresses.py", "docker-compose.yml"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -114,13 +114,13 @@ def test_another_checkouts_deployment_is_named_and_left(engine: Engine, clone: P
 def test_what_an_earlier_version_made_is_left_with_the_command_that_removes_it(
     engine: Engine, service_image: str
 ) -> None:
-    old = engine.client.containers.create(service_image, name=container.NAME, labels={LABEL: "docker"})
+    old = engine.client.containers.create(service_image, name=docker_run.NAME, labels={LABEL: "docker"})
     project = {"com.docker.compose.project": compose.PROJECT}
     network = engine.client.networks.create(f"{compose.PROJECT}_default", labels=project)
     try:
         code, said = infra(ROOT, "down", "docker")
         assert code == 1
-        assert f"by hand: docker rm --force --volumes {container.NAME}" in said
+        assert f"by hand: docker rm --force --volumes {docker_run.NAME}" in said
         code, said = infra(ROOT, "down", "compose")
         assert code == 1
         assert f"by hand: docker compose --project-name {compose.PROJECT} down --volumes" in said
@@ -135,13 +135,13 @@ def test_what_an_earlier_version_made_is_left_with_the_command_that_removes_it(
 def test_a_container_and_its_volume_say_whose_they_are(engine: Engine, service_image: str) -> None:
     settings = Settings(ports={"docker": free_port()})
     try:
-        container.start(engine, settings, settings.url("docker"))
-        made = engine.client.containers.get(container.NAME)
+        docker_run.start(engine, settings, settings.url("docker"))
+        made = engine.client.containers.get(docker_run.NAME)
         assert is_ours(made.labels)
         (mount,) = [one for one in made.attrs["Mounts"] if one["Type"] == "volume"]
         assert is_ours(engine.client.volumes.get(mount["Name"]).attrs["Labels"])
     finally:
-        container.remove(engine)
+        docker_run.remove(engine)
 
 
 @pytest.mark.engine

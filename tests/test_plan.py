@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from infra.errors import PlanError
-from infra.plan import Plan, plan_of, read_plan
-from infra.progress import expected_s
+from infra.experiment.plan import Plan, plan_of, read_plan
+from infra.experiment.progress import expected_s
 
 
 def test_the_plan_that_is_shipped_is_the_default() -> None:

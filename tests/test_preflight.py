@@ -16,12 +16,12 @@ import pytest
 from conftest import free_port
 
 from infra import __main__ as command_line
-from infra import engine as engine_module
-from infra import preflight
-from infra.container import NAME
-from infra.engine import Engine, why_no_mesh
-from infra.images import find_image
-from infra.ownership import labels
+from infra.deployments import docker_engine as engine_module
+from infra.deployments import preflight
+from infra.deployments.docker_engine import Engine, why_no_mesh
+from infra.deployments.docker_run import NAME
+from infra.deployments.images import find_image
+from infra.deployments.ownership import labels
 
 SILENT_PORT = "127.0.0.1:1"
 """Nobody listens there: a registry that can't be reached."""

@@ -15,10 +15,10 @@ import pytest
 import requests
 from conftest import Service
 
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
 
-from _cgroup import CGROUP, CgroupReader
-from _process import ProcessReader, process_reader
+from _read_cgroup import CGROUP, CgroupReader
+from _read_process import ProcessReader, process_reader
 
 TREE = r"""
 import subprocess, sys, time

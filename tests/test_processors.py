@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.processors import compute_threads, cpu_limit
+from inference.engines.processors import compute_threads, cpu_limit
 
 
 def group(root: Path, path: str, **files: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import runfiles
+from runfiles import columns
 
 FOLDERS = ("inference", "locustfiles", "infra", "analysis")
 
@@ -35,9 +35,11 @@ def test_the_folders_do_not_import_each_other(folder: str) -> None:
         assert not imports_of(path) & (set(FOLDERS) - {folder}), path
 
 
-@pytest.mark.parametrize("module", ["runfiles.py", "addresses.py"])
+@pytest.mark.parametrize(
+    "module", ["addresses.py", *(f"runfiles/{path.name}" for path in (ROOT / "runfiles").glob("*.py"))]
+)
 def test_a_shared_module_imports_only_the_standard_library(module: str) -> None:
-    assert imports_of(ROOT / module) <= set(sys.stdlib_module_names)
+    assert imports_of(ROOT / module) <= {*sys.stdlib_module_names, "runfiles", "addresses"}
 
 
 def test_the_form_of_a_run_is_documented_as_it_is() -> None:
@@ -45,7 +47,7 @@ def test_the_form_of_a_run_is_documented_as_it_is() -> None:
     for name in ("REQUEST_COLUMNS", "REPLICA_STATS_COLUMNS", "REPLICA_EVENTS_COLUMNS", "MACHINE_STATS_COLUMNS"):
         table = text[text.index(f"<!-- columns: {name} -->") :].split("\n\n")[0]
         documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
-        assert documented == [(one.name, one.meaning) for one in getattr(runfiles, name)]
+        assert documented == [(one.name, one.meaning) for one in getattr(columns, name)]
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -23,8 +23,10 @@ from conftest import ROOT, Service, free_port
 from foreign_service import CSV, answer, foreign_service, in_turn
 from test_row_file import small_disk
 
-import runfiles
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
+from runfiles.events import RECORDING_FAILED_EXIT_CODE, STOPPED
+from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
+from runfiles.strict_json import read_record
 
 LOCUSTFILES = ROOT / "locustfiles"
 HEALTHY = answer(body=b'{"status": "ok", "replica": "foreign"}')
@@ -73,13 +75,13 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def requested(prefix: Path) -> list[dict[str, str]]:
-    found = rows(Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"))
+    found = rows(Path(f"{prefix}{REQUESTS_SUFFIX}"))
     assert all(None not in row and None not in row.values() for row in found)
     return found
 
 
 def record(prefix: Path) -> dict[str, Any]:
-    said: dict[str, Any] = runfiles.read_record(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}"))
+    said: dict[str, Any] = read_record(Path(f"{prefix}{RUN_RECORD_SUFFIX}"))
     return said
 
 
@@ -90,7 +92,7 @@ def faults(prefix: Path) -> dict[str, str]:
 
 def fill(disk: Path, prefix: Path) -> None:
     """Leave no block free, once some requests are recorded."""
-    path = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+    path = Path(f"{prefix}{REQUESTS_SUFFIX}")
     assert until_true(lambda: path.exists() and path.stat().st_size > 0, 30)
     subprocess.run(["dd", "if=/dev/zero", f"of={disk}/filler", "bs=4k"], stderr=subprocess.DEVNULL, check=False)
 
@@ -129,7 +131,7 @@ def test_a_disk_that_stays_full_is_told_by_the_record_and_the_exit_code(
         assert until_true(lambda: full(prefix), 30)
         if not isinstance(end, str):
             locust.send_signal(end)
-        assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+        assert locust.wait(30) == RECORDING_FAILED_EXIT_CODE
         there, said = len(requested(prefix)), record(prefix)
         assert said["ended_by"] == (end if isinstance(end, str) else "interrupted")
         assert said["ended_at_unix_s"]
@@ -159,11 +161,11 @@ def test_a_folder_swapped_for_a_link_is_left_alone_with_all_its_files(shared_ser
     for name in names:
         (canary / "round-1" / name).write_text("not ours")
     locust = start("keep_alive", shared_service.url, prefix, "-u", "1", "--replicas", "none")
-    assert until_true(lambda: Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
+    assert until_true(lambda: Path(f"{prefix}{REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
     prefix.parents[1].rename(tmp_path / "moved")
     prefix.parents[1].symlink_to(canary)
     locust.send_signal(signal.SIGINT)
-    assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+    assert locust.wait(30) == RECORDING_FAILED_EXIT_CODE
     assert {path.name: path.read_text() for path in (canary / "round-1").iterdir()} == dict.fromkeys(names, "not ours")
     log = (tmp_path / "moved" / "round-1.log").read_text()
     assert "load_run.json could not be written (another folder has taken its place): this run is not recorded" in log
@@ -174,13 +176,13 @@ def test_a_folder_swapped_for_a_link_is_left_alone_with_all_its_files(shared_ser
 def test_a_record_that_another_program_replaced_is_left_alone(shared_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "run" / "run"
     prefix.parent.mkdir()
-    written = Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+    written = Path(f"{prefix}{RUN_RECORD_SUFFIX}")
     locust = start("keep_alive", shared_service.url, prefix, "-u", "1", "--replicas", "none")
-    assert until_true(lambda: Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
+    assert until_true(lambda: Path(f"{prefix}{REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 30)
     (tmp_path / "other").write_text("not ours")
     (tmp_path / "other").replace(written)
     locust.send_signal(signal.SIGINT)
-    assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+    assert locust.wait(30) == RECORDING_FAILED_EXIT_CODE
     assert written.read_text() == "not ours"
     assert "run_run.json could not be written (another file has taken its place)" in log_of(prefix).read_text()
 
@@ -208,10 +210,10 @@ def test_two_locusts_do_not_write_the_same_files(tmp_path: Path) -> None:
     prefix, other = tmp_path / "run" / "run", tmp_path / "other" / "run"
     with foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02) as url:
         first = start("keep_alive", url, prefix, "--replicas", "none")
-        path = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}")
+        path = Path(f"{prefix}{REQUESTS_SUFFIX}")
         assert until_true(lambda: path.exists() and path.stat().st_size > 500, 30)
         code, log = run("keep_alive", url, other, "--replicas", "none", "-t", "3", "--csv", str(prefix))
-        assert code == runfiles.RECORDING_FAILED_EXIT_CODE
+        assert code == RECORDING_FAILED_EXIT_CODE
         assert f"{prefix}_stats.csv: another Locust is writing it; choose another --csv PREFIX" in log
         first.send_signal(signal.SIGINT)
         assert first.wait(30) == 0
@@ -223,11 +225,11 @@ def test_files_that_are_cut_short_or_replaced_are_told_by_the_exit_code(tmp_path
     prefix = tmp_path / "run" / "run"
     with foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02) as url:
         locust = start("keep_alive", url, prefix, "--replicas", "none")
-        path, said = Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"), Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}")
+        path, said = Path(f"{prefix}{REQUESTS_SUFFIX}"), Path(f"{prefix}{RUN_RECORD_SUFFIX}")
         assert until_true(lambda: path.exists() and path.stat().st_size > 500, 30)
         os.truncate(path, 300)
         locust.send_signal(signal.SIGINT)
-        assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+        assert locust.wait(30) == RECORDING_FAILED_EXIT_CODE
         lost = record(prefix)["requests"] - len(requested(prefix))
         assert lost > 0
         text = f"{lost} of {record(prefix)['requests']} rows of run_requests.csv are not in it"
@@ -242,7 +244,7 @@ def test_files_that_are_cut_short_or_replaced_are_told_by_the_exit_code(tmp_path
         other.replace(said)
         Path(f"{prefix}_stats.csv").unlink()
         locust.send_signal(signal.SIGINT)
-        assert locust.wait(30) == runfiles.RECORDING_FAILED_EXIT_CODE
+        assert locust.wait(30) == RECORDING_FAILED_EXIT_CODE
     assert said.read_text() == "not ours"
     assert "run_run.json could not be written (another file has taken its place)" in log_of(prefix).read_text()
     assert "run_stats.csv was removed while the run went on" in log_of(prefix).read_text()
@@ -463,7 +465,7 @@ def test_a_form_that_is_filled_in_badly_is_recorded_with_what_was_used(tmp_path:
         for number, form in enumerate(forms, start=1):
             assert swarm(web, **({"host": f"{url}/"} | form))["success"]
             own = Path(str(prefix) if number == 1 else f"{prefix}_run{number}")
-            sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
+            sent = Path(f"{own}{REQUESTS_SUFFIX}")
             assert until_true(partial(_has_rows, sent), 30)
             download = requests.get(f"{web}/replicas/requests.csv", timeout=10).content.decode()
             assert {row["replica"] for row in csv.DictReader(download.splitlines())} == {"'=1+1"}
@@ -492,12 +494,12 @@ def test_rows_that_a_run_lost_are_told_at_the_end_of_the_web_ui(tmp_path: Path) 
     with service as url, web_ui(prefix, "--host", url, "--replicas", "none", codes=codes) as web:
         for own in (prefix, Path(f"{prefix}_run2")):
             assert swarm(web, host=url, run_time="60")["success"]
-            sent = Path(f"{own}{runfiles.REQUESTS_SUFFIX}")
+            sent = Path(f"{own}{REQUESTS_SUFFIX}")
             assert until_true(partial(_has_rows, sent), 30)
             if own == prefix:
                 os.truncate(sent, 200)
             assert requests.post(f"{web}/stop", timeout=10).ok
-            assert record(own)["ended_by"] == runfiles.STOPPED
+            assert record(own)["ended_by"] == STOPPED
     assert set(faults(prefix)) == {"rows lost"}
     assert record(own)["faults"] == []
-    assert codes == [runfiles.RECORDING_FAILED_EXIT_CODE]
+    assert codes == [RECORDING_FAILED_EXIT_CODE]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from _stats import Counters, Interface, counters_of, cpu_percent, parse_time, working_set
+from _counters import Counters, Interface, counters_of, cpu_percent, parse_time, working_set
 
 DATA = Path(__file__).parent / "data"
 

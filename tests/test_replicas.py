@@ -16,12 +16,12 @@ import pytest
 import requests
 from conftest import Service, forwarder, free_port, is_open
 
-from infra.engine import Engine as InfraEngine
-from infra.waiting import until_true
+from infra.deployments.docker_engine import Engine as InfraEngine
+from infra.deployments.waiting import until_true
 
-import _replicas
-from _engines import Engine
-from _replicas import Finder, NoReplicas, Target, _published, host_argument, replicas_argument
+import _find_replicas
+from _find_replicas import Finder, NoReplicas, Target, _published, host_argument, replicas_argument
+from _read_docker import Engine
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_an_engine_elsewhere_publishes_nothing_here(monkeypatch: pytest.MonkeyPa
     assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.2") is None
     assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.1") == "container:web"
     assert published(FakeEngine(api, host="localhost"), 5000, "127.0.0.1") == "container:web"  # through a socket proxy
-    monkeypatch.setattr(_replicas, "_resolved", lambda name: [])  # a name that only ssh's own settings know
+    monkeypatch.setattr(_find_replicas, "_resolved", lambda name: [])  # a name that only ssh's own settings know
     assert published(FakeEngine(api, host="work"), 5000, "198.51.100.1") == "container:web"
     assert published(FakeEngine(api, host="work"), 5000, "127.0.0.1") is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-REVIEWS_FILE = Path(__file__).parents[1] / "locustfiles" / "reviews.csv"
+REVIEWS_FILE = Path(__file__).parents[1] / "texts" / "reviews.csv"
 COLUMNS = ["id", "label", "category", "text"]
 LABELS = {"positive", "negative", "mixed", "neutral"}
 CATEGORIES = {

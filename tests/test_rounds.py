@@ -19,12 +19,12 @@ import pytest
 from conftest import ROOT, free_port
 from test_infra import deployments, infra, said_by
 
-import runfiles
-from infra import load
+from infra.deployments.service import Service
+from infra.deployments.settings import Limits
 from infra.errors import DeploymentError
-from infra.load import run_locust
-from infra.service import Service
-from infra.settings import Limits
+from infra.experiment import load
+from infra.experiment.load import run_locust
+from runfiles.events import FAILED
 
 STAYS = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=lambda: "going down now")
 ANSWER = b"Input Text,Label,Score\nx,POSITIVE,0.9\n"
@@ -120,7 +120,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {real!r})
 from locust import User, events, task
-from _hook import end_run
+from _listeners import end_run
 
 class Idle(User):
     fixed_count = 1
@@ -197,7 +197,7 @@ def test_a_host_process_that_is_killed_fails_its_round_at_once(tmp_path: Path) -
     said = said_by(run)
     assert run.returncode == 1, said
     (measured,) = deployments(tmp_path)["host"]["rounds"]
-    assert measured["status"] == runfiles.FAILED
+    assert measured["status"] == FAILED
     assert measured["reason"].startswith("the service ended by signal 9 (Killed); out of memory suspected: ")
     assert measured["runs"] == ["single_pass"]
     assert measured["reason"] in said

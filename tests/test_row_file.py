@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import runfiles
+from runfiles.columns import Column
 
 import _row_file
 from _row_file import Folder, RowFile
 
-COLUMNS = (runfiles.Column("number", "which row"), runfiles.Column("text", "some text"))
+COLUMNS = (Column("number", "which row"), Column("text", "some text"))
 
 
 def row_file(path: Path) -> RowFile:

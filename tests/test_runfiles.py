@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runfiles import MOST_RECORD_BYTES, OutsideFolder, inside, read_record, write_whole
+from runfiles.files import OutsideFolder, inside, write_whole
+from runfiles.strict_json import MOST_RECORD_BYTES, read_record
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from benchmarks.serving import _ratios
 from benchmarks.serving_report import BEGIN, END, write_report
-from infra.waiting import until_true
+from infra.deployments.waiting import until_true
 
 
 def test_ratios_are_of_the_same_number_of_connections() -> None:

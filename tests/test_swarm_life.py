@@ -19,8 +19,8 @@ import pytest
 import requests
 from conftest import ROOT, Mesh, names_on
 
-from infra.swarm import NAME
-from infra.waiting import until_healthy, until_true
+from infra.deployments.swarm import NAME
+from infra.deployments.waiting import until_healthy, until_true
 
 pytestmark = pytest.mark.mesh
 

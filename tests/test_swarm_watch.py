@@ -9,8 +9,8 @@ from typing import Any
 import docker
 import pytest
 
-from infra import swarm
-from infra.swarm import _Watch
+from infra.deployments import swarm
+from infra.deployments.swarm import _Watch
 
 
 class Tasks:

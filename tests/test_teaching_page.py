@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import runfiles
-from analysis import words
 from analysis.analyse import analyse
-from analysis.balance import replica_shares
-from analysis.frames import Deployment, read_results
-from infra.hardening import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL, TMP_BYTES
+from analysis.judge import words
+from analysis.measure.balance import replica_shares
+from analysis.read.results import Deployment, read_results
+from infra.deployments.confinement import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL, TMP_BYTES
+from runfiles.deployments import DEPLOYMENTS
 
 EXAMPLES = ROOT / "examples"
 TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def shares_of(folder: Path) -> list[str]:
                 f"{share.received_bytes / 1e3:.0f}",
                 f"{share.sent_bytes / 1e3:.0f}",
             ]
-            rows.append(f"| {runfiles.DEPLOYMENTS[one.name]}: `{share.name}` | {' | '.join(cells)} |")
+            rows.append(f"| {DEPLOYMENTS[one.name]}: `{share.name}` | {' | '.join(cells)} |")
     return rows
 
 

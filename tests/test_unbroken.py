@@ -22,9 +22,9 @@ import psutil
 import pytest
 from conftest import ROOT, free_port
 
-import runfiles
-from infra.engine import Engine
-from infra.waiting import until_healthy, until_true
+from infra.deployments.docker_engine import Engine
+from infra.deployments.waiting import until_healthy, until_true
+from runfiles.files import REPLICA_EVENTS_SUFFIX, REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 pytestmark = pytest.mark.engine
 
@@ -186,21 +186,21 @@ def test_nothing_is_lost_whatever_happens(own_engine: OwnEngine, service_image: 
     prefix = tmp_path / "run"
     code, output = load_with_trouble(own_engine, service_image, prefix)
     assert code == 0, output
-    requests = rows(Path(f"{prefix}{runfiles.REQUESTS_SUFFIX}"))
+    requests = rows(Path(f"{prefix}{REQUESTS_SUFFIX}"))
     (total,) = [one for one in rows(Path(f"{prefix}_stats.csv")) if one["Name"] == "Aggregated"]
     assert len(requests) == int(total["Request Count"]) > 10 * SECONDS
     assert int(total["Failure Count"]) == 0
-    events = rows(Path(f"{prefix}{runfiles.REPLICA_EVENTS_SUFFIX}"))
+    events = rows(Path(f"{prefix}{REPLICA_EVENTS_SUFFIX}"))
     print(f"{len(requests)} requests", *(list(one.values()) for one in events), sep="\n")
     all_events_are_told(events)
-    said = json.loads(Path(f"{prefix}{runfiles.RUN_RECORD_SUFFIX}").read_text())
+    said = json.loads(Path(f"{prefix}{RUN_RECORD_SUFFIX}").read_text())
     assert said["ended_by"] == "run time"
     problems = said["replicas"]["problems"]
     assert len(problems) == len(set(problems))
     assert any("permission is denied" in one for one in problems)
     for problem in problems:
         assert output.count(problem) == 1
-    samples = rows(Path(f"{prefix}{runfiles.REPLICA_STATS_SUFFIX}"))
+    samples = rows(Path(f"{prefix}{REPLICA_STATS_SUFFIX}"))
     most = 100 * (psutil.cpu_count() or 1) * 1.2
     assert all(0 <= float(one["cpu_percent"]) < most for one in samples if one["cpu_percent"])
     # By its control group's files the replica that serves is sampled through all of it.

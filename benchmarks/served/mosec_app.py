@@ -50,7 +50,7 @@ class Compute(mosec.Worker):  # type: ignore[misc]  # as above
 
 class OwnEngine(mosec.Worker):  # type: ignore[misc]  # as above
     def __init__(self) -> None:
-        from inference.onnx_engine import OnnxEngine
+        from inference.engines.onnx_engine import OnnxEngine
 
         self.engine = OnnxEngine(Path(MODEL) / "onnx_engine", threads=1)
 

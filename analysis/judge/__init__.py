@@ -1,0 +1,1 @@
+"""What the quantities allow to say: comparability, validity, verdicts, findings."""

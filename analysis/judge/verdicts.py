@@ -1,0 +1,194 @@
+"""Which differences are real: ratios of paired rounds, their intervals, and a verdict on each pair of deployments.
+
+Rounds of the same number ran one after another, so what the machine did meanwhile met both deployments of a pair: the
+ratio is taken within each round. How much these ratios differ from round to round is all the uncertainty there is;
+requests within a round are not independent and enter no interval. docs/statistics.md gives the reasons and what was
+measured of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from analysis.judge.comparability import Unlike, why_unlike
+from analysis.judge.validity import Validity
+from analysis.measure.quantity import MEASURES
+from analysis.measure.rounds import CONFIDENCE, Measured, t_interval
+from runfiles.machines import EngineElsewhere
+
+ALPHA = 1 - CONFIDENCE
+NAN = float("nan")
+JUDGED = ("median_ms", "p95_ms")
+"""The figures on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
+
+POWER = 0.8
+WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
+MOST_ROUNDS = 50
+"""No more rounds are suggested, unless not even half as slow again could be shown with so many."""
+RESOLUTION = 1e-6
+"""Logarithms of ratios that differ by less differ by rounding. Without it two equal rounds would claim certainty."""
+
+SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no verdict"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of a deployment over the same of another.
+
+    ``ratio`` is the geometric mean of the paired rounds' ratios, ``low`` and ``high`` its 95% interval (NaN with fewer
+    than two rounds), ``spread`` the standard deviation of their logarithms, ``p_value`` that of no difference (t test).
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    spread: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of ``one`` against ``other``.
+
+    ``p_value`` is that of the comparison after Holm's correction for all that are judged together. ``detail`` says why
+    there is no verdict, or what it would take. ``unlike``: the two may not be compared, and why; where they ran on two
+    machines there is no ratio either.
+    """
+
+    one: Measured
+    other: Measured
+    key: str
+    comparison: Comparison
+    kind: str
+    p_value: float
+    detail: str
+    unlike: Unlike | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the two ran on two machines."""
+        return self.unlike is not None and self.unlike.elsewhere is not None
+
+    @property
+    def id(self) -> str:
+        return f"{self.key}-{self.one.name}-{self.other.name}"
+
+
+def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison:
+    """The ratio of two deployments' figures, from the rounds in which both were measured and neither is 0."""
+    both = [number for number in one if number in other and one[number] > 0 and other[number] > 0]
+    logs = np.array([math.log(one[number] / other[number]) for number in both])
+    return from_logs(logs)
+
+
+def from_logs(logs: np.ndarray) -> Comparison:
+    """A comparison from the logarithm of each round's ratio."""
+    if len(logs) == 0:
+        return Comparison(NAN, NAN, NAN, 0, NAN, NAN)
+    ratio = float(np.exp(logs.mean()))
+    if len(logs) == 1:
+        return Comparison(ratio, NAN, NAN, 1, NAN, NAN)
+    low, high = t_interval(logs)
+    spread = max(float(logs.std(ddof=1)), RESOLUTION)
+    p_value = 2 * special.stdtr(len(logs) - 1, -abs(logs.mean()) / spread * math.sqrt(len(logs)))
+    return Comparison(ratio, math.exp(low), math.exp(high), len(logs), spread, float(p_value))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values after Holm's correction (S. Holm, 1979): the chance of one false difference among all is kept."""
+    adjusted = [NAN] * len(p_values)
+    told = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, place) in enumerate(told):
+        largest = max(largest, min(1.0, p * (len(told) - rank)))
+        adjusted[place] = largest
+    return adjusted
+
+
+def judge(
+    loads: Sequence[Measured],
+    validity: Validity,
+    elsewhere: EngineElsewhere | None = None,
+    keys: Sequence[str] = JUDGED,
+) -> list[Verdict]:
+    """A verdict on each pair of deployments and each figure in ``keys``, those against the first deployment first.
+
+    A pair that ran under unlike conditions, or of which one is invalid, gets none, and takes no part in the correction.
+    ``elsewhere``: the engine, where it ran on another machine than the host process.
+    """
+    found = []
+    for key in keys:
+        for other, one in itertools.combinations(loads, 2):
+            unlike = why_unlike(one.deployment, other.deployment, elsewhere)
+            is_apart = unlike is not None and unlike.elsewhere is not None
+            comparison = from_logs(np.array([])) if is_apart else compare(one.values(key), other.values(key))
+            refused = str(unlike) if unlike else _why_none(one, other, key, validity, comparison)
+            found.append((one, other, key, comparison, unlike, refused))
+    adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, refused in found])
+    judged = sum(not math.isnan(p) for p in adjusted)
+    return [
+        _verdict(one, other, key, comparison, p, judged)
+        if refused is None
+        else Verdict(one, other, key, comparison, NONE, NAN, refused, unlike)
+        for (one, other, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
+    """By the name of each deployment the verdict on its median against the first one, or, where that ran on another
+    machine, against the first that did not."""
+    found: dict[str, Verdict] = {}
+    for one in verdicts:
+        known = found.get(one.one.name)
+        if one.key == "median_ms" and (known is None or (known.is_elsewhere and not one.is_elsewhere)):
+            found[one.one.name] = one
+    return found
+
+
+def _why_none(one: Measured, other: Measured, key: str, validity: Validity, found: Comparison) -> str | None:
+    for each in (one, other):
+        if doubt := validity.of(each.name):
+            return f"{each.title} is not valid: {doubt[0].title}"
+    for each in (one, other):
+        if not each.summary[key].is_measured:
+            return each.summary[key].missing
+    return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
+
+
+def _verdict(one: Measured, other: Measured, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:
+    if p_value < ALPHA:
+        kind = SLOWER if (found.ratio > 1) == (MEASURES[key].worse > 0) else FASTER
+        return Verdict(one, other, key, found, kind, p_value, "")
+    return Verdict(one, other, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged))
+
+
+def what_would_show(spread: float, rounds: int, judged: int) -> str:
+    """How many rounds more would show a difference, and which: the smallest of 5, 10, 20 and 50% that 50 rounds show
+    with a power of 80%."""
+    shown, needed = WORTH_SHOWING[-1], 0
+    for shown in WORTH_SHOWING:
+        needed = rounds_needed(spread, math.log1p(shown), ALPHA / max(1, judged))
+        if needed <= max(MOST_ROUNDS, rounds):
+            break
+    if needed <= rounds:
+        return f"a difference of {shown:.0%} would very likely have shown"
+    more = needed - rounds
+    return f"about {more:,} more round{'s' if more > 1 else ''} would show {shown:.0%}"
+
+
+def rounds_needed(spread: float, difference: float, alpha: float) -> int:
+    """How many paired rounds show a ``difference`` of logarithms with a power of 80%, at this ``alpha``.
+
+    The usual approximation by two quantiles of Student's t; at most 10,000.
+    """
+    rounds = np.unique(np.geomspace(2, 10_000, 2000).astype(int))
+    reach = special.stdtrit(rounds - 1, 1 - alpha / 2) + special.stdtrit(rounds - 1, POWER)
+    enough = difference * np.sqrt(rounds) >= spread * reach
+    return int(rounds[enough.argmax()]) if enough.any() else int(rounds[-1])

@@ -1,0 +1,1 @@
+"""From the files of an experiment to records and frames."""

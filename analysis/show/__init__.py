@@ -1,0 +1,1 @@
+"""From quantities and verdicts to the page, Markdown and JUnit."""

@@ -1,0 +1,266 @@
+"""The charts of deployments: each from figures or binned series, never a point a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.judge.verdicts import Verdict
+from analysis.measure.quantity import HIDDEN, MEASURES
+from analysis.measure.rounds import Measured
+from analysis.measure.series import cpu_per_second, memory_per_second, throughput_per_second
+from analysis.read.results import Run
+from analysis.show.chart_style import (
+    GREY,
+    MOST_POINTS,
+    SYMBOLS,
+    add_bars,
+    coarse,
+    colour,
+    empty_figure,
+    label_deployments,
+    line_or_point,
+    or_none,
+    round_numbers,
+    say_not_measured,
+    title_of,
+)
+
+ECDF_POINTS = 200
+Loads = Sequence[Measured]
+
+
+def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
+    """Ratios of one figure with their intervals around 1, a row a pair, the first pair on top."""
+    figure = empty_figure()
+    rows = [f"{title_of(one.one)} / {title_of(one.other)}" for one in verdicts]
+    for row, one in zip(rows, verdicts, strict=True):
+        found = one.comparison
+        known = found.low == found.low
+        figure.add_scatter(
+            x=[or_none(found.ratio)],
+            y=[row],
+            mode="markers",
+            marker={
+                "color": colour(one.one.name),
+                "size": 12,
+                "symbol": SYMBOLS.get(one.one.name, "circle") + ("" if one.p_value < 0.05 else "-open"),
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [round(found.high - found.ratio, 6) if known else "none"],
+                "arrayminus": [round(found.ratio - found.low, 6) if known else "none"],
+                "color": colour(one.one.name),
+                "thickness": 3,
+            },
+            hovertemplate=f"{row}: %{{x:.3f}}, {found.rounds} rounds<br>{one.kind}<extra></extra>",
+            showlegend=False,
+        )
+    figure.add_vline(x=1, line={"dash": "dash", "color": GREY})
+    figure.update_xaxes(title="ratio (1: no difference)")
+    figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
+    return figure
+
+
+def by_round(loads: Loads, key: str) -> go.Figure:
+    """One figure of each round, a line a deployment."""
+    figure = empty_figure()
+    for one in loads:
+        values = one.values(key)
+        figure.add_scatter(
+            x=list(values),
+            y=[or_none(value) for value in values.values()],
+            name=title_of(one),
+            mode="lines+markers",
+            line={"color": colour(one.name), "width": 1.5},
+            marker={"symbol": SYMBOLS.get(one.name, "circle"), "size": 9},
+            hovertemplate="round %{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title="round", dtick=1 if max((len(one.rounds) for one in loads), default=0) < 12 else None)
+    figure.update_yaxes(title=f"{MEASURES[key].title.lower()}, {MEASURES[key].unit}", rangemode="tozero")
+    return figure
+
+
+def latency_distribution(measured: Loads, runs_of: Callable[[Measured], Sequence[Run]]) -> go.Figure:
+    """The share of requests answered within a time, one line a deployment, drawn from 200 quantiles each."""
+    figure = empty_figure()
+    shares = np.linspace(0, 1, ECDF_POINTS + 1)
+    shown: list[float] = []
+    for one in measured:
+        times = np.concatenate([_times(run)[1] for run in runs_of(one)] or [np.array([])])
+        if len(times):
+            quantiles = np.quantile(np.sort(times), shares).round(3).tolist()
+            shown += [quantiles[0], quantiles[-1]]
+            figure.add_scatter(
+                x=quantiles,
+                y=(shares * 100).round(2).tolist(),
+                name=f"{title_of(one)} (n = {len(times):,})",
+                mode="lines",
+                line={"color": colour(one.name), "width": 2.5},
+                hovertemplate="%{y:.1f}% within %{x:.2f} ms<extra></extra>",
+            )
+    ticks = round_numbers(shown)
+    figure.update_xaxes(
+        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks]
+    )
+    figure.update_yaxes(title="% of requests answered", range=[0, 101])
+    return figure
+
+
+def percentiles(loads: Loads) -> go.Figure:
+    """Median, p95 and p99 of each deployment with their intervals."""
+    figure = empty_figure()
+    names = {"median_ms": "median", "p95_ms": "p95", "p99_ms": "p99"}
+    for one in loads:
+        add_bars(figure, one, [(label, one.summary[key]) for key, label in names.items()])
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(title="response time in ms")
+    figure.update_layout(barmode="group")
+    return figure
+
+
+def percentiles_over_time(loads: Loads) -> go.Figure:
+    """Median and p95 of the requests sent in each second (or longer stretch), those of all rounds together."""
+    figure = empty_figure()
+    for one in loads:
+        series = [_times(run) for run in one.deployment.loads.values()]
+        at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
+        x, both = _binned_quantiles(at, times, (0.5, 0.95))
+        for y, dash, label in zip(both, ("solid", "dot"), ("median", "p95"), strict=True):
+            figure.add_scatter(
+                x=x.tolist(),
+                y=y.round(3).tolist(),
+                name=f"{title_of(one)}, {label}",
+                mode=line_or_point(len(x)),
+                line={"color": colour(one.name), "width": 2, "dash": dash},
+                hovertemplate="second %{x}: %{y:.2f} ms<extra>%{fullData.name}</extra>",
+            )
+    figure.update_xaxes(title="seconds of the measured phase")
+    figure.update_yaxes(title="response time in ms", rangemode="tozero")
+    return figure
+
+
+def by_deployment(loads: Loads, key: str) -> go.Figure:
+    """One bar a deployment for one figure."""
+    figure = empty_figure()
+    for one in loads:
+        name = title_of(one)
+        add_bars(figure, one, [(name, one.summary[key])])
+        if not one.summary[key].is_measured:
+            say_not_measured(figure, name)
+    label_deployments(figure, loads)
+    unit = MEASURES[key].unit
+    figure.update_yaxes(title=MEASURES[key].title.lower() if unit == "/s" else unit)
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, title: str) -> go.Figure:
+    """Bars of a deployment's parts on each other: of each part its name, colour and figure."""
+    figure = empty_figure()
+    for name, own, key in parts:
+        figure.add_bar(
+            name=name,
+            x=[title_of(one) for one in loads],
+            y=[or_none(one.summary[key].value) for one in loads],
+            marker={"color": own},
+            hovertemplate=f"%{{x}}: %{{y:.2f}} {unit} {name}<extra></extra>",
+        )
+    for one in loads:
+        if not any(one.summary[key].is_measured for *_, key in parts):
+            say_not_measured(figure, title_of(one))
+    label_deployments(figure, loads)
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(title=title)
+    return figure
+
+
+def where_the_time_goes(loads: Loads) -> go.Figure:
+    """Medians of queue, inference and the rest of the response time, stacked a deployment."""
+    parts = (
+        ("waiting for the model", "#999999", "queue_ms"),
+        ("in the model", "#56B4E9", "inference_ms"),
+        ("network, HTTP and ingress", "#F0E442", "rest_ms"),
+    )
+    return _stacked(loads, parts, "ms", "median, ms")
+
+
+def where_the_cpu_goes(loads: Loads) -> go.Figure:
+    """CPU time an answer: the service's own, and what is in no container's account, stacked a deployment."""
+    colours = ("#D55E00", "#E69F00", "#F0E442", "#999999")
+    hidden = [(name, own, key) for (key, name), own in zip(HIDDEN.items(), colours, strict=True)]
+    return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms an answer")
+
+
+SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
+    "throughput": (throughput_per_second, "answers a second"),
+    "cpu": (cpu_per_second, "CPU in percent of one core"),
+    "memory": (lambda run: memory_per_second(run) / 1e6, "MB"),
+}
+
+
+def over_time(loads: Loads, of: str) -> go.Figure:
+    """Throughput, CPU or memory in each second of the measured phase, a line a deployment: the mean of its rounds."""
+    per_second, unit = SERIES[of]
+    figure = empty_figure()
+    for one in loads:
+        rounds = [per_second(run) for run in one.deployment.loads.values()]
+        series = coarse(pd.concat(rounds).dropna().groupby(level=0).mean())
+        figure.add_scatter(
+            x=series.index.tolist(),
+            y=[or_none(value) for value in series],
+            name=title_of(one),
+            mode=line_or_point(len(series)),
+            line={"color": colour(one.name), "width": 2},
+            hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title="seconds of the measured phase")
+    figure.update_yaxes(title=unit, rangemode="tozero")
+    return figure
+
+
+def traffic(loads: Loads, seen_from: str) -> go.Figure:
+    """Bytes into and out of the service in a round's measured phase: of bodies, or through the interfaces."""
+    figure = empty_figure()
+    for way, pattern in (("in", "/"), ("out", "")):
+        figure.add_bar(
+            name=way,
+            x=[title_of(one) for one in loads],
+            y=[or_none(one.summary[f"{seen_from}_{way}_mb"].value) for one in loads],
+            marker={"color": [colour(one.name) for one in loads], "pattern": {"shape": pattern}},
+            hovertemplate=f"%{{x}}: %{{y:.3f}} MB {way}<extra></extra>",
+        )
+    for one in loads:
+        if not one.summary[f"{seen_from}_out_mb"].is_measured:
+            say_not_measured(figure, title_of(one))
+    label_deployments(figure, loads)
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(title="MB in the measured phase of a round")
+    return figure
+
+
+def _times(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Of each answered request: when it was sent, in seconds of the measured phase, and its time in ms."""
+    start, _ = run.window_unix_s
+    return run.answered["started_at_unix_s"].to_numpy() - start, run.answered["response_time_ms"].to_numpy()
+
+
+def _binned_quantiles(
+    at: np.ndarray, values: np.ndarray, quantiles: Sequence[float]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Quantiles of the values in each second, or in each of ``MOST_POINTS`` stretches where there are more."""
+    width = max(1, int(np.ceil((at.max(initial=0) + 1) / MOST_POINTS)))
+    place = (np.maximum(at, 0) / width).astype(np.uint16)  # so few that NumPy sorts them by counting
+    counts = np.bincount(place)
+    if (place[1:] < place[:-1]).any():  # several rounds
+        values = values[np.argsort(place, kind="stable")]
+    bins = np.split(values, np.cumsum(counts)[:-1])
+    found = []
+    for own in filter(len, bins):
+        ranks = [min(int(q * len(own)), len(own) - 1) for q in quantiles]  # the nearest rank: one of the values
+        found.append(np.partition(own, ranks)[ranks])
+    return np.flatnonzero(counts) * width, list(np.array(found).reshape(-1, len(quantiles)).T)

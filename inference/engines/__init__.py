@@ -1,0 +1,1 @@
+"""The inference engines: how the model's answers are computed."""

@@ -1,0 +1,1 @@
+"""The deployments: how each is started and removed, and what they share."""

@@ -1,0 +1,101 @@
+"""The image that the container deployments run: built here, and known by its ID."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from infra.build import build_options
+from infra.deployments.docker_engine import Engine, why_docker_fails
+from infra.deployments.preflight import why_no_image
+from infra.deployments.settings import IMAGE
+from infra.environment import for_build, for_service
+from infra.errors import DeploymentError
+from infra.last_words import last_error, tail
+from infra.paths import ROOT
+
+
+def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
+    """Build the project's Dockerfile with the docker command; ``show`` gets each line that it prints.
+
+    A model that INFERENCE_MODEL names takes the place of the one that the Dockerfile would fetch, so that containers
+    and host process run the same, with the same engine.
+
+    Raises:
+        DeploymentError: there is no docker command, or the build failed.
+    """
+    if shutil.which("docker") is None:
+        raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
+    if reason := why_docker_fails("version"):
+        raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); see to it and run again")
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
+        model = []
+        if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
+            fetch = [python, "-m", "inference.fetch", f"{context}/model"]
+            fetched = subprocess.run(fetch, cwd=ROOT, env=for_service(), check=False, stdout=subprocess.PIPE, text=True)
+            if fetched.returncode != 0:
+                raise DeploymentError("the image can't be built without its model; the reason is above")
+            model = ["--build-context", f"model={context}"]
+            if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
+                model += ["--target", "torch"]
+        command = ["docker", "build", "--progress", "plain", "--tag", image, *options, *model, str(ROOT)]
+        if not _succeeds(command, log, show):
+            raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
+
+
+def find_image(engine: Engine, image: str) -> dict[str, Any]:
+    """Name, ID, digests at registries and size in bytes of the image; one of a registry is pulled if it is not there.
+
+    Raises:
+        DeploymentError: the engine has no such image, and can't get it.
+    """
+    try:
+        found = engine.client.images.get(image)
+    except docker.errors.NotFound:
+        if image == IMAGE:
+            raise DeploymentError(f"the engine has no image {image} yet; build it (make image) and run again") from None
+        if reason := why_no_image(engine, image):
+            raise DeploymentError(reason) from None
+        try:
+            found = engine.client.images.pull(with_tag(image))
+        except docker.errors.APIError as error:
+            reason = error.explanation or error
+            raise DeploymentError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
+    except docker.errors.APIError as error:
+        raise DeploymentError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
+    digests = list(found.attrs.get("RepoDigests") or ())
+    return {"name": image, "id": found.id, "digests": digests, "bytes": found.attrs["Size"]}
+
+
+def with_tag(image: str) -> str:
+    """The image's name with the tag that it has when it is given none."""
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:
+    log.unlink(missing_ok=True)  # of a build before this one; what stands there as a link is no log of ours
+    with (
+        log.open("x", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            env=for_build(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            if line.strip():
+                show(line.strip())
+    return process.returncode == 0

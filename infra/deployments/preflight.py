@@ -1,0 +1,157 @@
+"""What a machine must have before anything is started: image, memory, disk and a free port, each with its remedy."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import docker
+import psutil
+
+import addresses
+from infra.build import BASE_IMAGE
+from infra.deployments.confinement import RESERVED_MEMORY_BYTES
+from infra.deployments.docker_engine import API_FAILURES, Engine
+from infra.deployments.settings import IMAGE, listens_at
+
+BUILD_DISK_BYTES = 5 * 10**9
+"""The image and the build's stages: the packages take about 1 GB, and the model is in it twice."""
+
+RESULTS_DISK_BYTES = 200 * 10**6
+
+
+def why_too_little_memory(replicas: int, engine: Engine | None) -> str | None:
+    """Why so many replicas of the model don't fit; of an engine elsewhere only the whole memory is known."""
+    if engine is not None and (engine.is_remote or engine.elsewhere()):
+        there, what = engine.memory_bytes or 0, "in all, where the engine runs"
+    else:
+        there, what = psutil.virtual_memory().available, "free"
+    needed = replicas * RESERVED_MEMORY_BYTES
+    if not there or there >= needed:
+        return None
+    return (
+        f"too little memory: {replicas} {'replica needs' if replicas == 1 else 'replicas need'} {needed / 1e9:.1f} GB, "
+        f"{there / 1e9:.1f} GB are {what}; end other programs, or leave this deployment out (--only), and run again"
+    )
+
+
+def why_too_little_disk(folder: Path, needed: int, purpose: str) -> str | None:
+    """Why ``purpose`` does not fit onto the disk under ``folder``; None where that can't be known."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # an engine in a virtual machine, as on macOS: its folder is not on this machine
+        return None
+    if free >= needed:
+        return None
+    return (
+        f"too little disk: {purpose} takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free at {folder}; "
+        "make room (docker system df tells what Docker holds) and run again"
+    )
+
+
+def why_no_image(engine: Engine, image: str) -> str | None:
+    """Why there is no image to run and none can be had, neither by building nor from a registry."""
+    if _has_image(engine, image):
+        return None
+    if image != IMAGE:
+        reason = _why_not_in_registry(engine, image)
+        return reason and f"image {image} is not here, and {reason}; build or load it (docker load) and run again"
+    if not engine.is_remote and not engine.elsewhere():
+        root = Path(engine.client.info().get("DockerRootDir") or "/")
+        if reason := why_too_little_disk(root, BUILD_DISK_BYTES, "building the image"):
+            return reason
+    if _has_image(engine, BASE_IMAGE):
+        return None
+    reason = _why_not_in_registry(engine, BASE_IMAGE)
+    return reason and (
+        f"image {image} is not here and can't be built: its base {BASE_IMAGE} is not here either, and {reason}; "
+        "connect to the network, name the base image at a mirror (FOURFOLD_BASE_IMAGE), or load an image (docker load) "
+        "and name it (--image), and run again"
+    )
+
+
+def why_port_is_taken(kind: str, port: int, engine: Engine | None) -> str | None:
+    """Why a kind of deployment can't listen on its TCP port, at the IP addresses where it would, with the remedy; None
+    if it can.
+
+    Of an engine elsewhere only what it publishes itself can be seen.
+    """
+    is_elsewhere = engine is not None and engine.is_remote
+    ips = listens_at(kind, is_elsewhere)
+    holder = publisher(engine, ips, port) if engine is not None else None
+    if holder is None and not is_elsewhere:
+        problem = _why_not_bound(ips, port)
+        if problem == errno.EACCES and kind == "host":  # an engine may, as root
+            return f"port {port} is for root alone; choose one above 1023 (--port {kind}=PORT) and run again"
+        holder = _listener(ips, port) if problem == errno.EADDRINUSE else None
+    if holder is None:
+        return None
+    return f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
+
+
+def publisher(engine: Engine, ips: Sequence[str], port: int) -> str | None:
+    """The container or Swarm service that publishes a TCP port where a listener at these IP addresses would."""
+    for container in engine.client.api.containers():
+        for published in container.get("Ports") or ():
+            is_tcp = (published.get("PublicPort"), published.get("Type")) == (port, "tcp")
+            if is_tcp and any(addresses.overlap(published.get("IP") or "", ip) for ip in ips):
+                return f"container {container['Names'][0].lstrip('/')}"
+    if engine.swarm().get("ControlAvailable"):
+        for service in engine.client.services.list():
+            for published in service.attrs["Endpoint"].get("Ports") or ():
+                if (published.get("PublishedPort"), published.get("Protocol")) == (port, "tcp"):
+                    return f"Swarm service {service.name}"
+    return None
+
+
+def _has_image(engine: Engine, image: str) -> bool:
+    try:
+        engine.client.images.get(image)
+    except docker.errors.APIError:
+        return False
+    return True
+
+
+def _why_not_in_registry(engine: Engine, image: str) -> str | None:
+    """Why the engine can't pull an image. Asks the registry for its digest, and downloads nothing."""
+    try:
+        engine.client.images.get_registry_data(image)
+    except docker.errors.NotFound:
+        return "its registry does not have it"
+    except docker.errors.APIError as error:
+        if error.status_code in (401, 403):
+            return "its registry does not have it for you (docker login)"
+        return f"its registry can't be reached ({error.explanation or error})"
+    except API_FAILURES as error:
+        return f"its registry can't be reached ({error})"
+    return None
+
+
+def _why_not_bound(ips: Sequence[str], port: int) -> int | None:
+    """The error number with which the kernel refuses to let a TCP socket listen at one of some IP addresses; None if it
+    does not. An address that this machine lacks, as all of IPv6 may be, is no obstacle."""
+    for ip in ips:
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        try:
+            socket.create_server((ip, port), family=family).close()
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return error.errno
+    return None
+
+
+def _listener(ips: Sequence[str], port: int) -> str:
+    """Who has a TCP port at one of some IP addresses; one that listens rather than a client that was given the port."""
+    try:
+        sockets = sorted(psutil.net_connections(kind="tcp"), key=lambda one: one.status != psutil.CONN_LISTEN)
+        for one in sockets:
+            if not (one.pid and one.laddr and one.laddr.port == port):
+                continue
+            if any(addresses.overlap(one.laddr.ip, ip) for ip in ips):
+                return f"{psutil.Process(one.pid).name()} (process {one.pid})"
+    except psutil.Error:
+        pass
+    return "a process of another user"

@@ -1,0 +1,1 @@
+"""The experiment: its plan, its rounds, and the record that it writes."""

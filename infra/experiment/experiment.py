@@ -1,0 +1,385 @@
+"""The experiment: in each round every deployment in turn, the single pass and then the load, all in one folder."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from infra.alone import alone_on_engine, alone_on_machine
+from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.images import build_image, find_image
+from infra.deployments.settings import Settings, kind_of
+from infra.deployments.table import Running, deployed, remove, why_not
+from infra.environment import for_python, for_service
+from infra.errors import DeploymentError, RecordError, ResumeError, why, why_disk_is_full
+from infra.experiment.circumstances import conditions, differences
+from infra.experiment.journal import CUT_OFF, Journal, flush_files, now
+from infra.experiment.load import end_leftovers, run_locust
+from infra.experiment.plan import MIB, Plan
+from infra.experiment.progress import View
+from infra.last_words import tidy
+from infra.paths import ROOT
+from runfiles.deployments import DEPLOYMENTS
+from runfiles.events import FAILED, MEASURED, NOT_RUN
+from runfiles.files import LOAD, SINGLE_PASS, OutsideFolder, inside, round_folder
+
+INTERRUPTED = 130
+
+
+def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
+    """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
+
+    Raises:
+        DeploymentError: another experiment runs on this machine or on the engine, or the folder can't be made.
+        RecordError: the experiment's record can't be written there.
+    """
+    with alone_on_machine(), alone_on_engine(list(plan.deployments)):
+        folder = _make_folder(results)
+        try:
+            journal = Journal.begin(
+                folder,
+                plan,
+                command=shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
+                **conditions(),
+                engine=None,
+                model=None,
+                options={
+                    "image": settings.image,
+                    "build": build,
+                    "ports": settings.ports,
+                    "reach": settings.reach,
+                    "start_timeout_s": settings.start_timeout_s,
+                },
+            )
+        except RecordError:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+        return Experiment(folder, journal).run()
+
+
+def resume(folder: Path) -> int:
+    """Continue an experiment: what is measured stays, all else is measured. Returns the exit code.
+
+    Raises:
+        ResumeError: it can't be continued here and now.
+        DeploymentError: another experiment runs on this machine, or on the engine; or what was left of this one can't
+            be removed.
+    """
+    with alone_on_machine():
+        try:
+            folder = folder.resolve()
+        except (OSError, RuntimeError) as error:  # a loop of links
+            raise ResumeError(f"{folder} can't be read ({error}); name a folder such as results/<time>") from error
+        journal = Journal.reopen(folder)
+        experiment = Experiment(folder, journal)
+        experiment.end_leftovers()  # whatever is refused below, nothing writes into the folder any more
+        with alone_on_engine(list(journal.plan.deployments)):
+            return experiment.resume()
+
+
+class Experiment:
+    """One experiment: where it writes, what it uses, and what it tells the person who waits."""
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._plan = journal.plan
+        self._options = journal.content["options"]
+        self._settings = Settings(
+            image=self._options["image"],
+            ports=self._options["ports"],
+            reach=self._options["reach"],
+            start_timeout_s=self._options["start_timeout_s"],
+            cpus=self._plan.cpus,
+            memory_bytes=self._plan.memory_mb * MIB,
+        )
+        self._view = View(journal, Console(highlight=False))
+        self._containers = [name for name in self._plan.deployments if kind_of(name) != "host"]
+
+    def run(self) -> int:
+        """Measure every deployment that this machine allows, as often as the plan says, and write the page.
+
+        Returns the exit code: 0 also where some could not run here; 1 where one was started and failed, or none could
+        be measured; 130 after Ctrl-C; where it would be 0, that of the analysis, which has its own for an invalid run.
+        """
+        names, rounds = ", ".join(self._plan.deployments), self._plan.rounds
+        self._view.say(f"Fourfold measures {names} in {rounds} rounds; everything lands in {self._folder}")
+        code = 0
+        try:
+            code = self._measure_what_is_left()
+            self._journal.note(ended_at=now())
+        except RecordError as error:
+            self._view.say(f"error: {error}; what was measured before is kept")
+            code = code or 1
+        statuses = self._journal.statuses()
+        page_code = self._write_page()
+        if code or FAILED in statuses:
+            self._say_how_to_go_on()
+        return code or int(FAILED in statuses or MEASURED not in statuses) or page_code
+
+    def _measure_what_is_left(self) -> int:
+        """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
+        try:
+            with _sigterm_as_ctrl_c():
+                self._fetch_model()
+                with self._view.shown():
+                    self._measure_all(self._prepare_image() if self._containers else None)
+        except DeploymentError as error:
+            self._view.say(f"error: {error}")
+            return 1
+        except KeyboardInterrupt:
+            self._view.say("interrupted: what was started has been removed, what was measured is kept")
+            return INTERRUPTED
+        return 0
+
+    def end_leftovers(self) -> None:
+        """End the load generators of an earlier try.
+
+        Raises:
+            DeploymentError: one is another user's.
+        """
+        for process in end_leftovers(self._folder):
+            self._view.say(f"ended what was left: load generator {process}")
+
+    def resume(self) -> int:
+        """Measure what is left, after a look whether it would be comparable with what is there.
+
+        Raises:
+            ResumeError: it would not be.
+            DeploymentError: what was left of the experiment can't be removed.
+            RecordError: its record can't be written.
+        """
+        self._refuse_other_folders()
+        if not list(self._journal.left()):
+            self._view.say(f"nothing is left to measure in {self._folder}")
+            return self._write_page()
+        self._refuse_other_conditions()
+        for name in self._journal.cut_off():
+            for what in remove(name, self._settings):
+                self._view.say(f"removed what was left: {what}")
+        self._journal.note(resumed_at=[*self._journal.content["resumed_at"], now()], ended_at=None)
+        return self.run()
+
+    def _refuse_other_folders(self) -> None:
+        """Each round's files must lie in the experiment's own folder: a link would have those of others deleted."""
+        try:
+            for deployment in self._journal.content["deployments"]:
+                for one in deployment["rounds"]:
+                    self._round_folder(deployment["name"], one["number"])
+        except DeploymentError as error:
+            raise ResumeError(f"{self._folder} can't be continued: {error}") from error
+
+    def _round_folder(self, name: str, number: int) -> Path:
+        """
+        Raises:
+            DeploymentError: it leads elsewhere, by a link.
+        """
+        folder = self._folder / round_folder(name, number)
+        try:
+            if inside(self._folder, folder) == folder:
+                return folder
+            reason = f"{folder} is a link, or in one"
+        except OutsideFolder as error:
+            reason = str(error)
+        raise DeploymentError(f"{reason}; put the folder itself there, or begin a new experiment")
+
+    def _refuse_other_conditions(self) -> None:
+        """What was measured and what is left must have the same machine, engine, image, model and code."""
+        here = conditions() | {"model": self._model() if self._journal.content["model"] else None}
+        images = {one["image"]["id"] for one in self._journal.content["deployments"] if one["image"]}
+        try:
+            engine = connect() if self._journal.content["engine"] else None
+            here["engine"] = engine and engine.record()
+            found = differences(self._journal.content, here)
+            if engine and images and {find_image(engine, self._settings.image)["id"]} != images:
+                found.append(f"image {self._settings.image}: another than {', '.join(images)}, which was measured")
+        except (DeploymentError, *API_FAILURES) as error:
+            raise ResumeError(f"{self._folder} can't be continued: {error}") from error
+        if found:
+            raise ResumeError(
+                f"{self._folder} can't be continued, as its rounds would not be comparable "
+                f"({'; '.join(map(tidy, found))}); "
+                "bring that back, or begin a new experiment"
+            )
+
+    def _model(self) -> dict[str, Any]:
+        """The model that a service started here would serve, got before anything is timed."""
+        command = [sys.executable, "-m", "inference.fetch"]
+        fetched = subprocess.run(command, cwd=ROOT, env=for_service(), stdout=subprocess.PIPE, text=True, check=False)
+        if fetched.returncode != 0:
+            raise DeploymentError("there is no model to serve; the reason is above")
+        said = json.loads(fetched.stdout.splitlines()[-1])
+        return {key: said[key] for key in ("name", "source", "sha256")}
+
+    def _fetch_model(self) -> None:
+        if self._journal.content["model"] is not None:  # known, and compared before it was continued
+            return
+        if self._options["build"] or "host" in self._plan.deployments:
+            model = self._model()
+            self._journal.note(model=model)
+            self._view.say(f"model: {model['name']}")
+
+    def _prepare_image(self) -> str | None:
+        """Have the image on the engine; why the container deployments can't run where there is none."""
+        is_known = any(one["image"] for one in self._journal.content["deployments"])
+        try:
+            engine = connect()
+            self._journal.note(engine=engine.record())
+            if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
+                self._view.say(reason)
+            if self._options["build"] and not is_known:
+                log = self._folder / "image_build.log"
+                build_image(
+                    self._settings.image,
+                    log,
+                    sys.executable,
+                    lambda line: self._view.do(f"building the image: {line[:100]}"),
+                )
+            image = find_image(engine, self._settings.image)
+        except (DeploymentError, *API_FAILURES, OSError) as error:
+            return why(error, self._folder)
+        for name in self._containers:
+            self._journal.note_deployment(name, image=image)
+        self._view.say(f"image: {image['name']}, {image['bytes'] / 1e6:.0f} MB")
+        return None
+
+    def _measure_all(self, no_image: str | None) -> None:
+        out: set[str] = set()
+        has_run = False
+        for name, number in list(self._journal.left()):
+            if name in out:
+                continue
+            reason = (no_image if name in self._containers else None) or why_not(name, self._settings)
+            if reason is not None:
+                out.add(name)
+                self._leave_out(name, reason)
+                continue
+            if has_run:
+                self._view.do(f"resting for {self._plan.rest_s} s")
+                time.sleep(self._plan.rest_s)
+            has_run = True
+            self._measure(name, number)
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        """What can't run in one round is not tried again in the next."""
+        self._view.leave_out(name)
+        self._view.say(f"{DEPLOYMENTS[name]}: not run: {reason}")
+        for each, number in list(self._journal.left()):
+            if each == name and self._journal.round(name, number)["status"] == NOT_RUN:
+                self._journal.note_round(name, number, reason=reason)
+
+    def _measure(self, name: str, number: int) -> None:
+        title = f"{DEPLOYMENTS[name]}, round {number} of {self._plan.rounds}"
+        self._journal.restart_round(name, number, status=FAILED, reason=CUT_OFF, started_at=now())
+        began = time.monotonic()
+        try:
+            folder = self._round_folder(name, number)
+            if folder.exists():
+                shutil.rmtree(folder)  # what an earlier try left, which was cut off or failed
+            with self._view.round(name, number):
+                self._view.do(f"{title}: starting")
+                with deployed(name, self._settings, folder) as running:
+                    self._journal.note_round(
+                        name,
+                        number,
+                        seconds_to_healthy=running.seconds_to_healthy,
+                        limits=asdict(running.service.limits),
+                    )
+                    self._replay(running, number, folder, title)
+                    self._view.do(f"{title}: removing")
+            flush_files(folder)
+        except (DeploymentError, *API_FAILURES, OSError) as error:
+            reason = self._why_round_failed(error)
+            self._view.say(f"{title}: failed: {reason}")
+            self._journal.note_round(name, number, status=FAILED, reason=reason)
+            return
+        self._journal.note_round(name, number, status=MEASURED, reason=None)
+        taken_s = time.monotonic() - began
+        self._view.say(
+            f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
+            f"{self._view.remaining()}"
+        )
+
+    def _why_round_failed(self, error: Exception) -> str:
+        if isinstance(error, OSError) and not isinstance(error, API_FAILURES):
+            return why(error, self._folder)
+        # Service and Locust write to the same disk: what is seen of them may be a consequence.
+        full = why_disk_is_full(self._folder)
+        return f"{full}; meanwhile: {error}" if full else str(error)
+
+    def _replay(self, running: Running, number: int, folder: Path, title: str) -> None:
+        """The single pass, the service's own rows of it, then the load."""
+        service = running.service
+        target = ["--host", running.url, "--replicas", service.replicas]
+
+        def replay(what: str, locustfile: str, prefix: Path, arguments: list[str]) -> None:
+            def show(done: int) -> None:
+                self._view.do(f"{title}: {what}, {done} requests")
+
+            for fault in run_locust(locustfile, prefix, target + arguments, service, show):
+                self._view.say(f"{title}: {what}: {fault}")
+
+        replay("single pass", SINGLE_PASS, folder / SINGLE_PASS, [])
+        self._journal.note_round(running.name, number, runs=[SINGLE_PASS])
+        files = [str(file.relative_to(self._folder)) for file in service.copy_metrics(folder)]
+        self._journal.note_round(running.name, number, metrics_files=files)
+        plan = self._plan
+        load = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
+        load += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
+        load += ["--requests", str(plan.requests)] if plan.requests is not None else []
+        replay(f"load of {plan.users} users", plan.user_class, folder / LOAD, load)
+        self._journal.note_round(running.name, number, runs=[SINGLE_PASS, LOAD])
+
+    def _say_how_to_go_on(self) -> None:
+        command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
+        self._view.say(f"To measure what is left: {shlex.join(command)}")
+
+    def _write_page(self) -> int:
+        command = [sys.executable, "-m", "analysis", str(self._folder)]
+        return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends the experiment as Ctrl-C does: what was started is removed."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _make_folder(results: Path) -> Path:
+    """A folder named by the time; where another experiment began in the same second, with a number behind it."""
+    began = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    for name in itertools.chain([began], (f"{began}-{number}" for number in itertools.count(2))):
+        try:
+            folder = results.resolve() / name
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DeploymentError(f"{results / name} can't be made ({reason}); name another with --results") from error
+        break
+    return folder

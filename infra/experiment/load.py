@@ -1,0 +1,241 @@
+"""Locust as a subprocess: its gevent patching never reaches this process, and its files land where they are told."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.service import Service
+from infra.environment import for_load
+from infra.errors import DeploymentError
+from infra.last_words import last_error, tail, tidy
+from infra.paths import ROOT
+from runfiles.events import INTERRUPTED, RECORDING_FAILED_EXIT_CODE
+from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX, SINGLE_PASS
+from runfiles.strict_json import read_record
+
+STOP_S = 20
+POLL_S = 0.25
+GONE_EVERY_S = 1.0
+REQUESTS_FAILED_EXIT_CODE = 1
+"""Locust's exit code when requests failed, and also for slips of its own; the run's record tells which."""
+
+
+def run_locust(
+    locustfile: str, prefix: Path, arguments: Sequence[str], service: Service, show: Callable[[int], None]
+) -> list[str]:
+    """Run one locustfile headless; ``show`` gets the number of requests so far. Returns what is wrong with the
+    recording although its files are whole, in one sentence each.
+
+    It ends at once when the service is gone. Interrupted, Locust is asked to end, so that its files and ours are whole.
+
+    Raises:
+        DeploymentError: the service is gone, Locust could not run, or what it recorded is not a run: no record, no
+            requests, none that was answered, or of a single pass not each text once.
+    """
+    exit_code = _run(locustfile, prefix, arguments, service, show)
+    if reason := _why_gone(service):
+        raise DeploymentError(reason)
+    words = last_error(tail(_log(prefix)))
+    if exit_code == RECORDING_FAILED_EXIT_CODE:
+        raise DeploymentError(f"the recording could not be written: {words}; see to the disk of {prefix.parent}")
+    if exit_code not in (0, REQUESTS_FAILED_EXIT_CODE):
+        raise DeploymentError(f"Locust ended with exit code {exit_code}: {words}; all it said is in {_log(prefix)}")
+    try:
+        recorded = _read_recorded(prefix)
+    except (OSError, ValueError) as error:
+        record = f"{prefix.name}{RUN_RECORD_SUFFIX}"
+        unread = error.strerror if isinstance(error, OSError) else error
+        raise DeploymentError(
+            f"Locust ended with exit code {exit_code}, and {record} can't be read ({unread}); "
+            f"its last words: {words}; all it said is in {_log(prefix)}"
+        ) from error
+    if exit_code == REQUESTS_FAILED_EXIT_CODE and recorded.failures == 0:
+        raise DeploymentError(f"Locust failed though no request did: {words}; all it said is in {_log(prefix)}")
+    if reason := _why_not_whole(recorded, is_single_pass=locustfile == SINGLE_PASS):
+        first_error = _first_error(prefix)
+        first = f"; the first error was: {first_error}" if first_error else ""
+        raise DeploymentError(f"{reason}{first}; last words of the service: {_last_words(service)}")
+    return [text for _, text in recorded.faults]
+
+
+def _run(locustfile: str, prefix: Path, arguments: Sequence[str], service: Service, show: Callable[[int], None]) -> int:
+    """Locust's exit code.
+
+    Raises:
+        DeploymentError: the service is gone, and Locust was ended.
+    """
+    command = [*locust(locustfile), "--csv", str(prefix.resolve()), *arguments]
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, _log(prefix).open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=empty,
+            env=for_load(Path(empty)),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
+        )
+        with process:
+            try:
+                _wait(process, prefix, service, show)
+            except BaseException:
+                _end(process)
+                raise
+    show(_requests_so_far(prefix))
+    return process.returncode
+
+
+def _wait(process: subprocess.Popen[bytes], prefix: Path, service: Service, show: Callable[[int], None]) -> None:
+    """
+    Raises:
+        DeploymentError: the service is gone.
+    """
+    asked_at = time.monotonic()
+    while process.poll() is None:
+        show(_requests_so_far(prefix))
+        time.sleep(POLL_S)
+        if time.monotonic() - asked_at >= GONE_EVERY_S:
+            asked_at = time.monotonic()
+            if reason := _why_gone(service):
+                raise DeploymentError(reason)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a run's record says of it: how many requests, how many of them failed, how many texts there are, what ended
+    it, and the faults of the recording as pairs of kind and text."""
+
+    requests: int
+    failures: int
+    texts: int
+    ended_by: str
+    faults: tuple[tuple[str, str], ...]
+
+
+def _read_recorded(prefix: Path) -> _Recorded:
+    """
+    Raises:
+        OSError, ValueError: there is no record, or it does not tell of a run that has ended.
+    """
+    record = read_record(Path(f"{prefix}{RUN_RECORD_SUFFIX}"))
+    try:
+        counts = (record["requests"], record["failures"], record["texts"]["count"])
+        faults = tuple((str(one["kind"]), tidy(str(one["text"]))) for one in record.get("faults", []))
+        ended_at, ended_by = record["ended_at_unix_s"], tidy(str(record["ended_by"]))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError("it does not tell requests, failures, texts, faults and its end") from error
+    if any(type(one) is not int or one < 0 for one in counts):
+        raise ValueError(f"requests, failures and texts are {counts}, not whole numbers")
+    if ended_at is None:
+        raise ValueError("it does not tell of an end")
+    return _Recorded(*counts, ended_by, faults)
+
+
+def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
+    """Why a run is none whose figures can be used, whatever the reason; None where it is one."""
+    if recorded.requests == 0:
+        return "no request was recorded"
+    if recorded.failures >= recorded.requests:
+        return f"all {recorded.requests} requests failed"
+    if is_single_pass and recorded.requests != recorded.texts:
+        return f"the single pass sent {recorded.requests} requests for {recorded.texts} texts"
+    if recorded.ended_by == INTERRUPTED:
+        return f"the run was interrupted after {recorded.requests} requests, before its end"
+    return next((text for kind, text in recorded.faults if kind == "incomplete"), None)
+
+
+def _first_error(prefix: Path) -> str | None:
+    """Why the first request that failed did so; None where none did, or the rows can't be read."""
+    try:
+        with Path(f"{prefix}{REQUESTS_SUFFIX}").open(encoding="utf-8", errors="replace", newline="") as file:
+            return next((tidy(row["error"]) for row in csv.DictReader(file) if row.get("error")), None)
+    except (OSError, csv.Error):
+        return None
+
+
+def _why_gone(service: Service) -> str | None:
+    """Why the service is gone; an engine that does not answer for a moment is no reason."""
+    try:
+        return service.gone()
+    except API_FAILURES:
+        return None
+
+
+def _last_words(service: Service) -> str:
+    try:
+        return service.last_words()
+    except API_FAILURES as error:
+        return f"the engine does not tell ({tidy(str(error))})"
+
+
+def _log(prefix: Path) -> Path:
+    """Where all is that Locust says."""
+    return prefix.with_name(prefix.name + ".log")
+
+
+def locust(locustfile: str) -> list[str]:
+    """The command that runs a locustfile headless.
+
+    Its standard input has to be a pipe. Locust ends when nobody holds the other end any more, however we ended.
+    """
+    file = str(ROOT / "locustfiles" / f"{locustfile}.py")
+    return [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary", "--end-with-stdin"]
+
+
+def end_leftovers(folder: Path) -> list[int]:
+    """End each Locust that still writes below ``folder``, since the experiment that started it was killed; their IDs.
+
+    It would write over the files of those who come after it.
+
+    Raises:
+        DeploymentError: one is another user's.
+    """
+    left = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if "locust" in command and any(folder == Path(one).parent.parent.parent for one in command):
+            left.append(process)
+    for process in left:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.AccessDenied as error:
+            what = f"load generator {process.pid}, which was left, is {process.username()}'s"
+            raise DeploymentError(f"{what}; end it as that user and run again") from error
+    _, deaf = psutil.wait_procs(left, STOP_S)
+    for process in deaf:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(deaf, STOP_S)
+    return [process.pid for process in left]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _requests_so_far(prefix: Path) -> int:
+    try:
+        return max(0, Path(f"{prefix}{REQUESTS_SUFFIX}").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0

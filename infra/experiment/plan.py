@@ -1,0 +1,192 @@
+"""The plan of an experiment: how much is measured, in which order, and under which limits.
+
+A plan is a small TOML file; a key that it leaves out has the value that ``Plan`` gives it. plans/default.toml is that
+plan with a comment on each key.
+"""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
+from infra.errors import PlanError
+from infra.last_words import tidy
+from runfiles.deployments import DEPLOYMENTS
+
+USER_CLASSES = ("keep_alive", "new_connection")
+MIB = 1024**2
+MOST_BYTES = 10**6
+"""A file that is larger is not a plan."""
+
+MOST_KEY = 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how.
+
+    In each of ``rounds`` every deployment is started anew, gets the single pass, and then the load: ``users`` for
+    ``warm_up_s`` that enter no figure and ``seconds`` that do, or fewer once ``requests`` of these are answered (None:
+    no such end). ``rest_s`` lie between two deployments. ``seed`` shuffles the texts of the load, the same way each
+    time; 0 leaves them in the order of their file. ``cpus`` (cores; None: all) and ``memory_mb`` (MiB) limit each
+    container, and not the host process.
+    """
+
+    deployments: tuple[str, ...] = tuple(DEPLOYMENTS)
+    rounds: int = 3
+    users: int = 8
+    seconds: int = 10
+    requests: int | None = None
+    warm_up_s: int = 5
+    rest_s: int = 2
+    user_class: str = "keep_alive"
+    seed: int = 1
+    cpus: float | None = None
+    memory_mb: int = MEMORY_BYTES // MIB
+
+    def order(self) -> list[list[str]]:
+        """The deployments of each round in the order in which they are measured: forth, back, forth, ...
+
+        So a machine that gets slower with time does not slow always the same one.
+        """
+        forth = list(self.deployments)
+        return [forth if number % 2 == 0 else forth[::-1] for number in range(self.rounds)]
+
+
+def read_plan(path: Path | None, overrides: Sequence[str] = ()) -> Plan:
+    """The plan of a file, or the default, with ``overrides`` of the form ``KEY=VALUE`` in place of its values.
+
+    Raises:
+        PlanError: the file can't be read, or a key or value in it, or in an override, is not one.
+    """
+    values = {} if path is None else _checked(_read(path), str(path))
+    for override in overrides:
+        key, is_one, text = override.partition("=")
+        if not is_one:
+            raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
+        values |= _checked({key: _from_text(key, text)}, "--set")
+    return Plan(**values)
+
+
+def plan_of(record: Mapping[str, Any], where: str) -> Plan:
+    """The plan that an experiment's record holds.
+
+    Raises:
+        PlanError: it is none.
+    """
+    return Plan(**_checked(record, where))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a FIFO would keep us waiting
+            what = "not a file" if not stat.S_ISREG(about.st_mode) else f"larger than {MOST_BYTES / 1e6:.0f} MB"
+            raise PlanError(f"{path} can't be read (it is {what}); name another plan")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PlanError(f"there is no plan {path}; plans/default.toml is one to start from") from error
+    except OSError as error:
+        raise PlanError(f"{path} can't be read ({error.strerror}); name another plan") from error
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of more digits than Python takes
+        raise PlanError(f"{path} is not TOML: {tidy(str(error))}; mend that, and see plans/default.toml") from error
+
+
+def _from_text(key: str, text: str) -> Any:
+    """The value that a command line gives, which needs no quotes; ``none`` is what a file says by leaving out a key."""
+    if key == "deployments":
+        return text.split(",")
+    if text == "none":
+        return None
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return values["value"] if len(values) == 1 else text
+
+
+def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    checked = {}
+    for key, value in values.items():
+        if key not in _CHECKS:
+            close = get_close_matches(key[:MOST_KEY], _CHECKS, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"a plan has {', '.join(_CHECKS)}"
+            raise PlanError(f"{where}: there is no key {tidy(repr(key))}; {meant}")
+        try:
+            checked[key] = _CHECKS[key](value)
+        except ValueError as expected:
+            default = _default(key)
+            raise PlanError(f"{where}: {key} = {_shown(value)} is not {expected}; the default is {default}") from None
+    return checked
+
+
+def _default(key: str) -> str:
+    return next(_shown(one.default) for one in fields(Plan) if one.name == key)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return tidy(",".join(map(_shown, value)))
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write the longest ones
+        return "a number beyond 64 bits"
+    return "none" if value is None else tidy(str(value))
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return value
+
+    return check
+
+
+def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def check_or_none(value: Any) -> Any:
+        return None if value is None else check(value)
+
+    return check_or_none
+
+
+def _cpus(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 1024:
+        raise ValueError("a number of cores from 0.01 to 1024")
+    return float(value)
+
+
+def _user_class(value: Any) -> str:
+    if value not in USER_CLASSES:
+        raise ValueError(" or ".join(USER_CLASSES))
+    return str(value)
+
+
+def _deployments(value: Any) -> tuple[str, ...]:
+    """In the order in which they are shown, whatever the order in which they are named."""
+    known = list(DEPLOYMENTS)
+    if not isinstance(value, list | tuple) or not value or any(one not in known for one in value):
+        raise ValueError(f"a list of {', '.join(known)}")
+    return tuple(name for name in known if name in value)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "deployments": _deployments,
+    "rounds": _whole(1, 100),
+    "users": _whole(1, 1000),
+    "seconds": _whole(1, 3600),
+    "requests": _or_none(_whole(1, 10**7)),
+    "warm_up_s": _whole(0, 600),
+    "rest_s": _whole(0, 600),
+    "user_class": _user_class,
+    "seed": _whole(0, 2**31 - 1),
+    "cpus": _or_none(_cpus),
+    "memory_mb": _whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
+}
+"""Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""

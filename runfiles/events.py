@@ -1,0 +1,42 @@
+"""The words that a recording is written with: phases, statuses, what ended a run, events of replicas, faults."""
+
+from __future__ import annotations
+
+WARM_UP = "warm-up"
+MEASURED = "measured"
+"""The phases of a run. Only rows of the phase ``measured`` enter a figure. The word is also a status, below."""
+
+FAILED = "failed"
+NOT_RUN = "not run"
+"""With ``MEASURED`` the statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never
+begun. A deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
+
+RUN_TIME = "run time"
+ENOUGH_REQUESTS = "number of requests"
+ALL_TEXTS = "all texts sent"
+STOPPED = "stopped"
+INTERRUPTED = "interrupted"
+"""What ended a run (``ended_by``): its run time; as many requests as were asked for; a single pass that sent all its
+texts; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM. None: it was killed, or still runs."""
+
+FOUND = "found"
+STARTED = "started"
+RESTARTED = "restarted"
+ENDED = "ended"
+NOT_SAMPLED = "not sampled"
+SAMPLED_AGAIN = "sampled again"
+"""What becomes of a replica: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``, which explains them."""
+
+FAULTS = {
+    "rows lost": "rows are not in their file, or were lost with a worker",
+    "incomplete": "the single pass sent fewer texts than there are",
+    "unsampled": "a replica answered that was not sampled",
+    "clock": "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
+    "option": "an option could not be used as it was given; another value was used",
+}
+"""What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under
+``faults``, as ``{"kind": one of these, "text": what happened, in one sentence}``. The analysis decides which of them
+make a run invalid."""
+
+RECORDING_FAILED_EXIT_CODE = 4
+"""Locust's exit code when the recording could not be written, whatever became of the requests."""

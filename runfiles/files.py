@@ -1,0 +1,85 @@
+"""The files of an experiment: their names, their folders, and how they are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+FORM = 2
+"""Goes up when a reader of the older form would misread the newer one."""
+
+EXPERIMENT_FILE = "experiment.json"
+REPORT_FILE = "report.html"
+
+REQUESTS_SUFFIX = "_requests.csv"
+REPLICA_STATS_SUFFIX = "_replica_stats.csv"
+REPLICA_EVENTS_SUFFIX = "_replica_events.csv"
+MACHINE_STATS_SUFFIX = "_machine_stats.csv"
+RUN_RECORD_SUFFIX = "_run.json"
+
+SINGLE_PASS = "single_pass"
+LOAD = "load"
+"""The two runs of a round, and the prefixes of their files."""
+
+
+def round_folder(deployment: str, number: int) -> str:
+    """Where the files of a round lie, within the experiment's folder; rounds count from 1."""
+    return f"{deployment}/round-{number}"
+
+
+class OutsideFolder(ValueError):
+    """A path that leads out of the folder that it should lie in. The message names both."""
+
+
+def inside(folder: Path, path: Path | str) -> Path:
+    """The resolved path of ``path`` (relative to ``folder``), which must lie inside ``folder``, links followed.
+
+    ``folder`` itself may be a link. It does not lie inside itself.
+
+    Raises:
+        OutsideFolder: ``path`` leads elsewhere, or nowhere.
+    """
+    try:
+        root = folder.resolve()
+        resolved = (root / path).resolve()
+    except RuntimeError as error:
+        raise OutsideFolder(f"{folder / path} leads nowhere: its links lead in a circle") from error
+    except (OSError, ValueError) as error:  # a NUL or half a surrogate in it
+        raise OutsideFolder(f"{str(path)!a} is not a path in {folder} ({error})") from error
+    if root not in resolved.parents:
+        raise OutsideFolder(f"{root / path} leads to {resolved}, which does not lie in {root}")
+    return resolved
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all: readers find the old content or the new one, also after a power
+    loss. The text is written beside the file first, and then renamed. A link at ``path`` is replaced by the file; what
+    it leads to is left alone.
+
+    Raises:
+        OSError: it can't be written. The old content is still there.
+    """
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(new, flags, 0o666), "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, and not only in the kernel's memory."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
