@@ -16,8 +16,8 @@ from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.validity import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import against_first
-from analysis.measure.quantity import MEASURES
-from analysis.measure.rounds import Figure
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.rounds import Estimate
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -97,7 +97,7 @@ def _print_summary(analysis: Analysis) -> None:
     for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for one in analysis.loads:
-        cells = [_cell(one.summary[key], MEASURES[key].digits) for key in keys]
+        cells = [_cell(one.summary[key], QUANTITIES[key].digits) for key in keys]
         table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
@@ -120,7 +120,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
-def _cell(figure: Figure, digits: int) -> str:
+def _cell(figure: Estimate, digits: int) -> str:
     if not figure.is_measured:
         return "-"
     return words.number(figure, digits) + ("*" if figure.is_part else "")

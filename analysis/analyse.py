@@ -8,7 +8,7 @@ from analysis.judge.findings import Balance, Finding, findings
 from analysis.judge.validity import Validity, examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import evenness, replica_shares
-from analysis.measure.rounds import Measured, measure_load, measure_pass
+from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.read.results import Results
 
 
@@ -17,8 +17,8 @@ class Analysis:
     """An experiment and what it says."""
 
     results: Results
-    loads: tuple[Measured, ...]
-    passes: tuple[Measured, ...]
+    loads: tuple[Measurement, ...]
+    passes: tuple[Measurement, ...]
     validity: Validity
     verdicts: tuple[Verdict, ...]
     balances: tuple[Balance, ...]
@@ -42,7 +42,7 @@ def analyse(results: Results) -> Analysis:
     )
 
 
-def _balances(loads: tuple[Measured, ...]) -> list[Balance]:
+def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
     """Each round of each Swarm deployment."""
     return [
         Balance(one, number, replica_shares(run), evenness(run), run.measured["connection_reused"].mean() > 0.5)

@@ -20,8 +20,8 @@ from analysis.judge import words
 from analysis.judge.comparability import memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.validity import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, RESOLUTION, holm
-from analysis.measure.quantity import MEASURES
-from analysis.measure.rounds import Measured
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -70,7 +70,7 @@ def parse_condition(text: str) -> Condition:
     """
     found = re.fullmatch(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*", text)
     key = NAMES.get(found[1], found[1]) if found else ""
-    if found is None or key not in MEASURES:
+    if found is None or key not in QUANTITIES:
         known = ", ".join(NAMES)
         raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, of {known}")
     limit = float(found[3]) / 100
@@ -183,8 +183,8 @@ def _case(name: str, found: Change, p_value: float) -> Case:
 
 def _why_not(
     name: str,
-    before: Mapping[str, Measured],
-    after: Mapping[str, Measured],
+    before: Mapping[str, Measurement],
+    after: Mapping[str, Measurement],
     old: Analysis,
     new: Analysis,
     condition: Condition,
@@ -241,7 +241,7 @@ def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
 
 
 def _why_other_conditions(
-    name: str, before: Mapping[str, Measured], after: Mapping[str, Measured], old: Analysis, new: Analysis
+    name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
     """What both must have in common: machine, limits as the rounds had them, and load."""
     if _are_other_machines(*_both(old, new, "machine")):

@@ -42,7 +42,7 @@ from analysis.judge.verdicts import (
     rounds_needed,
     what_would_show,
 )
-from analysis.measure.rounds import Figure, over_rounds, quantiles, t_interval
+from analysis.measure.rounds import Estimate, over_rounds, quantiles, t_interval
 from analysis.read.results import read_results
 from analysis.show.junit import render_junit
 from analysis.show.markdown import render_markdown
@@ -83,7 +83,7 @@ def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
-    found = over_rounds([{"rest_ms": Figure(value, 10, "requests")} for value in (-0.23, -0.231, -0.229)])["rest_ms"]
+    found = over_rounds([{"rest_ms": Estimate(value, 10, "requests")} for value in (-0.23, -0.231, -0.229)])["rest_ms"]
     assert found.low < found.value < found.high < 0
 
 

@@ -10,8 +10,8 @@ from analysis.judge import words
 from analysis.judge.validity import Validity
 from analysis.judge.verdicts import NONE, UNDECIDED, Verdict, against_first
 from analysis.measure.balance import Evenness, ReplicaShare
-from analysis.measure.quantity import HIDDEN, MEASURES
-from analysis.measure.rounds import Measured
+from analysis.measure.quantity import HIDDEN, QUANTITIES
+from analysis.measure.rounds import Measurement
 from runfiles.machines import EngineElsewhere
 
 
@@ -43,7 +43,7 @@ class Finding:
 class Balance:
     """How one round of a deployment with several replicas was dealt out."""
 
-    one: Measured
+    one: Measurement
     number: int
     shares: Sequence[ReplicaShare]
     even: Evenness | None
@@ -60,7 +60,7 @@ def figure_anchor(name: str, key: str, run: str = "load") -> str:
 
 
 def findings(
-    loads: Sequence[Measured],
+    loads: Sequence[Measurement],
     verdicts: Sequence[Verdict],
     balances: Sequence[Balance],
     validity: Validity,
@@ -105,19 +105,19 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
     return found
 
 
-def _told(loads: Sequence[Measured], *keys: str) -> list[Measured]:
+def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:
     return [one for one in loads if all(one.summary[key].is_measured for key in keys)]
 
 
-def _number(one: Measured, key: str) -> Number:
+def _number(one: Measurement, key: str) -> Number:
     """A figure with its unit, as it stands in the table."""
-    measure = MEASURES[key]
+    measure = QUANTITIES[key]
     value = f"{one.summary[key].value:,.{measure.digits}f}"
     part = f" ({words.PART})" if one.summary[key].is_part else ""
     return Number(f"{value} {measure.unit}".strip() + part, figure_anchor(one.name, key))
 
 
-def _listed(loads: Sequence[Measured], key: str) -> list[Part]:
+def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
     """``A 1 ms, B 2 ms``."""
     parts: list[Part] = []
     for place, one in enumerate(loads):
@@ -125,7 +125,7 @@ def _listed(loads: Sequence[Measured], key: str) -> list[Part]:
     return parts
 
 
-def _time(loads: Sequence[Measured]) -> list[Finding]:
+def _time(loads: Sequence[Measurement]) -> list[Finding]:
     told = _told(loads, "queue_ms", "inference_ms", "rest_ms")
     if not told:
         return []
@@ -135,7 +135,7 @@ def _time(loads: Sequence[Measured]) -> list[Finding]:
     return [Finding("finding-time", "Where the time goes", tuple(parts))]
 
 
-def _cpu(loads: Sequence[Measured]) -> list[Finding]:
+def _cpu(loads: Sequence[Measurement]) -> list[Finding]:
     told = _told(loads, "cpu_ms_per_answer")
     if not told:
         return []
@@ -143,7 +143,7 @@ def _cpu(loads: Sequence[Measured]) -> list[Finding]:
     return [Finding("finding-cpu", "CPU", tuple(parts))]
 
 
-def _hidden(loads: Sequence[Measured]) -> list[Finding]:
+def _hidden(loads: Sequence[Measurement]) -> list[Finding]:
     """What no container's stats show; the load generator is no cost of a deployment."""
     parts: list[Part] = []
     for key, whose in HIDDEN.items():
@@ -155,7 +155,7 @@ def _hidden(loads: Sequence[Measured]) -> list[Finding]:
     return [Finding("finding-hidden", "Hidden costs", ("Beside the service, an answer costs: ", *parts, "."))]
 
 
-def _memory(loads: Sequence[Measured]) -> list[Finding]:
+def _memory(loads: Sequence[Measurement]) -> list[Finding]:
     told = _told(loads, "memory_mean_mb")
     if not told:
         return []
@@ -163,7 +163,7 @@ def _memory(loads: Sequence[Measured]) -> list[Finding]:
     return [Finding("finding-memory", "Memory", tuple(parts))]
 
 
-def _by_deployment(balances: Sequence[Balance], valid: Sequence[Measured]) -> list[list[Balance]]:
+def _by_deployment(balances: Sequence[Balance], valid: Sequence[Measurement]) -> list[list[Balance]]:
     names = {one.name for one in valid}
     several = [one for one in balances if one.even is not None and one.one.name in names]
     return [[one for one in several if one.one.name == name] for name in dict.fromkeys(one.one.name for one in several)]

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
-from analysis.measure.quantity import MEASURES
-from analysis.measure.rounds import ABOVE_PERCENTILE, Measured, why_no_samples
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.rounds import ABOVE_PERCENTILE, Measurement, why_no_samples
 from analysis.measure.series import coverage, throughput_per_second
 from analysis.read.results import Deployment, Results, Round, Run
 from runfiles.events import (
@@ -156,7 +156,7 @@ class Validity:
         return [one for one in self.invalid if name in one.deployments]
 
 
-def examine(results: Results, loads: Iterable[Measured]) -> Validity:
+def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = [one for deployment in results.deployments for one in _of_deployment(deployment)]
     found += _of_plan(results) + _of_times(results)
@@ -487,11 +487,11 @@ def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, fl
     return found
 
 
-def _of_percentiles(loads: list[Measured]) -> list[Doubt]:
+def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
     """Percentiles that are not shown, those for the same deployments together; no median is an invalid run."""
     found = []
     thin: dict[str, list[str]] = {}
-    for key, measure in MEASURES.items():
+    for key, measure in QUANTITIES.items():
         if measure.quantile is None:
             continue
         few = [one for one in loads if not one.summary[key].is_measured and one.summary[key].n]

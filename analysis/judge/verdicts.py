@@ -18,8 +18,8 @@ from scipy import special
 
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.validity import Validity
-from analysis.measure.quantity import MEASURES
-from analysis.measure.rounds import CONFIDENCE, Measured, t_interval
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
@@ -62,8 +62,8 @@ class Verdict:
     machines there is no ratio either.
     """
 
-    one: Measured
-    other: Measured
+    one: Measurement
+    other: Measurement
     key: str
     comparison: Comparison
     kind: str
@@ -113,7 +113,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def judge(
-    loads: Sequence[Measured],
+    loads: Sequence[Measurement],
     validity: Validity,
     elsewhere: EngineElsewhere | None = None,
     keys: Sequence[str] = JUDGED,
@@ -152,7 +152,7 @@ def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
     return found
 
 
-def _why_none(one: Measured, other: Measured, key: str, validity: Validity, found: Comparison) -> str | None:
+def _why_none(one: Measurement, other: Measurement, key: str, validity: Validity, found: Comparison) -> str | None:
     for each in (one, other):
         if doubt := validity.of(each.name):
             return f"{each.title} is not valid: {doubt[0].title}"
@@ -162,9 +162,9 @@ def _why_none(one: Measured, other: Measured, key: str, validity: Validity, foun
     return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
 
 
-def _verdict(one: Measured, other: Measured, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:
+def _verdict(one: Measurement, other: Measurement, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:
     if p_value < ALPHA:
-        kind = SLOWER if (found.ratio > 1) == (MEASURES[key].worse > 0) else FASTER
+        kind = SLOWER if (found.ratio > 1) == (QUANTITIES[key].worse > 0) else FASTER
         return Verdict(one, other, key, found, kind, p_value, "")
     return Verdict(one, other, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged))
 

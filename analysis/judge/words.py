@@ -9,26 +9,26 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, Comparison, Verdict
-from analysis.measure.quantity import MEASURES, Measure
-from analysis.measure.rounds import Figure, Measured
+from analysis.measure.quantity import QUANTITIES, Quantity
+from analysis.measure.rounds import Estimate, Measurement
 
 PART = "of the part that samples cover"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def rounds(loads: Sequence[Measured], planned: int) -> str:
+def rounds(loads: Sequence[Measurement], planned: int) -> str:
     """How many rounds were measured, of the plan's where they are fewer."""
     found = max((len(one.rounds) for one in loads), default=0)
     of = f"{found} of {planned:g}" if found < planned else f"{found}"
     return f"{of} round{'s' if max(found, planned) != 1 else ''}"
 
 
-def number(figure: Figure, digits: int) -> str:
+def number(figure: Estimate, digits: int) -> str:
     """A figure's value, or that it is not measured."""
     return f"{figure.value:,.{digits}f}" if figure.is_measured else "not measured"
 
 
-def interval(figure: Figure, digits: int) -> str:
+def interval(figure: Estimate, digits: int) -> str:
     """What stands below a figure: its interval and n, or why there is none."""
     if not figure.is_measured:
         return figure.missing or ""
@@ -63,12 +63,12 @@ def time_of_day(stamp: str) -> str:
     return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def rows_of(measured: Sequence[Measured]) -> list[Measure]:
+def rows_of(measured: Sequence[Measurement]) -> list[Quantity]:
     """The figures that at least one of the deployments was asked for, in the order in which they are shown."""
-    return [measure for key, measure in MEASURES.items() if any(key in one.summary for one in measured)]
+    return [measure for key, measure in QUANTITIES.items() if any(key in one.summary for one in measured)]
 
 
-def figures_csv(loads: Sequence[Measured], passes: Sequence[Measured], verdicts: Sequence[Verdict]) -> str:
+def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], verdicts: Sequence[Verdict]) -> str:
     """All figures and ratios as CSV. Missing is an empty field; text that a spreadsheet takes for a formula is not."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\r\n")
@@ -101,7 +101,7 @@ def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.10g}"
 
 
-def _note(figure: Figure) -> str:
+def _note(figure: Estimate) -> str:
     return _text(figure.missing or (PART if figure.is_part else ""))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Measure:
+class Quantity:
     """One kind of figure.
 
     ``unit`` is that of the value as it is computed and shown; ``digits`` are shown behind the point. ``quantile`` is
@@ -29,35 +29,35 @@ HIDDEN = {
 }
 """CPU time that no container's account shows: key of the figure -> whose it is."""
 
-MEASURES = {
+QUANTITIES = {
     one.key: one
     for one in (
-        Measure("requests", "Requests, all rounds", "", 0),
-        Measure("failures", "Failed requests, all rounds", "", 0, worse=1),
-        Measure("median_ms", "Median response time", "ms", 2, 0.5, worse=1),
-        Measure("p95_ms", "p95 of the response time", "ms", 2, 0.95, worse=1),
-        Measure("p99_ms", "p99 of the response time", "ms", 2, 0.99, worse=1),
-        Measure("throughput_per_s", "Answers a second", "/s", 1, worse=-1),
-        Measure("queue_ms", "Waiting for the model, median", "ms", 2, worse=1),
-        Measure("inference_ms", "In the model, median", "ms", 2, worse=1),
-        Measure("rest_ms", "Network, HTTP and ingress (the rest), median", "ms", 2, worse=1),
-        Measure("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1),
-        Measure("cpu_ms_per_answer", "CPU time an answer (CPU-seconds per 1,000)", "CPU-ms", 2, worse=1),
-        *(Measure(key, f"Beside it, an answer: {whose}", "CPU-ms", 3, worse=1) for key, whose in HIDDEN.items()),
-        Measure("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1),
-        Measure("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1),
-        Measure("memory_mb_s_per_1000", "Memory held for 1,000 answers (memory x time)", "MB-s", 0, worse=1),
-        Measure("body_kb_per_1000", "Bytes for 1,000 answers: bodies, client's view", "kB", 1, worse=1),
-        Measure("interface_kb_per_1000", "Bytes for 1,000 answers: interfaces", "kB", 1, worse=1),
-        Measure("body_in_mb", "In, request bodies (client's view), a round", "MB", 3),
-        Measure("body_out_mb", "Out, answer bodies (client's view), a round", "MB", 3),
-        Measure("body_in_kb_per_s", "In, client's view, a second", "kB", 1),
-        Measure("body_out_kb_per_s", "Out, client's view, a second", "kB", 1),
-        Measure("interface_in_mb", "In, containers' interfaces, a round", "MB", 3),
-        Measure("interface_out_mb", "Out, containers' interfaces, a round", "MB", 3),
-        Measure("interface_in_kb_per_s", "In, interfaces, a second", "kB", 1),
-        Measure("interface_out_kb_per_s", "Out, interfaces, a second", "kB", 1),
-        Measure("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
+        Quantity("requests", "Requests, all rounds", "", 0),
+        Quantity("failures", "Failed requests, all rounds", "", 0, worse=1),
+        Quantity("median_ms", "Median response time", "ms", 2, 0.5, worse=1),
+        Quantity("p95_ms", "p95 of the response time", "ms", 2, 0.95, worse=1),
+        Quantity("p99_ms", "p99 of the response time", "ms", 2, 0.99, worse=1),
+        Quantity("throughput_per_s", "Answers a second", "/s", 1, worse=-1),
+        Quantity("queue_ms", "Waiting for the model, median", "ms", 2, worse=1),
+        Quantity("inference_ms", "In the model, median", "ms", 2, worse=1),
+        Quantity("rest_ms", "Network, HTTP and ingress (the rest), median", "ms", 2, worse=1),
+        Quantity("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1),
+        Quantity("cpu_ms_per_answer", "CPU time an answer (CPU-seconds per 1,000)", "CPU-ms", 2, worse=1),
+        *(Quantity(key, f"Beside it, an answer: {whose}", "CPU-ms", 3, worse=1) for key, whose in HIDDEN.items()),
+        Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1),
+        Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1),
+        Quantity("memory_mb_s_per_1000", "Memory held for 1,000 answers (memory x time)", "MB-s", 0, worse=1),
+        Quantity("body_kb_per_1000", "Bytes for 1,000 answers: bodies, client's view", "kB", 1, worse=1),
+        Quantity("interface_kb_per_1000", "Bytes for 1,000 answers: interfaces", "kB", 1, worse=1),
+        Quantity("body_in_mb", "In, request bodies (client's view), a round", "MB", 3),
+        Quantity("body_out_mb", "Out, answer bodies (client's view), a round", "MB", 3),
+        Quantity("body_in_kb_per_s", "In, client's view, a second", "kB", 1),
+        Quantity("body_out_kb_per_s", "Out, client's view, a second", "kB", 1),
+        Quantity("interface_in_mb", "In, containers' interfaces, a round", "MB", 3),
+        Quantity("interface_out_mb", "Out, containers' interfaces, a round", "MB", 3),
+        Quantity("interface_in_kb_per_s", "In, interfaces, a second", "kB", 1),
+        Quantity("interface_out_kb_per_s", "Out, interfaces, a second", "kB", 1),
+        Quantity("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
     )
 }
 """In the order in which they are shown."""

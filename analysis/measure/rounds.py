@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from analysis.measure.hidden_cpu import hidden_cpu_ms
-from analysis.measure.quantity import MEASURES
+from analysis.measure.quantity import QUANTITIES
 from analysis.measure.series import (
     Coverage,
     coverage,
@@ -40,7 +40,7 @@ SUMMED = ("requests", "failures")
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """One number. ``low`` and ``high`` bound its 95% interval and are NaN where there is none; ``n`` is what it was
     computed from, ``of`` names that; ``rounds`` are those that it was measured in; ``missing`` says why ``value`` is
     NaN. ``is_part``: it is of the part of the measured phase that samples cover, in one round at least."""
@@ -63,16 +63,16 @@ class Figure:
         return not (math.isnan(self.low) or math.isnan(self.high))
 
 
-Summary = Mapping[str, Figure]
-"""The figures of one run's measured phase, or of a deployment over its rounds, by the keys of ``MEASURES``."""
+Estimates = Mapping[str, Estimate]
+"""The figures of one run's measured phase, or of a deployment over its rounds, by the keys of ``QUANTITIES``."""
 
 
-def missing(reason: str) -> Figure:
+def missing(reason: str) -> Estimate:
     """A figure that was not had."""
-    return Figure(NAN, 0, "", rounds=0, missing=reason)
+    return Estimate(NAN, 0, "", rounds=0, missing=reason)
 
 
-def summarize(run: Run) -> dict[str, Figure]:
+def summarize(run: Run) -> dict[str, Estimate]:
     """All figures of one run. Response times are of the requests sent in the measured phase; failed ones only count."""
     measured = run.measured
     answered = run.answered
@@ -80,44 +80,46 @@ def summarize(run: Run) -> dict[str, Figure]:
     queue, inference = (answered[name].to_numpy() for name in ("queue_ms", "inference_ms"))
     start, end = run.window_unix_s
     figures = {
-        "requests": Figure(len(measured), len(measured), "requests"),
-        "failures": Figure(len(measured) - len(answered), len(measured), "requests"),
+        "requests": Estimate(len(measured), len(measured), "requests"),
+        "failures": Estimate(len(measured) - len(answered), len(measured), "requests"),
         "throughput_per_s": _throughput(run),
         "queue_ms": _median_told(queue),
         "inference_ms": _median_told(inference),
         "rest_ms": _median_told(times - queue - inference),
     }
-    asked = {one.key: one.quantile for one in MEASURES.values() if one.quantile is not None}
+    asked = {one.key: one.quantile for one in QUANTITIES.values() if one.quantile is not None}
     figures |= dict(zip(asked, quantiles(times, [*asked.values()]), strict=True))
     figures |= _resources(run) | _bodies(answered, end - start) | hidden_figures(run)
-    return {key: figures[key] for key in MEASURES if key in figures}
+    return {key: figures[key] for key in QUANTITIES if key in figures}
 
 
-def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Figure]:
+def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Estimate]:
     """Quantiles of the raw values: exact, not binned, interpolated as NumPy does by default."""
     if len(values) == 0:
         return [missing("no request was answered") for _ in asked]
-    return [Figure(float(value), len(values), "requests") for value in np.quantile(np.sort(values), asked)]
+    return [Estimate(float(value), len(values), "requests") for value in np.quantile(np.sort(values), asked)]
 
 
-def hidden_figures(run: Run) -> dict[str, Figure]:
+def hidden_figures(run: Run) -> dict[str, Estimate]:
     """CPU time an answer that is in no container's account."""
     return {
-        key: missing(one.reason) if one.reason else Figure(one.cpu_ms, one.answers, "answers", is_part=not one.is_whole)
+        key: missing(one.reason)
+        if one.reason
+        else Estimate(one.cpu_ms, one.answers, "answers", is_part=not one.is_whole)
         for key, one in hidden_cpu_ms(run).items()
     }
 
 
-def over_rounds(rounds: Sequence[Summary]) -> dict[str, Figure]:
+def over_rounds(rounds: Sequence[Estimates]) -> dict[str, Estimate]:
     """Each figure over the rounds: their mean, with its t interval from how the rounds differ; counts are sums.
 
     With one round there is no interval: how requests of one round differ says nothing of the next round.
     """
-    keys = [key for key in MEASURES if any(key in one for one in rounds)]
+    keys = [key for key in QUANTITIES if any(key in one for one in rounds)]
     return {key: _over_rounds(key, [one[key] for one in rounds if key in one]) for key in keys}
 
 
-def _over_rounds(key: str, figures: Sequence[Figure]) -> Figure:
+def _over_rounds(key: str, figures: Sequence[Estimate]) -> Estimate:
     told = [one for one in figures if one.is_measured]
     if not told:
         return figures[0]
@@ -125,10 +127,10 @@ def _over_rounds(key: str, figures: Sequence[Figure]) -> Figure:
     n = sum(one.n for one in told)
     is_part = any(one.is_part for one in told)
     if key in SUMMED:
-        return Figure(float(values.sum()), n, told[0].of, rounds=len(told))
+        return Estimate(float(values.sum()), n, told[0].of, rounds=len(told))
     low, high = t_interval(values)
     low = max(0.0, low) if values.min() >= 0 else low
-    return Figure(float(values.mean()), n, told[0].of, low, high, len(told), is_part=is_part)
+    return Estimate(float(values.mean()), n, told[0].of, low, high, len(told), is_part=is_part)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
@@ -140,12 +142,12 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A deployment's figures of one kind of run: of each round, by its number, and over all rounds."""
 
     deployment: Deployment
-    rounds: Mapping[int, Summary]
-    summary: Summary
+    rounds: Mapping[int, Estimates]
+    summary: Estimates
 
     @property
     def name(self) -> str:
@@ -161,31 +163,31 @@ class Measured:
         return {number: one.value for number, one in told.items() if one.is_measured}
 
 
-def measure_load(deployment: Deployment) -> Measured:
+def measure_load(deployment: Deployment) -> Measurement:
     """A deployment's figures under load. Percentiles with too few requests above are left out."""
     starts = {one.number: one.seconds_to_healthy for one in deployment.rounds}
     rounds = {}
     for number, run in deployment.loads.items():
         start = starts[number]
-        timed = missing("the start was not timed") if start is None else Figure(float(start), 1, "starts")
+        timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
         rounds[number] = summarize(run) | {"seconds_to_healthy": timed}
-    return Measured(deployment, rounds, _without_chance(over_rounds([*rounds.values()])))
+    return Measurement(deployment, rounds, _without_chance(over_rounds([*rounds.values()])))
 
 
-def measure_pass(deployment: Deployment) -> Measured:
+def measure_pass(deployment: Deployment) -> Measurement:
     """A deployment's figures of the single pass.
 
     Its median is shown however few texts there are: they are all the texts, not a sample of them.
     """
     rounds = {number: summarize(run) for number, run in deployment.single_passes.items()}
     figures = over_rounds([*rounds.values()])
-    return Measured(deployment, rounds, _without_chance(figures) | {"median_ms": figures["median_ms"]})
+    return Measurement(deployment, rounds, _without_chance(figures) | {"median_ms": figures["median_ms"]})
 
 
-def _without_chance(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+def _without_chance(figures: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """Percentiles above which fewer than 100 requests lie, in all rounds together, are not shown."""
     kept = dict(figures)
-    for key, measure in MEASURES.items():
+    for key, measure in QUANTITIES.items():
         figure = kept.get(key)
         if measure.quantile is None or figure is None or not figure.is_measured:
             continue
@@ -196,11 +198,11 @@ def _without_chance(figures: Mapping[str, Figure]) -> dict[str, Figure]:
     return kept
 
 
-def _throughput(run: Run) -> Figure:
+def _throughput(run: Run) -> Estimate:
     counts = throughput_per_second(run)
     if counts.empty:
         return missing("the measured phase is shorter than a second")
-    return Figure(float(counts.mean()), int(counts.sum()), "answers")
+    return Estimate(float(counts.mean()), int(counts.sum()), "answers")
 
 
 def why_no_samples(run: Run) -> str | None:
@@ -218,12 +220,12 @@ def why_no_samples(run: Run) -> str | None:
     return f"{never[0]} was not sampled in the measured phase" if never else None
 
 
-def _median_told(values: np.ndarray) -> Figure:
+def _median_told(values: np.ndarray) -> Estimate:
     told = values[~np.isnan(values)]
     return quantiles(told, [0.5])[0] if len(told) else missing("the service did not say (Server-Timing)")
 
 
-def _resources(run: Run) -> dict[str, Figure]:
+def _resources(run: Run) -> dict[str, Estimate]:
     """CPU, memory and interfaces of all replicas together: rates of the time in which all of them were sampled, totals
     only where that is the whole measured phase."""
     part = covered_together(run)
@@ -254,27 +256,27 @@ def _resources(run: Run) -> dict[str, Figure]:
     return figures if part.is_whole else {key: replace(one, is_part=True) for key, one in figures.items()}
 
 
-def _mean(series: pd.Series) -> Figure:
+def _mean(series: pd.Series) -> Estimate:
     told = series.dropna()
-    return Figure(float(told.mean()), len(told), "seconds") if len(told) else missing("the samples cover no second")
+    return Estimate(float(told.mean()), len(told), "seconds") if len(told) else missing("the samples cover no second")
 
 
-def _an_answer(used: float, answers: int) -> Figure:
+def _an_answer(used: float, answers: int) -> Estimate:
     if pd.isna(used) or not answers:
         return missing("no answer came while the replicas were sampled")
-    return Figure(float(used) / answers, answers, "answers")
+    return Estimate(float(used) / answers, answers, "answers")
 
 
-def _memory_maximum(run: Run) -> Figure:
+def _memory_maximum(run: Run) -> Estimate:
     start, end = run.window_unix_s
     sampled = run.samples["sampled_at_unix_s"]
     values = memory_at(run, sampled[sampled.between(start, end)].to_numpy(dtype=float)).dropna()
     if values.empty:
         return missing("no sample in the measured phase told it")
-    return Figure(float(values.max()) / 1e6, len(values), "samples")
+    return Estimate(float(values.max()) / 1e6, len(values), "samples")
 
 
-def _bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Figure]:
+def _bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:
     """Bytes of bodies, as the load generator counted them."""
     figures = {}
     total = 0.0
@@ -284,9 +286,9 @@ def _bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Figure]:
             figures[f"body_{way}_mb"] = figures[f"body_{way}_kb_per_s"] = missing("the load generator did not count it")
             total = NAN
             continue
-        figures[f"body_{way}_mb"] = Figure(float(told.sum()) / 1e6, len(told), "requests")
+        figures[f"body_{way}_mb"] = Estimate(float(told.sum()) / 1e6, len(told), "requests")
         figures[f"body_{way}_kb_per_s"] = (
-            Figure(float(told.sum()) / 1e3 / seconds, len(told), "requests")
+            Estimate(float(told.sum()) / 1e3 / seconds, len(told), "requests")
             if seconds > 0
             else missing("the measured phase has no length")
         )
@@ -294,12 +296,12 @@ def _bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Figure]:
     figures["body_kb_per_1000"] = (
         missing("the load generator did not count it")
         if math.isnan(total)
-        else Figure(total / len(answered), len(answered), "answers")
+        else Estimate(total / len(answered), len(answered), "answers")
     )
     return figures
 
 
-def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> dict[str, Figure]:
+def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> dict[str, Estimate]:
     """Bytes through the containers' own interfaces."""
     counted = used[[*WAYS.values()]]
     if counted.isna().all(axis=None):
@@ -318,8 +320,8 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
     for way, name in WAYS.items():
         total = float(used[name].sum())
         figures[f"interface_{way}_mb"] = (
-            Figure(total / 1e6, len(used), "replicas") if part.is_whole else missing(str(part))
+            Estimate(total / 1e6, len(used), "replicas") if part.is_whole else missing(str(part))
         )
-        figures[f"interface_{way}_kb_per_s"] = Figure(total / 1e3 / part.covered_s, len(used), "replicas")
+        figures[f"interface_{way}_kb_per_s"] = Estimate(total / 1e3 / part.covered_s, len(used), "replicas")
     figures["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return figures

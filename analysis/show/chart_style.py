@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.measure.rounds import Figure, Measured
+from analysis.measure.rounds import Estimate, Measurement
 
 COLOURS = {
     "host": "#0072B2",
@@ -40,12 +40,12 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER_COLOUR)
 
 
-def title_of(one: Measured) -> str:
+def title_of(one: Measurement) -> str:
     """Plotly reads tags in names, so a name from outside is escaped for it."""
     return html.escape(one.title)
 
 
-def add_bars(figure: go.Figure, one: Measured, bars: Sequence[tuple[str, Figure]]) -> None:
+def add_bars(figure: go.Figure, one: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
     """Bars of a deployment's colour with their intervals; what was not measured leaves its place empty."""
     figure.add_bar(
         name=title_of(one),
@@ -72,7 +72,7 @@ def say_not_measured(figure: go.Figure, label: str) -> None:
     )
 
 
-def label_deployments(figure: go.Figure, loads: Sequence[Measured]) -> None:
+def label_deployments(figure: go.Figure, loads: Sequence[Measurement]) -> None:
     """Upright labels in short lines, which fit a phone, in the order of the deployments also where a bar is missing."""
     labels = [title_of(one) for one in loads]
     margin = max(0.0, (3 - len(labels)) / 2)  # or a lone bar fills the chart
@@ -114,7 +114,7 @@ def or_none(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), 6)
 
 
-def _arm(of: Figure, length: float) -> float | str:
+def _arm(of: Estimate, length: float) -> float | str:
     """One arm of an interval, where both bounds are known.
 
     Plotly reads None as an arm of length 0, which would claim certainty; words it does not draw.

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.judge.verdicts import Verdict
-from analysis.measure.quantity import HIDDEN, MEASURES
-from analysis.measure.rounds import Measured
+from analysis.measure.quantity import HIDDEN, QUANTITIES
+from analysis.measure.rounds import Measurement
 from analysis.measure.series import cpu_per_second, memory_per_second, throughput_per_second
 from analysis.read.results import Run
 from analysis.show.chart_style import (
@@ -30,7 +30,7 @@ from analysis.show.chart_style import (
 )
 
 ECDF_POINTS = 200
-Loads = Sequence[Measured]
+Loads = Sequence[Measurement]
 
 
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
@@ -81,11 +81,11 @@ def by_round(loads: Loads, key: str) -> go.Figure:
             hovertemplate="round %{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="round", dtick=1 if max((len(one.rounds) for one in loads), default=0) < 12 else None)
-    figure.update_yaxes(title=f"{MEASURES[key].title.lower()}, {MEASURES[key].unit}", rangemode="tozero")
+    figure.update_yaxes(title=f"{QUANTITIES[key].title.lower()}, {QUANTITIES[key].unit}", rangemode="tozero")
     return figure
 
 
-def latency_distribution(measured: Loads, runs_of: Callable[[Measured], Sequence[Run]]) -> go.Figure:
+def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Sequence[Run]]) -> go.Figure:
     """The share of requests answered within a time, one line a deployment, drawn from 200 quantiles each."""
     figure = empty_figure()
     shares = np.linspace(0, 1, ECDF_POINTS + 1)
@@ -153,8 +153,8 @@ def by_deployment(loads: Loads, key: str) -> go.Figure:
         if not one.summary[key].is_measured:
             say_not_measured(figure, name)
     label_deployments(figure, loads)
-    unit = MEASURES[key].unit
-    figure.update_yaxes(title=MEASURES[key].title.lower() if unit == "/s" else unit)
+    unit = QUANTITIES[key].unit
+    figure.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
     figure.update_layout(showlegend=False)
     return figure
 

@@ -6,8 +6,8 @@ import re
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.measure.quantity import MEASURES
-from analysis.measure.rounds import Figure
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.rounds import Estimate
 from runfiles.events import MEASURED
 
 
@@ -33,7 +33,7 @@ def render_markdown(analysis: Analysis) -> str:
         lines += ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
         for verdict in analysis.verdicts:
             pair = f"{safe(verdict.one.title)} against {safe(verdict.other.title)}"
-            name = MEASURES[verdict.key].title
+            name = QUANTITIES[verdict.key].title
             lines.append(f"| {pair} | {name} | {words.ratio(verdict.comparison)} | {safe(words.verdict(verdict))} |")
     if analysis.findings:
         lines += ["", "## Findings", ""]
@@ -69,7 +69,7 @@ def _code(text: str) -> str:
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
 
 
-def _cell(figure: Figure, digits: int) -> str:
+def _cell(figure: Estimate, digits: int) -> str:
     low_to_high = f" ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})" if figure.has_interval else ""
     part = f", {words.PART}" if figure.is_part and figure.is_measured else ""
     return words.number(figure, digits) + low_to_high + part

@@ -13,7 +13,7 @@ from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.findings import figure_anchor
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, against_first
-from analysis.measure.rounds import Measured
+from analysis.measure.rounds import Measurement
 from analysis.read.results import Results, Run
 from analysis.show.chart_style import colour
 from analysis.show.sections import event_section, ratio_charts, replica_tabs, sections, time_section
@@ -101,7 +101,7 @@ def _sources(run: Run) -> dict[str, str]:
     return {group: " and ".join(ways) for group, ways in found.items()}
 
 
-def _versions(loads: tuple[Measured, ...]) -> dict[str, Any]:
+def _versions(loads: tuple[Measurement, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in loads:
         for run in one.deployment.loads.values():

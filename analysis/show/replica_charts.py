@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.measure.balance import ReplicaShare, expected_largest_share, replicas_of
-from analysis.measure.rounds import Measured
+from analysis.measure.rounds import Measurement
 from analysis.measure.series import network_per_second
 from analysis.read.results import Run
 from analysis.show.chart_style import GREY, coarse, empty_figure, line_or_point, or_none, say_not_measured
@@ -79,7 +79,7 @@ def request_shares(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
     return figure
 
 
-def events(loads: Sequence[Measured]) -> go.Figure:
+def events(loads: Sequence[Measurement]) -> go.Figure:
     """What became of each replica, on the time axis of its run; a row a replica and round."""
     figure = empty_figure()
     found: dict[str, tuple[list[float], list[str], list[str]]] = {}

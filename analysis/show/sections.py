@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from analysis.analyse import Analysis
 from analysis.judge.findings import Balance
 from analysis.judge.verdicts import Verdict
-from analysis.measure.rounds import Measured
+from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
 
 MOST_TABS = 3
@@ -60,7 +60,7 @@ def sections(analysis: Analysis) -> list[Section]:
     return [one for one in found if one.charts]
 
 
-def time_section(loads: Sequence[Measured]) -> list[Section]:
+def time_section(loads: Sequence[Measurement]) -> list[Section]:
     """Where the time goes, and the CPU time."""
     if not loads:
         return []
@@ -85,7 +85,7 @@ def time_section(loads: Sequence[Measured]) -> list[Section]:
     return [Section("time", "Where the time goes", shown)]
 
 
-def event_section(loads: Sequence[Measured]) -> list[Section]:
+def event_section(loads: Sequence[Measurement]) -> list[Section]:
     """What became of the replicas, where that was recorded."""
     if not any(len(run.events) for one in loads for run in one.deployment.loads.values()):
         return []
@@ -126,7 +126,7 @@ def replica_tabs(balances: Sequence[Balance]) -> list[Tab]:
     return tabs
 
 
-def _latency(loads: Sequence[Measured]) -> tuple[Chart, ...]:
+def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     if not loads:
         return ()
     shown = [
@@ -180,7 +180,7 @@ def _latency(loads: Sequence[Measured]) -> tuple[Chart, ...]:
     return tuple(shown)
 
 
-def _single_pass(passes: Sequence[Measured]) -> tuple[Chart, ...]:
+def _single_pass(passes: Sequence[Measurement]) -> tuple[Chart, ...]:
     if not passes:
         return ()
     return (
@@ -194,7 +194,7 @@ def _single_pass(passes: Sequence[Measured]) -> tuple[Chart, ...]:
     )
 
 
-def _cpu(loads: Sequence[Measured]) -> tuple[Chart, ...]:
+def _cpu(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     return (
         _chart(
             "cpu-mean",
@@ -220,7 +220,7 @@ def _cpu(loads: Sequence[Measured]) -> tuple[Chart, ...]:
     )
 
 
-def _memory(loads: Sequence[Measured]) -> tuple[Chart, ...]:
+def _memory(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     return (
         _chart(
             "memory-mean",
@@ -239,7 +239,7 @@ def _memory(loads: Sequence[Measured]) -> tuple[Chart, ...]:
     )
 
 
-def _network(loads: Sequence[Measured]) -> tuple[Chart, ...]:
+def _network(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     return (
         _chart(
             "network-client",
