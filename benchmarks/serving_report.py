@@ -54,22 +54,27 @@ def _services(record: dict[str, Any]) -> list[str]:
     for name, one in services.items():
         lines.append(f"| {name} | {one['memory_bytes'] / 1e6:.0f} | {one['seconds_to_healthy']:.2f} |")
     alone = record["engine_alone"]["median"]
-    lines += ["", f"The engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
+    lines += ["", f"The inference engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
     return lines
 
 
 def _overload(found: dict[str, Any]) -> list[str]:
     many, at_once = found["connections_200"], found["burst"]
-    answers = ", ".join(
-        f"{status}: {one['count']}, half within {one['half_within_ms']:.0f} ms, all in {one['all_within_ms']:.0f} ms"
-        for status, one in at_once.items()
-        if isinstance(one, dict)
+    answers = "; ".join(
+        f"{answer['count']} with {status} (half within {answer['half_within_ms']:.0f} ms, "
+        f"all within {answer['all_within_ms']:.0f} ms)"
+        for status, answer in at_once.items()
+        if isinstance(answer, dict)
     )
-    memory = ", ".join(f"{one / 1e6:.0f}" for one in found["memory_bytes"])
+    memory = ", ".join(f"{held_bytes / 1e6:.0f}" for held_bytes in found["memory_bytes"])
     return [
-        f"Overload: 200 connections: {many['throughput']:.0f} answers a second, {many['refused']} of all refused, "
-        f"p99 {many['p99_ms']:.0f} ms. {at_once['requests']} requests at once: {answers}. Memory before, between and "
-        f"after: {memory} MB. A request one second later: {found['one_second_later_ms']:.0f} ms.",
+        "Overload:",
+        "",
+        f"- 200 connections: {many['throughput']:.0f} answers a second, p99 {many['p99_ms']:.0f} ms, "
+        f"{many['refused']} requests refused.",
+        f"- {at_once['requests']} requests at once: {answers}.",
+        f"- Memory before, between and after these two: {memory} MB.",
+        f"- A request one second later: {found['one_second_later_ms']:.0f} ms.",
         "",
     ]
 
@@ -77,7 +82,7 @@ def _overload(found: dict[str, Any]) -> list[str]:
 def _docker(found: dict[str, Any]) -> list[str]:
     median = found["median"]
     return [
-        f"Containers: one replica with 1.8 CPU {median['one_1.8']:.0f} requests a second, three with 0.6 each "
-        f"{median['three_0.6']:.0f} in all: {found['three_over_one']:.2f} of it.",
+        f"Containers: one replica with 1.8 CPUs answers {median['one_1.8']:.0f} requests a second. Three replicas with "
+        f"0.6 CPUs each answer {median['three_0.6']:.0f} together, {found['three_over_one']:.2f} times as many.",
         "",
     ]

@@ -14,6 +14,7 @@ from conftest import ROOT
 from runfiles import columns
 
 FOLDERS = ("inference", "locustfiles", "infra", "analysis")
+DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
 def imports_of(path: Path) -> set[str]:
@@ -70,6 +71,22 @@ def test_the_readme_names_files_and_commands_that_exist() -> None:
             assert done.returncode == 0, command
     for file in re.findall(r"locust -f (\S+)", text):
         assert (ROOT / file).is_file()
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a Markdown file."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS])
+def test_every_link_of_the_docs_leads_to_a_file_and_a_heading(name: str) -> None:
+    page = ROOT / name
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
 
 
 def test_setup_says_at_once_which_python_it_needs(tmp_path: Path) -> None:
