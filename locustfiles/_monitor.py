@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import gevent
@@ -15,7 +13,7 @@ from gevent.pool import Group
 
 from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
 
-from _counters import Counters, began_anew, cpu_percent, rate
+from _counters import Counters, began_anew, rates
 from _find_replicas import Finder, NoReplicas
 from _read_docker import READ_FAILURES, Replica, explained
 
@@ -269,31 +267,15 @@ class Monitor:
 
 
 def _row(replica: Replica, before: Counters | None, now: Counters) -> dict[str, Any]:
-    """A sample as a row of ``REPLICA_STATS_COLUMNS``, but for what only the run knows (phase, users)."""
-    received, sent = now.network("rx_bytes"), now.network("tx_bytes")
-    had_received, had_sent = (before.network("rx_bytes"), before.network("tx_bytes")) if before else (None, None)
-    interfaces = None if now.interfaces is None else {name: astuple(one) for name, one in now.interfaces.items()}
+    """A sample as a row of ``REPLICA_STATS_COLUMNS``, without what only the run knows (phase, users)."""
     return {
         "sampled_at_unix_s": time.time(),
         "read_at_unix_s": now.read_at_unix_s,
         "replica": replica.name,
         "replica_id": replica.id,
         "node": replica.node,
-        "cpu_seconds": now.cpu_seconds,
-        "cpu_percent": cpu_percent(before, now),
-        "memory_bytes": now.memory_bytes,
-        "memory_limit_bytes": now.memory_limit_bytes,
-        "net_rx_bytes": received,
-        "net_tx_bytes": sent,
         "generation": replica.generation,
         "state": replica.state,
-        "net_rx_bytes_per_s": rate(before, now, had_received, received),
-        "net_tx_bytes_per_s": rate(before, now, had_sent, sent),
-        "net_rx_packets": now.network("rx_packets"),
-        "net_tx_packets": now.network("tx_packets"),
-        "interfaces": None if interfaces is None else json.dumps(interfaces, separators=(",", ":")),
-        "block_read_bytes": now.block_read_bytes,
-        "block_write_bytes": now.block_write_bytes,
-        "pids": now.pids,
-        "throttled_seconds": now.throttled_seconds,
+        **now.by_column,
+        **rates(before, now),
     }

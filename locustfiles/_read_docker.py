@@ -17,6 +17,8 @@ import urllib3
 from docker.context import ContextAPI
 from docker.utils import parse_host
 
+from runfiles.columns import REPLICA_STATS_COLUMNS
+
 from _counters import Counters, counters_of
 from _read_cgroup import NoCgroup, container_cgroup
 
@@ -26,7 +28,7 @@ SLOW_ONE_SHOT_S = 0.5
 
 LOOPBACK = "localhost,127.0.0.0/8,::1"
 
-COLUMN_GROUPS = ("CPU", "memory", "network", "block I/O", "PIDs", "throttling")
+COLUMN_GROUPS = tuple(dict.fromkeys(column.group for column in REPLICA_STATS_COLUMNS if column.group))
 
 READ_FAILURES = (
     docker.errors.DockerException,

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 import addresses
+from runfiles.columns import CPU, MEMORY, PIDS
 
 from _counters import Counters
 from _read_cgroup import PROC, CgroupReader, NoCgroup
@@ -205,7 +206,7 @@ class ProcessReader:
     def sources(self) -> dict[str, str]:
         """How each group of columns is had."""
         memory = "PSS of the process tree, once a second" if self._is_pss else "RSS of the process tree, once a second"
-        return {"CPU": "psutil: the process tree", "memory": f"psutil: {memory}", "PIDs": "psutil: threads of the tree"}
+        return {CPU: "psutil: the process tree", MEMORY: f"psutil: {memory}", PIDS: "psutil: threads of the tree"}
 
     def read(self) -> Counters | None:
         """The counters now; None where the process has ended."""

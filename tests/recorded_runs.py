@@ -186,11 +186,7 @@ def sample(at_s: float, cpu_seconds: float, **values: Any) -> dict[str, Any]:
         "replica_id": "1",
         "node": "n1",
         "cpu_seconds": cpu_seconds,
-        "cpu_percent": None,
         "memory_bytes": 100e6,
-        "memory_limit_bytes": None,
-        "net_rx_bytes": None,
-        "net_tx_bytes": None,
         "phase": WARM_UP if at_s < 2 else MEASURED,
     }
     return row | values

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded_runs import measured, request, steady_requests, steady_samples, write_experiment, write_run
+from recorded_runs import START, measured, request, steady_requests, steady_samples, write_experiment, write_run
 
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults
 from analysis.read.results import Run, read_results
 from runfiles.columns import REQUEST_COLUMNS, column_names
 
-NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
 NAMES = column_names(REQUEST_COLUMNS)
 
 
@@ -28,8 +27,8 @@ def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
     write_run(folder / "host", "load", steady_requests(5), steady_samples(0.5))
     path = folder / "host" / "round-1" / name
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
-    (one,) = read_results(folder).deployments[0].rounds
-    return one.load, " ".join(one.unread)
+    (round_,) = read_results(folder).deployments[0].rounds
+    return round_.load, " ".join(round_.unread)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +69,14 @@ def test_a_row_cut_off_within_quotes_is_not_a_row(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"nothing")])
     assert len(read_results(tmp_path).deployments[0].loads[1].requests) == 60
+
+
+def test_an_event_of_the_engine_has_no_replica(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    event = {"at_unix_s": START + 3, "event": "engine does not answer", "replica": None, "detail": "no answer"}
+    write_run(tmp_path / "host", "load", steady_requests(5), steady_samples(0.5), [event])
+    run = read_results(tmp_path).deployments[0].loads[1]
+    assert run.events["event"].tolist() == ["engine does not answer"]
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
@@ -118,12 +125,12 @@ def test_what_was_written_is_read_or_nothing_is(tmp_path: Path, times: list[floa
         writer = csv.DictWriter(file, NAMES, lineterminator="\n")
         writer.writeheader()
         writer.writerows(request(3, time, error=error) for time in times)
-    frame = read_csv(path, REQUEST_COLUMNS, NEEDED)
+    frame = read_csv(path, REQUEST_COLUMNS)
     np.testing.assert_allclose(frame["response_time_ms"].to_numpy(), times, rtol=1e-12)
     assert set(frame["error"]) == ({error} if times else set())
     path.write_bytes(path.read_bytes()[:-cut] if cut else path.read_bytes())
     try:
-        part = read_csv(path, REQUEST_COLUMNS, NEEDED)
+        part = read_csv(path, REQUEST_COLUMNS)
     except UnreadableFile:
         return
     assert len(part) <= len(times)

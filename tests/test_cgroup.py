@@ -17,7 +17,7 @@ from infra.deployments.docker_engine import Engine
 from infra.deployments.waiting import until_true
 
 import _read_cgroup
-from _counters import Counters, counters_of, cpu_percent
+from _counters import Counters, counters_of, rates
 from _read_cgroup import CgroupReader, NoCgroup, container_cgroup
 
 RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
@@ -68,14 +68,14 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
         assert before is not None
         assert after is not None
         for counter in ("cpu_seconds", "memory_bytes", "block_read_bytes", "pids"):
-            known = [getattr(one, counter) or 0 for one in (before, said, after)]
+            known = [getattr(reading, counter) or 0 for reading in (before, said, after)]
             assert min(known[0], known[2]) <= known[1] <= max(known[0], known[2]), counter
-        for counter in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets"):
-            passed = [one.network(counter) or 0 for one in (before, said, after)]
+        for counter in ("net_rx_bytes", "net_tx_bytes", "net_rx_packets", "net_tx_packets"):
+            passed = [getattr(reading, counter) or 0 for reading in (before, said, after)]
             assert passed == sorted(passed), counter
         told.append(said)
         time.sleep(pause)
-    assert (cpu_percent(*told) or 0) > 5
+    assert (rates(*told)["cpu_percent"] or 0) > 5
 
 
 @pytest.mark.engine
@@ -111,7 +111,7 @@ def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, mo
     assert files.version == 2
     read = files.read()
     before, after = (
-        counters_of(json.loads((RECORDED / f"stats_{one}.json").read_text())) for one in ("before", "after")
+        counters_of(json.loads((RECORDED / f"stats_{when}.json").read_text())) for when in ("before", "after")
     )
     assert read is not None
     assert before is not None
@@ -119,7 +119,7 @@ def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, mo
     assert before.cpu_seconds < read.cpu_seconds < after.cpu_seconds
     assert read.memory_bytes == pytest.approx(before.memory_bytes, rel=0.03)
     assert read.memory_limit_bytes == before.memory_limit_bytes
-    assert before.interfaces == read.interfaces == after.interfaces
+    assert before.networks == read.networks == after.networks
     assert read.pids == before.pids
     assert read.throttled_seconds == before.throttled_seconds == 0
     (group / "io.stat").write_text("11:0 \n254:0 rbytes=4096 wbytes=512 rios=3 wios=9\n8:0 rbytes=1 wbytes=2\n")

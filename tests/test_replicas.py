@@ -60,7 +60,7 @@ def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
     assert counters is not None
     assert counters.cpu_seconds > 0.1
     assert counters.memory_bytes > 20e6  # its share: other services on this machine use the same libraries
-    assert counters.interfaces is None
+    assert counters.networks is None
     assert (counters.pids or 0) > 1
 
 
