@@ -49,6 +49,7 @@ class Counters:
     block_write_bytes: int | None = None
     pids: int | None = None
     throttled_seconds: float | None = None
+    memory_cache_bytes: int | None = None
 
     @property
     def net_rx_bytes(self) -> int | None:
@@ -131,6 +132,7 @@ def counters_of(reply: Mapping[str, Any]) -> Counters | None:
         block_write_bytes=_block_bytes(devices, "w"),
         pids=_told(reply, "pids_stats", "current"),
         throttled_seconds=None if throttled_ns is None else throttled_ns / 1e9,
+        memory_cache_bytes=_file_cache(memory.get("stats") or {}),
     )
 
 
@@ -164,6 +166,12 @@ def working_set(memory: Mapping[str, Any]) -> int:
     details = memory.get("stats") or {}
     cache = int(details.get("total_inactive_file", details.get("inactive_file", 0)))
     return usage - cache if cache < usage else usage
+
+
+def _file_cache(details: Mapping[str, Any]) -> int | None:
+    """cgroup v1 names it ``total_cache``, v2 ``file`` (Linux, Documentation/admin-guide)."""
+    told = details.get("total_cache", details.get("file"))
+    return None if told is None else int(told)
 
 
 def parse_time(stamp: str) -> float:

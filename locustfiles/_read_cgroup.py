@@ -40,6 +40,7 @@ class Version:
     throttled: re.Pattern[str]
     throttled_file: str
     inactive_file: re.Pattern[str]
+    file_cache: re.Pattern[str]
     block_read: re.Pattern[str]
     block_write: re.Pattern[str]
 
@@ -63,6 +64,7 @@ V1 = Version(
     throttled=_line("throttled_time"),
     throttled_file="throttled",
     inactive_file=_line("total_inactive_file"),
+    file_cache=_line("total_cache"),
     block_read=re.compile(r"^\d+:\d+ Read (\d+)$", re.MULTILINE),
     block_write=re.compile(r"^\d+:\d+ Write (\d+)$", re.MULTILINE),
 )
@@ -79,6 +81,7 @@ V2 = Version(
     throttled=_line("throttled_usec"),
     throttled_file="cpu",
     inactive_file=_line("inactive_file"),
+    file_cache=_line("file"),
     block_read=re.compile(r"\brbytes=(\d+)"),
     block_write=re.compile(r"\bwbytes=(\d+)"),
 )
@@ -218,6 +221,7 @@ def _counters(
         block_write_bytes=_sum(version.block_write, texts.get("block")),
         pids=int(texts["pids"]),
         throttled_seconds=None if throttled is None else throttled / version.per_second,
+        memory_cache_bytes=_first(version.file_cache, texts["memory_stat"]),
     )
 
 

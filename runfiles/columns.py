@@ -272,6 +272,16 @@ REPLICA_STATS_COLUMNS = (
         group=THROTTLING,
         since=FIRST_DAY,
     ),
+    Column(
+        "memory_cache_bytes",
+        GAUGE,
+        BYTES,
+        "file cache and shared memory; `memory_bytes` leaves out the inactive part of this cache; empty: not measured, "
+        "such as for a process without a control group of its own",
+        group=MEMORY,
+        since="2026-11-28",
+        is_analysed=False,
+    ),
 )
 
 REPLICA_EVENTS_COLUMNS = (

@@ -67,7 +67,7 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
         before, said, after = files.read(), asked(engine, container), files.read()
         assert before is not None
         assert after is not None
-        for counter in ("cpu_seconds", "memory_bytes", "block_read_bytes", "pids"):
+        for counter in ("cpu_seconds", "memory_bytes", "memory_cache_bytes", "block_read_bytes", "pids"):
             known = [getattr(reading, counter) or 0 for reading in (before, said, after)]
             assert min(known[0], known[2]) <= known[1] <= max(known[0], known[2]), counter
         for counter in ("net_rx_bytes", "net_tx_bytes", "net_rx_packets", "net_tx_packets"):
@@ -138,6 +138,7 @@ def test_recorded_files_are_read_as_the_engine_reads_them(recorded: Callable[[in
     assert before.cpu_seconds <= read.cpu_seconds <= after.cpu_seconds
     assert read.memory_bytes == pytest.approx(before.memory_bytes, rel=0.03)
     assert before.networks == read.networks == after.networks
+    assert read.memory_cache_bytes == before.memory_cache_bytes == {1: 5_009_408, 2: 0}[version]
     assert read.pids == before.pids
     assert read.throttled_seconds == before.throttled_seconds == 0
     shutil.rmtree(process)
@@ -156,3 +157,7 @@ def test_recorded_files_of_version_2_tell_limits_and_block_io(recorded: Callable
     read = reader_of_files.read()
     assert read is not None
     assert (read.block_read_bytes, read.block_write_bytes) == (4097, 514)
+    (group / "memory.stat").write_text("anon 28721152\nfile 4096\nfile_mapped 1024\ninactive_file 512\n")
+    read = reader_of_files.read()
+    assert read is not None
+    assert read.memory_cache_bytes == 4096

@@ -37,6 +37,17 @@ def test_a_recorded_reply_gives_its_counters() -> None:
     assert counters.cpu_seconds == recorded["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
     assert counters.net_rx_bytes == recorded["networks"]["eth0"]["rx_bytes"]
     assert 0 < counters.memory_bytes <= recorded["memory_stats"]["usage"]
+    assert counters.memory_cache_bytes == 10_248_192
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [({"cache": 1, "total_cache": 5, "inactive_file": 2}, 5), ({"file": 7, "inactive_file": 2}, 7), ({}, None)],
+)
+def test_file_cache_is_read_as_v1_and_v2_write_it(details: dict[str, int], expected: int | None) -> None:
+    counters = counters_of(reply(memory_stats={"usage": 1000, "stats": details}))
+    assert counters is not None
+    assert counters.memory_cache_bytes == expected
 
 
 def test_interfaces_are_summed_and_cache_is_left_out() -> None:
