@@ -8,12 +8,11 @@ from typing import Any
 
 import gevent
 import pytest
+from _replicas import NoReplicas, Replica
 
 import _monitor
 from _counters import Counters, Interface
-from _find_replicas import NoReplicas
 from _monitor import Monitor
-from _read_docker import Replica
 
 DENIED = "permission is denied; for Docker's socket, join its group or run as its user"
 
