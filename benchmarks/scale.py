@@ -2,11 +2,11 @@
 
     python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--parts analysis,page] [--json FILE]
 
-Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
-Chromium, all in one go and by turns, so that the machine is the same to each. ``seconds`` and ``pandas_read_seconds``
-are those of two processes, one that analyses and one that imports pandas and reads, each from its start to its end,
-since that is how either is used. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start
-and imports. ``open_seconds``, the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
+Makes the run. Then it reads the run's CSV files with plain pandas, analyses the run (``python -m analysis``), and opens
+the page in Chromium. The first two take turns, so that the machine is the same to both. ``seconds`` is the time of a
+process that analyses, and ``pandas_read_seconds`` that of a process that imports pandas and reads, each from start to
+end. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start and imports. ``open_seconds``,
+the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ print(time.perf_counter() - began)
 ANALYSE = """
 import pathlib, sys, time
 import analysis.__main__
-from plotly.graph_objects import Bar, Figure, Layout, Scatter  # which plotly itself imports only when they are used
+from plotly.graph_objects import Bar, Figure, Layout, Scatter  # plotly imports them only when they are used
 from analysis.analyse import analyse
 from analysis.read.results import read_results
 from analysis.show.page import render
@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def measured(figures: Figures, folder: Path, parts: list[str], arguments: argparse.Namespace) -> None:
-    """Measure the parts that are asked for; what is measured is kept after each turn and printed after each part."""
+    """Measure the parts that are asked for. The figures are kept after each turn and printed after each part."""
     files = make(folder, arguments.requests, arguments.samples)
     page = folder / REPORT_FILE
     if "analysis" in parts:
@@ -131,7 +131,7 @@ def measured(figures: Figures, folder: Path, parts: list[str], arguments: argpar
                 analysis_inside_seconds=statistics.median(analyses),
                 pandas_inside_seconds=statistics.median(reads),
                 pandas_read_seconds=statistics.median(processes),
-                # Of the largest of the processes, which pandas' plain reading is too.
+                # Of the largest process, those that only read with pandas included.
                 peak_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
                 page_mb=page.stat().st_size / 1e6,
             )
@@ -151,7 +151,7 @@ def analyse(folder: Path) -> float:
     began = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
-    if done.returncode != NOT_VALID:  # the page is made all the same: with few samples there are gaps between them
+    if done.returncode != NOT_VALID:  # then the page is still made: few samples leave gaps, which are not valid
         done.check_returncode()
     return seconds
 
@@ -260,7 +260,7 @@ def experiment_record() -> dict[str, Any]:
 
 
 def opened(page: Path) -> float:
-    """Seconds until Chromium has drawn every chart that is in sight of a reader."""
+    """Seconds until Chromium has drawn every chart that a reader sees."""
     with browser() as chromium:
         tab = chromium.new_page()
         began = time.perf_counter()
@@ -293,7 +293,7 @@ def why_no_browser() -> str | None:
         try:
             with browser():
                 return None
-        except Exception as error:  # whatever keeps it from starting is the reason that is reported
+        except Exception as error:  # whatever it is, it is reported
             reason = f"Chromium does not start ({str(error).splitlines()[0]}); mend that"
     return f"{reason}; or measure without the page: --parts analysis"
 
