@@ -13,7 +13,16 @@ from _replicas import NoReplicas, Replica
 from gevent.pool import Group
 
 from runfiles.columns import CPU
-from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
+from runfiles.events import (
+    ENDED,
+    ENGINE_ANSWERS,
+    ENGINE_SILENT,
+    FOUND,
+    NOT_SAMPLED,
+    RESTARTED,
+    SAMPLED_AGAIN,
+    STARTED,
+)
 
 from _counters import Counters, began_anew, rates
 from _find_replicas import Finder
@@ -202,7 +211,7 @@ class Monitor:
     def _note_engine(self, *, answers: bool, detail: str) -> None:
         if answers != self._engine_answers:
             self._engine_answers = answers
-            self._event("engine answers again" if answers else "engine does not answer", None, detail)
+            self._event(ENGINE_ANSWERS if answers else ENGINE_SILENT, None, detail)
 
     def _end(self, replica: Replica) -> None:
         """Note once that a replica has ended."""

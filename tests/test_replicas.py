@@ -407,8 +407,8 @@ def sleeper(engine: InfraEngine, service_image: str) -> Iterator[Callable[..., A
         return made[-1]
 
     yield start
-    for one in made:
-        one.remove(force=True)
+    for each in made:
+        each.remove(force=True)
 
 
 @pytest.mark.engine

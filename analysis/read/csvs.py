@@ -1,7 +1,7 @@
-"""Reading a run's CSV files: fast where they are whole, and with the file and the line where they are not.
+"""Reads a run's CSV files. A whole file is read fast. An error names the file and the line.
 
-A file is never repaired. A last row that a killed process did not finish is not a row; any other row that can't be what
-a recorder wrote makes the file unreadable, because what lies around it can't be trusted either.
+A file is never repaired. A last row that a killed process did not finish is left out. Any other row that no recorder
+writes makes the file unreadable, because the rows around it can't be trusted either.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from runfiles.columns import Column
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_FRAME = (ValueError, OverflowError, pd.errors.ParserError)
-"""What pandas raises over a file that is not of these columns."""
+"""What pandas raises if a file does not have these columns."""
 
 MOST_BYTES = 2 * 2**30
 """A larger file would not fit into the memory: some 20 million requests."""
 MOST_COLUMNS = 1000
 MOST_OF_A_LINE = 2**20
-"""Of the first line: a file without any other would be read whole into the memory."""
-
+"""Of the first line: a file of a single line would otherwise be read whole into the memory."""
 
 Columns = Mapping[str, Column]
 """The columns of a file by their names."""
@@ -75,10 +74,10 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def _refuse_impossible(path: Path) -> None:
-    """What would keep the reader waiting, or fill the memory.
+    """Refuse a file that would keep the reader waiting, or fill the memory.
 
     Raises:
-        UnreadableFile: it is no file, is too large, has a hole, or a first line without an end.
+        UnreadableFile: it is not a file, is too large, has a hole, or its first line has no end.
     """
     if not path.is_file():
         raise UnreadableFile(f"{path} can't be read (it is not a file)")
@@ -128,7 +127,7 @@ def _with_care(path: Path, whole: bytes, wanted: Columns) -> pd.DataFrame:
     there = _header(path, whole, wanted)
     try:
         frame = _frame(whole, there)
-        # A row that is too long raises; one that is too short is filled with NaN, and is found by what it lacks.
+        # pandas raises for a row that is too long. It fills a row that is too short with NaN, which is found here.
         wrong = _first_wrong(frame, there)
     except NO_FRAME as error:
         raise UnreadableFile(_where(path, whole, there, str(error))) from error
@@ -256,7 +255,7 @@ def _problem(row: Sequence[str], header: Sequence[str], columns: Columns) -> str
 
 
 def _whole_rows(content: bytes) -> bytes:
-    """``content`` up to the end of its last whole row: one whose line is ended and whose quotes are closed."""
+    """``content`` up to the end of its last whole row, with its line ended and its quotes closed."""
     whole = content[: content.rfind(b"\n") + 1].removeprefix(BYTE_ORDER_MARK)
     if whole.count(b'"') % 2 == 0:
         return whole
