@@ -16,7 +16,7 @@ from recorded_runs import START, measured, request, steady_requests, steady_samp
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults
 from analysis.read.results import Run, read_results
-from runfiles.columns import REQUEST_COLUMNS, column_names
+from runfiles.columns import REPLICA_STATS_COLUMNS, REQUEST_COLUMNS, column_names
 
 NAMES = column_names(REQUEST_COLUMNS)
 
@@ -98,6 +98,21 @@ def test_rows_and_columns_in_another_order_change_nothing(tmp_path: Path) -> Non
     assert run is not None
     assert run.requests["started_at_unix_s"].is_monotonic_increasing
     assert run.requests["response_time_ms"].tolist() == [10.0] * 60
+
+
+def test_a_column_that_was_not_yet_recorded_is_empty_and_any_other_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    early = [name for name in column_names(REPLICA_STATS_COLUMNS) if name != "throttled_seconds"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, early, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(steady_samples(0.5))
+    frame = read_csv(path, REPLICA_STATS_COLUMNS)
+    assert len(frame) == 25
+    assert frame["throttled_seconds"].isna().all()
+    path.write_text(path.read_text(encoding="utf-8").replace("cpu_seconds", "other", 1), encoding="utf-8")
+    with pytest.raises(UnreadableFile, match="there is no column cpu_seconds"):
+        read_csv(path, REPLICA_STATS_COLUMNS)
 
 
 def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
