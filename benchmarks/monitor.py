@@ -42,7 +42,7 @@ HERTZ = 4
 USERS = 8
 ROUNDS = 3
 START_S = 2.0
-"""What a way of sampling has to start, before it is measured."""
+"""From the start of ``docker stats`` until it is measured."""
 
 LONGEST_START_S, LONGEST_PAIR_S = 60.0, 15.0
 """The load is ended if it takes longer."""
@@ -50,53 +50,8 @@ LONGEST_START_S, LONGEST_PAIR_S = 60.0, 15.0
 FEWEST_PAIRS = 2
 RESAMPLES = 9_999
 
-MONITOR = """
-import sys, tempfile
-sys.path[:0] = [{root!r}, {locustfiles!r}]
-import locust, gevent, runfiles
-from pathlib import Path
-from _machine import MachineMonitor
-from _monitor import Monitor
-from _find_replicas import Finder
-from _row_file import RowFile
-folder = tempfile.TemporaryDirectory()
-samples = RowFile(Path(folder.name, "samples.csv"), runfiles.REPLICA_STATS_COLUMNS)
-machine = RowFile(Path(folder.name, "machine.csv"), runfiles.MACHINE_STATS_COLUMNS)
-monitor = Monitor(Finder("compose:{project}/{service}", "", None), 1 / {hertz}, samples.write, lambda event: None)
-monitor.start()
-of_machine = MachineMonitor(machine.write)
-counted = lambda: samples.rows
-"""
-"""The monitor as Locust runs it."""
-
-NO_STREAM = """
-import locust, gevent, docker
-engine = docker.from_env()
-ids = [one["Id"] for one in engine.api.containers(filters={{"label": "com.docker.compose.project={project}"}})]
-count = 0
-def sample(id):
-    global count
-    while True:
-        engine.api.stats(id, stream=False)
-        count += 1
-for id in ids:
-    gevent.spawn(sample, id)
-counted = lambda: count
-"""
-"""docker-py's stats(stream=False) of each container, as often as it answers."""
-
-MEASURE = """
-import time, psutil
-gevent.sleep({start})
-watched = [psutil.Process()] + [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
-used = lambda: [times.user + times.system for times in (one.cpu_times() for one in watched)]
-before, began, had = used(), time.monotonic(), counted()
-gevent.sleep({seconds})
-after, elapsed = used(), time.monotonic() - began
-own, *engine = [(late - early) / elapsed * 100 for late, early in zip(after, before)]
-print(own, sum(engine), (counted() - had) / elapsed, sep="\\n")
-"""
-"""Ends either script: prints CPU percent of its process, that of dockerd meanwhile, and the samples a second."""
+WAYS = ("monitor", "no_stream")
+"""The ways of sampling that monitor_way.py measures."""
 
 
 def main() -> int:
@@ -146,7 +101,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def containers(count: int, image: str) -> Iterator[str]:
-    """So many containers, labelled as replicas of one Compose service; the first is the service, at the URL."""
+    """Start so many containers, labelled as replicas of one Compose service. The first one serves at the URL."""
     import docker
 
     from infra.deployments.waiting import until_healthy
@@ -166,44 +121,43 @@ def containers(count: int, image: str) -> Iterator[str]:
         until_healthy(url, 60, lambda: None)
         yield url
     finally:
-        for one in made:
-            one.remove(force=True, v=True)
+        for container in made:
+            container.remove(force=True, v=True)
 
 
 def one_round(seconds: int) -> dict[str, float]:
-    """CPU of all ways of sampling, once, and of dockerd meanwhile, in percent of a core."""
-    places = {"root": str(ROOT), "locustfiles": str(ROOT / "locustfiles"), "project": PROJECT, "service": SERVICE}
+    """CPU of each way of sampling, measured once, and of dockerd meanwhile, in percent of a core."""
     values: dict[str, float] = {}
-    for name, script in (("monitor", MONITOR), ("no_stream", NO_STREAM)):
-        text = (script + MEASURE).format(**places, hertz=HERTZ, seconds=seconds, start=START_S)
-        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.monitor_way", way, PROJECT, SERVICE, str(HERTZ), str(seconds)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         own, engine, samples = map(float, done.stdout.split())
         values |= {
-            f"{name}_cpu_percent": own,
-            f"{name}_dockerd_cpu_percent": engine,
-            f"{name}_samples_per_s": samples,
+            f"{way}_cpu_percent": own,
+            f"{way}_dockerd_cpu_percent": engine,
+            f"{way}_samples_per_s": samples,
         }
     own, engine = docker_stats(seconds)
     return values | {"docker_stats_cpu_percent": own, "docker_stats_dockerd_cpu_percent": engine}
 
 
 def docker_stats(seconds: int) -> tuple[float, float]:
-    """CPU percent of the docker command's own stats of all containers, once a second as it is, and that of dockerd."""
+    """CPU percent of ``docker stats`` of all containers, which samples once a second, and that of dockerd meanwhile."""
     import psutil
 
-    process = subprocess.Popen(["docker", "stats"], stdout=subprocess.DEVNULL)
+    command = subprocess.Popen(["docker", "stats"], stdout=subprocess.DEVNULL)
     try:
         time.sleep(START_S)
-        watched = psutil.Process(process.pid)
-        engines = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
+        watched = psutil.Process(command.pid)
+        engines = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "dockerd"]
         before, before_engines, began = cpu_seconds(watched), sum(map(cpu_seconds, engines)), time.monotonic()
         time.sleep(seconds)
         elapsed = time.monotonic() - began
         used = cpu_seconds(watched) - before, sum(map(cpu_seconds, engines)) - before_engines
         return used[0] / elapsed * 100, used[1] / elapsed * 100
     finally:
-        process.terminate()
-        process.wait()
+        command.terminate()
+        command.wait()
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -212,9 +166,9 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def throughput(figures: Figures, url: str, pairs: int) -> None:
-    """Answers a second of the windows with the monitor and without it, pair by pair, in one run of Locust.
+    """Answers per second in windows with the monitor and without it, pair by pair, in one run of Locust.
 
-    Pairs that were measured before the run broke are kept.
+    If the run breaks, the pairs measured before are kept.
 
     Raises:
         DeploymentError: the run failed, or the monitor did not sample as it should.
@@ -253,7 +207,7 @@ def throughput(figures: Figures, url: str, pairs: int) -> None:
 
 
 def throughput_ratio(windows: dict[str, list[float]]) -> dict[str, float]:
-    """Answers with the monitor to those without it, in equal time; with its 95% interval (bootstrap over pairs)."""
+    """Ratio of the answers with the monitor to those without it, with a 95% interval (bootstrap over pairs)."""
     import numpy as np
     from scipy import stats
 

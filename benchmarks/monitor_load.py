@@ -1,7 +1,7 @@
-"""The load of benchmarks/monitor.py: one run, in which the replica monitor goes on and off in short windows.
+"""The load of benchmarks/monitor.py: one run, in which the replica monitor is switched on and off in short windows.
 
-Windows come in pairs, one with the monitor and one without, each pair in the other order than the one before (ABBA):
-what the machine does beside meets both alike. The monitor writes its rows where a run's own monitor would.
+Windows come in pairs, one with the monitor and one without. The order changes from pair to pair (ABBA), so that other
+load on the machine affects both alike. The monitor writes its samples where a run's own monitor does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from _recording import Recording
 
 WARM_UP_S = 5.0
 SETTLE_S = 0.4
-"""At the start of each window, not counted: the monitor opens its files, or the last one's end is over."""
+"""At the start of each window, not counted: the monitor opens its files, or the end of the window before is over."""
 
 COUNTED_S = 2.0
 """The period of all that the monitor does: one look for replicas, two samples of the machine, eight of each replica."""
@@ -77,21 +77,28 @@ def run_windows(environment: Environment) -> None:
 
 
 def with_monitor(recording: Recording, options: Any, host: str, found: dict[str, list[Any]]) -> None:
-    """One window with the monitor, its start and end outside of what is counted."""
+    """One window with the monitor. Its start and end are not counted."""
     finder = Finder(options.monitored, host, None)
-    monitor = Monitor(finder, 1 / options.hertz, recording.add_sample, recording._events.write)
+    count = 0
+
+    def add_sample(row: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        recording.add_sample(row)
+
+    monitor = Monitor(finder, 1 / options.hertz, add_sample, lambda event: None)
     monitor.start()
     machine = MachineMonitor(recording.add_machine_sample)
-    had, began = recording._samples.rows, time.monotonic()
+    had, began = count, time.monotonic()
     found["on"].append(answers_per_s())
-    found["samples_per_s"].append((recording._samples.rows - had) / (time.monotonic() - began))
+    found["samples_per_s"].append((count - had) / (time.monotonic() - began))
     machine.stop()
     monitor.stop()
     found["problems"] += monitor.problems
 
 
 def answers_per_s() -> float:
-    """Answers without error a second, in the counted part of a window."""
+    """Answers without error per second, in the counted part of a window."""
     gevent.sleep(SETTLE_S)
     had, began = _Answers.count, time.monotonic()
     gevent.sleep(COUNTED_S)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.scale [--requests 1000000] [--samples 14400] [--parts analysis,page] [--json FILE]
 
-Makes the run, reads its CSV files with pandas as they are, analyses it (``python -m analysis``), and opens the page in
-Chromium, all in one go and by turns, so that the machine is the same to each. ``seconds`` and ``pandas_read_seconds``
-are those of two processes, one that analyses and one that imports pandas and reads, each from its start to its end,
-since that is how either is used. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start
-and imports. ``open_seconds``, the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
+Makes the run. Then it reads the run's CSV files with plain pandas, analyses the run (``python -m analysis``), and opens
+the page in Chromium. The first two take turns, so that the machine is the same to both. ``seconds`` is the time of a
+process that analyses, and ``pandas_read_seconds`` that of a process that imports pandas and reads, each from start to
+end. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start and imports. ``open_seconds``,
+the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.needs import (
     BENCHMARK_REQUIREMENTS,
@@ -38,7 +38,7 @@ from benchmarks.needs import (
     why_no_program,
     why_no_space,
 )
-from runfiles.columns import REPLICA_STATS_COLUMNS, column_names
+from runfiles.columns import PERCENT, REPLICA_STATS_COLUMNS
 from runfiles.events import MEASURED
 from runfiles.files import (
     EXPERIMENT_FILE,
@@ -50,6 +50,9 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import machine_record
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("analysis", "page")
@@ -71,7 +74,7 @@ print(time.perf_counter() - began)
 ANALYSE = """
 import pathlib, sys, time
 import analysis.__main__
-from plotly.graph_objects import Bar, Estimate, Layout, Scatter  # which plotly itself imports only when they are used
+from plotly.graph_objects import Bar, Figure, Layout, Scatter  # plotly imports them only when they are used
 from analysis.analyse import analyse
 from analysis.read.results import read_results
 from analysis.show.page import render
@@ -108,7 +111,7 @@ def main() -> int:
 
 
 def measured(figures: Figures, folder: Path, parts: list[str], arguments: argparse.Namespace) -> None:
-    """Measure the parts that are asked for; what is measured is kept after each turn and printed after each part."""
+    """Measure the parts that are asked for. The figures are kept after each turn and printed after each part."""
     files = make(folder, arguments.requests, arguments.samples)
     page = folder / REPORT_FILE
     if "analysis" in parts:
@@ -128,7 +131,7 @@ def measured(figures: Figures, folder: Path, parts: list[str], arguments: argpar
                 analysis_inside_seconds=statistics.median(analyses),
                 pandas_inside_seconds=statistics.median(reads),
                 pandas_read_seconds=statistics.median(processes),
-                # Of the largest of the processes, which pandas' plain reading is too.
+                # Of the largest process, those that only read with pandas included.
                 peak_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
                 page_mb=page.stat().st_size / 1e6,
             )
@@ -148,7 +151,7 @@ def analyse(folder: Path) -> float:
     began = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
-    if done.returncode != NOT_VALID:  # the page is made all the same: with few samples there are gaps between them
+    if done.returncode != NOT_VALID:  # then the page is still made: few samples leave gaps, which are not valid
         done.check_returncode()
     return seconds
 
@@ -180,46 +183,46 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
     }
     paths = [own / f"{LOAD}{suffix}" for suffix in (REQUESTS_SUFFIX, REPLICA_STATS_SUFFIX)]
     pd.DataFrame(rows).to_csv(paths[0], index=False)
-    at = START + np.linspace(0, SECONDS, samples)
-    tables = []
-    for number, name in enumerate(names):
-        used_s = np.cumsum(noise.uniform(0, 0.1, samples).round(9))
-        rx_bytes, tx_bytes = np.arange(samples) * 900, np.arange(samples) * 1500
-        packets = np.arange(samples) * 7
-        columns = {
-            "sampled_at_unix_s": at + noise.uniform(1e-5, 1e-3, samples),
-            "read_at_unix_s": at,
-            "replica": name,
-            "replica_id": f"{number:011x}c",
-            "node": "n1",
-            "cpu_seconds": used_s,
-            "cpu_percent": np.gradient(used_s, at) * 100,
-            "memory_bytes": (4e8 + noise.normal(0, 1e6, samples)).astype(int),
-            "memory_limit_bytes": 2**31,
-            "net_rx_bytes": rx_bytes,
-            "net_tx_bytes": tx_bytes,
-            "phase": MEASURED,
-            "generation": f"{number:024x}c",
-            "state": "running",
-            "users": 8,
-            "net_rx_bytes_per_s": np.gradient(rx_bytes, at),
-            "net_tx_bytes_per_s": np.gradient(tx_bytes, at),
-            "net_rx_packets": packets,
-            "net_tx_packets": packets,
-            "interfaces": [
-                json.dumps({"eth0": values}, separators=(",", ":"))
-                for values in zip(rx_bytes.tolist(), tx_bytes.tolist(), packets.tolist(), packets.tolist(), strict=True)
-            ],
-            "block_read_bytes": 0,
-            "block_write_bytes": 0,
-            "pids": 10,
-            "throttled_seconds": 0.0,
-        }
-        tables.append(pd.DataFrame(columns)[column_names(REPLICA_STATS_COLUMNS)])
+    tables = [pd.DataFrame(replica_samples(noise, number, name, samples)) for number, name in enumerate(names)]
     pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
     (own / f"{LOAD}{RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
     (folder / EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
     return paths
+
+
+def replica_samples(noise: np.random.Generator, number: int, name: str, samples: int) -> dict[str, Any]:
+    """The columns of one replica's samples: noise in those that the analysis computes with, constants in the rest."""
+    import numpy as np
+
+    at = START + np.linspace(0, SECONDS, samples)
+    rx_bytes, tx_bytes, packets = (np.arange(samples) * each for each in (900, 1500, 7))
+    networks = zip(*(counter.tolist() for counter in (rx_bytes, tx_bytes, packets, packets)), strict=True)
+    told: dict[str, Any] = {
+        "sampled_at_unix_s": at + noise.uniform(1e-5, 1e-3, samples),
+        "read_at_unix_s": at,
+        "replica": name,
+        "replica_id": f"{number:011x}c",
+        "node": "n1",
+        "cpu_seconds": np.cumsum(noise.uniform(0, 0.1, samples).round(9)),
+        "memory_bytes": (4e8 + noise.normal(0, 1e6, samples)).astype(int),
+        "memory_limit_bytes": 2**31,
+        "net_rx_bytes": rx_bytes,
+        "net_tx_bytes": tx_bytes,
+        "phase": MEASURED,
+        "generation": f"{number:024x}c",
+        "state": "running",
+        "users": 8,
+        "net_rx_packets": packets,
+        "net_tx_packets": packets,
+        "interfaces": [json.dumps({"eth0": counts}, separators=(",", ":")) for counts in networks],
+    }
+    values: dict[str, Any] = {}
+    for column in REPLICA_STATS_COLUMNS:
+        if column.rate_of:
+            values[column.name] = np.gradient(told[column.rate_of], at) * (100 if column.unit is PERCENT else 1)
+        else:
+            values[column.name] = told.get(column.name, "" if column.unit.is_text else 0)
+    return values
 
 
 def run_record(requests: int) -> dict[str, Any]:
@@ -257,7 +260,7 @@ def experiment_record() -> dict[str, Any]:
 
 
 def opened(page: Path) -> float:
-    """Seconds until Chromium has drawn every chart that is in sight of a reader."""
+    """Seconds until Chromium has drawn every chart that a reader sees."""
     with browser() as chromium:
         tab = chromium.new_page()
         began = time.perf_counter()
@@ -290,7 +293,7 @@ def why_no_browser() -> str | None:
         try:
             with browser():
                 return None
-        except Exception as error:  # whatever keeps it from starting is the reason that is reported
+        except Exception as error:  # whatever it is, it is reported
             reason = f"Chromium does not start ({str(error).splitlines()[0]}); mend that"
     return f"{reason}; or measure without the page: --parts analysis"
 

@@ -1,16 +1,33 @@
-"""Arithmetic on what the Docker API says of a container: no network, no clock."""
+"""The counters of a replica, and the arithmetic on them. It needs no network and no clock."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from runfiles.columns import COUNTER, PERCENT, REPLICA_STATS_COLUMNS
+
+READ = [column.name for column in REPLICA_STATS_COLUMNS if column.group and not column.rate_of]
+"""The columns that a reading fills. ``Counters`` has each of them under its name."""
+
+GROWING = [column.name for column in REPLICA_STATS_COLUMNS if column.group and column.kind is COUNTER]
+RATES = [
+    (column.name, column.rate_of, 100 if column.unit is PERCENT else 1)
+    for column in REPLICA_STATS_COLUMNS
+    if column.rate_of
+]
+"""Column -> the counter whose growth in a second it is, and by how much that is multiplied."""
+
+_read = attrgetter(*READ)
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """What passed one network interface since the replica started, Ethernet headers included."""
 
     rx_bytes: int
@@ -21,66 +38,127 @@ class Interface:
 
 @dataclass(frozen=True)
 class Counters:
-    """One reading of a replica: cumulative since it started, but for memory and PIDs. None: not measured."""
+    """One reading of a replica. ``runfiles/columns.py`` says what each field means. None: not measured."""
 
     read_at_unix_s: float
     cpu_seconds: float
     memory_bytes: int
     memory_limit_bytes: int | None = None
-    interfaces: Mapping[str, Interface] | None = None
+    networks: Mapping[str, Interface] | None = None
     block_read_bytes: int | None = None
     block_write_bytes: int | None = None
     pids: int | None = None
     throttled_seconds: float | None = None
+    memory_cache_bytes: int | None = None
 
-    def network(self, name: str) -> int | None:
-        """One of the counters of ``Interface``, of all interfaces together."""
-        return None if self.interfaces is None else sum(getattr(one, name) for one in self.interfaces.values())
+    @property
+    def net_rx_bytes(self) -> int | None:
+        return self._of_all_networks("rx_bytes")
+
+    @property
+    def net_tx_bytes(self) -> int | None:
+        return self._of_all_networks("tx_bytes")
+
+    @property
+    def net_rx_packets(self) -> int | None:
+        return self._of_all_networks("rx_packets")
+
+    @property
+    def net_tx_packets(self) -> int | None:
+        return self._of_all_networks("tx_packets")
+
+    @property
+    def interfaces(self) -> str | None:
+        return None if self.networks is None else json.dumps(self.networks, separators=(",", ":"))
+
+    @cached_property
+    def by_column(self) -> Mapping[str, Any]:
+        """The values of the columns in ``READ``."""
+        return dict(zip(READ, _read(self), strict=True))
+
+    def _of_all_networks(self, name: str) -> int | None:
+        return None if self.networks is None else sum(getattr(network, name) for network in self.networks.values())
+
+
+def rates(before: Counters | None, after: Counters) -> dict[str, float | None]:
+    """The values of the columns in ``RATES``: how much each counter grew in a second between two readings.
+
+    None if there is no earlier reading, the counter fell or was not measured, or no time has passed.
+
+    The seconds are those between the two readings. ``docker stats`` divides by the system's own CPU clock instead,
+    which ticks every 10 ms and is 5% off at short intervals.
+    """
+    elapsed = 0.0 if before is None else after.read_at_unix_s - before.read_at_unix_s
+    if before is None or elapsed <= 0:
+        return {name: None for name, _, _ in RATES}
+    found: dict[str, float | None] = {}
+    for name, counter, factor in RATES:
+        first, second = before.by_column[counter], after.by_column[counter]
+        is_known = first is not None and second is not None and second >= first
+        found[name] = (second - first) / elapsed * factor if is_known else None
+    return found
+
+
+def began_anew(before: Counters, after: Counters) -> bool:
+    """Whether any counter fell: the replica was restarted, and nothing may be computed across that.
+
+    Its CPU alone does not show it: a replica that starts busily can use more within an interval than it had before.
+    """
+    pairs = ((before.by_column[name], after.by_column[name]) for name in GROWING)
+    return any(first is not None and second is not None and second < first for first, second in pairs)
 
 
 def counters_of(reply: Mapping[str, Any]) -> Counters | None:
-    """The counters in a reply of ``GET /containers/ID/stats``; None where the container does not run.
+    """The counters in a reply of ``GET /containers/ID/stats``; None if the container does not run.
 
-    A stopped container answers 200 with zeros and the year 1: that is no sample. Without ``networks``
-    (``--network host`` or ``none``) the network is not measured, which is not zero; nor is the block I/O where the
-    list of its devices is ``null``.
+    For a stopped container the engine answers 200 with zeros and the year 1. Without ``networks`` (``--network host``
+    or ``none``) the network is not measured, which is not zero. The same holds for block I/O if the list of its devices
+    is ``null``.
     """
     read_at = parse_time(reply["read"])
-    cpu = reply.get("cpu_stats") or {}
-    usage = (cpu.get("cpu_usage") or {}).get("total_usage")
-    memory = reply.get("memory_stats") or {}
-    if read_at <= 0 or not usage or "usage" not in memory:
+    used_ns = _told(reply, "cpu_stats", "cpu_usage", "total_usage")
+    memory = _told(reply, "memory_stats") or {}
+    if read_at <= 0 or not used_ns or "usage" not in memory:
         return None
-    networks = reply.get("networks")
-    devices = (reply.get("blkio_stats") or {}).get("io_service_bytes_recursive")
-    throttled = (cpu.get("throttling_data") or {}).get("throttled_time")
+    devices = _told(reply, "blkio_stats", "io_service_bytes_recursive")
+    throttled_ns = _told(reply, "cpu_stats", "throttling_data", "throttled_time")
     return Counters(
         read_at_unix_s=read_at,
-        cpu_seconds=usage / 1e9,
+        cpu_seconds=used_ns / 1e9,
         memory_bytes=working_set(memory),
         memory_limit_bytes=memory.get("limit") or None,
-        interfaces=None
-        if networks is None
-        else {
-            name: Interface(one["rx_bytes"], one["tx_bytes"], one["rx_packets"], one["tx_packets"])
-            for name, one in networks.items()
-        },
+        networks=_networks(reply.get("networks")),
         block_read_bytes=_block_bytes(devices, "r"),
         block_write_bytes=_block_bytes(devices, "w"),
-        pids=(reply.get("pids_stats") or {}).get("current"),
-        throttled_seconds=None if throttled is None else throttled / 1e9,
+        pids=_told(reply, "pids_stats", "current"),
+        throttled_seconds=None if throttled_ns is None else throttled_ns / 1e9,
+        memory_cache_bytes=_file_cache(memory.get("stats") or {}),
     )
+
+
+def _told(reply: Mapping[str, Any], *path: str) -> Any:
+    """What a reply holds at a path of keys; None if it ends before."""
+    found: Any = reply
+    for key in path:
+        found = (found or {}).get(key)
+    return found
+
+
+def _networks(told: Mapping[str, Mapping[str, int]] | None) -> dict[str, Interface] | None:
+    if told is None:
+        return None
+    return {name: Interface(*(counts[field] for field in Interface._fields)) for name, counts in told.items()}
 
 
 def _block_bytes(devices: Sequence[Mapping[str, Any]] | None, direction: str) -> int | None:
     """Bytes read (``r``) or written (``w``); v1 writes Read and Write, v2 read and write."""
     if devices is None:
         return None
-    return sum(int(one["value"]) for one in devices if one["op"].lower().startswith(direction))
+    return sum(int(device["value"]) for device in devices if device["op"].lower().startswith(direction))
 
 
 def working_set(memory: Mapping[str, Any]) -> int:
-    """Memory in use less the file cache that can go, in bytes, as ``docker stats`` shows it.
+    """Memory in use less the file cache that the kernel can drop, in bytes, as ``docker stats`` shows it.
 
     cgroup v1 names that cache ``total_inactive_file``, v2 ``inactive_file`` (docker/cli, stats_helpers.go).
     """
@@ -90,35 +168,10 @@ def working_set(memory: Mapping[str, Any]) -> int:
     return usage - cache if cache < usage else usage
 
 
-def cpu_percent(before: Counters | None, after: Counters) -> float | None:
-    """CPU between two readings, 100 = one core; None without an earlier one, or where the counters began anew.
-
-    Used seconds over the seconds between the two ``read`` stamps: the system's own clock, which ``docker stats``
-    divides by, ticks every 10 ms and is 5% off at short intervals.
-    """
-    share = None if before is None else rate(before, after, before.cpu_seconds, after.cpu_seconds)
-    return None if share is None else share * 100
-
-
-def began_anew(before: Counters, after: Counters) -> bool:
-    """Whether any cumulative counter fell: the replica was restarted, and nothing may be computed across that.
-
-    Its CPU alone does not tell: one that starts busily can use more within an interval than it had before.
-    """
-    pairs: list[tuple[float | None, float | None]] = [(before.cpu_seconds, after.cpu_seconds)]
-    pairs += [(before.network(name), after.network(name)) for name in ("rx_bytes", "tx_bytes")]
-    pairs += [(getattr(before, name), getattr(after, name)) for name in ("block_read_bytes", "block_write_bytes")]
-    return any(first is not None and second is not None and second < first for first, second in pairs)
-
-
-def rate(before: Counters | None, after: Counters, first: float | None, second: float | None) -> float | None:
-    """How much a cumulative counter grew in each second between two readings; None as for ``cpu_percent``."""
-    if before is None or first is None or second is None:
-        return None
-    elapsed = after.read_at_unix_s - before.read_at_unix_s
-    if second < first or elapsed <= 0:
-        return None
-    return (second - first) / elapsed
+def _file_cache(details: Mapping[str, Any]) -> int | None:
+    """cgroup v1 names it ``total_cache``, v2 ``file`` (Linux, Documentation/admin-guide)."""
+    told = details.get("total_cache", details.get("file"))
+    return None if told is None else int(told)
 
 
 def parse_time(stamp: str) -> float:

@@ -29,12 +29,13 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 # runfiles.py and addresses.py, wherever Locust was started
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from _replicas import host_argument, replicas_argument
+
 from runfiles.events import ALL_TEXTS, INTERRUPTED, RECORDING_FAILED_EXIT_CODE, STOPPED
 
 import _locust_files
 import _options
 from _clocks import Clocks
-from _find_replicas import host_argument, replicas_argument
 from _live import show_live
 from _monitor import LEAST_INTERVAL_S
 from _recording import Recording, cpu_seconds

@@ -8,7 +8,7 @@ import itertools
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,29 @@ SHOWN_S = 120.0
 LEAST_STEP_S = 1.0
 """Between two points of a line: samples between them are not drawn."""
 
-COLUMNS = {
+TITLES = {
     "replica": "Replica",
     "node": "Node",
     "state": "State",
     "requests": "Requests",
     "share": "Share %",
-    "cpu": "CPU %",
-    "memory": "Memory MB",
-    "received": "In kB/s",
-    "sent": "Out kB/s",
 }
+SAMPLED = {
+    "cpu": ("CPU %", "cpu_percent", 1.0),
+    "memory": ("Memory MB", "memory_bytes", 1e-6),
+    "received": ("In kB/s", "net_rx_bytes_per_s", 1e-3),
+    "sent": ("Out kB/s", "net_tx_bytes_per_s", 1e-3),
+}
+"""Column of the table -> its title, the column of ``REPLICA_STATS_COLUMNS`` that it shows, and by what that is
+multiplied. They follow the columns of ``TITLES``."""
+
+CHARTS = {
+    "cpu": (("cpu_percent",), 1.0),
+    "memory": (("memory_bytes",), 1e-6),
+    "network": (("net_rx_bytes_per_s", "net_tx_bytes_per_s"), 1e-3),
+}
+"""Chart -> the columns of ``REPLICA_STATS_COLUMNS`` whose sum it shows, and by what that is multiplied."""
+
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What makes a spreadsheet compute a cell (OWASP, CSV injection)."""
 
@@ -79,9 +91,9 @@ class Live:
             self._answers.setdefault(row["replica"], Counter())[second] += 1
 
     def table(self) -> list[dict[str, Any]]:
-        """A row a replica, as the tab shows it; what was not measured says so."""
+        """A row for each replica, as the tab shows it. A cell says so if its value was not measured."""
         answers = self._answers_by_name()
-        total = sum(one.total() for one in answers.values())
+        total = sum(counts.total() for counts in answers.values())
         rows = []
         for name in sorted(set(answers) | set(self._samples)):
             last = self._samples[name][-1] if name in self._samples else {}
@@ -93,25 +105,18 @@ class Live:
                     "state": last.get("state") or "-",
                     "requests": count,
                     "share": round(count / total * 100, 1) if total else "-",
-                    "cpu": _shown(last.get("cpu_percent")),
-                    "memory": _shown(last.get("memory_bytes"), 1e-6),
-                    "received": _shown(last.get("net_rx_bytes_per_s"), 1e-3),
-                    "sent": _shown(last.get("net_tx_bytes_per_s"), 1e-3),
+                    **{key: _shown(last.get(column), scale) for key, (_, column, scale) in SAMPLED.items()},
                 }
             )
         return rows
 
     def series(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         """Chart -> replica -> seconds of the run and values, for the last ``SHOWN_S``."""
-        charts: dict[str, dict[str, dict[str, list[float | None]]]] = {
-            name: {} for name in ("cpu", "memory", "network", "requests")
-        }
+        charts: dict[str, dict[str, dict[str, list[float | None]]]] = {chart: {} for chart in (*CHARTS, "requests")}
         for name, kept in self._samples.items():
-            x = [round(one["sampled_at_unix_s"] - self.started_at_s, 1) for one in kept]
-            charts["cpu"][name] = {"x": x, "y": [one["cpu_percent"] for one in kept]}
-            charts["memory"][name] = {"x": x, "y": [_scaled(one["memory_bytes"], 1e-6) for one in kept]}
-            both = [_sum(one["net_rx_bytes_per_s"], one["net_tx_bytes_per_s"]) for one in kept]
-            charts["network"][name] = {"x": x, "y": [_scaled(one, 1e-3) for one in both]}
+            x = [round(sample["sampled_at_unix_s"] - self.started_at_s, 1) for sample in kept]
+            for chart, (columns, scale) in CHARTS.items():
+                charts[chart][name] = {"x": x, "y": [_sum(sample, columns, scale) for sample in kept]}
         now = int(min(time.time(), self.ended_at_s))
         seconds = range(max(int(self.started_at_s), now - int(SHOWN_S)), now)
         for name, counts in self._answers_by_name().items():
@@ -134,9 +139,10 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
         return
     base = (environment.parsed_options.web_base_path or "").rstrip("/") if environment.parsed_options else ""
     pages = Blueprint("fourfold", __name__, url_prefix=base or None)
+    titles = TITLES | {key: title for key, (title, _, _) in SAMPLED.items()}
     web.template_args["extended_tabs"] = [{"title": "Replicas", "key": "replicas"}]
     web.template_args["extended_tables"] = [
-        {"key": "replicas", "structure": [{"key": key, "title": title} for key, title in COLUMNS.items()]}
+        {"key": "replicas", "structure": [{"key": key, "title": title} for key, title in titles.items()]}
     ]
     web.template_args["extended_csv_files"] = [
         {"href": f"{base}/replicas/{name}.csv", "title": f"Download {title} CSV"} for name, title in FILES.items()
@@ -207,12 +213,10 @@ def _harmless(cell: str) -> str:
     return cell
 
 
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else round(value * scale, 3)
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+def _sum(sample: Mapping[str, Any], columns: Sequence[str], scale: float) -> float | None:
+    """The sum of some columns of a sample, scaled; None if one of them was not measured."""
+    values = [sample[column] for column in columns]
+    return None if None in values else round(sum(values) * scale, 3)
 
 
 def _shown(value: float | None, scale: float = 1.0) -> float | str:

@@ -1,4 +1,4 @@
-"""What no container's stats show and yet differs between deployments: where the rest of the CPU time goes."""
+"""CPU time of this machine that no container's stats show, although it differs between deployments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PROGRAMS = {
     "containerd-shim": "containerd_cpu_seconds",
     "containerd-shim-runc-v2": "containerd_cpu_seconds",
 }
-"""The engine's own programs -> the column that their CPU time is added to. The kernel cuts names to 15 letters."""
+"""The Docker engine's own programs -> the column that their CPU time is added to. The kernel cuts names at 15
+characters."""
 
 BY_KERNELS_NAME = {name[:15]: column for name, column in PROGRAMS.items()}
 
@@ -25,8 +26,8 @@ BY_KERNELS_NAME = {name[:15]: column for name, column in PROGRAMS.items()}
 class MachineMonitor:
     """Samples this machine once a second, in CPU seconds since the run began.
 
-    A column is left empty where nothing of its kind runs here: no Docker engine on this machine, or a system that does
-    not tell softirq time.
+    A column stays empty if nothing of its kind runs here: there is no Docker engine on this machine, or the system does
+    not tell the time of softirqs.
     """
 
     def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
@@ -55,7 +56,7 @@ class MachineMonitor:
         self._write({"sampled_at_unix_s": time.time()} | self._spent | totals)
 
     def _count(self, *, is_first: bool) -> None:
-        """Add what each of the engine's programs has used since the last count; of a new one, all that it has."""
+        """Add what each of the engine's programs has used since the last count. A new program adds all of its time."""
         there = set(psutil.pids())
         self._programs = {pid: known for pid, known in self._programs.items() if pid in there}
         self._programs |= {pid: _program(pid) for pid in there - set(self._programs)}
@@ -86,7 +87,7 @@ class MachineMonitor:
 
 
 def _program(pid: int) -> tuple[psutil.Process, str] | None:
-    """The process and its column, if it is one of the engine's programs."""
+    """A process and its column if it is one of the engine's programs, else None."""
     try:
         process = psutil.Process(pid)
         column = BY_KERNELS_NAME.get(process.name()[:15])

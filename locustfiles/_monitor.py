@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import gevent
+from _replicas import NoReplicas, Replica
 from gevent.pool import Group
 
-from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
+from runfiles.columns import CPU
+from runfiles.events import (
+    ENDED,
+    ENGINE_ANSWERS,
+    ENGINE_SILENT,
+    FOUND,
+    NOT_SAMPLED,
+    RESTARTED,
+    SAMPLED_AGAIN,
+    STARTED,
+)
 
-from _counters import Counters, began_anew, cpu_percent, rate
-from _find_replicas import Finder, NoReplicas
-from _read_docker import READ_FAILURES, Replica, explained
+from _counters import Counters, began_anew, rates
+from _find_replicas import Finder
+from _read_docker import READ_FAILURES, explained
 
 LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
@@ -31,12 +40,12 @@ logger = logging.getLogger("fourfold.monitor")
 
 
 class Monitor:
-    """Follows the replicas of one target; hands each sample on as a row of ``PREFIX_replica_stats.csv``, and what
-    becomes of them as rows of ``PREFIX_replica_events.csv``.
+    """Follows the replicas of one target. It gives each sample to ``write_sample``, as a row of
+    ``PREFIX_replica_stats.csv``, and each event to ``write_event``, as a row of ``PREFIX_replica_events.csv``.
 
-    All replicas are sampled at the same moments, so that the load is interrupted as rarely as can be. It never ends the
-    load: what keeps it from sampling is logged once and kept in ``problems``, and the samples that are missing stay
-    missing.
+    All replicas are sampled at the same moments, so that the load is interrupted as rarely as possible. The monitor
+    never ends the load: if it can't sample, it logs the reason once and keeps it in ``problems``. The missing samples
+    stay missing.
     """
 
     def __init__(
@@ -48,7 +57,7 @@ class Monitor:
         note_fault: Callable[[str, str], None] = lambda kind, text: None,
     ) -> None:
         self.finder = finder
-        self.interval_s = max(interval_s, LEAST_INTERVAL_S)  # the web UI's field is checked by nobody
+        self.interval_s = max(interval_s, LEAST_INTERVAL_S)  # nobody checks the web UI's field
         self.problems: list[str] = []
         self._seen: dict[str, Replica] = {}
         self._sampled: set[str] = set()
@@ -58,7 +67,7 @@ class Monitor:
         self._note_fault = note_fault
         self._answered: set[str] = set()
         self._ended_at_unix_s: dict[str, float] = {}
-        self._successors: set[str] = set()  # names by which somebody answered after who was sampled had ended
+        self._successors: set[str] = set()  # names that answered after the replica of that name had ended
         self._unknown: set[str] = set()
         self._told: set[str] = set()
         self._answers_as: dict[str, set[str]] = {}
@@ -72,13 +81,13 @@ class Monitor:
         self._greenlets.spawn(self._follow)
 
     def note_answer(self, name: str, started_at_unix_s: float = 0.0) -> None:
-        """Somebody answered a request by this name (X-Replica); empty: without one."""
+        """Note that this name (X-Replica) answered a request; empty: the answer had no name."""
         self._answered.add(name)
         if started_at_unix_s > self._ended_at_unix_s.get(name, math.inf):
             self._successors.add(name)
 
     def stop(self) -> None:
-        """End all sampling, after one last sample of each replica, so that the totals reach to the end of the run."""
+        """Take a last sample of each replica and end. With the last sample the totals reach to the end of the run."""
         if self._unsampled():
             self._find(STARTED)  # it may have come since the last look
         there = [replica for id, replica in self._seen.items() if id in self._samplers]
@@ -91,20 +100,20 @@ class Monitor:
         """All replicas seen, for the record of the run."""
         return [
             {
-                "name": one.name,
-                "id": one.id,
-                "answers_as": sorted(self._answers_as.get(one.id, ())),
-                "node": one.node,
-                "sampled": one.id in self._sampled,
-                "reason": one.reason,
-                "sources": dict(one.sources()),
+                "name": replica.name,
+                "id": replica.id,
+                "answers_as": sorted(self._answers_as.get(replica.id, ())),
+                "node": replica.node,
+                "sampled": replica.id in self._sampled,
+                "reason": replica.reason,
+                "sources": dict(replica.sources()),
             }
-            for one in self._seen.values()
+            for replica in self._seen.values()
         ]
 
     def sampling(self) -> str | None:
-        """How the CPU of the replicas is had, for the record of the run; None where none was sampled."""
-        ways = {how for one in self._seen.values() if (how := one.sources().get("CPU"))}
+        """How the CPU of the replicas is read, for the record of the run; None if none was sampled."""
+        ways = {way for replica in self._seen.values() if (way := replica.sources().get(CPU))}
         return "; ".join(sorted(ways)) or None
 
     def _follow(self) -> None:
@@ -113,49 +122,64 @@ class Monitor:
             gevent.sleep(pause)
             pause = FIND_EVERY_S if self._find(STARTED) else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause * 2))
             names = self._unsampled()
-            if names and names <= self._unknown:  # who has just come may be found and sampled by the next look
+            if names and names <= self._unknown:  # the next look may find a replica that has just started
                 self._tell_unsampled(names)
             self._unknown = names
 
     def _unsampled(self) -> set[str]:
-        """Names of answers that no replica has which is sampled, but for those that were told of before. An answer
-        without a name counts only where nobody is sampled."""
-        sampled = [one for one in self._seen.values() if one.id in self._sampled]
-        there = {name for one in sampled if one.id not in self._ended for name in (one.name, one.id)}
-        ended = {name for one in sampled if one.id in self._ended for name in (one.name, one.id)}
+        """Names that answered and belong to no sampled replica, without those that were reported before.
+
+        An answer without a name counts only if nothing is sampled.
+        """
+        sampled = self._sampled_replicas()
+        there = {name for replica in sampled if replica.id not in self._ended for name in (replica.name, replica.id)}
+        ended = {name for replica in sampled if replica.id in self._ended for name in (replica.name, replica.id)}
         nameless = {""} if sampled else set()
         return self._answered - self._told - there - (ended - self._successors) - nameless
 
     def _tell_unsampled(self, names: set[str]) -> None:
-        """Warn, once, of those who answered by these names and are not sampled, as far as they have no other name."""
+        """Warn once of the names that answered and are not sampled. Other names of sampled replicas are left out."""
         self._told |= names
         successors = names & self._successors
-        sampled = [one for one in self._seen.values() if one.id in self._sampled]
         why = "name what answers with --replicas"
         with gevent.Timeout(LAST_SAMPLE_S, False):
-            for one in sampled if names else ():
-                try:
-                    self._answers_as.setdefault(one.id, set()).update(names & set(one.other_names()))
-                except READ_FAILURES as error:
-                    logger.debug("%s: %s", one.name, explained(error))
+            if names:
+                self._learn_other_names(names)
             names = names.difference(*self._answers_as.values())
-            reasons = [one.reason for one in self._seen.values() if one.reason and {one.name, one.id} & names]
+            reasons = [seen.reason for seen in self._seen.values() if seen.reason and {seen.name, seen.id} & names]
             if names - {""}:
                 why = reasons[0] if reasons else self.finder.explain_unsampled(sorted(names - {""}))
         if names:
-            verb = "was" if len(names) == 1 else "were"
-            instead = ", ".join(one.name for one in sampled if one.id not in self._ended)
-            instead = f" (sampled: {instead})" if instead else ""
-            who = ", ".join(sorted(name or "somebody without a name (no X-Replica)" for name in names))
-            since = ""
-            if successors:
-                since = f" after the process that was sampled as {', '.join(sorted(successors))} had ended"
-            text = f"{who} answered{since} and {verb} not sampled{instead}; {why}"
+            text = self._unsampled_text(names, successors, why)
             self._problem(text)
             self._note_fault("unsampled", text)
 
+    def _learn_other_names(self, names: set[str]) -> None:
+        """Note which of these names belong to sampled replicas."""
+        for replica in self._sampled_replicas():
+            try:
+                self._answers_as.setdefault(replica.id, set()).update(names & set(replica.other_names()))
+            except READ_FAILURES as error:
+                logger.debug("%s: %s", replica.name, explained(error))
+
+    def _unsampled_text(self, names: set[str], successors: set[str], why: str) -> str:
+        verb = "was" if len(names) == 1 else "were"
+        instead = ", ".join(replica.name for replica in self._sampled_replicas() if replica.id not in self._ended)
+        instead = f" (sampled: {instead})" if instead else ""
+        who = ", ".join(sorted(name or "somebody without a name (no X-Replica)" for name in names))
+        since = ""
+        if successors:
+            since = f" after the process that was sampled as {', '.join(sorted(successors))} had ended"
+        return f"{who} answered{since} and {verb} not sampled{instead}; {why}"
+
+    def _sampled_replicas(self) -> list[Replica]:
+        return [replica for replica in self._seen.values() if replica.id in self._sampled]
+
     def _find(self, event: str) -> bool:
-        """Start sampling the replicas that are new, which is the ``event``; whether the engine told which there are."""
+        """Look for replicas and start to sample the new ones. ``event`` is what is recorded of a new one.
+
+        Returns whether replicas were found.
+        """
         target = self.finder.target or "--host"
         try:
             replicas = self.finder.replicas()
@@ -180,17 +204,17 @@ class Monitor:
             if replica.read is not None and replica.id not in self._samplers:
                 self._samplers[replica.id] = self._greenlets.spawn(self._sample_on_schedule, replica)
         there = {replica.id for replica in replicas}
-        for gone in [one for id, one in self._seen.items() if id not in there and id not in self._samplers]:
-            self._end(gone)  # one that drains is no longer listed, but still there: its sampler tells when it ends
+        for gone in [seen for id, seen in self._seen.items() if id not in there and id not in self._samplers]:
+            self._end(gone)  # a replica that drains is no longer listed, but it is there until its sampler sees its end
         return bool(replicas)
 
     def _note_engine(self, *, answers: bool, detail: str) -> None:
         if answers != self._engine_answers:
             self._engine_answers = answers
-            self._event("engine answers again" if answers else "engine does not answer", None, detail)
+            self._event(ENGINE_ANSWERS if answers else ENGINE_SILENT, None, detail)
 
     def _end(self, replica: Replica) -> None:
-        """Note, once, that a replica is no longer there."""
+        """Note once that a replica has ended."""
         if replica.id in self._ended:
             return
         self._ended.add(replica.id)
@@ -236,7 +260,7 @@ class Monitor:
             self._problem(f"no last sample of {replica.name}: {explained(error)}")
 
     def _sample(self, replica: Replica, before: Counters | None) -> Counters | None:
-        """Read and hand on one sample; None when the replica has ended."""
+        """Read one sample and write it; None if the replica has ended."""
         if replica.read is None:
             return None
         now = replica.read()
@@ -249,7 +273,7 @@ class Monitor:
         return now
 
     def _event(self, event: str, replica: Replica | None, detail: str, at_unix_s: float | None = None) -> None:
-        """Write what became of a replica, or of the engine (None)."""
+        """Write an event of a replica, or of the engine (None)."""
         self._write_event(
             {
                 "at_unix_s": at_unix_s or time.time(),
@@ -269,31 +293,15 @@ class Monitor:
 
 
 def _row(replica: Replica, before: Counters | None, now: Counters) -> dict[str, Any]:
-    """A sample as a row of ``REPLICA_STATS_COLUMNS``, but for what only the run knows (phase, users)."""
-    received, sent = now.network("rx_bytes"), now.network("tx_bytes")
-    had_received, had_sent = (before.network("rx_bytes"), before.network("tx_bytes")) if before else (None, None)
-    interfaces = None if now.interfaces is None else {name: astuple(one) for name, one in now.interfaces.items()}
+    """A sample as a row of ``REPLICA_STATS_COLUMNS``, without what only the run knows (phase, users)."""
     return {
         "sampled_at_unix_s": time.time(),
         "read_at_unix_s": now.read_at_unix_s,
         "replica": replica.name,
         "replica_id": replica.id,
         "node": replica.node,
-        "cpu_seconds": now.cpu_seconds,
-        "cpu_percent": cpu_percent(before, now),
-        "memory_bytes": now.memory_bytes,
-        "memory_limit_bytes": now.memory_limit_bytes,
-        "net_rx_bytes": received,
-        "net_tx_bytes": sent,
         "generation": replica.generation,
         "state": replica.state,
-        "net_rx_bytes_per_s": rate(before, now, had_received, received),
-        "net_tx_bytes_per_s": rate(before, now, had_sent, sent),
-        "net_rx_packets": now.network("rx_packets"),
-        "net_tx_packets": now.network("tx_packets"),
-        "interfaces": None if interfaces is None else json.dumps(interfaces, separators=(",", ":")),
-        "block_read_bytes": now.block_read_bytes,
-        "block_write_bytes": now.block_write_bytes,
-        "pids": now.pids,
-        "throttled_seconds": now.throttled_seconds,
+        **now.by_column,
+        **rates(before, now),
     }

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from _replicas import replicas_argument
+
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -18,7 +20,6 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 
-from _find_replicas import replicas_argument
 from _monitor import LEAST_INTERVAL_S
 
 LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")

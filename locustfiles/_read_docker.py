@@ -1,21 +1,23 @@
-"""Docker engines, and the cheapest way to read a container of theirs."""
+"""Docker engines, and the cheapest way to read each of their containers."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import docker
 import psutil
 import requests
 import urllib3
+from _replicas import Reader, Replica
 from docker.context import ContextAPI
 from docker.utils import parse_host
+
+from runfiles.columns import REPLICA_STATS_COLUMNS
 
 from _counters import Counters, counters_of
 from _read_cgroup import NoCgroup, container_cgroup
@@ -26,7 +28,7 @@ SLOW_ONE_SHOT_S = 0.5
 
 LOOPBACK = "localhost,127.0.0.0/8,::1"
 
-COLUMN_GROUPS = ("CPU", "memory", "network", "block I/O", "PIDs", "throttling")
+COLUMN_GROUPS = tuple(dict.fromkeys(column.group for column in REPLICA_STATS_COLUMNS if column.group))
 
 READ_FAILURES = (
     docker.errors.DockerException,
@@ -35,52 +37,18 @@ READ_FAILURES = (
     psutil.Error,
     OSError,
 )
-"""All that reading a replica raises. Of what a Docker API call raises, ProtocolError is only an urllib3 error."""
+"""All that reading a replica raises. A call of the Docker API can also raise urllib3's own ProtocolError."""
 
 logger = logging.getLogger("fourfold.engines")
 
 
-class Reader(Protocol):
-    """Reads one replica's counters; ``sources`` says how each group of columns is had."""
-
-    @property
-    def sources(self) -> Mapping[str, str]: ...
-
-    def read(self) -> Counters | None:
-        """The counters now; None when the replica has ended."""
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One instance of the service.
-
-    ``read`` gives its counters, or None when it has ended; no ``read``: it is out of reach, for ``reason``.
-    ``generation`` tells it from the one that had its name before; ``why_ended`` what the engine says of its end;
-    ``sources`` how each group of columns is had, once it has been read; ``other_names`` by which it may answer besides
-    its name and ID; ``doubt`` why it may not be the service.
-    """
-
-    name: str
-    id: str
-    node: str
-    read: Callable[[], Counters | None] | None
-    reason: str | None = None
-    generation: str = ""
-    state: str = ""
-    why_ended: Callable[[], str] = lambda: ""
-    sources: Callable[[], Mapping[str, str]] = dict
-    other_names: Callable[[], Sequence[str]] = list
-    doubt: str | None = None
-
-
 class Engine:
-    """One engine that answers, and the readers of its containers. ``host``: the machine that its address names; empty
-    for a socket of this machine.
+    """A Docker engine that answers, and the readers of its containers.
+
+    ``host`` is the machine that its address names; empty for a socket of this machine.
 
     Args:
-        url: where it listens (``tcp://``, ``ssh://``, ``unix://``); None: where the docker command would look.
+        url: where it listens (``tcp://``, ``ssh://``, ``unix://``). None: where the docker command would look.
 
     Raises:
         docker.errors.DockerException and others of ``READ_FAILURES``: it does not answer.
@@ -114,10 +82,10 @@ class Engine:
             except docker.errors.NotFound:
                 counters = None
             except READ_FAILURES:
-                self._forget(id)  # a stream that broke off goes on nowhere
+                self._forget(id)  # a stream that broke off gives no more replies
                 raise
             if counters is None:
-                self._forget(id)  # should it come back, its processes are others
+                self._forget(id)  # if it comes back, it has other processes
             return counters
 
         def sources() -> Mapping[str, str]:
@@ -137,7 +105,7 @@ class Engine:
         )
 
     def is_manager(self) -> bool:
-        """Whether it manages a swarm, and so tells of its services."""
+        """Whether it manages a swarm: only then can it list services."""
         return bool((self.client.info().get("Swarm") or {}).get("ControlAvailable"))
 
     def names_of(self, id: str) -> list[str]:
@@ -146,7 +114,7 @@ class Engine:
             config = self.client.api.inspect_container(id)["Config"]
         except docker.errors.NotFound:  # it has just been removed
             return []
-        variables = [one.partition("=") for one in config.get("Env") or []]
+        variables = [variable.partition("=") for variable in config.get("Env") or []]
         named = [value for name, _, value in variables if name == "REPLICA_NAME"]
         return [name for name in (config.get("Hostname"), *named) if name]
 
@@ -160,7 +128,7 @@ class Engine:
             self._readers.pop(id).close()
 
     def _choose_reader(self, id: str) -> Reader:
-        """The cgroup's own files, else a fast one-shot, else the stream."""
+        """The control group's files if they can be read, else one-shot stats if they are fast, else the stream."""
         about = self.client.api.inspect_container(id)
         try:
             host = about["HostConfig"]
@@ -192,14 +160,15 @@ class Engine:
 
 
 def _spare_loopback_from_proxies() -> None:
-    """docker-py would ask an engine at ``tcp://127.0.0.1`` through the user's proxy; the docker command does not."""
+    """Keep docker-py from asking an engine at ``tcp://127.0.0.1`` through the user's proxy. The docker command does not
+    use it either."""
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if named != "*" and not named.endswith(LOOPBACK):
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{LOOPBACK}".lstrip(",")
 
 
 class OneShot:
-    """Asks the engine for one reply a reading."""
+    """Asks the engine for one reply for each reading."""
 
     sources = dict.fromkeys(COLUMN_GROUPS, "Docker API: stats, one-shot")
 
@@ -235,17 +204,17 @@ class Stream:
 
 
 def explained(error: BaseException) -> str:
-    """Why an engine or a file could not be read, in words that are the same each time it happens."""
+    """Why an engine or a file could not be read. The same failure is always explained in the same words."""
     causes: list[BaseException] = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and inner not in causes:
         causes.append(inner)
-    inside = [*causes, *(one for cause in causes for one in cause.args if isinstance(one, BaseException))]
+    inside = [*causes, *(part for cause in causes for part in cause.args if isinstance(part, BaseException))]
     for kind, words in (
         (PermissionError, "permission is denied; for Docker's socket, join its group or run as its user"),
         ((FileNotFoundError, ConnectionRefusedError), "nobody answers there; is the engine running?"),
         ((requests.Timeout, TimeoutError), f"no answer within {API_TIMEOUT_S} s"),
         ((ConnectionError, requests.ConnectionError, urllib3.exceptions.HTTPError), "the connection broke off"),
     ):
-        if any(isinstance(one, kind) for one in inside):
+        if any(isinstance(failure, kind) for failure in inside):
             return words
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

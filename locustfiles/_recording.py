@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 import psutil
+from _replicas import NoReplicas
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
@@ -35,7 +36,7 @@ from runfiles.files import (
 )
 from runfiles.machines import machine_record
 
-from _find_replicas import Finder, NoReplicas
+from _find_replicas import Finder
 from _health import health
 from _live import Live
 from _machine import MachineMonitor

@@ -1,91 +1,324 @@
-"""The columns of the CSV files: names with units, and what each one means."""
+"""The columns of the CSV files: all that their writers and readers must agree on, a row a column.
+
+The recorder makes its rows by these tables, the analysis reads and checks files by them, the scale benchmark fills a
+file by them, and tests compare docs/run-files.md with them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from runfiles.events import MEASURED, WARM_UP
+
+FIRST_UNIX_S, LAST_UNIX_S = 946_684_800, 4_102_444_800
+"""The beginnings of the years 2000 and 2100: no run was recorded before or after."""
+
+
+class Kind(StrEnum):
+    """How the values of a column behave over time."""
+
+    COUNTER = "counter"
+    """It only grows. If it falls, the replica was restarted. Totals are differences of it."""
+    RATE = "rate"
+    """How fast a counter grew since the sample before."""
+    GAUGE = "gauge"
+    """The value at one moment, or of one request. It can rise and fall."""
+    LABEL = "label"
+    """What the row is about: when, who, and in which phase."""
+
+
+COUNTER, RATE, GAUGE, LABEL = Kind
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a value is counted in, and which values there can be. A file with any other value can't be read.
+
+    A number lies between ``least`` and ``most``. A text has up to ``most`` characters. If there are ``words``, the text
+    is one of them.
+    """
+
+    name: str
+    least: float = 0
+    most: float = 1e12
+    is_text: bool = False
+    words: tuple[str, ...] = ()
+
+
+UNIX_S = Unit("Unix time, s", FIRST_UNIX_S, LAST_UNIX_S)
+UNIX_S_ELSEWHERE = Unit("Unix time, s", 0, LAST_UNIX_S)
+"""By a clock that may never have been set."""
+SECONDS = Unit("s", 0, 1e10)
+MS = Unit("ms", 0, 1e9)
+MS_ABOVE_0 = Unit("ms", 1e-6, 1e9)
+PERCENT = Unit("%", 0, 1e7)
+BYTES = Unit("bytes", 0, 2**60)
+BYTES_PER_S = Unit("bytes/s")
+NUMBER = Unit("number")
+HTTP_STATUS = Unit("number", 0, 999)
+YES_OR_NO = Unit("1 or 0", 0, 1)
+TEXT = Unit("text", is_text=True)
+NAME = Unit("text", most=1000, is_text=True)
+JSON = Unit("JSON", is_text=True)
+PHASE = Unit("text", is_text=True, words=(WARM_UP, MEASURED))
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a CSV file: its name (which carries the unit) and what it means.
+    """One column of a CSV file.
 
-    ``is_late``: files that an earlier version wrote may lack it.
+    Args:
+        name: its name in the header. It carries the unit.
+        meaning: what a value means, and what an empty one means.
+        is_needed: no row may leave it empty.
+        group: which of a replica's counters it belongs to; empty: it is not read from the replica. ``PREFIX_run.json``
+            says how each group was read.
+        rate_of: the counter whose growth in a second it is; as a percentage if its unit is ``PERCENT``.
+        since: the day from which the column is recorded. Files that were recorded before lack it.
+        is_analysed: the analysis reads it.
     """
 
     name: str
+    kind: Kind
+    unit: Unit
     meaning: str
-    is_late: bool = False
+    is_needed: bool = False
+    group: str = ""
+    rate_of: str = ""
+    since: str = ""
+    is_analysed: bool = True
 
 
 REQUEST_COLUMNS = (
-    Column("started_at_unix_s", "when the request was sent, by the load generator's clock"),
-    Column("response_time_ms", "from sending to the last byte of the answer, unrounded, as Locust measured it"),
-    Column("status", "HTTP status; 0: no answer came"),
-    Column("error", "why Locust counted the request as failed; empty: it did not"),
-    Column("request_bytes", "bytes of the request's body"),
-    Column("response_bytes", "bytes of the answer's body"),
-    Column("text_id", "which of the texts was sent"),
-    Column("replica", "who answered (X-Replica); empty: the answer did not say"),
-    Column("queue_ms", "time the text waited for the model (Server-Timing: queue); empty: not said"),
-    Column("inference_ms", "time in the model (Server-Timing: inference); empty: not said"),
-    Column("connection_reused", "1: sent over a connection already open, 0: a connection was opened for it"),
-    Column("phase", "warm-up or measured, by the time it was sent"),
+    Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
+    Column(
+        "response_time_ms",
+        GAUGE,
+        MS_ABOVE_0,
+        "from sending to the last byte of the answer, unrounded, as Locust measured it",
+        True,
+    ),
+    Column("status", LABEL, HTTP_STATUS, "HTTP status; 0: no answer came", True),
+    Column("error", LABEL, TEXT, "why Locust counted the request as failed; empty: it did not"),
+    Column("request_bytes", GAUGE, BYTES, "size of the request's body"),
+    Column("response_bytes", GAUGE, BYTES, "size of the answer's body"),
+    Column("text_id", LABEL, NUMBER, "which of the texts was sent"),
+    Column("replica", LABEL, NAME, "who answered (X-Replica); empty: the answer did not say"),
+    Column("queue_ms", GAUGE, MS, "time the text waited for the model (Server-Timing: queue); empty: not said"),
+    Column("inference_ms", GAUGE, MS, "time in the model (Server-Timing: inference); empty: not said"),
+    Column(
+        "connection_reused",
+        LABEL,
+        YES_OR_NO,
+        "1: sent over a connection already open, 0: a connection was opened for it",
+    ),
+    Column("phase", LABEL, PHASE, "warm-up or measured, by the time it was sent", True),
 )
 
+CPU, MEMORY, NETWORK, BLOCK_IO = "CPU", "memory", "network", "block I/O"
+PIDS, THROTTLING = "PIDs", "throttling"
+"""The groups of a replica's counters."""
+
+FIRST_DAY = "2026-11-24"
+
 REPLICA_STATS_COLUMNS = (
-    Column("sampled_at_unix_s", "when the sample arrived, by the load generator's clock"),
-    Column("read_at_unix_s", "when the counters were read, by the clock of the machine they were read on"),
-    Column("replica", "container name, service.slot, or host"),
-    Column("replica_id", "first 12 digits of the container's ID, or the process ID"),
-    Column("node", "name of the engine or machine it runs on"),
-    Column("cpu_seconds", "CPU time used since the replica started, cumulative"),
-    Column("cpu_percent", "CPU since the sample before, 100 = one core; empty: first sample, or counters were reset"),
+    Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample arrived, by the load generator's clock", True),
+    Column(
+        "read_at_unix_s",
+        LABEL,
+        UNIX_S_ELSEWHERE,
+        "when the counters were read, by the clock of the machine they were read on",
+        True,
+    ),
+    Column("replica", LABEL, NAME, "container name, service.slot, or host", True),
+    Column("replica_id", LABEL, NAME, "first 12 digits of the container's ID, or the process ID", True),
+    Column("node", LABEL, NAME, "name of the Docker engine or machine it runs on"),
+    Column("cpu_seconds", COUNTER, SECONDS, "CPU time used since the replica started", group=CPU),
+    Column(
+        "cpu_percent",
+        RATE,
+        PERCENT,
+        "CPU since the sample before, 100 = one core; empty: first sample, or the counters were reset",
+        group=CPU,
+        rate_of="cpu_seconds",
+    ),
     Column(
         "memory_bytes",
-        "usage less inactive file cache; process tree without a control group of its own: PSS, or RSS where there is "
-        "none, as of the last second",
+        GAUGE,
+        BYTES,
+        "usage less inactive file cache; process tree without a control group of its own: PSS, or RSS if there is "
+        "no PSS, as of the last second",
+        group=MEMORY,
     ),
-    Column("memory_limit_bytes", "the container's limit (the machine's memory when unlimited); empty for a process"),
-    Column("net_rx_bytes", "bytes into the container's interfaces since it started, cumulative; empty: not measured"),
-    Column("net_tx_bytes", "bytes out of the container's interfaces since it started, cumulative; empty: not measured"),
-    Column("phase", "warm-up or measured, at the time of the sample"),
-    Column("generation", "Swarm: the task's ID, which a replica's successor does not share; empty: not Swarm", True),
-    Column("state", "the container's or task's state, as the engine last said; empty for a process", True),
-    Column("users", "users that ran at the time of the sample", True),
-    Column("net_rx_bytes_per_s", "bytes in a second since the sample before; empty as for `cpu_percent`", True),
-    Column("net_tx_bytes_per_s", "bytes out a second since the sample before; empty as for `cpu_percent`", True),
-    Column("net_rx_packets", "packets in since it started, cumulative; empty: not measured", True),
-    Column("net_tx_packets", "packets out since it started, cumulative; empty: not measured", True),
-    Column("interfaces", "JSON: interface -> bytes in, bytes out, packets in, packets out, cumulative", True),
-    Column("block_read_bytes", "bytes read from block devices, cumulative; empty: not measured", True),
-    Column("block_write_bytes", "bytes written to block devices, cumulative; empty: not measured", True),
-    Column("pids", "processes and threads, as the kernel counts them against the limit", True),
-    Column("throttled_seconds", "time that a CPU limit held it back, all cores together, cumulative", True),
+    Column(
+        "memory_limit_bytes",
+        GAUGE,
+        BYTES,
+        "the container's limit (the machine's memory when unlimited); empty for a process",
+        group=MEMORY,
+    ),
+    Column(
+        "net_rx_bytes",
+        COUNTER,
+        BYTES,
+        "received by the container's interfaces since it started; empty: not measured",
+        group=NETWORK,
+    ),
+    Column(
+        "net_tx_bytes",
+        COUNTER,
+        BYTES,
+        "sent by the container's interfaces since it started; empty: not measured",
+        group=NETWORK,
+    ),
+    Column("phase", LABEL, PHASE, "warm-up or measured, at the time of the sample", True),
+    Column(
+        "generation",
+        LABEL,
+        TEXT,
+        "Swarm: the task's ID, which a replica's successor does not share; empty: not Swarm",
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "state",
+        LABEL,
+        TEXT,
+        "the container's or task's state, as the Docker engine last said; empty for a process",
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column("users", GAUGE, NUMBER, "users that ran at the time of the sample", since=FIRST_DAY, is_analysed=False),
+    Column(
+        "net_rx_bytes_per_s",
+        RATE,
+        BYTES_PER_S,
+        "received in a second since the sample before; empty as for `cpu_percent`",
+        group=NETWORK,
+        rate_of="net_rx_bytes",
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "net_tx_bytes_per_s",
+        RATE,
+        BYTES_PER_S,
+        "sent in a second since the sample before; empty as for `cpu_percent`",
+        group=NETWORK,
+        rate_of="net_tx_bytes",
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "net_rx_packets",
+        COUNTER,
+        NUMBER,
+        "packets received since it started; empty: not measured",
+        group=NETWORK,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "net_tx_packets",
+        COUNTER,
+        NUMBER,
+        "packets sent since it started; empty: not measured",
+        group=NETWORK,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "interfaces",
+        LABEL,
+        JSON,
+        "interface -> bytes received, bytes sent, packets received, packets sent, since it started",
+        group=NETWORK,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "block_read_bytes",
+        COUNTER,
+        BYTES,
+        "read from block devices; empty: not measured",
+        group=BLOCK_IO,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "block_write_bytes",
+        COUNTER,
+        BYTES,
+        "written to block devices; empty: not measured",
+        group=BLOCK_IO,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "pids",
+        GAUGE,
+        NUMBER,
+        "processes and threads, as the kernel counts them against the limit",
+        group=PIDS,
+        since=FIRST_DAY,
+        is_analysed=False,
+    ),
+    Column(
+        "throttled_seconds",
+        COUNTER,
+        SECONDS,
+        "time that a CPU limit held it back, all cores together; empty: not measured",
+        group=THROTTLING,
+        since=FIRST_DAY,
+    ),
+    Column(
+        "memory_cache_bytes",
+        GAUGE,
+        BYTES,
+        "file cache and shared memory; `memory_bytes` leaves out the inactive part of this cache; empty: not measured, "
+        "such as for a process without a control group of its own",
+        group=MEMORY,
+        since="2026-11-28",
+        is_analysed=False,
+    ),
 )
 
 REPLICA_EVENTS_COLUMNS = (
-    Column("at_unix_s", "when it was noticed, by the load generator's clock"),
+    Column("at_unix_s", LABEL, UNIX_S, "when it was noticed, by the load generator's clock", True),
     Column(
         "event",
+        LABEL,
+        TEXT,
         "found (there at the start), started, restarted, ended, not sampled, sampled again; of no replica: "
         "engine does not answer, engine answers again",
+        True,
     ),
-    Column("replica", "container name, service.slot, or host; empty: what happened to the engine"),
-    Column("replica_id", "first 12 digits of the container's ID, or the process ID"),
-    Column("generation", "Swarm: the task's ID; empty: not Swarm"),
-    Column("node", "name of the engine or machine it runs on"),
-    Column("detail", "exit code, the task's error, or what kept it from being sampled"),
+    Column("replica", LABEL, NAME, "container name, service.slot, or host; empty: the event is of the Docker engine"),
+    Column("replica_id", LABEL, NAME, "first 12 digits of the container's ID, or the process ID"),
+    Column("generation", LABEL, TEXT, "Swarm: the task's ID; empty: not Swarm"),
+    Column("node", LABEL, NAME, "name of the Docker engine or machine it runs on"),
+    Column("detail", LABEL, TEXT, "exit code, the task's error, or what kept it from being sampled"),
 )
 
 MACHINE_STATS_COLUMNS = (
-    Column("sampled_at_unix_s", "when the sample was taken, by the load generator's clock"),
-    Column("docker_proxy_cpu_seconds", "CPU time of the engine's docker-proxy processes since the run began"),
-    Column("dockerd_cpu_seconds", "CPU time of the engine's daemon since the run began"),
-    Column("containerd_cpu_seconds", "CPU time of containerd and its shims since the run began"),
-    Column("softirq_cpu_seconds", "CPU time of the kernel's softirqs (network, and IPVS with it) since the run began"),
-    Column("generator_cpu_seconds", "CPU time of Locust's own process (the master's) since the run began"),
-    Column("busy_cpu_seconds", "CPU time that all of the machine has used since the run began"),
-    Column("phase", "warm-up or measured, at the time of the sample"),
+    Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample was taken, by the load generator's clock", True),
+    Column(
+        "docker_proxy_cpu_seconds", COUNTER, SECONDS, "CPU time of Docker's docker-proxy processes since the run began"
+    ),
+    Column("dockerd_cpu_seconds", COUNTER, SECONDS, "CPU time of the Docker engine's daemon since the run began"),
+    Column("containerd_cpu_seconds", COUNTER, SECONDS, "CPU time of containerd and its shims since the run began"),
+    Column(
+        "softirq_cpu_seconds",
+        COUNTER,
+        SECONDS,
+        "CPU time of the kernel's softirqs (network, IPVS included) since the run began",
+    ),
+    Column(
+        "generator_cpu_seconds", COUNTER, SECONDS, "CPU time of Locust's own process (the master's) since the run began"
+    ),
+    Column("busy_cpu_seconds", COUNTER, SECONDS, "CPU time that all of the machine used since the run began"),
+    Column("phase", LABEL, PHASE, "warm-up or measured, at the time of the sample", True),
 )
 
 

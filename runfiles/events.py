@@ -25,7 +25,10 @@ RESTARTED = "restarted"
 ENDED = "ended"
 NOT_SAMPLED = "not sampled"
 SAMPLED_AGAIN = "sampled again"
-"""What becomes of a replica: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``, which explains them."""
+ENGINE_SILENT = "engine does not answer"
+ENGINE_ANSWERS = "engine answers again"
+"""What becomes of a replica, and the last two of the Docker engine: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``,
+which explains them."""
 
 FAULTS = {
     "rows lost": "rows are not in their file, or were lost with a worker",

@@ -43,8 +43,8 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
         "command": "python -m infra run",
         "resumed_at": [],
         "plan": {
-            "deployments": [one["name"] for one in deployments],
-            "rounds": max([1, *(len(one["rounds"]) for one in deployments)]),
+            "deployments": [deployment["name"] for deployment in deployments],
+            "rounds": max([1, *(len(deployment["rounds"]) for deployment in deployments)]),
             "users": 4,
             "seconds": 10,
             "requests": None,
@@ -186,11 +186,7 @@ def sample(at_s: float, cpu_seconds: float, **values: Any) -> dict[str, Any]:
         "replica_id": "1",
         "node": "n1",
         "cpu_seconds": cpu_seconds,
-        "cpu_percent": None,
         "memory_bytes": 100e6,
-        "memory_limit_bytes": None,
-        "net_rx_bytes": None,
-        "net_tx_bytes": None,
         "phase": WARM_UP if at_s < 2 else MEASURED,
     }
     return row | values

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded_runs import measured, request, steady_requests, steady_samples, write_experiment, write_run
+from recorded_runs import START, measured, request, steady_requests, steady_samples, write_experiment, write_run
 
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults
 from analysis.read.results import Run, read_results
-from runfiles.columns import REQUEST_COLUMNS, column_names
+from runfiles.columns import REPLICA_STATS_COLUMNS, REQUEST_COLUMNS, column_names
 
-NEEDED = ("started_at_unix_s", "response_time_ms", "status", "phase")
 NAMES = column_names(REQUEST_COLUMNS)
 
 
@@ -28,8 +27,8 @@ def run_with(folder: Path, name: str, change: object) -> tuple[Run | None, str]:
     write_run(folder / "host", "load", steady_requests(5), steady_samples(0.5))
     path = folder / "host" / "round-1" / name
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
-    (one,) = read_results(folder).deployments[0].rounds
-    return one.load, " ".join(one.unread)
+    (round_,) = read_results(folder).deployments[0].rounds
+    return round_.load, " ".join(round_.unread)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +71,14 @@ def test_a_row_cut_off_within_quotes_is_not_a_row(tmp_path: Path) -> None:
     assert len(read_results(tmp_path).deployments[0].loads[1].requests) == 60
 
 
+def test_an_event_of_the_engine_has_no_replica(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    event = {"at_unix_s": START + 3, "event": "engine does not answer", "replica": None, "detail": "no answer"}
+    write_run(tmp_path / "host", "load", steady_requests(5), steady_samples(0.5), [event])
+    run = read_results(tmp_path).deployments[0].loads[1]
+    assert run.events["event"].tolist() == ["engine does not answer"]
+
+
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     run, _ = run_with(tmp_path, "load_requests.csv", lambda _: b"")
     assert run is not None
@@ -91,6 +98,21 @@ def test_rows_and_columns_in_another_order_change_nothing(tmp_path: Path) -> Non
     assert run is not None
     assert run.requests["started_at_unix_s"].is_monotonic_increasing
     assert run.requests["response_time_ms"].tolist() == [10.0] * 60
+
+
+def test_a_column_that_was_not_yet_recorded_is_empty_and_any_other_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    early = [name for name in column_names(REPLICA_STATS_COLUMNS) if name != "throttled_seconds"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, early, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(steady_samples(0.5))
+    frame = read_csv(path, REPLICA_STATS_COLUMNS)
+    assert len(frame) == 25
+    assert frame["throttled_seconds"].isna().all()
+    path.write_text(path.read_text(encoding="utf-8").replace("cpu_seconds", "other", 1), encoding="utf-8")
+    with pytest.raises(UnreadableFile, match="there is no column cpu_seconds"):
+        read_csv(path, REPLICA_STATS_COLUMNS)
 
 
 def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
@@ -118,12 +140,12 @@ def test_what_was_written_is_read_or_nothing_is(tmp_path: Path, times: list[floa
         writer = csv.DictWriter(file, NAMES, lineterminator="\n")
         writer.writeheader()
         writer.writerows(request(3, time, error=error) for time in times)
-    frame = read_csv(path, REQUEST_COLUMNS, NEEDED)
+    frame = read_csv(path, REQUEST_COLUMNS)
     np.testing.assert_allclose(frame["response_time_ms"].to_numpy(), times, rtol=1e-12)
     assert set(frame["error"]) == ({error} if times else set())
     path.write_bytes(path.read_bytes()[:-cut] if cut else path.read_bytes())
     try:
-        part = read_csv(path, REQUEST_COLUMNS, NEEDED)
+        part = read_csv(path, REQUEST_COLUMNS)
     except UnreadableFile:
         return
     assert len(part) <= len(times)

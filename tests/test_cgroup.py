@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from infra.deployments.docker_engine import Engine
 from infra.deployments.waiting import until_true
 
 import _read_cgroup
-from _counters import Counters, counters_of, cpu_percent
-from _read_cgroup import CgroupReader, NoCgroup, container_cgroup
+from _counters import Counters, counters_of, rates
+from _read_cgroup import VERSIONS, CgroupReader, NoCgroup, container_cgroup
 
-RECORDED = Path(__file__).parent / "data" / "cgroup_v2"
+DATA = Path(__file__).parent / "data"
 
 
 def has_begun(container: Any) -> bool:
@@ -67,15 +67,15 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
         before, said, after = files.read(), asked(engine, container), files.read()
         assert before is not None
         assert after is not None
-        for counter in ("cpu_seconds", "memory_bytes", "block_read_bytes", "pids"):
-            known = [getattr(one, counter) or 0 for one in (before, said, after)]
+        for counter in ("cpu_seconds", "memory_bytes", "memory_cache_bytes", "block_read_bytes", "pids"):
+            known = [getattr(reading, counter) or 0 for reading in (before, said, after)]
             assert min(known[0], known[2]) <= known[1] <= max(known[0], known[2]), counter
-        for counter in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets"):
-            passed = [one.network(counter) or 0 for one in (before, said, after)]
+        for counter in ("net_rx_bytes", "net_tx_bytes", "net_rx_packets", "net_tx_packets"):
+            passed = [getattr(reading, counter) or 0 for reading in (before, said, after)]
             assert passed == sorted(passed), counter
         told.append(said)
         time.sleep(pause)
-    assert (cpu_percent(*told) or 0) > 5
+    assert (rates(*told)["cpu_percent"] or 0) > 5
 
 
 @pytest.mark.engine
@@ -93,38 +93,71 @@ def test_one_that_has_ended_reads_as_none(container: Any) -> None:
     assert files.read() is None
 
 
-def test_files_of_version_2_are_read_as_the_engine_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recorded on a machine with cgroup v2: the files of a replica, between two replies of its engine."""
-    container_id, pid = "0" * 64, 7
-    group = tmp_path / "cgroup" / "system.slice" / f"docker-{container_id}.scope"
-    group.mkdir(parents=True)
-    (tmp_path / "cgroup" / "cgroup.controllers").touch()
-    for name in ("cpu.stat", "memory.current", "memory.stat", "io.stat", "pids.current"):
-        shutil.copy(RECORDED / name, group)
-    process = tmp_path / "proc" / str(pid)
-    (process / "net").mkdir(parents=True)
-    shutil.copy(RECORDED / "cgroup", process)
-    shutil.copy(RECORDED / "net_dev", process / "net" / "dev")
-    monkeypatch.setattr(_read_cgroup, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(_read_cgroup, "PROC", tmp_path / "proc")
-    files = container_cgroup(pid, container_id, 2 * 1024**3, has_network=True)
-    assert files.version == 2
-    read = files.read()
+Recorded = tuple[CgroupReader, Path, Path]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Recorded]:
+    """The recorded files of a replica of one version in their places: their reader, a folder that holds the group's
+    files, and that of the process."""
+
+    def placed(version: int) -> Recorded:
+        container_id, pid = "0" * 64, 7
+        data = DATA / f"cgroup_v{version}"
+        groups, process = tmp_path / "cgroup", tmp_path / "proc" / str(pid)
+        (process / "net").mkdir(parents=True)
+        shutil.copy(data / "cgroup", process)
+        shutil.copy(data / "net_dev", process / "net" / "dev")
+        path = (data / "cgroup").read_text().splitlines()[-1].split(":", 2)[2].lstrip("/")
+        for place in VERSIONS[version].files.values():
+            controller, _, name = place.rpartition("/")
+            (groups / controller / path).mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / name, groups / controller / path)
+        if version == 2:
+            (groups / "cgroup.controllers").touch()
+        monkeypatch.setattr(_read_cgroup, "CGROUP", groups)
+        monkeypatch.setattr(_read_cgroup, "PROC", tmp_path / "proc")
+        return container_cgroup(pid, container_id, 2 * 1024**3, has_network=True), groups / path, process
+
+    return placed
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_recorded_files_are_read_as_the_engine_reads_them(recorded: Callable[[int], Recorded], version: int) -> None:
+    """Recorded on a machine of each version: the files of a replica, between two replies of its engine."""
+    reader_of_files, _, process = recorded(version)
+    assert reader_of_files.version == version
+    read = reader_of_files.read()
     before, after = (
-        counters_of(json.loads((RECORDED / f"stats_{one}.json").read_text())) for one in ("before", "after")
+        counters_of(json.loads((DATA / f"cgroup_v{version}" / f"stats_{when}.json").read_text()))
+        for when in ("before", "after")
     )
     assert read is not None
     assert before is not None
     assert after is not None
-    assert before.cpu_seconds < read.cpu_seconds < after.cpu_seconds
+    assert before.cpu_seconds <= read.cpu_seconds <= after.cpu_seconds
     assert read.memory_bytes == pytest.approx(before.memory_bytes, rel=0.03)
-    assert read.memory_limit_bytes == before.memory_limit_bytes
-    assert before.interfaces == read.interfaces == after.interfaces
+    assert before.networks == read.networks == after.networks
+    assert read.memory_cache_bytes == before.memory_cache_bytes == {1: 5_009_408, 2: 0}[version]
     assert read.pids == before.pids
     assert read.throttled_seconds == before.throttled_seconds == 0
+    shutil.rmtree(process)
+    assert reader_of_files.read() is None
+
+
+def test_recorded_files_of_version_2_tell_limits_and_block_io(recorded: Callable[[int], Recorded]) -> None:
+    reader_of_files, group, _ = recorded(2)
+    said = counters_of(json.loads((DATA / "cgroup_v2" / "stats_before.json").read_text()))
+    read = reader_of_files.read()
+    assert read is not None
+    assert said is not None
+    assert said.cpu_seconds < read.cpu_seconds
+    assert read.memory_limit_bytes == said.memory_limit_bytes
     (group / "io.stat").write_text("11:0 \n254:0 rbytes=4096 wbytes=512 rios=3 wios=9\n8:0 rbytes=1 wbytes=2\n")
-    read = files.read()
+    read = reader_of_files.read()
     assert read is not None
     assert (read.block_read_bytes, read.block_write_bytes) == (4097, 514)
-    shutil.rmtree(process)
-    assert files.read() is None
+    (group / "memory.stat").write_text("anon 28721152\nfile 4096\nfile_mapped 1024\ninactive_file 512\n")
+    read = reader_of_files.read()
+    assert read is not None
+    assert read.memory_cache_bytes == 4096

@@ -27,7 +27,7 @@ def test_a_programs_cpu_time_is_counted_from_the_run_on(tmp_path: Path) -> None:
     assert shell
     program = tmp_path / "docker-proxy"
     shutil.copy(shell, program)
-    had = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "docker-proxy"]
+    had = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "docker-proxy"]
     busy = [str(program), "-c", "while :; do :; done"]
     before = subprocess.Popen(busy)
     time.sleep(0.5)
@@ -43,7 +43,7 @@ def test_a_programs_cpu_time_is_counted_from_the_run_on(tmp_path: Path) -> None:
     finally:
         before.kill()
         before.wait()
-    spent = [one["docker_proxy_cpu_seconds"] for one in rows]
+    spent = [row["docker_proxy_cpu_seconds"] for row in rows]
     assert spent == sorted(spent)
     if not had:
         assert 0.3 < spent[-1] < 2.2  # two shells, 1.2 s and 0.7 s, on whatever cores are free
@@ -59,4 +59,4 @@ def test_without_an_engine_its_columns_are_empty_and_not_zero(monkeypatch: pytes
     gevent.sleep(0.3)
     monitor.stop()
     assert rows
-    assert all("dockerd_cpu_seconds" not in one for one in rows)
+    assert all("dockerd_cpu_seconds" not in row for row in rows)

@@ -8,12 +8,11 @@ from typing import Any
 
 import gevent
 import pytest
+from _replicas import NoReplicas, Replica
 
 import _monitor
 from _counters import Counters, Interface
-from _find_replicas import NoReplicas
 from _monitor import Monitor
-from _read_docker import Replica
 
 DENIED = "permission is denied; for Docker's socket, join its group or run as its user"
 
@@ -69,7 +68,7 @@ class Service:
         return f"use --replicas for {' and '.join(names)}"
 
     def replicas(self) -> list[Replica]:
-        found = [one.replica(name) for name, one in self.containers.items() if one.runs] + self.others
+        found = [container.replica(name) for name, container in self.containers.items() if container.runs] + self.others
         if not found:
             raise NoReplicas("nobody is there")
         return found
@@ -92,7 +91,7 @@ class Watched:
         self.monitor.start()
 
     def told(self) -> list[tuple[str, str, str]]:
-        return [(one["event"], one["replica"], one["detail"]) for one in self.events]
+        return [(event["event"], event["replica"], event["detail"]) for event in self.events]
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +129,7 @@ def test_one_that_ends_is_noted_with_its_reason_and_its_successor_begins_anew() 
     gevent.sleep(0.4)
     watched.monitor.stop()
     assert watched.told() == [("found", "web1", ""), ("ended", "web1", "exit code 137"), ("started", "web1", "")]
-    (begin,) = [one for one in watched.samples if one["replica_id"] == "2" and one["cpu_percent"] is None][:-1]
+    (begin,) = [row for row in watched.samples if row["replica_id"] == "2" and row["cpu_percent"] is None][:-1]
     assert begin["generation"] == "task-2"
     assert watched.monitor.problems == ["replicas of swarm:web can't be found: nobody is there"]
 
@@ -147,7 +146,7 @@ def test_one_that_is_restarted_keeps_its_name_and_has_no_negative_rate() -> None
     gevent.sleep(0.2)
     watched.monitor.stop()
     assert [event for event, _, _ in watched.told()] == ["found", "ended", "restarted", "restarted"]
-    rates = [one["cpu_percent"] for one in watched.samples if one["cpu_percent"] is not None]
+    rates = [row["cpu_percent"] for row in watched.samples if row["cpu_percent"] is not None]
     assert all(rate == pytest.approx(20) for rate in rates)
 
 
@@ -160,7 +159,7 @@ def test_what_comes_and_goes_is_noted() -> None:
     gevent.sleep(0.3)
     watched.monitor.stop()
     assert watched.told() == [("found", "web1", ""), ("started", "web2", ""), ("ended", "web2", "exit code 137")]
-    assert {one["replica"] for one in watched.samples} == {"web1", "web2"}
+    assert {row["replica"] for row in watched.samples} == {"web1", "web2"}
 
 
 def test_a_gap_is_a_gap_and_noted_with_its_reason_once() -> None:
@@ -178,7 +177,7 @@ def test_a_gap_is_a_gap_and_noted_with_its_reason_once() -> None:
         ("sampled again", "web1", ""),
     ]
     assert watched.monitor.problems == ["no samples of web1 for a while: " + DENIED]
-    assert sum(one["cpu_percent"] is None for one in watched.samples) == 3  # the first, that after the gap, the last
+    assert sum(row["cpu_percent"] is None for row in watched.samples) == 3  # the first, that after the gap, the last
 
 
 def test_one_that_drains_is_there_until_it_ends() -> None:
@@ -238,8 +237,8 @@ def test_who_has_just_come_or_has_another_name_is_not_unsampled(monkeypatch: pyt
     watched.monitor.note_answer("its-host-name")
     watched.monitor.stop()
     assert watched.faults == []
-    assert [one["answers_as"] for one in watched.monitor.record()] == [[], ["its-host-name"]]
-    assert "2" in {one["replica_id"] for one in watched.samples}
+    assert [replica["answers_as"] for replica in watched.monitor.record()] == [[], ["its-host-name"]]
+    assert "2" in {row["replica_id"] for row in watched.samples}
 
 
 def test_one_that_is_out_of_reach_and_answers_is_told_with_its_reason() -> None:

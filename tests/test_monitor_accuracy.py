@@ -56,8 +56,8 @@ def run(engine: Engine, service_image: str) -> Iterator[Callable[[str], Any]]:
     try:
         yield start
     finally:
-        for one in made:
-            one.remove(force=True, v=True)
+        for container in made:
+            container.remove(force=True, v=True)
 
 
 @pytest.fixture(params=["files", "one-shot"])
@@ -96,8 +96,8 @@ def test_integrated_cpu_is_the_control_groups_own(run: Callable[[str], Any], way
     assert until_true(lambda: counter() > 0.5, 30)
     with CounterRecord(counter) as kernel:
         samples = watch(container, way, lambda: gevent.sleep(SECONDS))[:-1]  # the last has no rate
-    at = np.array([one["read_at_unix_s"] for one in samples])
-    percent = np.array([one["cpu_percent"] for one in samples[1:]], dtype=float)
+    at = np.array([sample["read_at_unix_s"] for sample in samples])
+    percent = np.array([sample["cpu_percent"] for sample in samples[1:]], dtype=float)
     integrated = float((percent / 100 * np.diff(at)).sum())
     assert integrated == pytest.approx(kernel.between(at[0], at[-1]), rel=0.01)
     assert len(samples) > SECONDS * 3

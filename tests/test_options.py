@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _replicas import host_argument
 
 import _options
-from _find_replicas import host_argument
 
 
 @pytest.mark.parametrize(

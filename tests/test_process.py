@@ -81,7 +81,7 @@ def test_memory_is_the_trees_proportional_share(shared_service: Service) -> None
     counters = reader.read()
     assert counters is not None
     assert 0.3 < counters.memory_bytes / psutil.Process(shared_service.process.pid).memory_info().rss <= 1
-    assert counters.interfaces is None
+    assert counters.networks is None
     assert "PSS" in reader.sources["memory"]
     assert "network" not in reader.sources
 
@@ -116,7 +116,7 @@ def test_a_control_group_of_its_own_is_read(own_group: list[Path]) -> None:
         def used() -> float:
             counters = reader.read()
             assert counters is not None
-            assert counters.interfaces is None
+            assert counters.networks is None
             assert counters.memory_bytes > 1e6
             return counters.cpu_seconds
 

@@ -22,7 +22,7 @@ def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {one.name.partition(".")[0] for one in node.names}
+            found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
     return found
@@ -47,8 +47,12 @@ def test_the_form_of_a_run_is_documented_as_it_is() -> None:
     text = (ROOT / "docs" / "run-files.md").read_text(encoding="utf-8")
     for name in ("REQUEST_COLUMNS", "REPLICA_STATS_COLUMNS", "REPLICA_EVENTS_COLUMNS", "MACHINE_STATS_COLUMNS"):
         table = text[text.index(f"<!-- columns: {name} -->") :].split("\n\n")[0]
-        documented = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
-        assert documented == [(one.name, one.meaning) for one in getattr(columns, name)]
+        documented = re.findall(r"^\| `\w+` \| .+ \|$", table, re.MULTILINE)
+        assert documented == [
+            f"| `{column.name}` | {column.unit.name} | {column.kind} | "
+            f"{column.meaning}{f' (since {column.since})' if column.since else ''} |"
+            for column in getattr(columns, name)
+        ]
 
 
 def test_every_make_target_that_is_named_exists() -> None:

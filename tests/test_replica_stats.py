@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from _counters import Counters, Interface, counters_of, cpu_percent, parse_time, working_set
+from _counters import Counters, Interface, counters_of, parse_time, rates, working_set
 
 DATA = Path(__file__).parent / "data"
 
@@ -35,15 +35,27 @@ def test_a_recorded_reply_gives_its_counters() -> None:
     counters = counters_of(recorded)
     assert counters is not None
     assert counters.cpu_seconds == recorded["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
-    assert counters.network("rx_bytes") == recorded["networks"]["eth0"]["rx_bytes"]
+    assert counters.net_rx_bytes == recorded["networks"]["eth0"]["rx_bytes"]
     assert 0 < counters.memory_bytes <= recorded["memory_stats"]["usage"]
+    assert counters.memory_cache_bytes == 10_248_192
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [({"cache": 1, "total_cache": 5, "inactive_file": 2}, 5), ({"file": 7, "inactive_file": 2}, 7), ({}, None)],
+)
+def test_file_cache_is_read_as_v1_and_v2_write_it(details: dict[str, int], expected: int | None) -> None:
+    counters = counters_of(reply(memory_stats={"usage": 1000, "stats": details}))
+    assert counters is not None
+    assert counters.memory_cache_bytes == expected
 
 
 def test_interfaces_are_summed_and_cache_is_left_out() -> None:
     counters = counters_of(reply())
     interfaces = {"eth0": Interface(10, 20, 3, 4), "eth1": Interface(1, 2, 5, 6)}
     assert counters == Counters(parse_time("2026-01-02T03:04:05.123456Z"), 2.5, 700, 5000, interfaces)
-    assert [counters.network(name) for name in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")] == [11, 22, 8, 10]
+    assert (counters.net_rx_bytes, counters.net_tx_bytes) == (11, 22)
+    assert (counters.net_rx_packets, counters.net_tx_packets) == (8, 10)
 
 
 def test_block_io_pids_and_throttling_are_read_as_v1_and_v2_write_them() -> None:
@@ -72,8 +84,9 @@ def test_a_network_that_is_not_told_is_not_zero() -> None:
     del without["networks"]
     counters = counters_of(without)
     assert counters is not None
+    assert counters.networks is None
+    assert counters.net_rx_bytes is None
     assert counters.interfaces is None
-    assert counters.network("rx_bytes") is None
 
 
 @pytest.mark.parametrize(
@@ -102,13 +115,13 @@ def test_the_working_set_is_that_of_docker_stats(memory: dict[str, Any], expecte
 
 
 def test_cpu_is_used_seconds_over_seconds_between_readings() -> None:
-    assert cpu_percent(reading(100.0, 5.0), reading(100.5, 5.1)) == pytest.approx(20.0)
+    assert rates(reading(100.0, 5.0), reading(100.5, 5.1))["cpu_percent"] == pytest.approx(20.0)
 
 
 def test_there_is_no_rate_without_a_baseline_or_over_a_reset() -> None:
-    assert cpu_percent(None, reading(100.0, 5.0)) is None
-    assert cpu_percent(reading(100.0, 5.0), reading(101.0, 0.2)) is None
-    assert cpu_percent(reading(100.0, 5.0), reading(100.0, 5.0)) is None
+    assert rates(None, reading(100.0, 5.0))["cpu_percent"] is None
+    assert rates(reading(100.0, 5.0), reading(101.0, 0.2))["cpu_percent"] is None
+    assert rates(reading(100.0, 5.0), reading(100.0, 5.0))["cpu_percent"] is None
 
 
 def test_nanoseconds_and_offsets_are_read() -> None:

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import _find_target
 import psutil
 import pytest
 import requests
+from _find_target import published
+from _replicas import NoReplicas, Target, host_argument, replicas_argument
 from conftest import Service, forwarder, free_port, is_open
 
 from infra.deployments.docker_engine import Engine as InfraEngine
 from infra.deployments.waiting import until_true
 
-import _find_replicas
-from _find_replicas import Finder, NoReplicas, Target, _published, host_argument, replicas_argument
+from _find_replicas import Finder
 from _read_docker import Engine
 
 
@@ -60,7 +62,7 @@ def test_auto_finds_the_process_that_listens(shared_service: Service) -> None:
     assert counters is not None
     assert counters.cpu_seconds > 0.1
     assert counters.memory_bytes > 20e6  # its share: other services on this machine use the same libraries
-    assert counters.interfaces is None
+    assert counters.networks is None
     assert (counters.pids or 0) > 1
 
 
@@ -291,8 +293,8 @@ class FakeEngine:
         self.is_manager = lambda: is_manager
 
 
-def published(engine: FakeEngine, port: int, *ips: str) -> str | None:
-    found = _published(engine, ips or ("127.0.0.1",), port, ips)  # type: ignore[arg-type]
+def published_by(engine: FakeEngine, port: int, *ips: str) -> str | None:
+    found = published(engine, ips or ("127.0.0.1",), port, ips)  # type: ignore[arg-type]
     return None if found is None else str(found)
 
 
@@ -312,62 +314,62 @@ def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
     web = container(6000, "shop-web-1", compose_project="shop", compose_service="web", compose_oneoff="False")
     api = FakeApi([container(5000, "plain"), web], [service])
     manager = FakeEngine(api, is_manager=True)
-    assert published(manager, 5000) == "container:plain"
-    assert published(manager, 6000) == "compose:shop/web"
-    assert published(manager, 7000) == "swarm:web"
-    assert published(manager, 7000, "198.51.100.7") == "swarm:web"  # another node: the mesh answers on all
-    assert published(manager, 7000, "198.51.100.8") is None
-    assert published(manager, 8000) is None
-    assert published(FakeEngine(api), 7000) is None
+    assert published_by(manager, 5000) == "container:plain"
+    assert published_by(manager, 6000) == "compose:shop/web"
+    assert published_by(manager, 7000) == "swarm:web"
+    assert published_by(manager, 7000, "198.51.100.7") == "swarm:web"  # another node: the mesh answers on all
+    assert published_by(manager, 7000, "198.51.100.8") is None
+    assert published_by(manager, 8000) is None
+    assert published_by(FakeEngine(api), 7000) is None
 
 
 def test_a_container_of_compose_run_is_found_by_itself() -> None:
     single = container(5000, "x-single-run-1", compose_project="x", compose_service="single", compose_oneoff="True")
-    assert published(FakeEngine(FakeApi([single])), 5000) == "container:x-single-run-1"
+    assert published_by(FakeEngine(FakeApi([single])), 5000) == "container:x-single-run-1"
 
 
 def test_a_port_published_for_udp_is_another_one() -> None:
     name_server = container(5000, "names") | {"Ports": [{"IP": "0.0.0.0", "PublicPort": 5000, "Type": "udp"}]}
-    assert published(FakeEngine(FakeApi([name_server, container(5000, "web")])), 5000) == "container:web"
-    assert published(FakeEngine(FakeApi([name_server])), 5000) is None
+    assert published_by(FakeEngine(FakeApi([name_server, container(5000, "web")])), 5000) == "container:web"
+    assert published_by(FakeEngine(FakeApi([name_server])), 5000) is None
 
 
 def test_one_port_at_several_addresses_is_several_containers() -> None:
     engine = FakeEngine(
         FakeApi([container(5000, "all"), container(5000, "one", "127.0.0.1"), container(5000, "two", "127.0.0.2")])
     )
-    assert published(engine, 5000, "127.0.0.1") == "container:one"
-    assert published(engine, 5000, "127.0.0.2") == "container:two"
-    assert published(engine, 5000, "127.0.0.3") == "container:all"
-    assert published(engine, 5000, "::1") is None
+    assert published_by(engine, 5000, "127.0.0.1") == "container:one"
+    assert published_by(engine, 5000, "127.0.0.2") == "container:two"
+    assert published_by(engine, 5000, "127.0.0.3") == "container:all"
+    assert published_by(engine, 5000, "::1") is None
     both = FakeEngine(
         FakeApi([container(5000, "both", "::"), container(5001, "old", "")])
     )  # old engines tell no address
-    assert published(both, 5000, "::1") == published(both, 5000) == "container:both"
-    assert published(both, 5001) == published(both, 5001, "::1") == "container:old"
+    assert published_by(both, 5000, "::1") == published_by(both, 5000) == "container:both"
+    assert published_by(both, 5001) == published_by(both, 5001, "::1") == "container:old"
 
 
 def test_a_compose_service_whose_containers_publish_a_port_each_is_not_loaded_as_a_whole() -> None:
     labels = {"compose_project": "x", "compose_service": "ranged"}
     engine = FakeEngine(FakeApi([container(5745, "x-ranged-1", **labels), container(5746, "x-ranged-2", **labels)]))
-    assert published(engine, 5746) == "container:x-ranged-2"
+    assert published_by(engine, 5746) == "container:x-ranged-2"
 
 
 def test_the_address_of_a_container_itself_leads_to_it() -> None:
     web = container(5000, "web") | {"NetworkSettings": {"Networks": {"bridge": {"IPAddress": "198.51.100.99"}}}}
-    assert published(FakeEngine(FakeApi([container(5000, "other"), web])), 8000, "198.51.100.99") == "container:web"
-    assert published(FakeEngine(FakeApi([web]), host="198.51.100.1"), 8000, "198.51.100.99") is None
+    assert published_by(FakeEngine(FakeApi([container(5000, "other"), web])), 8000, "198.51.100.99") == "container:web"
+    assert published_by(FakeEngine(FakeApi([web]), host="198.51.100.1"), 8000, "198.51.100.99") is None
 
 
 def test_an_engine_elsewhere_publishes_nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     api = FakeApi([container(5000, "web")])
-    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "127.0.0.1") is None
-    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.2") is None
-    assert published(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.1") == "container:web"
-    assert published(FakeEngine(api, host="localhost"), 5000, "127.0.0.1") == "container:web"  # through a socket proxy
-    monkeypatch.setattr(_find_replicas, "_resolved", lambda name: [])  # a name that only ssh's own settings know
-    assert published(FakeEngine(api, host="work"), 5000, "198.51.100.1") == "container:web"
-    assert published(FakeEngine(api, host="work"), 5000, "127.0.0.1") is None
+    assert published_by(FakeEngine(api, host="198.51.100.1"), 5000, "127.0.0.1") is None
+    assert published_by(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.2") is None
+    assert published_by(FakeEngine(api, host="198.51.100.1"), 5000, "198.51.100.1") == "container:web"
+    assert published_by(FakeEngine(api, host="localhost"), 5000, "127.0.0.1") == "container:web"  # socket proxy
+    monkeypatch.setattr(_find_target, "_resolved", lambda name: [])  # a name that only ssh's own settings know
+    assert published_by(FakeEngine(api, host="work"), 5000, "198.51.100.1") == "container:web"
+    assert published_by(FakeEngine(api, host="work"), 5000, "127.0.0.1") is None
 
 
 def test_an_engine_at_loopback_is_asked_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,8 +407,8 @@ def sleeper(engine: InfraEngine, service_image: str) -> Iterator[Callable[..., A
         return made[-1]
 
     yield start
-    for one in made:
-        one.remove(force=True)
+    for each in made:
+        each.remove(force=True)
 
 
 @pytest.mark.engine

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from runfiles.columns import Column
+from runfiles.columns import LABEL, NUMBER, TEXT, Column
 
 import _row_file
 from _row_file import Folder, RowFile
 
-COLUMNS = (Column("number", "which row"), Column("text", "some text"))
+COLUMNS = (Column("number", LABEL, NUMBER, "which row"), Column("text", LABEL, TEXT, "some text"))
 
 
 def row_file(path: Path) -> RowFile:

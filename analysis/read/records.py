@@ -12,14 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import runfiles.strict_json
+from runfiles.columns import FIRST_UNIX_S, LAST_UNIX_S
 from runfiles.events import FAILED, MEASURED, NOT_RUN
 from runfiles.files import FORM, LOAD, SINGLE_PASS
 
 LONGEST_RUN_S = 7 * 24 * 3600
 """A record that tells of more has a wrong time in it; figures by second would fill the memory."""
 FIRST_YEAR, LAST_YEAR = 2000, 2100
-FIRST_UNIX_S, LAST_UNIX_S = 946_684_800, 4_102_444_800
-"""The beginnings of these years."""
 MOST_BYTES = 2**60
 MOST_CPUS = 100_000
 MOST_ROUNDS = 10_000

@@ -51,21 +51,13 @@ LEAST_TELLING = 20
 """So many different response times, each to the nanosecond, two runs do not share by chance."""
 
 FILES = (
-    (
-        REQUESTS_SUFFIX,
-        REQUEST_COLUMNS,
-        ("started_at_unix_s", "response_time_ms", "status", "phase"),
-    ),
-    (
-        REPLICA_STATS_SUFFIX,
-        REPLICA_STATS_COLUMNS,
-        ("sampled_at_unix_s", "read_at_unix_s", "replica", "replica_id", "phase"),
-    ),
-    (REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS, ("at_unix_s", "event", "replica")),
-    (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS, ("sampled_at_unix_s",)),
+    (REQUESTS_SUFFIX, REQUEST_COLUMNS),
+    (REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS),
+    (REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS),
+    (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS),
 )
-"""The CSV files of a run: how their names end, their columns, and which of these no row may leave empty. The first of
-these says when a row is from, by the load generator's clock."""
+"""The CSV files of a run: how their names end, and their columns. The first column says when a row is from, by the load
+generator's clock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,8 +350,8 @@ def _read_run(folder: Path, prefix: str) -> Run | None:
         raise unreadable(path, "requests is missing, though the run ended")
     if requests is not None and failures is not None and failures > requests:
         raise unreadable(path, f"failures is {failures:,}, more than requests, {requests:,}")
-    paths = [inside(folder, f"{prefix}{suffix}") for suffix, *_ in FILES]
-    frames = [read_csv(own, columns, needed) for own, (_, columns, needed) in zip(paths, FILES, strict=True)]
+    paths = [inside(folder, f"{prefix}{suffix}") for suffix, _ in FILES]
+    frames = [read_csv(own, columns) for own, (_, columns) in zip(paths, FILES, strict=True)]
     frames[0] = _with_errors(frames[0])
     is_sampled = any(one.get("sampled") for one in record["replicas"]["list"])
     rows, samples, events, machine = frames
@@ -369,11 +361,11 @@ def _read_run(folder: Path, prefix: str) -> Run | None:
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")
     ended = end if ended is None else ended
-    for (suffix, _, needed), frame in zip(FILES, frames, strict=True):
-        at = frame[needed[0]]
+    for (suffix, columns), frame in zip(FILES, frames, strict=True):
+        at = frame[columns[0].name]
         if len(at) and not (started - CLOCK_STEP_S <= at.iloc[0] and at.iloc[-1] <= ended + CLOCK_STEP_S):
             raise UnreadableResults(
-                f"{prefix}{suffix} can't be read ({needed[0]} tells of another time than the run's record, "
+                f"{prefix}{suffix} can't be read ({columns[0].name} tells of another time than the run's record, "
                 f"{path.name}); put back the files of one run or measure again"
             )
     if len(run.requests) and run.finished_unix_s.max() > ended + CLOCK_STEP_S:

@@ -1,0 +1,107 @@
+"""What a replica is, how it is read, and what ``--host`` and ``--replicas`` can name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import addresses
+
+from _counters import Counters
+
+KINDS = ("container", "compose", "swarm", "process")
+ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
+
+
+class NoReplicas(Exception):
+    """Nothing to sample was found. The message says where it was looked for."""
+
+
+class Reader(Protocol):
+    """Reads the counters of one replica. ``sources`` says how each group of columns is read."""
+
+    @property
+    def sources(self) -> Mapping[str, str]: ...
+
+    def read(self) -> Counters | None:
+        """The counters now; None if the replica has ended."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One instance of the service.
+
+    Args:
+        name: by which it is recorded.
+        id: the first 12 digits of the container's ID, or the process ID.
+        node: the Docker engine or machine that it runs on.
+        read: gives its counters, or None if it has ended. None: it can't be reached.
+        reason: why it can't be reached.
+        generation: tells it from its predecessor of the same name.
+        state: what the engine last said of it.
+        why_ended: what the engine says of its end.
+        sources: how each group of columns is read. It is known after the first reading.
+        other_names: names by which it may answer, besides its name and ID.
+        doubt: why it may not be the service.
+    """
+
+    name: str
+    id: str
+    node: str
+    read: Callable[[], Counters | None] | None
+    reason: str | None = None
+    generation: str = ""
+    state: str = ""
+    why_ended: Callable[[], str] = lambda: ""
+    sources: Callable[[], Mapping[str, str]] = dict
+    other_names: Callable[[], Sequence[str]] = list
+    doubt: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What ``--replicas`` names: a container, a Compose service, a Swarm service or a process."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def named_target(text: str) -> Target:
+    """The target that a value of ``--replicas`` names.
+
+    Raises:
+        NoReplicas: it names none.
+    """
+    kind, _, name = text.partition(":")
+    wrong = kind not in KINDS or not name
+    wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
+    wrong = wrong or (kind == "process" and not (name.isascii() and name.isdecimal()))
+    if wrong:
+        raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
+    return Target(kind, name)
+
+
+def host_argument(text: str) -> str:
+    """``--host`` in any form that ``addresses`` knows, as the URL that the load needs."""
+    try:
+        return addresses.parse(text).url
+    except addresses.NotAnAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def replicas_argument(text: str) -> str:
+    """Check ``--replicas`` when the command line is read, so that a mistake ends the run before it begins."""
+    if text not in ("auto", "none"):
+        try:
+            named_target(text)
+        except NoReplicas as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return text
