@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from inference.batching import Batcher, queue_limit
+from inference.batching import Batcher
 from inference.classifier import Classification, ClientGone, QueueFull
 from inference.engines.engine import Label
 
@@ -203,10 +203,3 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
 
     with batching(lanes=1) as (batcher, engine):
         asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "many"])
-def test_a_queue_that_holds_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("INFERENCE_QUEUE", text)
-    with pytest.raises(ValueError, match=f"INFERENCE_QUEUE={text}"):
-        queue_limit()

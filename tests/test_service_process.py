@@ -186,6 +186,7 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
+        ({"HOST": "no.such.host.invalid"}, "HOST=no.such.host.invalid is not an address"),
         ({"PORT": "none"}, "PORT=none is not a port"),
         ({"INFERENCE_ENGINE": "fast"}, "INFERENCE_ENGINE=fast is none of auto, onnx, torch"),
         ({"INFERENCE_DEVICE": "tpu"}, "INFERENCE_DEVICE=tpu is none of auto, cpu, cuda"),
