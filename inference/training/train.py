@@ -37,7 +37,7 @@ BUNDLED_MODEL = HERE.parent / "bundled_model"
 TRAINING_FILE = HERE / "training_sentences.csv"
 TEST_FILE = HERE / "test_sentences.csv"
 HARD_FILE = HERE / "hard_sentences.csv"
-"""Sentences that praise or complain by stating facts. A model this small mostly guesses; the result is only reported."""
+"""Sentences that praise or complain by stating facts. So small a model mostly guesses; the result is only printed."""
 
 SEED = 20
 THREADS = 2
@@ -85,7 +85,7 @@ def read_sentences(path: Path) -> list[Sentence]:
 
 @dataclass(frozen=True)
 class Data:
-    """Sentences to train on, and those kept back for validation: hand-written ones, which are harder, and generated ones."""
+    """Sentences to train on, and those kept back for validation: hand-written ones (harder) and generated ones."""
 
     training: list[Sentence]
     written_for_validation: list[Sentence]
