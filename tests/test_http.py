@@ -1,6 +1,6 @@
-"""Whatever comes over a connection, as bytes: what is legal gets its answer, the rest a problem document.
+"""Bytes that come over a connection: legal requests get their answer, all others a problem document.
 
-Each case is sent to the real service. Where the connection goes on, one more request has to be answered over it.
+Each case is sent to the real service. If the connection stays open, another request has to be answered over it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def infer(body: bytes, headers: bytes = b"", content_type: bytes = b"application
 
 
 def send(service: Service, *parts: bytes, is_ended: bool = False) -> bytes:
-    """All that is answered until the service closes the connection. Parts are sent one after the other."""
+    """Send the parts one after the other; all answers until the service closes the connection."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
@@ -438,7 +438,7 @@ def test_no_time_runs_for_a_client_that_waits_for_its_answer(tmp_path: Path) -> 
 
 
 def send_all(client: socket.socket, sent: bytes) -> bytes:
-    """Send while what is answered is read, until the service closes the connection."""
+    """Send, and read the answers meanwhile, until the service closes the connection."""
     thread = threading.Thread(target=client.sendall, args=(sent,))
     thread.start()
     answer = b""
@@ -449,7 +449,7 @@ def send_all(client: socket.socket, sent: bytes) -> bytes:
 
 
 def unread(service: Service) -> socket.socket:
-    """A client that asks on and on and reads nothing, once the service takes no more of it."""
+    """A client that has sent requests and read nothing, until the service accepted no more."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", service.port))
