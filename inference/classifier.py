@@ -32,7 +32,7 @@ class Classification:
 
 
 class Classifier(Protocol):
-    """Labels texts. The record of a run holds ``versions`` (its libraries) and ``engine`` (facts about it)."""
+    """Labels texts. The record of a run holds ``versions`` (of its libraries) and ``engine`` (its inference engine)."""
 
     versions: dict[str, str]
     engine: dict[str, Any]

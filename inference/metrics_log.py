@@ -27,12 +27,12 @@ FLUSH_S = 0.05
 PIECE_BYTES = 1024 * 1024
 
 FILE_FAULTS = {
-    "deleted": "was deleted; its rows until then are gone with it",
-    "moved": "was moved away; its rows until then are where it is now",
-    "replaced": "is another file now",
-    "truncated": "was cut short",
+    "deleted": "was deleted, with the rows that it had",
+    "moved": "was moved away, with the rows that it had",
+    "replaced": "was replaced by another file",
+    "truncated": "was truncated by another program",
     "changed": "was changed by another program",
-    "orphaned": "was deleted outside of the container: its rows can be read no more",
+    "orphaned": "was deleted outside of the container: its rows can no longer be read",
     "unwritable": "can't be written",
 }
 """Kinds of fault -> what happened to the metrics file."""
@@ -128,7 +128,9 @@ class MetricsLog:
                 if is_new:
                     self._tell("unwritable", f" ({error.strerror}); until it can, requests are answered with 500")
                 if self._closing.is_set():
-                    LOG.warning("%s lacks its last %d rows (%s)", self.path, len(left), error.strerror)
+                    LOG.warning(
+                        "warning: the last %d rows are missing from %s (%s)", len(left), self.path, error.strerror
+                    )
                     return
             else:
                 self._error = None

@@ -74,7 +74,7 @@ def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
             reason = _first_line(error)
     warn(
         f"{DEFAULT_MODEL} is not cached and can't be downloaded ({reason}); the small bundled model answers instead. "
-        "Its figures are those of a toy: compare deployments with it, not models."
+        "Use it to compare deployments, not models."
     )
     return ModelChoice("bundled", "bundled", BUNDLED_MODEL, weights_sha256(BUNDLED_MODEL))
 

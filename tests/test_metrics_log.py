@@ -208,7 +208,7 @@ def test_rows_wait_for_a_folder_that_was_taken_away(taken: Taken, caplog: pytest
     assert taken.told == ["unwritable", "moved"]
     assert [record.getMessage().partition("; ")[0] for record in caplog.records] == [
         f"warning: {taken.path} can't be written (No such file or directory)",
-        f"warning: {taken.path} was moved away",
+        f"warning: {taken.path} was moved away, with the rows that it had",
     ]
 
 

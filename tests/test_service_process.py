@@ -197,6 +197,8 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
         ({"METRICS_LOG_FILE": "/dev/full"}, "METRICS_LOG_FILE=/dev/full can't be written (it is a character device)"),
         ({"METRICS_LOG_FILE": str(ROOT)}, "can't be written (Is a directory); name a file in a writable folder"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
+        ({"INFERENCE_MODEL": f"./{'x' * 300}"}, "there is no such folder"),
+        ({"INFERENCE_ENGINE": "onnx", "XDG_CACHE_HOME": "x" * 300}, "the exported model can't be kept in xxx"),
         ({"INFERENCE_MODEL": str(ROOT / "tests")}, "a folder without config.json"),
         ({"INFERENCE_MODEL": "no-one/no-such-model", "HF_HUB_OFFLINE": "1"}, "is not cached and can't be downloaded"),
     ],
