@@ -1,7 +1,6 @@
 """What HTTP/1.1 demands of a request's head, as far as the parser (llhttp) does not check it.
 
-The functions look at the bytes of a request and return the ClientFault to refuse it with, if there is one. Each fault
-is a new object: an exception that was raised many times would keep all its tracebacks.
+The functions look at the bytes of a request and return the ClientFault to refuse it with, if there is one.
 """
 
 from __future__ import annotations

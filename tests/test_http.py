@@ -21,7 +21,6 @@ import requests
 from conftest import ROOT, Service, start_service, stop, wait_for
 
 from inference import http_protocol, server
-from inference.http_rules import long_head
 from inference.metrics_log import FILE_FAULTS
 from inference.refusals import FAULTS
 
@@ -379,11 +378,6 @@ def test_an_unknown_method_may_come_in_pieces(shared_service: Service) -> None:
 
 
 LONG = infer(b'{"text": "' + b"a long text " * 2_000 + b'"}')
-
-
-def test_each_refusal_of_a_long_head_is_an_exception_of_its_own() -> None:
-    """The app raises some of them. One that was raised again and again would keep the memory of each request."""
-    assert long_head() is not long_head()
 
 
 SLOW = infer(b'{"text": "slow"}')
