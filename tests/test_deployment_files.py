@@ -1,4 +1,4 @@
-"""Dockerfile, docker-compose.yml and stack.yml: to the assignment's letter, and in agreement with each other."""
+"""Dockerfile, docker-compose.yml and stack.yml follow the assignment and agree with each other."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
-    """Each instruction of a Dockerfile, as its keyword and the rest, comments dropped and continued lines joined."""
+    """The instructions of a Dockerfile as pairs of keyword and rest, without comments, with continued lines joined."""
     lines = [line for line in dockerfile.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split()[0], line.partition(" ")[2]) for line in joined.splitlines()]
 
 
 def of(keyword: str) -> list[str]:
-    """What the Dockerfile says with a keyword, in order."""
+    """The instructions with this keyword in the Dockerfile, in order, without the keyword."""
     return [rest for found, rest in instructions((ROOT / "Dockerfile").read_text()) if found == keyword]
 
 
