@@ -1,4 +1,4 @@
-"""The HTTP side of the service: what is asked, what is answered, what is refused."""
+"""The routes of the service: what requests hold, what is answered, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import mimeparse
@@ -28,11 +27,11 @@ from inference.refusals import FAULT, ClientFault, problem
 from inference.telemetry import Telemetry
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""Far more than any model here reads; a body beyond it is a mistake."""
+"""Far more than any model here reads. A longer body is a mistake."""
 
 LONGEST_BODY_BYTES = 1024 * 1024
-"""A longer body is not read at all, and its connection closed behind the refusal; a shorter one is read to its end, so
-that its client comes to read the refusal."""
+"""A longer body is not read, and its connection is closed after the refusal. A shorter one is read to its end, so that
+its client gets to read the refusal."""
 
 EXPECTED = 'expected a JSON object with one text to classify, such as {"text": "This movie was fantastic!"}'
 
@@ -40,26 +39,26 @@ CSV, JSON = "text/csv", "application/json"
 
 UTF_8 = "utf-8"
 CHARSETS = {UTF_8, "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"}
-"""What a body's charset may be declared as. Which of them it is, its first bytes tell."""
+"""The charsets that may be declared for a body. Its first bytes tell which one it really is."""
 
 MOST_ECHOED = 200
-"""So many characters of a header are read and said again."""
+"""How many characters of a header a refusal quotes."""
 
 LONGEST_TYPES = 2000
-"""So many characters of Accept and Content-Type are read: the time that it takes grows with the square of them."""
+"""How many characters of Accept and Content-Type are read. The time for it grows with the square of their number."""
 
 HEADER_LINE = csv_line(HEADER)
 
 RETRY_AFTER_S = 1
-"""A full queue is worked off in about that time."""
+"""A full queue is computed in about this time."""
 
 CLIENT_GONE = 499
-"""No status of HTTP's: what nginx notes for a client that left. It is counted, and read by nobody."""
+"""Not a status of HTTP. nginx logs it for a client that has left. Here it is only counted, too."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the app serves with: the model, where it came from, the metrics file, and the name to answer by."""
+    """What the app works with. ``replica`` is the name that its answers carry."""
 
     classifier: Classifier
     model: ModelChoice
@@ -68,75 +67,71 @@ class Service:
     telemetry: Telemetry = field(default_factory=Telemetry)
 
 
-def replica_name() -> str:
-    """``REPLICA_NAME``, else the host name, which in a container is the first 12 digits of its ID.
-
-    Raises:
-        ValueError: it can't go into a header.
-    """
-    name = os.environ.get("REPLICA_NAME") or socket.gethostname()
-    if not (name.isascii() and name.isprintable()):
-        raise ValueError(f"REPLICA_NAME={name!r} goes into a header; expected printable ASCII characters")
-    return name
-
-
 def create_app(service: Service) -> App:
-    """The app over a classifier that has been loaded: ``POST /infer``, ``GET /health`` and ``GET /metrics``."""
-
-    async def infer(request: Request) -> Response:
-        try:
-            text = await _text_of(request)
-            leaves = asyncio.ensure_future(request.receive())  # behind the body comes only that the client has left
-            found: Classification | None = await service.classifier.classify(text, leaves.done)
-        except QueueFull as error:
-            detail = f"{error}; try again later"
-            raise HTTPException(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}) from error
-        except ClientGone:
-            found = None
-        except ClientDisconnect:
-            return _nobody(service.telemetry)
-        if found is None or leaves.done():
-            service.telemetry.abandoned()
-            return _nobody(service.telemetry)
-        row = MetricsRow(found.inference_ms, found.sentiment, text, datetime.now(UTC))
-        try:
-            service.metrics.append(row)
-        except OSError as error:
-            raise HTTPException(500, f"the metrics file can't be written ({error.strerror})") from error
-        service.telemetry.classified(found)
-        return _answer(request, found, row, service.replica)
-
-    async def health(request: Request) -> Response:
-        model = {key: value for key, value in asdict(service.model).items() if key != "path"}
-        return _json(
-            {
-                "status": "ok",
-                "replica": service.replica,
-                "pid": os.getpid(),
-                "model": model,
-                "engine": service.classifier.engine,
-                "versions": service.classifier.versions,
-            }
-        )
-
-    async def metrics(request: Request) -> Response:
-        return Response(service.telemetry.text(), headers={"Content-Type": service.telemetry.content_type})
-
-    async def refuse(request: Request, error: Exception) -> Response:
-        return _refusal_of(request, error, service.telemetry)
-
+    """The app for a loaded classifier: ``POST /infer``, ``GET /health`` and ``GET /metrics``."""
+    refuse = partial(_refuse, service)
     app = Starlette(
-        routes=[Route("/infer", infer, methods=["POST"]), Route("/health", health), Route("/metrics", metrics)],
+        routes=[
+            Route("/infer", partial(_infer, service), methods=["POST"]),
+            Route("/health", partial(_health, service)),
+            Route("/metrics", partial(_metrics, service)),
+        ],
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )
     app.router.redirect_slashes = False
     return App(app, service)
 
 
-class App:
-    """The ASGI app: its answers name the replica, and those of the model are counted by their status.
+async def _infer(service: Service, request: Request) -> Response:
+    """Label the text of a request, and add a row to the metrics file."""
+    try:
+        text = await _text_of(request)
+        leaves = asyncio.ensure_future(request.receive())  # after the body, only the client's leaving is received
+        found: Classification | None = await service.classifier.classify(text, leaves.done)
+    except QueueFull as error:
+        detail = f"{error}; try again later"
+        raise HTTPException(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}) from error
+    except ClientGone:
+        found = None
+    except ClientDisconnect:
+        return _nobody(service.telemetry)
+    if found is None or leaves.done():
+        service.telemetry.abandoned()
+        return _nobody(service.telemetry)
+    row = MetricsRow(found.inference_ms, found.sentiment, text, datetime.now(UTC))
+    try:
+        service.metrics.append(row)
+    except OSError as error:
+        raise HTTPException(500, f"the metrics file can't be written ({error.strerror})") from error
+    service.telemetry.classified(found)
+    return _answer(request, found, row, service.replica)
 
-    The server asks it to refuse requests that can go to no route.
+
+async def _health(service: Service, request: Request) -> Response:
+    return _json(
+        {
+            "status": "ok",
+            "replica": service.replica,
+            "pid": os.getpid(),
+            "model": {key: value for key, value in asdict(service.model).items() if key != "path"},
+            "engine": service.classifier.engine,
+            "versions": service.classifier.versions,
+        }
+    )
+
+
+async def _metrics(service: Service, request: Request) -> Response:
+    return Response(service.telemetry.text(), headers={"Content-Type": service.telemetry.content_type})
+
+
+async def _refuse(service: Service, request: Request, error: Exception) -> Response:
+    return _refusal_of(request, error, service.telemetry)
+
+
+class App:
+    """The ASGI app. Its answers name the replica, and answers of ``/infer`` are counted by status.
+
+    The server asks it for refusals of requests that can't go to a route.
     """
 
     def __init__(self, routes: ASGIApp, service: Service) -> None:
@@ -156,13 +151,13 @@ class App:
 
         try:
             await self._routes(scope, receive, send_named)
-        finally:  # counted behind the answer, which need not wait for it
+        finally:  # after the answer, so that it need not wait for this
             if status and scope["path"] == "/infer":
                 has_left = getattr(scope.get(FAULT), "kind", None) == "left"
                 self._telemetry.answered(CLIENT_GONE if has_left else status)
 
     def refusal(self, error: HTTPException) -> ASGIApp:
-        """An app that refuses whatever it is asked, because of ``error``."""
+        """An app that refuses any request, because of ``error``."""
 
         async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
             answer = _refusal_of(Request(scope), error, self._telemetry)
@@ -172,7 +167,7 @@ class App:
         return refuse
 
     def left(self, scope: Scope | None = None, *, is_whole: bool = False) -> None:
-        """A client left before its request, of this scope if its head came, had come to a route."""
+        """Count a client that left before its request went to a route. ``scope`` is the request's, if its head came."""
         self._telemetry.fault("left")
         if scope and scope["path"] == "/infer":
             self._telemetry.answered(CLIENT_GONE)
@@ -181,7 +176,7 @@ class App:
 
 
 def _any_number(digits: str) -> None:
-    """No number is read here, and Python refuses to make an integer of more than 4,300 digits."""
+    """The app needs no number, and Python refuses to read an integer of more than 4,300 digits."""
 
 
 def _no_number(name: str) -> None:
@@ -195,9 +190,9 @@ async def _text_of(request: Request) -> str:
     """The text that the request asks about.
 
     Raises:
-        ClientFault: 413, the body is longer than any text can be; 415, it is not declared as JSON, or compressed; 400,
-            it is not JSON, or holds no text that can be classified.
-        ClientDisconnect: the client left before the body was whole.
+        ClientFault: 413 if the body is too long, 415 if it is not declared as JSON or is compressed, 400 if it is not
+            JSON or holds no text that can be classified.
+        ClientDisconnect: the client left before the whole body had come.
     """
     fault = _fault_of_head(request.headers)
     sent = await _body_of(request)
@@ -229,14 +224,14 @@ async def _text_of(request: Request) -> str:
 
 
 def _fault_of_head(headers: Headers) -> ClientFault | None:
-    """What is wrong with a body, as its head tells."""
+    """What is wrong with a body according to its headers."""
     declared, charset = _declared_type(headers.get("content-type", "none"))
     if declared != JSON:
         return ClientFault("type", 415, f"expected Content-Type: application/json, got {declared[:MOST_ECHOED]}")
     if charset not in CHARSETS:
         return ClientFault("type", 415, f"expected JSON in UTF-8, got charset={charset[:MOST_ECHOED]}")
     coding = ",".join(headers.getlist("content-encoding")).lower()
-    if coding and any(one.strip() not in ("", "identity") for one in coding.split(",")):
+    if coding and any(part.strip() not in ("", "identity") for part in coding.split(",")):
         expected = f"expected a body without Content-Encoding, got {coding[:MOST_ECHOED]}"
         return ClientFault("type", 415, expected, {"Accept-Encoding": "identity"})
     return None
@@ -259,13 +254,13 @@ async def _body_of(request: Request) -> bytes:
     """The whole body.
 
     Raises:
-        ClientFault: 413, it is too long; where it is far too long, its end is not waited for. Or what the server found
-            wrong with the body while it came.
-        ClientDisconnect: the client left before the body was whole.
+        ClientFault: 413 if it is too long; if it is far too long, its end is not awaited. Or the fault that the server
+            found while the body came.
+        ClientDisconnect: the client left before the whole body had come.
     """
     declared = request.headers.get("content-length", "")
     is_number = declared.isascii() and declared.isdecimal()
-    length = int(declared.lstrip("0") or 0) if is_number else 0  # Python reads 4,300 digits at most
+    length = int(declared.lstrip("0") or 0) if is_number else 0  # Python reads at most 4,300 digits
     parts: list[bytes] = []
     if length <= LONGEST_BODY_BYTES:
         length = 0
@@ -309,16 +304,16 @@ def _answer(request: Request, found: Classification, row: MetricsRow, replica: s
 
 @lru_cache(maxsize=64)
 def _wanted_type(accept: str) -> str:
-    """CSV, unless a client would rather have JSON; if it excludes CSV alone, JSON.
+    """JSON if the client prefers it to CSV or excludes only CSV; else CSV.
 
-    What can't be read of it is passed over, and so is what reaches beyond LONGEST_TYPES.
+    Parts of ``accept`` that can't be read are ignored, and so is what lies beyond LONGEST_TYPES.
     """
     if len(accept) > LONGEST_TYPES:
         accept = accept[:LONGEST_TYPES].rpartition(",")[0]
     ranges = []
-    for one in accept.lower().split(","):
+    for part in accept.lower().split(","):
         with contextlib.suppress(mimeparse.MimeTypeParseException):
-            ranges.append(mimeparse.parse_media_range(one.strip()))
+            ranges.append(mimeparse.parse_media_range(part.strip()))
 
     def liking(kind: str) -> tuple[float, float]:
         quality, fitness = mimeparse.quality_and_fitness_parsed(kind, ranges)
@@ -328,7 +323,7 @@ def _wanted_type(accept: str) -> str:
 
 
 def _refusal_of(request: Request, error: Exception, telemetry: Telemetry) -> Response:
-    """Any refusal as a problem document, headers such as ``Allow`` kept; a client's fault is counted."""
+    """The problem document for a refusal, with its headers such as ``Allow``. A client's fault is counted."""
     if not isinstance(error, HTTPException):
         return problem(500, "the service failed; its log says why", {})
     status, detail, headers = error.status_code, error.detail, dict(error.headers or {})
@@ -344,13 +339,13 @@ def _refusal_of(request: Request, error: Exception, telemetry: Telemetry) -> Res
             return Response(status_code=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
     if kind:
         telemetry.fault(kind)
-    if "expect" in request.headers:  # its client may or may not send its body now
+    if "expect" in request.headers:  # nobody knows whether the client now sends its body
         headers["Connection"] = "close"
     return problem(status, detail, headers)
 
 
 def _nobody(telemetry: Telemetry) -> Response:
-    """The answer to a client that has left: it is counted, and read by nobody."""
+    """The answer to a client that has left. It is counted, but nobody reads it."""
     telemetry.fault("left")
     return Response(status_code=CLIENT_GONE)
 

@@ -1,14 +1,14 @@
-"""Batches of whatever waits, computed on native threads, for the server's event loop.
+"""Batches: the texts that wait are computed together, on native threads, while the server's event loop goes on.
 
-Nothing waits for a batch to fill: a lane that is free takes what is there. A text that waits alone, with nothing being
-computed, gets all threads; several are dealt out over the lanes, each with a thread of its own.
+A lane computes one batch at a time. No text waits for a batch to fill: a free lane takes what is there. A text that
+waits alone while nothing is computed gets all threads. Several texts are dealt out to the lanes, which use one thread
+each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -18,16 +18,13 @@ from typing import Any
 from inference.classifier import Classification, ClientGone, QueueFull
 from inference.engines.engine import Engine, Label
 
-QUEUE_LIMIT = 256
-"""Texts that wait at a time; with one more, the server says so at once rather than let it wait for long."""
-
-
 BACK_SHARE = 0.1
-"""Of the time that a round took: how long the next one waits for those who were answered, if they ask again at once."""
+"""The next round waits for this share of the time that the last one took: the clients that were just answered may ask
+again at once."""
 
 
 class _Waiting:
-    """A text that was asked about, until it is answered."""
+    """A text that a client asked about, until it is answered."""
 
     __slots__ = ("asked_at_s", "future", "is_gone", "outcome", "text")
 
@@ -40,9 +37,9 @@ class _Waiting:
 
 
 class Batcher:
-    """A Classifier over an engine, to be used from one event loop.
+    """A Classifier that computes with an inference engine. Only one event loop may use it.
 
-    ``limit`` is how many texts may wait; ``on_batch`` is told the size of each batch, in the thread that computed it.
+    At most ``limit`` texts wait. ``on_batch`` is called with the size of each batch, in the thread that computed it.
     """
 
     def __init__(
@@ -55,9 +52,9 @@ class Batcher:
         self._on_batch = on_batch
         self._waiting: deque[_Waiting] = deque()
         self._dealt: deque[list[_Waiting]] = deque()
-        """Batches of the round that no lane has taken yet."""
+        """Batches of this round that no lane has taken yet."""
         self._inside = 0
-        """Texts dealt out or being computed."""
+        """How many texts are dealt out or being computed."""
         self._is_alone = False
         self._dealt_at_s, self._round_size, self._back_until_s = 0.0, 0, 0.0
         self._is_closed = False
@@ -70,24 +67,24 @@ class Batcher:
         """Label ``text``. ``is_gone`` is called in another thread.
 
         Raises:
-            QueueFull: as many texts wait as may.
-            ClientGone: ``is_gone`` said so before it was its turn.
+            QueueFull: ``limit`` texts wait already.
+            ClientGone: ``is_gone`` was true when the text's turn came.
         """
-        one = _Waiting(text, is_gone)
+        waiting = _Waiting(text, is_gone)
         with self._change:
             if len(self._waiting) >= self._limit:
                 raise QueueFull(f"{self._limit} texts wait already")
-            self._waiting.append(one)
+            self._waiting.append(waiting)
             if self._is_due():
                 self._change.notify()
-        return await one.future
+        return await waiting.future
 
     def waiting(self) -> int:
         """How many texts wait for the model."""
         return len(self._waiting)
 
     def close(self) -> None:
-        """Let the lanes end what they compute, and end them."""
+        """Let the lanes finish what they compute, then end them."""
         with self._change:
             self._is_closed = True
             self._change.notify_all()
@@ -100,7 +97,7 @@ class Batcher:
             self._compute(batch)
 
     def _next(self) -> list[_Waiting]:
-        """The next batch for a lane that is free; empty at the end."""
+        """The next batch for a free lane; empty once the Batcher is closed."""
         with self._change:
             while not self._is_closed:
                 if self._dealt:
@@ -115,7 +112,7 @@ class Batcher:
             return []
 
     def _is_due(self) -> bool:
-        """Whether a lane that is free has something to do."""
+        """Whether there is something to do for a free lane."""
         waiting = len(self._waiting)
         if not waiting or self._is_alone:
             return False
@@ -124,7 +121,7 @@ class Batcher:
         return waiting >= self._round_size or time.perf_counter() >= self._back_until_s
 
     def _take(self) -> list[_Waiting]:
-        """A batch of those that have waited longest."""
+        """A batch of the texts that have waited longest."""
         batch = _oldest(self._waiting, self._engine.largest_batch, self._engine.largest_batch_characters)
         self._inside += len(batch)
         if self._is_due():
@@ -132,60 +129,60 @@ class Batcher:
         return batch
 
     def _deal(self) -> None:
-        """Begin a round: deal those that have waited longest out to all lanes, each as much as the others."""
+        """Begin a round: deal the texts that have waited longest out to all lanes, about as many characters to each."""
         lanes = len(self._lanes)
         engine = self._engine
         texts = _oldest(self._waiting, lanes * engine.largest_batch, lanes * engine.largest_batch_characters)
         self._is_alone = len(texts) < 2 * lanes
-        self._dealt.extend(_halves(texts, 1 if self._is_alone else lanes))
+        self._dealt.extend(_shares(texts, 1 if self._is_alone else lanes))
         self._inside = self._round_size = len(texts)
         self._dealt_at_s = time.perf_counter()
         self._change.notify(len(self._dealt) - 1)
 
     def _compute(self, batch: list[_Waiting]) -> None:
         began_at_s = time.perf_counter()
-        wanted = [one for one in batch if not one.is_gone()]
+        wanted = [waiting for waiting in batch if not waiting.is_gone()]
         try:
             if wanted:
-                labels = self._engine.classify([one.text for one in wanted], alone=self._is_alone)
+                labels = self._engine.classify([waiting.text for waiting in wanted], alone=self._is_alone)
                 _answer(wanted, labels, began_at_s)
         except Exception as error:
-            for one in wanted:
-                one.outcome = error
+            for waiting in wanted:
+                waiting.outcome = error
         with self._change:
             self._inside -= len(batch)
             self._is_alone = False
             if not self._inside:
                 now_s = time.perf_counter()
                 self._back_until_s = now_s + BACK_SHARE * (now_s - self._dealt_at_s)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: whoever waited was given up
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             batch[0].future.get_loop().call_soon_threadsafe(_deliver, batch)
         self._on_batch(len(wanted))
 
 
 def _answer(batch: Sequence[_Waiting], labels: Sequence[Label], began_at_s: float) -> None:
     inference_ms = (time.perf_counter() - began_at_s) * 1000
-    for one, label in zip(batch, labels, strict=True):
-        queue_ms = (began_at_s - one.asked_at_s) * 1000
-        one.outcome = Classification(label.sentiment, label.score, queue_ms, inference_ms, label.truncated_to)
+    for waiting, label in zip(batch, labels, strict=True):
+        queue_ms = (began_at_s - waiting.asked_at_s) * 1000
+        waiting.outcome = Classification(label.sentiment, label.score, queue_ms, inference_ms, label.truncated_to)
 
 
 def _deliver(batch: Sequence[_Waiting]) -> None:
-    """Tell those who wait, in their own thread."""
-    for one in batch:
-        if one.future.done():  # cancelled
+    """Give those who wait their outcomes. The event loop calls this, in its own thread."""
+    for waiting in batch:
+        if waiting.future.done():  # cancelled
             continue
-        if isinstance(one.outcome, Exception):
-            one.future.set_exception(one.outcome)
+        if isinstance(waiting.outcome, Exception):
+            waiting.future.set_exception(waiting.outcome)
         else:
-            one.future.set_result(one.outcome)
+            waiting.future.set_result(waiting.outcome)
 
 
 def _oldest(waiting: deque[_Waiting], size: int, characters: int) -> list[_Waiting]:
-    """Take out the text that has waited longest and those that came after it, up to ``size`` and ``characters`` in all.
+    """Take out the texts that have waited longest, at most ``size`` of them with at most ``characters`` in all.
 
-    In the order they came: texts of like length together would be computed a sixth faster, but some would be passed by
-    others time and again.
+    At least one text is taken. They are taken in the order in which they came: batches of texts of similar length would
+    be computed a sixth faster, but later texts would overtake some texts again and again.
     """
     batch = [waiting.popleft()]
     left = characters - len(batch[0].text)
@@ -195,24 +192,12 @@ def _oldest(waiting: deque[_Waiting], size: int, characters: int) -> list[_Waiti
     return batch
 
 
-def _halves(texts: Sequence[_Waiting], lanes: int) -> list[list[_Waiting]]:
-    """The texts dealt out to lanes, so that all have about as many characters."""
+def _shares(texts: Sequence[_Waiting], lanes: int) -> list[list[_Waiting]]:
+    """One batch for each lane, all with about as many characters."""
     batches: list[list[_Waiting]] = [[] for _ in range(lanes)]
     characters = [0] * lanes
-    for one in sorted(texts, key=lambda one: len(one.text), reverse=True):
+    for waiting in sorted(texts, key=lambda waiting: len(waiting.text), reverse=True):
         least = characters.index(min(characters))
-        batches[least].append(one)
-        characters[least] += len(one.text)
+        batches[least].append(waiting)
+        characters[least] += len(waiting.text)
     return batches
-
-
-def queue_limit() -> int:
-    """``INFERENCE_QUEUE``, else QUEUE_LIMIT.
-
-    Raises:
-        ValueError: it is no positive number.
-    """
-    text = os.environ.get("INFERENCE_QUEUE") or str(QUEUE_LIMIT)
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise ValueError(f"INFERENCE_QUEUE={text} is not a number of texts that may wait; expected 1 or more")
-    return int(text)

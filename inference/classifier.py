@@ -1,4 +1,4 @@
-"""What the app needs of a model: a text in, a label out, and how long that took."""
+"""What the app needs from a model: a text in, a label out, and how long that took."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Protocol
 
 
 class QueueFull(Exception):
-    """As many texts wait as may wait: this one is not taken."""
+    """As many texts wait as are allowed. This one is refused."""
 
 
 class ClientGone(Exception):
-    """Whoever asked has closed the connection: the text was not computed."""
+    """The client has closed the connection. Its text was not computed."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What the model said of one text, and how long it took.
+    """What the model said about one text, and how long it took.
 
-    ``score`` is the probability of ``sentiment``, 0 to 1. ``queue_ms`` is the time the text waited for the model,
-    ``inference_ms`` that from the text to the label (tokenizing included), which texts computed together share.
-    ``truncated_to`` is the number of tokens that were read of a text longer than the model takes, None where all of it
-    was read.
+    ``score`` is the probability of ``sentiment``, 0 to 1. ``queue_ms`` is how long the text waited for the model.
+    ``inference_ms`` is the time from the text to its label, tokenizing included; texts that were computed together have
+    the same. ``truncated_to`` is the number of tokens that the model read of a longer text; None if it read all.
     """
 
     sentiment: str
@@ -33,15 +32,15 @@ class Classification:
 
 
 class Classifier(Protocol):
-    """What computes. ``versions`` names its libraries and ``engine`` what it is, for the record of a run."""
+    """Labels texts. The record of a run holds ``versions`` (of its libraries) and ``engine`` (its inference engine)."""
 
     versions: dict[str, str]
     engine: dict[str, Any]
 
     async def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
-        """Label ``text``, unless ``is_gone``, called from any thread, says before its turn that nobody waits any more.
+        """Label ``text``, unless ``is_gone`` is true when its turn comes. ``is_gone`` may be called in any thread.
 
         Raises:
             QueueFull: too many texts wait already.
-            ClientGone: nobody waits for the answer.
+            ClientGone: ``is_gone`` was true.
         """

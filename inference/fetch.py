@@ -1,7 +1,8 @@
-"""``python -m inference.fetch [FOLDER]``: get the model now, and export it, so that no start of the service has to.
+"""``python -m inference.fetch [FOLDER]``: get the model and export it now, so that the service starts faster later.
 
-Prints what ``INFERENCE_MODEL`` means here, and which engine will serve it, as one line of JSON. With FOLDER, the
-model's files are copied there, exported ones too; the image is built so, and its replicas start without the network.
+Prints one line of JSON: which model ``INFERENCE_MODEL`` means here, and which inference engine will serve it. With
+FOLDER, the model's files and the exported ones are copied there. The image is built this way, so its replicas need no
+network to start.
 """
 
 from __future__ import annotations
@@ -13,21 +14,25 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.engines.choice import wanted_engine
+from inference.configuration import INFERENCE_ENGINE, INFERENCE_MODEL, XDG_CACHE_HOME, WrongValue, help_text
 from inference.engines.engine import EngineUnavailable
 from inference.engines.export import EXPORTED, exported, to_stderr
-from inference.model_choice import ModelUnavailable, choose, wanted_model, write_origin
+from inference.model_choice import ModelChoice, ModelUnavailable, choose, write_origin
 
 
 def main() -> int:
-    description = "Get the model now, and export it, so that no start of the service has to."
-    parser = argparse.ArgumentParser(prog="python -m inference.fetch", description=description)
+    parser = argparse.ArgumentParser(
+        prog="python -m inference.fetch",
+        description="Get the model and export it now, so that the service starts faster later.",
+        epilog=help_text((INFERENCE_MODEL, INFERENCE_ENGINE, XDG_CACHE_HOME)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", nargs="?", type=Path, help="copy the model's files here")
     folder: Path | None = parser.parse_args().folder
     try:
-        wanted = wanted_engine()
-        choice = choose(wanted_model(), warn=lambda text: to_stderr(f"warning: {text}"))
-    except (ModelUnavailable, ValueError) as error:
+        wanted = INFERENCE_ENGINE.read()
+        choice = choose(INFERENCE_MODEL.read(), warn=lambda text: to_stderr(f"warning: {text}"))
+    except (ModelUnavailable, WrongValue) as error:
         to_stderr(f"error: {error}")
         return 1
     engine, why_not = "torch", "INFERENCE_ENGINE=torch"
@@ -43,16 +48,20 @@ def main() -> int:
             why_not = str(error)
             to_stderr(f"warning: the torch engine will serve: {why_not}")
     if folder is not None:
-        ignored = shutil.ignore_patterns(EXPORTED)
-        shutil.copytree(choice.path, folder, dirs_exist_ok=True, ignore=ignored)
-        if made is not None:
-            shutil.copytree(made, folder / EXPORTED, dirs_exist_ok=True)
-        write_origin(choice, folder)
-        for path in [folder, *folder.rglob("*")]:  # for an image, in which another user than root reads it
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        _copy(choice, made, folder)
     said = asdict(choice) | {"path": str(folder or choice.path), "engine": engine, "why_not_faster": why_not or None}
     print(json.dumps(said))
     return 0
+
+
+def _copy(choice: ModelChoice, made: Path | None, folder: Path) -> None:
+    """Copy the model's files to ``folder``, and what was exported from them."""
+    shutil.copytree(choice.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(EXPORTED))
+    if made is not None:
+        shutil.copytree(made, folder / EXPORTED, dirs_exist_ok=True)
+    write_origin(choice, folder)
+    for path in [folder, *folder.rglob("*")]:  # an image holds this folder, and its user is not root
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the service logs: short lines to stderr, and never the same one so often that it fills the disk."""
+"""The service logs short lines to stderr, and the same line rarely enough that it does not fill the disk."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 import time
 
 EACH_S = 60.0
-"""What was logged is logged again only after so long, with how often it happened since."""
+"""The same thing is logged again only after this time, with the number of times it happened in between."""
 
 
 class Sparing(logging.Filter):
-    """Passes one record in EACH_S of those that one line of code logs for one type of exception."""
+    """Lets through one record per EACH_S for each line of code that logs and each type of exception."""
 
     def __init__(self) -> None:
         super().__init__()

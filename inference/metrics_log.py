@@ -1,4 +1,4 @@
-"""The service's own record: one CSV row for each answered request."""
+"""The metrics file: the service writes one CSV row for each answered request."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from typing import Self
 HEADER = ("Inference Latency (ms)", "Prediction", "Input Text", "Timestamp")
 
 FLUSH_S = 0.05
-"""How long rows gather before they are written together."""
+"""How long rows are collected before they are written together."""
 
 PIECE_BYTES = 1024 * 1024
 
 FILE_FAULTS = {
-    "deleted": "was deleted; its rows until then are gone with it",
-    "moved": "was moved away; its rows until then are where it is now",
-    "replaced": "is another file now",
-    "truncated": "was cut short",
+    "deleted": "was deleted, with the rows that it had",
+    "moved": "was moved away, with the rows that it had",
+    "replaced": "was replaced by another file",
+    "truncated": "was truncated by another program",
     "changed": "was changed by another program",
-    "orphaned": "was deleted outside of the container: its rows can be read no more",
+    "orphaned": "was deleted outside of the container: its rows can no longer be read",
     "unwritable": "can't be written",
 }
-"""Kind of fault of the metrics file -> what happened to it."""
+"""Kinds of fault -> what happened to the metrics file."""
 
 OTHER_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device"}
 
@@ -44,7 +44,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MetricsRow:
-    """One answered request; ``answered_at`` is UTC, written without an offset."""
+    """One answered request. ``answered_at`` is in UTC and is written without an offset."""
 
     inference_ms: float
     prediction: str
@@ -57,15 +57,15 @@ class MetricsRow:
 
     @cached_property
     def csv(self) -> str:
-        """The row with its line end, as it is answered and as it is recorded."""
+        """The row with its line end, as it is sent to the client and written to the file."""
         return csv_line((f"{self.inference_ms:.2f}", self.prediction, self.text, self.timestamp))
 
 
 def csv_line(fields: tuple[str, ...]) -> str:
     r"""One row of RFC 4180, ended by ``\n``, from which a CSV reader gets back exactly ``fields``.
 
-    The row is formed with ``\r\n`` at its end, since the csv module quotes only what its line end contains: with
-    ``\n`` alone a lone ``\r`` inside a text would stay bare, and readers would take it for the end of the row.
+    The csv module quotes a text only if it contains a character of the line end. With ``\n`` as line end a lone ``\r``
+    would not be quoted, and readers would take it for the end of the row. So the row is made with ``\r\n``.
     """
     line = io.StringIO(newline="")
     csv.writer(line, lineterminator="\r\n").writerow(fields)
@@ -73,13 +73,12 @@ def csv_line(fields: tuple[str, ...]) -> str:
 
 
 class MetricsLog:
-    """Appends rows to a CSV file: the header once, each row whole, from any number of threads.
+    """Appends rows to a CSV file: the header once, and each row whole. Any number of threads may append.
 
-    One thread writes, at most FLUSH_S after a row came, all rows that came meanwhile at once: no request waits for the
-    disk. A file that is already there is continued, also when the process that wrote it was killed inside a row. When
-    the file is deleted, moved, replaced, truncated or changed by another program, the next row goes to the file that
-    the path names then, behind a header. ``on_fault`` is told each time which of FILE_FAULTS happened, in the thread
-    that writes.
+    One thread writes all rows that came within FLUSH_S at once, so no request waits for the disk. Rows are added to an
+    existing file, even if the process that wrote it was killed in the middle of a row. If the file is deleted, moved,
+    replaced, truncated or changed by another program, the next rows go to the file that then has the name, which gets a
+    header if it is empty. ``on_fault`` is called with one of FILE_FAULTS each time, in the thread that writes.
 
     Raises:
         OSError: the file can't be opened or written, or is neither a regular file nor the null device.
@@ -96,11 +95,11 @@ class MetricsLog:
         self._writer.start()
 
     def append(self, row: MetricsRow) -> None:
-        """Have ``row`` written soon.
+        """Let ``row`` be written soon.
 
         Raises:
             ValueError: the log is closed.
-            OSError: rows before it could not be written; they are kept, and tried again.
+            OSError: earlier rows could not be written. They are kept, and the log tries again.
         """
         if self._closing.is_set():
             raise ValueError(f"{self.path} is closed")
@@ -110,7 +109,7 @@ class MetricsLog:
         self._came.set()
 
     def close(self) -> None:
-        """Write what is left, and end."""
+        """Write the remaining rows, and end the thread."""
         self._closing.set()
         self._came.set()
         self._writer.join()
@@ -129,7 +128,9 @@ class MetricsLog:
                 if is_new:
                     self._tell("unwritable", f" ({error.strerror}); until it can, requests are answered with 500")
                 if self._closing.is_set():
-                    LOG.warning("%s lacks its last %d rows (%s)", self.path, len(left), error.strerror)
+                    LOG.warning(
+                        "warning: the last %d rows are missing from %s (%s)", len(left), self.path, error.strerror
+                    )
                     return
             else:
                 self._error = None
@@ -137,7 +138,7 @@ class MetricsLog:
                 self._came.set()
 
     def _write(self, rows: list[bytes]) -> None:
-        """Write ``rows``, and take out of the list those that are written whole."""
+        """Write ``rows``, and remove from the list those that are written whole."""
         while rows:
             fault = self._file.fault()
             if fault == "orphaned":
@@ -161,19 +162,19 @@ class MetricsLog:
 
 
 class _AppendedFile:
-    """The file that a path names, open; or the null device, if the path names that from the start.
+    """The open file that a path names. It may be the null device if the path names that from the start.
 
     Raises:
-        OSError: it can't be opened or written, or is something else.
+        OSError: the file can't be opened or written, or is something else.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lead = b""
         self._torn = 0
-        """Bytes of the first row to be written that the file has already."""
+        """How many bytes of the next row the file has already."""
         self._size = 0
-        """Of the file, as long as nobody else writes it."""
+        """The size of the file, if no other program writes to it."""
         self._may_be_null = True
         self._file = self._open()
         self._may_be_null = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
@@ -182,7 +183,7 @@ class _AppendedFile:
             self.append([])
 
     def fault(self) -> str | None:
-        """Which of FILE_FAULTS happened to it since it was opened."""
+        """Which of FILE_FAULTS has happened since the file was opened; None if none has."""
         own = os.fstat(self._file.fileno())
         try:
             named = self._path.stat()
@@ -197,15 +198,15 @@ class _AppendedFile:
         return "truncated" if own.st_size < self._size else "changed"
 
     def reopen(self) -> None:
-        """Go on with the file that has the name now."""
+        """Continue with the file that has the name now."""
         old, self._file = self._file, self._open()
         old.close()
         self._begin()
 
     def append(self, rows: list[bytes]) -> None:
-        """Write as much of ``rows`` as the system takes at once, and take out of the list those that are whole.
+        """Write as much of ``rows`` as the system takes at once, and remove from the list those that are written whole.
 
-        A file that was deleted meanwhile has taken nothing.
+        If the file was deleted meanwhile, all rows stay in the list.
         """
         data = self._lead + b"".join(rows)[self._torn :]
         written = self._file.write(data)
@@ -226,7 +227,7 @@ class _AppendedFile:
 
     def _open(self) -> FileIO:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        file = FileIO(os.open(self._path, flags | os.O_NONBLOCK, 0o666), "r+")  # a FIFO would wait for its reader
+        file = FileIO(os.open(self._path, flags | os.O_NONBLOCK, 0o666), "r+")  # opening a FIFO would wait for a reader
         mode = os.fstat(file.fileno()).st_mode
         if stat.S_ISREG(mode) or (self._may_be_null and self._path.samefile(os.devnull)):
             return file
@@ -239,9 +240,10 @@ class _AppendedFile:
 
 
 def _lead(descriptor: int) -> bytes:
-    """What comes before the next row: the header in an empty file, or what closes a row that was not written whole.
+    """What has to be written before the next row: the header in an empty file, or the end of an incomplete row.
 
-    Inside a quoted text also a line break is no end, and an open quote would swallow the rows to come.
+    If a row ends within a quoted text, a line break alone does not end it: readers would take the next rows for a part
+    of that text.
     """
     quotes, offset, last = 0, 0, b""
     while piece := os.pread(descriptor, PIECE_BYTES, offset):

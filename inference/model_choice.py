@@ -1,41 +1,42 @@
-"""Which model answers: a hub name, a folder, or the default with the bundled model in reserve.
+"""Which model answers: one named at the hub, one in a folder, or the default one with the bundled model in reserve.
 
-The hub's library is imported where the hub is asked: a service whose model lies in a folder starts without it.
+The hub's library is imported only when the hub is asked. A service whose model is in a folder starts without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from os.path import isdir, isfile
 from pathlib import Path
 
-AUTO = "auto"
+from inference.configuration import AUTO
+
 DEFAULT_MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 BUNDLED_MODEL = Path(__file__).parent / "bundled_model"
 
 QUICK_LOOK_S = 3.0
-"""The hub's library tries again for 26 s in a closed network; a service that has a model in reserve need not wait."""
+"""How long to wait for the hub. Its library tries for 26 s in a closed network, but there is a model in reserve."""
 
 ORIGIN_FILE = "fourfold_origin.json"
-"""Beside a model copied by ``python -m inference.fetch``: where it came from."""
+"""Says where a model came from that ``python -m inference.fetch`` copied to the folder."""
 
 NEEDED_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
 
 class ModelUnavailable(Exception):
-    """A model that was asked for by name can't be had. The message says which, why, and what to do."""
+    """The model that the user named can't be had. The message says which, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class ModelChoice:
     """A model on this machine's disk, and where it came from.
 
-    ``source`` is ``hub``, ``folder`` or ``bundled``; ``sha256`` is taken over the weights, so that two deployments
-    that name the same model differently are still known to run the same one.
+    ``source`` is ``hub``, ``folder`` or ``bundled``. ``sha256`` is computed from the weights. It shows that two
+    deployments run the same model, even if they name it differently.
     """
 
     name: str
@@ -45,17 +46,17 @@ class ModelChoice:
 
 
 def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
-    """The model that ``INFERENCE_MODEL=wanted`` means here and now, downloaded if need be.
+    """The model that ``INFERENCE_MODEL=wanted`` means here and now. It is downloaded if need be.
 
-    ``auto`` never fails: where the default model is neither cached nor to be downloaded, ``warn`` is called once and
-    the bundled model is taken.
+    ``auto`` never fails: if the default model is neither cached nor can be downloaded, the bundled model is chosen and
+    ``warn`` is called once.
 
     Raises:
-        ModelUnavailable: a model named by the user can't be had.
+        ModelUnavailable: the model that the user named can't be had.
     """
     if wanted == AUTO:
         return _default_or_bundled(warn)
-    if Path(wanted).is_dir():
+    if isdir(wanted):  # Path.is_dir raises where this user may not look
         return _in_folder(Path(wanted))
     return _named(wanted)
 
@@ -73,25 +74,28 @@ def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
             reason = _first_line(error)
     warn(
         f"{DEFAULT_MODEL} is not cached and can't be downloaded ({reason}); the small bundled model answers instead. "
-        "Its figures are those of a toy: compare deployments with it, not models."
+        "Use it to compare deployments, not models."
     )
     return ModelChoice("bundled", "bundled", BUNDLED_MODEL, weights_sha256(BUNDLED_MODEL))
 
 
 def _in_folder(folder: Path) -> ModelChoice:
-    if not (folder / "config.json").is_file():
+    if not isfile(folder / "config.json"):
         raise ModelUnavailable(
             f"INFERENCE_MODEL={folder} is a folder without config.json; name one that save_pretrained() wrote"
         )
     origin = folder / ORIGIN_FILE
-    known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
-    digest = known["sha256"] if "sha256" in known and not _weight_files(folder) else weights_sha256(folder)
+    try:
+        known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
+        digest = known["sha256"] if "sha256" in known and not _weight_files(folder) else weights_sha256(folder)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"INFERENCE_MODEL={folder} can't be read ({error}); make it readable") from error
     return ModelChoice(known.get("name", str(folder)), known.get("source", "folder"), folder, digest)
 
 
 def _named(name: str) -> ModelChoice:
     if name.startswith((".", "/", "~")):
-        raise ModelUnavailable(f"INFERENCE_MODEL={name}: there is no such folder")
+        raise ModelUnavailable(f"INFERENCE_MODEL={name}: there is no such folder, or this user may not look into it")
     from huggingface_hub.errors import (  # noqa: PLC0415
         HfHubHTTPError,
         HFValidationError,
@@ -117,7 +121,7 @@ def _from_hub(name: str, *, local_files_only: bool) -> ModelChoice:
 
 
 def _is_cached(name: str) -> bool:
-    """Whether the weights are in the hub's cache, and so all of an earlier download: they are its longest file."""
+    """Whether the model is in the hub's cache. If the weights are there, all else is: they are the longest file."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
@@ -128,7 +132,7 @@ def _is_cached(name: str) -> bool:
 
 
 def _why_hub_does_not_answer(name: str) -> str | None:
-    """One look at the hub, bounded in time whatever the network does; None when it answers."""
+    """Why the hub does not answer within QUICK_LOOK_S, whatever the network does; None if it answers."""
     from huggingface_hub import HfApi  # noqa: PLC0415
     from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415
 
@@ -140,7 +144,7 @@ def _why_hub_does_not_answer(name: str) -> str | None:
             answers.append(None)
         except OfflineModeIsEnabled:
             answers.append("HF_HUB_OFFLINE is set")
-        except Exception as error:  # whatever keeps the hub from answering is the reason that is reported
+        except Exception as error:  # whatever it is, it is the reason to report
             answers.append(_first_line(error))
 
     thread = threading.Thread(target=look, daemon=True)
@@ -150,7 +154,7 @@ def _why_hub_does_not_answer(name: str) -> str | None:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the weight files of a model folder, in the order of their names.
+    """SHA-256 of the weight files in a model's folder, in the order of their names.
 
     Raises:
         ModelUnavailable: there are none.
@@ -171,15 +175,12 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def write_origin(choice: ModelChoice, folder: Path) -> None:
-    """Leave word in ``folder`` of where the model that was copied there came from, and of its weights: the image that
-    serves with the ONNX engine holds them in another form only."""
+    """Write to ``folder`` where the model that was copied there came from, and the digest of its weights.
+
+    The image that serves with the ONNX engine does not hold the weights themselves.
+    """
     origin = {key: value for key, value in asdict(choice).items() if key != "path"}
     (folder / ORIGIN_FILE).write_text(json.dumps(origin) + "\n", encoding="utf-8")
-
-
-def wanted_model() -> str:
-    """What ``INFERENCE_MODEL`` asks for."""
-    return os.environ.get("INFERENCE_MODEL") or AUTO
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What a client can do wrong, and the problem document (RFC 9457) that tells it."""
+"""What a client can do wrong, and the problem document (RFC 9457) that says so."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FAULTS = {
     "json": "the body is not JSON",
     "text": "the body holds no text to classify",
 }
-"""Kind of fault of a client -> what that means. ``/metrics`` counts each kind; none is logged."""
+"""Kinds of fault of a client -> what they mean. ``/metrics`` counts them by kind; none is logged."""
 
 FAULT = "fourfold.fault"
-"""Where the server leaves in a request's scope the ClientFault that it found while the body came."""
+"""The key in a request's scope for the ClientFault that the server found while the body came."""
 
 
 class ClientFault(HTTPException):
-    """A request is refused, and the client is to blame. ``kind`` is one of FAULTS."""
+    """A request is refused because of the client. ``kind`` is one of FAULTS."""
 
     def __init__(self, kind: str, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
@@ -36,6 +36,6 @@ class ClientFault(HTTPException):
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
-    """The problem document that a request is refused with."""
+    """A response with a problem document."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(json.dumps(content), status, {**headers, "Content-Type": "application/problem+json"})

@@ -1,4 +1,4 @@
-"""What ``GET /metrics`` tells, in Prometheus' text format."""
+"""The counters and histograms of ``GET /metrics``, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class Telemetry:
-    """The service's counters, gauges and histograms, in a registry of their own."""
+    """The service's counters, gauges and histograms, in their own registry."""
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -48,37 +48,37 @@ class Telemetry:
         )
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Take the queue's length from ``length`` whenever it is asked for."""
+        """Call ``length`` for the length of the queue each time the metrics are read."""
         self._queue_length.set_function(length)
 
     def answered(self, status: int) -> None:
-        """A request got this status."""
+        """Count a request to ``/infer`` that was answered with ``status``."""
         self._answers.labels(status).inc()
 
     def classified(self, found: Classification) -> None:
-        """A text got its label."""
+        """Add the times of a text that got its label."""
         self._queue.observe(found.queue_ms / 1000)
         self._inference.observe(found.inference_ms / 1000)
 
     def abandoned(self) -> None:
-        """A client left before the answer to its request."""
+        """Count a whole request whose client left before the answer."""
         self._abandoned.inc()
 
     def fault(self, kind: str) -> None:
-        """A client did this wrong, one of FAULTS."""
+        """Count a fault of a client. ``kind`` is one of FAULTS."""
         self._faults.labels(kind).inc()
 
     def file_fault(self, kind: str) -> None:
-        """This happened to the metrics file, one of FILE_FAULTS."""
+        """Count a fault of the metrics file. ``kind`` is one of FILE_FAULTS."""
         self._file_faults.labels(kind).inc()
 
     def batch(self, size: int) -> None:
-        """So many texts were computed together."""
+        """Add the size of a batch."""
         if size:
             self._batch.observe(size)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus scrapes it."""
+        """All metrics, as Prometheus reads them."""
         return generate_latest(self._registry)
 
     def _histogram(self, name: str, help: str) -> Histogram:

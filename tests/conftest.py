@@ -1,8 +1,9 @@
-"""What several tests need: a free port, the real service as a process, an engine that answers, one with a mesh.
+"""What several tests need: a free port, the real service as a process, a Docker engine, and one with a routing mesh.
 
-The mesh is this machine's own where its kernel has IPVS. Else the environment names an engine elsewhere:
-FOURFOLD_MESH_HOST (its DOCKER_HOST), FOURFOLD_MESH_REACH (where its port 8080 answers) and FOURFOLD_MESH_IMAGE (an
-image of the service that lies there). From FOURFOLD_MESH_UNTIL on (seconds since the epoch) no test begins there.
+The mesh is on this machine if its kernel has IPVS. Otherwise the environment names a Docker engine elsewhere:
+FOURFOLD_MESH_HOST (its DOCKER_HOST), FOURFOLD_MESH_REACH (the address at which its port 8080 answers) and
+FOURFOLD_MESH_IMAGE (an image of the service on it). After FOURFOLD_MESH_UNTIL (seconds since the epoch) no test starts
+there.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if sys.flags.optimize:
     pytest.exit("-O and PYTHONOPTIMIZE take the asserts out of Python, and so out of the tests; run make test", 2)
 
-# Tests depend on this machine alone, as experiments do: no setting of another project reaches them or what they start.
+# Tests depend only on this machine, as experiments do: no setting of another project reaches them or their processes.
 _home = tempfile.TemporaryDirectory(prefix="fourfold-home-")
 atexit.register(_home.cleanup)
 _clean = environment.for_tests(Path(_home.name))
 os.environ.clear()
 os.environ.update(_clean)
 
-# A shell starts what it runs in the background with SIGINT ignored, which what is interrupted here must not inherit.
+# A shell ignores SIGINT in what it starts in the background. Processes that are interrupted here must not inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -70,7 +71,7 @@ def is_open(ip: str, port: int) -> bool:
 
 @contextmanager
 def forwarder(name: str, to: int, ip: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
-    """A program of this name that forwards a port of its own; its URL and process ID."""
+    """A program of this name that forwards a port of its own to port ``to``; its URL and process ID."""
     if platform.system() != "Linux":
         pytest.skip("only Linux lets a process choose its name")
     port = free_port()
@@ -116,12 +117,12 @@ def stop(service: Service) -> None:
     try:
         service.process.wait(30)
     finally:
-        service.process.kill()  # one that hangs would take the machine's memory and processors from all tests to come
+        service.process.kill()  # a service that hangs would take memory and processors from later tests
 
 
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for the tests that only ask it."""
+    """A service for all tests that only send requests to it."""
     service = start_service(tmp_path_factory.mktemp("service"))
     try:
         yield wait_for(service)
@@ -131,7 +132,7 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Service]:
-    """A service of the test's own, to stop or to count the rows of."""
+    """A service for a single test, which may stop it or count its rows."""
     service = start_service(tmp_path)
     try:
         yield wait_for(service)
@@ -149,7 +150,7 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def service_image(engine: Engine) -> str:
-    """The service's image, built from the project's Dockerfile if it is not there yet."""
+    """The service's image. It is built from the project's Dockerfile if it is missing."""
     try:
         find_image(engine, IMAGE)
     except DeploymentError:
@@ -161,7 +162,7 @@ def service_image(engine: Engine) -> str:
 
 @dataclass(frozen=True)
 class Mesh:
-    """An engine with a routing mesh, which DOCKER_HOST names for as long as the test runs."""
+    """A Docker engine with a routing mesh. DOCKER_HOST names it while the test runs."""
 
     engine: Engine
     url: str
@@ -169,7 +170,7 @@ class Mesh:
 
     @property
     def arguments(self) -> list[str]:
-        """What tells infra's commands of it."""
+        """The arguments for infra's commands."""
         return ["--image", self.image, "--reach", f"swarm={self.url.removeprefix('http://')}", "--start-timeout", "400"]
 
 
@@ -192,17 +193,17 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> Mesh:
 
 
 def names_on(engine: Engine) -> list[str]:
-    """All that an engine holds, by name: containers, networks, volumes, services, and its part in a swarm."""
+    """The names of all containers, networks, volumes and services of a Docker engine, and its state in a swarm."""
     client = engine.client
     held = [*client.containers.list(all=True), *client.networks.list(), *client.volumes.list()]
     swarm = engine.swarm()
     services = client.services.list() if swarm.get("ControlAvailable") else []
-    return sorted([*(one.name for one in [*held, *services]), str(swarm.get("LocalNodeState"))])
+    return sorted([*(thing.name for thing in [*held, *services]), str(swarm.get("LocalNodeState"))])
 
 
 @pytest.fixture
 def bystanders(engine: Engine, service_image: str) -> Iterator[list[str]]:
-    """A container and a network that are not Fourfold's, and the names of all that the engine holds with them."""
+    """A container and a network that are not Fourfold's. Gives the names of everything on the Docker engine then."""
     network = engine.client.networks.create("bystander-network")
     container = engine.client.containers.run(
         service_image, ["sleep", "600"], name="bystander", network=network.name, detach=True, init=True

@@ -1,4 +1,4 @@
-"""The app with a fake in the model's place: what is answered and what refused."""
+"""The app with a fake in place of the model: what it answers and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which texts are computed together, by which lane, and what becomes of those that are not."""
+"""Which texts are computed together, by which lane, and which are not computed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from inference.batching import Batcher, queue_limit
+from inference.batching import Batcher
 from inference.classifier import Classification, ClientGone, QueueFull
 from inference.engines.engine import Label
 
 
 class SlowEngine:
-    """Says of each text what it is, once it is let; notes what it was given."""
+    """Labels each text with the text itself, once ``may_answer`` is set, and records what it was given."""
 
     name, device, threads, weights = "slow", "cpu", 2, "none"
     versions: dict[str, str] = {}
@@ -58,10 +58,10 @@ def here() -> bool:
 
 
 async def ask(batcher: Batcher, text: str, is_gone: Callable[[], bool] = here) -> asyncio.Task[Classification]:
-    """A task that asks about a text, and has it queued."""
-    one = asyncio.create_task(batcher.classify(text, is_gone))
+    """A task that asks about a text. The text is in the queue when this returns."""
+    task = asyncio.create_task(batcher.classify(text, is_gone))
     await asyncio.sleep(0)
-    return one
+    return task
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -203,10 +203,3 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
 
     with batching(lanes=1) as (batcher, engine):
         asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "many"])
-def test_a_queue_that_holds_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("INFERENCE_QUEUE", text)
-    with pytest.raises(ValueError, match=f"INFERENCE_QUEUE={text}"):
-        queue_limit()

@@ -1,4 +1,4 @@
-"""The model that answers where no other can be had: small, loadable as any other, and right often enough."""
+"""The bundled model is small, can be loaded like any other model, and is right often enough."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_at_least_85_of_100_test_sentences_are_labelled_rightly(
 
 
 def test_no_test_sentence_is_learned_from(test_sentences: list[Sentence]) -> None:
-    data = training_data()  # raises where one is
+    data = training_data()  # raises an error if one is
     learned = {normalized(sentence.text) for sentence in data.training + data.written_for_validation}
     assert learned.isdisjoint(normalized(sentence.text) for sentence in test_sentences)
 

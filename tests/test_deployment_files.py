@@ -1,4 +1,4 @@
-"""Dockerfile, docker-compose.yml and stack.yml: to the assignment's letter, and in agreement with each other."""
+"""Dockerfile, docker-compose.yml and stack.yml follow the assignment and agree with each other."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
-    """Each instruction of a Dockerfile, as its keyword and the rest, comments dropped and continued lines joined."""
+    """The instructions of a Dockerfile as pairs of keyword and rest, without comments, with continued lines joined."""
     lines = [line for line in dockerfile.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split()[0], line.partition(" ")[2]) for line in joined.splitlines()]
 
 
 def of(keyword: str) -> list[str]:
-    """What the Dockerfile says with a keyword, in order."""
-    return [rest for one, rest in instructions((ROOT / "Dockerfile").read_text()) if one == keyword]
+    """The instructions with this keyword in the Dockerfile, in order, without the keyword."""
+    return [rest for found, rest in instructions((ROOT / "Dockerfile").read_text()) if found == keyword]
 
 
 def service(file: str, name: str) -> dict[str, Any]:
@@ -67,16 +67,19 @@ def test_the_dockerfile_says_what_the_assignment_asks_for() -> None:
     assert of("FROM")[0].split()[0] == "python:3.12-slim"
     assert of("WORKDIR")[0] == "/app"
     assert "requirements.txt" in of("COPY")[0]
-    assert of("COPY")[-2:] == ["inference/*.py inference/health.sh inference/", "inference/engines inference/engines"]
+    assert of("COPY")[-2:] == [
+        "inference/*.py inference/health.sh inference/",
+        "inference/engines inference/engines",
+    ]
     assert of("ENV")[0].split()[0] == "METRICS_LOG_FILE=docker_system_inference_metrics.csv"
     assert set(of("EXPOSE")) == {str(PORT)}
     assert json.loads(of("CMD")[0]) == ["python", "-m", "inference"]
 
 
 def test_compose_and_stack_name_the_same_image_and_port(compose: dict[str, Any], stack: dict[str, Any]) -> None:
-    for one in (compose, stack):
-        assert one["image"].startswith("${INFERENCE_IMAGE:-")
-        assert one["image"].endswith(f"{IMAGE}}}")
+    for deployed in (compose, stack):
+        assert deployed["image"].startswith("${INFERENCE_IMAGE:-")
+        assert deployed["image"].endswith(f"{IMAGE}}}")
     assert "${DOCKERHUB_USER" in compose["image"]
     assert compose["ports"] == [f"127.0.0.1:${{PUBLISHED_PORT:-{PORTS['compose']}}}:{PORT}"]
     assert stack["ports"] == [{"target": PORT, "published": PORTS["swarm"], "mode": "ingress"}]

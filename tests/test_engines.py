@@ -1,4 +1,4 @@
-"""The ONNX engine against transformers' own model, and the bar that it is held to."""
+"""The ONNX engine against transformers' own model, and the bar that it has to pass."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_the_packed_graph_computes_what_transformers_computes(tmp_path: Path, ki
     np.testing.assert_allclose(engine.probabilities(TEXTS), expected, atol=2e-5)
     for alone in (True, False):
         labels = engine.classify(TEXTS, alone=alone)
-        assert [one.sentiment for one in labels] == ["abc"[best] for best in expected.argmax(axis=1)]
-        assert [one.truncated_to for one in labels] == [None, None, None, None, 512]
-        assert [one.score for one in labels] == pytest.approx(expected.max(axis=1).tolist(), abs=2e-5)
+        assert [label.sentiment for label in labels] == ["abc"[best] for best in expected.argmax(axis=1)]
+        assert [label.truncated_to for label in labels] == [None, None, None, None, 512]
+        assert [label.score for label in labels] == pytest.approx(expected.max(axis=1).tolist(), abs=2e-5)
 
 
 def test_eight_bits_come_near_it(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_the_bundled_model_is_exported_and_agrees(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = export.exported(choice(BUNDLED_MODEL))
     assert folder.is_relative_to(tmp_path)
-    # An image holds a copy, which another user than root reads.
-    assert {one.stat().st_mode & 0o444 for one in (folder, *folder.iterdir())} == {0o444}
+    # An image holds a copy, and its user is not root.
+    assert {path.stat().st_mode & 0o444 for path in (folder, *folder.iterdir())} == {0o444}
     agreement = export.agreement_of(folder)
     assert agreement["reviews"]["texts"] == 160
     assert agreement["reviews"]["same_label"] + agreement["reviews"]["excused"] == 160
@@ -129,11 +129,11 @@ def test_the_bundled_model_is_exported_and_agrees(tmp_path: Path, monkeypatch: p
     written = (folder / FACTS_FILE).stat().st_mtime_ns
     assert export.exported(choice(BUNDLED_MODEL)) == folder
     assert (folder / FACTS_FILE).stat().st_mtime_ns == written
-    assert [one.name for one in folder.parent.iterdir()] == [folder.name]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
     facts = json.loads((folder / FACTS_FILE).read_text())
-    for one in facts["checks"]:
-        one["scores"].reverse()
+    for check in facts["checks"]:
+        check["scores"].reverse()
     (folder / FACTS_FILE).write_text(json.dumps(facts))
     with pytest.raises(EngineUnavailable, match="on this processor the exported model's scores differ"):
         open_engine("onnx", "cpu", choice(BUNDLED_MODEL))

@@ -1,6 +1,6 @@
-"""Whatever comes over a connection, as bytes: what is legal gets its answer, the rest a problem document.
+"""Bytes that come over a connection: legal requests get their answer, all others a problem document.
 
-Each case is sent to the real service. Where the connection goes on, one more request has to be answered over it.
+Each case is sent to the real service. If the connection stays open, another request has to be answered over it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 import requests
 from conftest import ROOT, Service, start_service, stop, wait_for
 
+from inference import http_protocol, server
 from inference.metrics_log import FILE_FAULTS
 from inference.refusals import FAULTS
 
@@ -56,7 +57,7 @@ def infer(body: bytes, headers: bytes = b"", content_type: bytes = b"application
 
 
 def send(service: Service, *parts: bytes, is_ended: bool = False) -> bytes:
-    """All that is answered until the service closes the connection. Parts are sent one after the other."""
+    """Send the parts one after the other; all answers until the service closes the connection."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
@@ -77,10 +78,10 @@ def statuses(answer: bytes) -> list[int]:
 
 def test_the_case_of_an_upgrade_with_a_body_is_answered(shared_service: Service) -> None:
     for upgrade in (H2C, WEBSOCKET, b"Connection: upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n", b"Upgrade: h2c\r\n"):
-        one = head(upgrade) + BODY
+        request = head(upgrade) + BODY
         for parts in (
-            [one, LAST],
-            [one + LAST],
+            [request, LAST],
+            [request + LAST],
             [head(upgrade), BODY, LAST],
             [head(upgrade)[:50], head(upgrade)[50:] + BODY[:3], BODY[3:] + LAST],
             [head(upgrade + CHUNKED, length=None) + chunks(BODY, 5, b";a=b", b"X: y\r\n"), LAST],
@@ -150,8 +151,8 @@ def test_what_is_legal_is_answered(shared_service: Service, name: str) -> None:
 
 
 def test_a_long_path_that_begins_behind_another_request_is_refused(shared_service: Service) -> None:
-    one, other = head() + BODY, head(line=b"POST /" + b"a" * 70_000 + b" HTTP/1.1")
-    assert statuses(send(shared_service, one + other[:66_000], other[66_000:])) == [200, 431]
+    legal, too_long = head() + BODY, head(line=b"POST /" + b"a" * 70_000 + b" HTTP/1.1")
+    assert statuses(send(shared_service, legal + too_long[:66_000], too_long[66_000:])) == [200, 431]
 
 
 def test_all_bytes_apart_are_a_request_too(shared_service: Service) -> None:
@@ -379,46 +380,65 @@ def test_an_unknown_method_may_come_in_pieces(shared_service: Service) -> None:
 LONG = infer(b'{"text": "' + b"a long text " * 2_000 + b'"}')
 
 
+SLOW = infer(b'{"text": "slow"}')
+
+
+def start_changed(folder: Path, *, slow_s: float = 0.0, **limits_s: float) -> Service:
+    """The service with limits that a test can wait for. The model takes at least ``slow_s`` for the text "slow"."""
+    lines = ["import time", "from inference import http_protocol, server"]
+    for name, value in limits_s.items():
+        (module,) = [module for module in (http_protocol, server) if name in vars(module)]
+        lines.append(f"{module.__name__.rpartition('.')[2]}.{name} = {value}")
+    if slow_s:
+        lines += [
+            "from inference.engines.onnx_engine import OnnxEngine",
+            "classify = OnnxEngine.classify",
+            "def slowly(self, texts, *, alone):",
+            f"    time.sleep({slow_s} if 'slow' in texts else 0)",
+            "    return classify(self, texts, alone=alone)",
+            "OnnxEngine.classify = slowly",
+        ]
+    changes = folder / "changes"
+    changes.mkdir()
+    (changes / "sitecustomize.py").write_text("\n".join(lines))
+    return start_service(folder, PYTHONPATH=f"{changes}:{ROOT}")
+
+
+def listens(service: Service) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", service.port), timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def test_a_request_that_is_whole_in_time_is_answered_though_the_service_stops(tmp_path: Path) -> None:
-    """Its answer takes longer than a request may take to arrive whole then."""
-    service = wait_for(start_quickly(tmp_path, STOP_WAIT_S=0.3))
-    with ExitStack() as clients:
-        others = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(60)]
-        client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
-        for one in (*others, client):
-            clients.enter_context(one)
-        client.sendall(LONG[:-9])
-        for one in others:
-            one.sendall(LONG)
+    """Its answer takes longer than the rest of a request may take to arrive after draining."""
+    service = wait_for(start_changed(tmp_path, slow_s=2.5, STOP_WAIT_S=1.0))
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
+        client.sendall(SLOW[:-9])
         service.process.terminate()
-        time.sleep(0.6)  # it has drained for QUIET_S
-        client.sendall(LONG[-9:])
+        wait_until(lambda: not listens(service))  # it has drained, and waits for what has begun
+        client.sendall(SLOW[-9:])
+        asked_at_s = time.monotonic()
         assert statuses(client.recv(65536)) == [200]
+        assert time.monotonic() - asked_at_s > 2  # the model was slow
     assert service.process.wait(20) == 0
 
 
-def start_quickly(folder: Path, **limits_s: float) -> Service:
-    """The service with limits of its server that a test can wait for."""
-    own = folder / "limits"
-    own.mkdir()
-    said = "".join(f"server.{name} = {value}\n" for name, value in limits_s.items())
-    (own / "sitecustomize.py").write_text(f"from inference import server\n{said}")
-    return start_service(folder, PYTHONPATH=f"{own}:{ROOT}")
-
-
 def test_no_time_runs_for_a_client_that_waits_for_its_answer(tmp_path: Path) -> None:
-    service = wait_for(start_quickly(tmp_path, IDLE_CONNECTION_S=0.5))
+    """Its requests are answered though each slow answer takes longer than a connection may be idle."""
+    service = wait_for(start_changed(tmp_path, slow_s=1.5, IDLE_CONNECTION_S=0.5))
     try:
         with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
-            sent = LONG * 200 + LAST
-            answer = send_all(client, sent)
-        assert statuses(answer) == [200] * 201
+            answer = send_all(client, (SLOW + LONG * 60) * 2 + SLOW + LAST)
+        assert statuses(answer) == [200] * 124
     finally:
         stop(service)
 
 
 def send_all(client: socket.socket, sent: bytes) -> bytes:
-    """Send while what is answered is read, until the service closes the connection."""
+    """Send, and read the answers meanwhile, until the service closes the connection."""
     thread = threading.Thread(target=client.sendall, args=(sent,))
     thread.start()
     answer = b""
@@ -429,7 +449,7 @@ def send_all(client: socket.socket, sent: bytes) -> bytes:
 
 
 def unread(service: Service) -> socket.socket:
-    """A client that asks on and on and reads nothing, once the service takes no more of it."""
+    """A client that has sent requests and read nothing, until the service accepted no more."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", service.port))
@@ -441,7 +461,7 @@ def unread(service: Service) -> socket.socket:
 
 
 def test_a_client_that_does_not_read_its_answer_is_dropped(tmp_path: Path) -> None:
-    service = wait_for(start_quickly(tmp_path, WRITE_STALL_S=0.5))
+    service = wait_for(start_changed(tmp_path, WRITE_STALL_S=0.5))
     log = service.log.read_text()
     try:
         with unread(service):
@@ -452,7 +472,7 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(tmp_path: Path) -> No
 
 
 def test_clients_that_do_not_read_keep_no_service_from_stopping(tmp_path: Path) -> None:
-    service = wait_for(start_quickly(tmp_path, STOP_STALL_S=0.5))
+    service = wait_for(start_changed(tmp_path, STOP_STALL_S=0.5))
     log = service.log.read_text()
     with ExitStack() as clients:
         for _ in range(3):

@@ -1,6 +1,6 @@
-"""Generated requests against one running service: each is answered, no row is lost, and the memory stays as it is.
+"""Generated requests to a running service: each is answered, no row is lost, and the memory does not grow.
 
-FOURFOLD_FUZZ_REQUESTS says how many requests, FOURFOLD_FUZZ_SEED which ones.
+FOURFOLD_FUZZ_REQUESTS is the number of requests, FOURFOLD_FUZZ_SEED the seed that they are generated from.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ ANSWER_S = 2.0
 
 WARM_UP_REQUESTS = 1_000
 GROWTH_BYTES = 32 * 1024 * 1024
-"""The memory may grow by so much behind the first WARM_UP_REQUESTS."""
+"""The memory may grow by this much after the first WARM_UP_REQUESTS."""
 
 
 LEGAL = 3
-"""Legal requests over each connection; behind them comes anything."""
+"""How many legal requests each connection sends. After them comes anything."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as bytes. ``text``: it is legal, and a row with that text has to come of it."""
+    """A request as bytes. If ``text`` is given, the request is legal and has to leave a row with that text."""
 
     data: bytes
     text: str | None = None
@@ -53,7 +53,7 @@ class Sent:
 
 
 def framed(body: bytes, framing: str) -> tuple[bytes, bytes]:
-    """Headers that say how long a body is, and the body in that form."""
+    """Headers that announce the length of a body, and the body as it is sent."""
     half = len(body) // 2
     parts = [part for part in (body[:half], body[half:]) if part]
     chunked = b"Transfer-Encoding: chunked\r\n"
@@ -93,7 +93,7 @@ HARMLESS = [
     b"x:y\r\n" * 200,
     b"Keep-Alive: timeout=5\r\nTE: trailers\r\nCookie: a=b\r\n",
 ]
-"""Headers that change nothing of what is answered."""
+"""Headers that change nothing in the answer."""
 
 ENCODERS: list[Callable[[str], bytes]] = [
     lambda text: text.encode(),
@@ -208,7 +208,7 @@ BODIES = [
 
 @st.composite
 def anything(draw: st.DrawFn) -> Sent:
-    """A request of which only one thing is known: it gets an answer, and the service is not to blame."""
+    """Any request. It gets an answer, and whatever is wrong is not the fault of the service."""
     body = draw(
         st.sampled_from(BODIES) | st.binary(max_size=60) | texts.map(lambda text: json.dumps({"text": text}).encode())
     )
@@ -222,12 +222,12 @@ def anything(draw: st.DrawFn) -> Sent:
 
 @dataclass(frozen=True)
 class Visit:
-    """What is sent over a connection: legal requests, anything at all, and how the client leaves."""
+    """What a client sends over a connection: legal requests, then anything. ``way`` says how it leaves."""
 
     legal: tuple[Sent, ...]
     last: Sent
     cuts: list[int]
-    """Where what is sent is cut into segments."""
+    """Where the bytes are cut into segments."""
     way: str
 
 
@@ -242,12 +242,12 @@ def visits(draw: st.DrawFn) -> Visit:
 
 @dataclass
 class Tally:
-    """What was sent, and what became of it."""
+    """What was sent, and what was answered."""
 
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)
-    """Of the requests that were answered with 200."""
+    """The texts of the requests that were answered with 200."""
     slowest_s: float = 0.0
     warm_bytes: int = 0
 
@@ -267,22 +267,22 @@ class Tally:
             self.texts[row[2]] += 1
 
 
-def pay(service: Service, one: Visit, tally: Tally) -> None:
-    """Send all of a visit, and check what is answered."""
-    data = b"".join(sent.data for sent in one.legal) + one.last.data
-    if one.way.startswith("cut"):
-        data = data[: -max(1, len(one.last.data) // 2)]
-    edges = sorted({0, len(data), *(cut for cut in one.cuts if cut < len(data))})
-    tally.requests += len(one.legal) + 1
+def pay(service: Service, visit: Visit, tally: Tally) -> None:
+    """Send all of a visit, and check the answers."""
+    data = b"".join(sent.data for sent in visit.legal) + visit.last.data
+    if visit.way.startswith("cut"):
+        data = data[: -max(1, len(visit.last.data) // 2)]
+    edges = sorted({0, len(data), *(cut for cut in visit.cuts if cut < len(data))})
+    tally.requests += len(visit.legal) + 1
     began_s = time.monotonic()
     answer = b""
     with socket.create_connection(("127.0.0.1", service.port), timeout=ANSWER_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start, end in itertools.pairwise(edges):
             client.sendall(data[start:end])
-        if one.way == "resets":
+        if visit.way == "resets":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if one.way in ("closes", "resets", "cut and closes"):
+        if visit.way in ("closes", "resets", "cut and closes"):
             return
         client.shutdown(socket.SHUT_WR)
         while part := client.recv(65536):
@@ -291,10 +291,10 @@ def pay(service: Service, one: Visit, tally: Tally) -> None:
     before, *answers = re.split(rb"(?=HTTP/1\.1 \d\d\d )", answer)
     answers = [found for found in answers if not found.startswith(b"HTTP/1.1 100 ")]
     assert before == b""
-    assert len(answers) >= len(one.legal) + (one.way == "reads"), (one, answer)
+    assert len(answers) >= len(visit.legal) + (visit.way == "reads"), (visit, answer)
     for number, found in enumerate(answers):
-        tally.add(found, is_head=number >= len(one.legal) and one.last.data.startswith(b"HEAD "))
-    for sent, found in zip(one.legal, answers, strict=False):
+        tally.add(found, is_head=number >= len(visit.legal) and visit.last.data.startswith(b"HEAD "))
+    for sent, found in zip(visit.legal, answers, strict=False):
         assert found.startswith(b"HTTP/1.1 200 "), (sent, found)
 
 
@@ -311,8 +311,8 @@ def test_whatever_is_sent_is_answered_and_no_row_is_lost(own_service: Service) -
         phases=[Phase.generate],  # a smaller failure would take minutes to find
     )
     @given(visits())
-    def all_visits(one: Visit) -> None:
-        pay(own_service, one, tally)
+    def all_visits(visit: Visit) -> None:
+        pay(own_service, visit, tally)
         if not tally.warm_bytes and tally.requests >= WARM_UP_REQUESTS:
             tally.warm_bytes = memory().rss
 

@@ -83,12 +83,12 @@ def test_rows_of_many_threads_are_whole_and_unmixed(tmp_path: Path) -> None:
     with MetricsLog(path) as log, ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda text: log.append(row(text)), texts))
     rows = read(path)
-    assert {len(one) for one in rows} == {4}
-    assert sorted(one[2] for one in rows[1:]) == sorted(texts)
+    assert {len(line) for line in rows} == {4}
+    assert sorted(line[2] for line in rows[1:]) == sorted(texts)
 
 
 class Taken:
-    """A metrics file that something happens to while it is written; ``told`` is what the log said of it."""
+    """A metrics file that something happens to while it is written. ``told`` holds the faults that the log reported."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -111,15 +111,15 @@ def wait_until(condition: Callable[[], object]) -> None:
 @pytest.fixture
 def taken(tmp_path: Path) -> Iterator[Taken]:
     (tmp_path / "folder").mkdir()
-    one = Taken(tmp_path / "folder" / "metrics.csv")
-    with one.log:
-        yield one
+    file = Taken(tmp_path / "folder" / "metrics.csv")
+    with file.log:
+        yield file
 
 
 def texts(path: Path) -> list[str]:
     header, *rows = read(path)
     assert header == list(HEADER)
-    return [one[2] for one in rows]
+    return [line[2] for line in rows]
 
 
 def test_a_file_that_was_moved_is_begun_anew(taken: Taken) -> None:
@@ -190,7 +190,7 @@ def test_a_file_that_another_program_wrote_longer_goes_on_with_a_whole_row(taken
         other.write("x" * 5_000 + end)
     taken.write("behind")
     taken.write("and on")
-    assert [one[2] for one in read(taken.path)[1:]] == ["behind", "and on"]
+    assert [line[2] for line in read(taken.path)[1:]] == ["behind", "and on"]
     assert taken.told == ["changed"]
 
 
@@ -206,9 +206,9 @@ def test_rows_wait_for_a_folder_that_was_taken_away(taken: Taken, caplog: pytest
     taken.log.close()
     assert (texts(moved / taken.path.name), texts(taken.path)) == (["before"], ["waits"])
     assert taken.told == ["unwritable", "moved"]
-    assert [one.getMessage().partition("; ")[0] for one in caplog.records] == [
+    assert [record.getMessage().partition("; ")[0] for record in caplog.records] == [
         f"warning: {taken.path} can't be written (No such file or directory)",
-        f"warning: {taken.path} was moved away",
+        f"warning: {taken.path} was moved away, with the rows that it had",
     ]
 
 

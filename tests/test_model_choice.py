@@ -1,4 +1,4 @@
-"""Which model ``INFERENCE_MODEL`` means, against a hub of our own that speaks the real one's protocol."""
+"""Which model ``INFERENCE_MODEL`` means. A hub of our own speaks the protocol of the real hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = sorted(path.name for path in BUNDLED_MODEL.iterdir())
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows the default model, whose files are those of the bundled one; counts what is fetched."""
+    """Knows the default model, with the files of the bundled model, and records what is fetched."""
 
     protocol_version = "HTTP/1.1"
     fetched: list[str] = []
@@ -44,9 +44,11 @@ class Hub(BaseHTTPRequestHandler):
         if path.startswith(f"/api/models/{DEFAULT_MODEL}"):
             said = {"id": DEFAULT_MODEL, "modelId": DEFAULT_MODEL, "sha": COMMIT, "private": False}
             if "/tree/" in path:
-                body = json.dumps([{"type": "file", "path": one, "size": 1, "oid": "0" * 40} for one in FILES]).encode()
+                body = json.dumps(
+                    [{"type": "file", "path": file, "size": 1, "oid": "0" * 40} for file in FILES]
+                ).encode()
             else:
-                body = json.dumps(said | {"siblings": [{"rfilename": one} for one in FILES]}).encode()
+                body = json.dumps(said | {"siblings": [{"rfilename": file} for file in FILES]}).encode()
             self._send(200, body, {"Content-Type": "application/json"}, with_body)
         elif path.startswith(f"/{DEFAULT_MODEL}/resolve/") and name in FILES:
             body = (BUNDLED_MODEL / name).read_bytes()

@@ -1,4 +1,4 @@
-"""How many threads compute: control groups as the kernel shows them, written here."""
+"""How many threads compute. The tests write the files of control groups as the kernel shows them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ GOOD_AND_BAD = ("This movie was fantastic!", "The food was awful.", "Not bad at 
 
 
 def ask(service: Service, text: str, connection: http.client.HTTPConnection | None = None) -> http.client.HTTPResponse:
-    """Ask over a kept connection, or over one that the server closes behind its answer."""
+    """Ask over ``connection``, or over a new one that the server closes after its answer."""
     headers = {"Content-Type": "application/json"} | ({} if connection else {"Connection": "close"})
     connection = connection or http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     connection.request("POST", "/infer", json.dumps({"text": text}), headers)
@@ -65,7 +65,7 @@ def test_a_connection_serves_many_requests(shared_service: Service) -> None:
 
 
 def test_an_answer_comes_in_one_piece(shared_service: Service) -> None:
-    """A second write costs a system call, and wakes the client a second time."""
+    """A second write would cost a system call and wake the client a second time."""
     body = b'{"text": "fine"}'
     head = f"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", shared_service.port), timeout=30) as client:
@@ -87,7 +87,7 @@ def test_requests_in_flight_are_answered_when_it_is_stopped(tmp_path: Path, numb
     statuses: list[int] = []
     asked = threading.Barrier(13)
 
-    def one() -> None:
+    def ask_and_wait() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
         body = json.dumps({"text": "a long text " * 2000})
         connection.request("POST", "/infer", body, {"Content-Type": "application/json"})
@@ -95,7 +95,7 @@ def test_requests_in_flight_are_answered_when_it_is_stopped(tmp_path: Path, numb
         statuses.append(connection.getresponse().status)
         connection.close()
 
-    threads = [threading.Thread(target=one) for _ in range(12)]
+    threads = [threading.Thread(target=ask_and_wait) for _ in range(12)]
     for thread in threads:
         thread.start()
     asked.wait()
@@ -160,7 +160,7 @@ def test_a_stop_costs_clients_that_keep_their_connections_no_request(own_service
 
 
 def test_a_second_signal_stops_at_once(own_service: Service) -> None:
-    """Where clients come back as long as they are let in, draining would go on for seconds."""
+    """Draining would take seconds, since the client keeps reconnecting."""
     gone = threading.Event()
 
     def client() -> None:
@@ -186,6 +186,7 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
+        ({"HOST": "no.such.host.invalid"}, "HOST=no.such.host.invalid is not an address"),
         ({"PORT": "none"}, "PORT=none is not a port"),
         ({"INFERENCE_ENGINE": "fast"}, "INFERENCE_ENGINE=fast is none of auto, onnx, torch"),
         ({"INFERENCE_DEVICE": "tpu"}, "INFERENCE_DEVICE=tpu is none of auto, cpu, cuda"),
@@ -196,6 +197,8 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
         ({"METRICS_LOG_FILE": "/dev/full"}, "METRICS_LOG_FILE=/dev/full can't be written (it is a character device)"),
         ({"METRICS_LOG_FILE": str(ROOT)}, "can't be written (Is a directory); name a file in a writable folder"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
+        ({"INFERENCE_MODEL": f"./{'x' * 300}"}, "there is no such folder"),
+        ({"INFERENCE_ENGINE": "onnx", "XDG_CACHE_HOME": "x" * 300}, "the exported model can't be kept in xxx"),
         ({"INFERENCE_MODEL": str(ROOT / "tests")}, "a folder without config.json"),
         ({"INFERENCE_MODEL": "no-one/no-such-model", "HF_HUB_OFFLINE": "1"}, "is not cached and can't be downloaded"),
     ],
@@ -291,13 +294,13 @@ def test_what_the_queue_can_not_hold_is_refused_at_once(tmp_path: Path) -> None:
     answers: list[http.client.HTTPResponse] = []
     ready = threading.Barrier(40)
 
-    def one() -> None:
+    def ask_at_once() -> None:
         ready.wait()
         with ask(service, "a long text " * 2000) as answer:
             answer.read()
             answers.append(answer)
 
-    threads = [threading.Thread(target=one) for _ in range(40)]
+    threads = [threading.Thread(target=ask_at_once) for _ in range(40)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -332,7 +335,7 @@ def test_a_text_whose_client_has_gone_is_not_computed(tmp_path: Path) -> None:
 
 
 def test_the_fast_engine_serves_without_torch(tmp_path: Path) -> None:
-    """As in the image: what is not installed there can't be imported here either."""
+    """As in the image: packages that are not installed there can't be imported here either."""
     absent = tmp_path / "absent"
     for name in ("torch", "transformers", "onnx", "safetensors", "huggingface_hub"):
         (absent / name).mkdir(parents=True)
@@ -349,15 +352,15 @@ def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> N
     service = wait_for(start_service(tmp_path, INFERENCE_ENGINE="torch"))
     try:
         for text in (*GOOD_AND_BAD, "word " * 3000):
-            one, other = (
+            by_torch, by_onnx = (
                 requests.post(
                     f"{url}/infer", json={"text": text}, headers={"Accept": "application/json"}, timeout=30
                 ).json()
                 for url in (service.url, shared_service.url)
             )
-            assert one["sentiment"] == other["sentiment"]
-            assert one["score"] == pytest.approx(other["score"], abs=0.02)
-            assert one["truncated"] == other["truncated"]
+            assert by_torch["sentiment"] == by_onnx["sentiment"]
+            assert by_torch["score"] == pytest.approx(by_onnx["score"], abs=0.02)
+            assert by_torch["truncated"] == by_onnx["truncated"]
         assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "torch"
     finally:
         stop(service)

@@ -1,4 +1,4 @@
-"""Whether an engine says what the reference says: the bar, and the texts that it is held to."""
+"""Whether an inference engine says the same as the reference: the bar, and the texts that are compared."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 LEAST_SAME_LABEL = 0.99
 MOST_MEAN_DIFFERENCE = 0.01
 BORDER = 0.02
-"""Where the reference's own score is within this of 0.5, either label is right."""
+"""If the reference's own score is this close to 0.5, either label is right."""
 
 HARDER_TEXTS = 2000
 
 REVIEWS = Path(__file__).resolve().parents[2] / "texts" / "reviews.csv"
-"""The texts that the load sends; read as data, where they are there."""
+"""The texts that the load sends. They are not in the image that serves."""
 
 HARD_SENTENCES = Path(__file__).parents[1] / "training" / "hard_sentences.csv"
 
@@ -28,10 +28,10 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an engine agrees with the reference on ``texts`` texts.
+    """How far an inference engine agrees with the reference on ``texts`` texts.
 
-    ``same_label`` counts those with the same label; ``excused`` those of the others where the reference itself is at
-    the border. ``mean_difference`` and ``largest_difference`` are of the probabilities, 0 to 1.
+    ``same_label`` is the number of texts with the same label. ``excused`` is the number of the other texts for which
+    the reference itself is at the border. The differences are between probabilities, 0 to 1.
     """
 
     texts: int
@@ -41,7 +41,7 @@ class Agreement:
     largest_difference: float
 
     def why_not(self, *, each: bool) -> str | None:
-        """Why that is not enough; None where it is. ``each``: every label counts, but for those at the border."""
+        """Why that is not enough; None if it is. ``each``: every label must be the same, except at the border."""
         least = self.texts - self.excused if each else LEAST_SAME_LABEL * self.texts
         if self.same_label < least:
             return f"the same label on {self.same_label} of {self.texts} texts, {self.excused} others at the border"
@@ -54,7 +54,7 @@ class Agreement:
 
 
 def compare(reference: Scores, found: Scores) -> Agreement:
-    """From the probabilities [texts, labels] of both."""
+    """The agreement between two arrays of probabilities [texts, labels]."""
     same = reference.argmax(axis=1) == found.argmax(axis=1)
     at_border = np.abs(reference.max(axis=1) - 0.5) <= BORDER
     difference = np.abs(reference - found).max(axis=1)
@@ -71,16 +71,17 @@ def review_texts() -> list[str]:
     """The texts that the load sends.
 
     Raises:
-        FileNotFoundError: they are not there.
+        FileNotFoundError: the file is not there.
     """
     return _column(REVIEWS)
 
 
 def harder_texts(count: int = HARDER_TEXTS, seed: int = 1) -> list[str]:
-    """Different texts that a classifier is less sure of, the same ones for the same seed.
+    """Texts that a classifier is less sure of: no text twice, and always the same texts for the same seed.
 
-    One to four sentences in which praise and complaint are told by facts, at random and so often against each other;
-    every tenth text loses its capitals and its punctuation or has letters swapped, every fiftieth is long.
+    Each is one to four random sentences that praise or complain by stating facts, so the sentences often contradict
+    each other. Every tenth text has no capitals and no punctuation, every tenth has two letters swapped, and every
+    fiftieth is long.
     """
     sentences = _column(HARD_SENTENCES)
     rng = random.Random(seed)  # noqa: S311  reproducibility is what is needed

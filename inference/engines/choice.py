@@ -1,52 +1,33 @@
-"""Which engine serves: the fastest that agrees with the reference, or the one that was asked for."""
+"""Which inference engine serves: the fastest one that agrees with the reference, or the one that the user asks for."""
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from inference.configuration import AUTO
 from inference.engines import export
 from inference.engines.engine import Engine, EngineUnavailable
 from inference.engines.onnx_engine import OnnxEngine
 from inference.engines.processors import compute_threads
 from inference.model_choice import ModelChoice
 
-ENGINES = ("auto", "onnx", "torch")
-DEVICES = ("auto", "cpu", "cuda")
-
 GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""Linux's and WSL's sign of a GPU; to ask torch costs seconds, and it may not be installed."""
-
-
-def wanted_engine() -> str:
-    """What ``INFERENCE_ENGINE`` asks for.
-
-    Raises:
-        ValueError: there is no such engine.
-    """
-    return _one_of("INFERENCE_ENGINE", ENGINES)
-
-
-def wanted_device() -> str:
-    """What ``INFERENCE_DEVICE`` asks for.
-
-    Raises:
-        ValueError: there is no such device.
-    """
-    return _one_of("INFERENCE_DEVICE", DEVICES)
+"""Linux and WSL have one of these files if there is a GPU. Asking torch takes seconds, and it may not be installed."""
 
 
 def open_engine(wanted: str, device: str, model: ModelChoice) -> tuple[Engine, dict[str, Any]]:
-    """The engine, loaded, and what is to be known of it.
+    """The inference engine, loaded, and the facts about it that ``/health`` tells.
+
+    ``wanted`` and ``device`` are the values of INFERENCE_ENGINE and INFERENCE_DEVICE.
 
     Raises:
-        EngineUnavailable: the one that was asked for can't serve this model here, or none can.
+        EngineUnavailable: the wanted inference engine can't serve this model here; with ``auto``: none can.
         ModelUnavailable: the model's files can't be loaded.
     """
     threads = compute_threads()
-    if device == "cuda" or (device == "auto" and wanted != "onnx" and any(file.exists() for file in GPU_FILES)):
+    if device == "cuda" or (device == AUTO and wanted != "onnx" and any(file.exists() for file in GPU_FILES)):
         reason = _why_no_gpu(wanted)
         if reason is None:
             return _torch(model, "cuda", threads, None)
@@ -71,7 +52,7 @@ def open_engine(wanted: str, device: str, model: ModelChoice) -> tuple[Engine, d
 
 
 def facts_of(engine: Engine, why_not_faster: str | None) -> dict[str, Any]:
-    """An engine for the record of a run."""
+    """The facts about an inference engine that the record of a run holds."""
     return {
         "name": engine.name,
         "device": engine.device,
@@ -87,7 +68,7 @@ def _torch(model: ModelChoice, device: str, threads: int, why_not_faster: str | 
             "the torch engine is not installed; install inference/requirements.txt, or build the image "
             "with --target torch"
         )
-    from inference.engines.torch_engine import TorchEngine  # noqa: PLC0415  not in the image that serves
+    from inference.engines.torch_engine import TorchEngine  # noqa: PLC0415  the image has no torch
 
     engine = TorchEngine(model.path, device, threads)
     return engine, facts_of(engine, why_not_faster)
@@ -102,13 +83,6 @@ def _why_no_gpu(wanted: str) -> str | None:
         return "the ONNX engine computes on the processor"
     if not _has_torch():
         return "a GPU is used by the torch engine, which is not installed; install inference/requirements.txt"
-    import torch  # noqa: PLC0415  seconds, where there is no GPU
+    import torch  # noqa: PLC0415  this takes seconds
 
     return None if torch.cuda.is_available() else "torch finds no GPU that it can use"
-
-
-def _one_of(name: str, known: tuple[str, ...]) -> str:
-    value = os.environ.get(name) or known[0]
-    if value not in known:
-        raise ValueError(f"{name}={value} is none of {', '.join(known)}")
-    return value

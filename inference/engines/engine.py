@@ -1,4 +1,4 @@
-"""What every engine is: texts in, labels and scores out."""
+"""What every inference engine does: texts in, labels and scores out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class EngineUnavailable(Exception):
-    """An engine can't serve this model here. The message says why, and what to do."""
+    """An inference engine can't serve this model here. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """What the model says of a text: ``score``, 0 to 1, is the probability of ``sentiment``.
+    """What the model says about a text. ``score``, 0 to 1, is the probability of ``sentiment``.
 
-    ``truncated_to`` is the number of tokens that were read, where there were more; else None.
+    ``truncated_to`` is the number of tokens that the model read of a longer text; None if it read all.
     """
 
     sentiment: str
@@ -24,10 +24,10 @@ class Label:
 
 
 class Engine(Protocol):
-    """A model, ready to compute.
+    """A loaded model that computes.
 
-    ``lanes`` is how many batches may be computed at a time, ``largest_batch`` how many texts one of them may have, and
-    ``largest_batch_characters`` how many characters, if it has more than one text.
+    It computes up to ``lanes`` batches at the same time. A batch has at most ``largest_batch`` texts, and at most
+    ``largest_batch_characters`` characters unless it is a single text.
     """
 
     name: str
@@ -40,6 +40,6 @@ class Engine(Protocol):
     largest_batch_characters: int
 
     def classify(self, texts: Sequence[str], *, alone: bool) -> list[Label]:
-        """Label ``texts`` together. ``alone``: nothing else is computed meanwhile, so that all threads are free."""
+        """Label ``texts`` together. ``alone``: nothing else is computed meanwhile, so all threads are free."""
 
     def close(self) -> None: ...

@@ -1,38 +1,40 @@
-"""From a checkpoint to what the ONNX engine loads, held to the bar of agreement with the reference.
+"""Exports a checkpoint for the ONNX engine, and compares the result with the reference.
 
-The result is a folder: the graph, its weights, the tokenizer, and ``engine.json``, which says what was compared and how
-it came out. It lies in the model's own folder, where ``inference.fetch`` put it there, else in the user's cache, by the
-digest of the checkpoint. This module itself needs neither torch nor onnx, until there is something to export; then it
-runs itself, as ``python -m inference.export``.
+The result is a folder: the graph, its weights, the tokenizer, and ``engine.json``, which says what was compared with
+what result. ``inference.fetch`` puts it into the model's own folder; otherwise it is in the user's cache, under the
+digest of the checkpoint. Only the export itself needs torch and onnx. It runs in a process of its own,
+``python -m inference.engines.export``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from importlib.util import find_spec
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
+from inference.configuration import XDG_CACHE_HOME
+from inference.engines.agreement import Agreement, Scores, compare, harder_texts, review_texts
 from inference.engines.engine import EngineUnavailable
 from inference.engines.onnx_engine import FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine
 from inference.engines.processors import compute_threads
 from inference.model_choice import ModelChoice, ModelUnavailable
 
 FORM = 3
-"""Of the exported folder and of the bar that it passed; raised when either changes, so that none is reused wrongly."""
+"""The form of the exported folder and of the comparison. It goes up when either changes: no old folder is used then."""
 
 EXPORTED = "onnx_engine"
-"""Beside the model's files, where the export came with them."""
+"""The exported folder within the model's folder, if ``inference.fetch`` put it there."""
 
 CHECKS = 16
-"""Texts whose scores are kept, to be computed again wherever the engine starts."""
+"""How many texts are kept with their scores. They are computed again at each start, to check this processor."""
 
 MOST_CHECK_DIFFERENCE = 0.02
 
@@ -41,15 +43,18 @@ RECIPES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("int8, ffn_out in fp32", ("ffn_out",)),
     ("fp32", ("qkv", "attention_out", "ffn_in", "ffn_out")),
 )
-"""Which layers stay in fp32, the fastest first. Of BERT's layers the last of each block has activations of the widest
-range, and so loses the most to eight bits."""
+"""Names of forms with the layers that stay in fp32, the fastest form first. The last layer of each of BERT's blocks has
+the widest range of activations, and so loses the most accuracy with eight bits."""
+
+Compared = tuple[list[str], Scores]
+"""Texts, and the probabilities that the reference computed for them."""
 
 
 def exported(model: ModelChoice) -> Path:
-    """The folder with what the ONNX engine loads of ``model``, made now if it is not there yet.
+    """The folder that the ONNX engine loads for ``model``. It is exported now if it was not before.
 
     Raises:
-        EngineUnavailable: there is no such engine for this model, or it does not agree with the reference.
+        EngineUnavailable: the ONNX engine can't serve this model, or does not agree with the reference.
     """
     folder = _found(model)
     if folder is None:
@@ -67,16 +72,16 @@ def exported(model: ModelChoice) -> Path:
 
 
 def check_processor(engine: OnnxEngine, folder: Path) -> None:
-    """Compute a few texts again: what multiplies 8-bit numbers here may be other code than where it was exported.
+    """Compute a few texts again. Another processor than the exporting one may multiply 8-bit numbers in another way.
 
     Raises:
-        EngineUnavailable: on this processor the engine is not the one that was compared with the reference.
+        EngineUnavailable: on this processor the results differ too much from the reference.
     """
     checks = _facts(folder)["checks"]
-    found = engine.probabilities([one["text"] for one in checks])
+    found = engine.probabilities([check["text"] for check in checks])
     differences = [
-        max(abs(a - b) for a, b in zip(row, one["scores"], strict=True))
-        for row, one in zip(found.tolist(), checks, strict=True)
+        max(abs(a - b) for a, b in zip(row, check["scores"], strict=True))
+        for row, check in zip(found.tolist(), checks, strict=True)
     ]
     mean = sum(differences) / len(differences)
     if mean > MOST_CHECK_DIFFERENCE:
@@ -86,13 +91,13 @@ def check_processor(engine: OnnxEngine, folder: Path) -> None:
 
 
 def agreement_of(folder: Path) -> dict[str, Any]:
-    """What was compared when the model was exported."""
+    """The result of the comparison when the model was exported."""
     return dict(_facts(folder)["agreement"])
 
 
 def _found(model: ModelChoice) -> Path | None:
     for folder in (model.path / EXPORTED, _cached(model)):
-        if folder is not None and (folder / FACTS_FILE).is_file():
+        if folder is not None and isfile(folder / FACTS_FILE):  # Path.is_file raises where this user may not look
             facts = _facts(folder)
             if facts.get("form") == FORM and facts.get("sha256") == model.sha256:
                 return folder
@@ -104,14 +109,13 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _cached(model: ModelChoice) -> Path | None:
-    """Where the cache has, or will have, the export of this checkpoint: weights, configuration and tokenizer."""
+    """Where in the cache the export of this checkpoint is or will be; None if the user has no home directory."""
+    root = XDG_CACHE_HOME.read()
+    if root is None:
+        return None
     digest = hashlib.sha256(f"{FORM} {model.sha256}".encode())
     for file in sorted(model.path.glob("*.json")) + sorted(model.path.glob("*.txt")):
         digest.update(file.name.encode() + file.read_bytes())
-    try:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None  # no home
     return root / "fourfold" / "engines" / digest.hexdigest()[:32]
 
 
@@ -126,13 +130,13 @@ def _export_to_cache(model: ModelChoice) -> Path:
         raise EngineUnavailable(
             f"the exported model can't be kept in {target.parent} ({error.strerror}); set XDG_CACHE_HOME"
         ) from error
-    # In a process of its own: what torch takes of memory, and what it changes in a process, ends with it.
+    # In a process of its own: the memory that torch takes, and what it changes in a process, end with it.
     command = [sys.executable, "-m", "inference.engines.export", str(model.path), model.name, model.sha256, str(making)]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             raise EngineUnavailable(done.stdout.strip() or f"the export ended with exit code {done.returncode}")
-        making.chmod(0o755)  # an image holds a copy, which another user than root reads
+        making.chmod(0o755)  # an image holds a copy, and its user is not root
         for file in making.iterdir():
             file.chmod(0o644)
         try:
@@ -141,76 +145,94 @@ def _export_to_cache(model: ModelChoice) -> Path:
             if not (target / FACTS_FILE).is_file():
                 raise
     finally:
-        shutil.rmtree(making, ignore_errors=True)  # nothing is left there once it has been renamed
+        shutil.rmtree(making, ignore_errors=True)  # does nothing after the rename
     return target
 
 
 def export(model: ModelChoice, folder: Path) -> None:
     """Write to ``folder`` the fastest form of ``model`` that agrees with the reference, or why there is none."""
-    from inference.engines import agreement, packed_graph  # noqa: PLC0415  onnx is needed here alone
-    from inference.engines.torch_engine import TorchEngine  # noqa: PLC0415
-
     began_at_s = time.monotonic()
-    threads = compute_threads()
-    config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
     facts: dict[str, Any] = {"form": FORM, "sha256": model.sha256}
-    reason = packed_graph.why_not(config)
-    if reason is None:
-        to_stderr(f"exporting {model.name} for the ONNX engine ...")
-        reference = TorchEngine(model.path, "cpu", threads)
-        try:
-            backend = getattr(reference.tokenizer, "backend_tokenizer", None)
-            if backend is None:
-                reason = "its tokenizer is not one of the tokenizers library"
-            else:
-                backend.save(str(folder / TOKENIZER_FILE))
-                facts |= {"labels": reference.labels, "max_tokens": reference.max_tokens}
-                reviews, harder = agreement.review_texts(), agreement.harder_texts()
-                to_stderr(f"computing {len(reviews)} + {len(harder)} texts with the reference ...")
-                expected = reference.probabilities(reviews), reference.probabilities(harder)
-                facts["checks"] = [
-                    {"text": text, "scores": scores}
-                    for text, scores in zip(reviews[:CHECKS], expected[0][:CHECKS].tolist(), strict=True)
-                ]
-        finally:
-            reference.close()
-    refused: list[str] = []
-    if reason is None:
-        weights = _weights(model.path)
-        for name, in_fp32 in RECIPES:
-            packed_graph.write_graph(config, weights, folder / GRAPH_FILE, in_fp32)
-            _write(folder, facts | {"weights": name})
-            engine = OnnxEngine(folder, threads)
-            found = [
-                agreement.compare(a, engine.probabilities(b)) for a, b in zip(expected, (reviews, harder), strict=True)
-            ]
-            short = found[0].why_not(each=True) or found[1].why_not(each=False)
-            to_stderr(f"{name}: {_told(found)}: {'refused, ' + short if short else 'accepted'}")
-            facts["agreement"] = {
-                "reviews": found[0].record(),
-                "harder": found[1].record(),
-                "refused_before": list(refused),
-            }
-            if short is None:
-                _write(folder, facts | {"weights": name})
-                break
-            refused.append(f"{name}: {short}")
-        else:
-            reason = f"no exported form agrees with the reference ({'; '.join(refused)})"
-    if reason is not None:
-        _write(folder, {"form": FORM, "sha256": model.sha256, "refused": reason})
+    try:
+        _export(model, folder, facts)
+    except EngineUnavailable as error:
+        _write(folder, facts | {"refused": str(error)})
     to_stderr(f"done in {time.monotonic() - began_at_s:.0f} s")
 
 
-def _told(found: list[Any]) -> str:
+def _export(model: ModelChoice, folder: Path, facts: dict[str, Any]) -> None:
+    from inference.engines.packed_graph import why_not  # noqa: PLC0415  only an export needs onnx
+
+    config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+    if reason := why_not(config):
+        raise EngineUnavailable(reason)
+    to_stderr(f"exporting {model.name} for the ONNX engine ...")
+    compared, of_reference = _compute_reference(model, folder)
+    _write_first_that_agrees(folder, config, _weights(model.path), compared, facts | of_reference)
+
+
+def _compute_reference(model: ModelChoice, folder: Path) -> tuple[list[Compared], dict[str, Any]]:
+    """The texts with the probabilities that the reference computes, and what is written down about the reference.
+
+    Writes the tokenizer to ``folder``.
+
+    Raises:
+        EngineUnavailable: the ONNX engine can't use its tokenizer.
+    """
+    from inference.engines.torch_engine import TorchEngine  # noqa: PLC0415  only an export needs torch
+
+    reference = TorchEngine(model.path, "cpu", compute_threads())
+    try:
+        tokenizer = getattr(reference.tokenizer, "backend_tokenizer", None)
+        if tokenizer is None:
+            raise EngineUnavailable("its tokenizer is not one of the tokenizers library")
+        tokenizer.save(str(folder / TOKENIZER_FILE))
+        reviews, harder = review_texts(), harder_texts()
+        to_stderr(f"computing {len(reviews)} + {len(harder)} texts with the reference ...")
+        compared = [(texts, reference.probabilities(texts)) for texts in (reviews, harder)]
+        scores = compared[0][1][:CHECKS].tolist()
+        checks = [{"text": text, "scores": row} for text, row in zip(reviews[:CHECKS], scores, strict=True)]
+        return compared, {"labels": reference.labels, "max_tokens": reference.max_tokens, "checks": checks}
+    finally:
+        reference.close()
+
+
+def _write_first_that_agrees(
+    folder: Path, config: dict[str, Any], weights: dict[str, Any], compared: list[Compared], facts: dict[str, Any]
+) -> None:
+    """Write the graph by the first of RECIPES that agrees with the reference, and ``facts`` with how far it does.
+
+    Raises:
+        EngineUnavailable: none agrees.
+    """
+    from inference.engines.packed_graph import write_graph  # noqa: PLC0415  only an export needs onnx
+
+    refused: list[str] = []
+    for name, in_fp32 in RECIPES:
+        write_graph(config, weights, folder / GRAPH_FILE, in_fp32)
+        _write(folder, facts | {"weights": name})
+        engine = OnnxEngine(folder, compute_threads())
+        reviews, harder = (compare(expected, engine.probabilities(texts)) for texts, expected in compared)
+        short = reviews.why_not(each=True) or harder.why_not(each=False)
+        to_stderr(f"{name}: {_told([reviews, harder])}: {'refused, ' + short if short else 'accepted'}")
+        if short is None:
+            agreement = {"reviews": reviews.record(), "harder": harder.record(), "refused_before": refused}
+            _write(folder, facts | {"agreement": agreement, "weights": name})
+            return
+        refused.append(f"{name}: {short}")
+    raise EngineUnavailable(f"no exported form agrees with the reference ({'; '.join(refused)})")
+
+
+def _told(found: list[Agreement]) -> str:
     return ", ".join(
-        f"same label on {one.same_label} of {one.texts} texts, mean difference {one.mean_difference:.4f}"
-        for one in found
+        f"same label on {agreement.same_label} of {agreement.texts} texts, "
+        f"mean difference {agreement.mean_difference:.4f}"
+        for agreement in found
     )
 
 
 def _weights(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file  # noqa: PLC0415  numpy alone has no bfloat16
+    from safetensors.torch import load_file  # noqa: PLC0415  numpy has no bfloat16
 
     found: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):

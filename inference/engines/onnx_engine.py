@@ -1,4 +1,4 @@
-"""The fast engine: the packed graph on ONNX Runtime. It needs neither torch nor transformers."""
+"""The fast inference engine: the packed graph on ONNX Runtime. It needs neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from tokenizers import Tokenizer
 
 from inference.engines.engine import Label
 
-onnxruntime.disable_telemetry_events()  # what is served here is nobody else's business
+onnxruntime.disable_telemetry_events()  # the service sends no reports to anybody
 
-# Threads of the tokenizer's own would stand in line behind the lanes, and the lane that waits for them would lose a
-# millisecond a batch.
+# The tokenizer's own threads would have to wait for a processor behind the lanes, and the lane that waits for them
+# would lose a millisecond in each batch.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 GRAPH_FILE, TOKENIZER_FILE, FACTS_FILE = "model.onnx", "tokenizer.json", "engine.json"
 
 LARGEST_BATCH = 6
 LARGEST_BATCH_CHARACTERS = 600
-"""Some 140 tokens: longer rows gain nothing, as attention costs their square, and all of a batch wait for the last."""
-
+"""Some 140 tokens. Longer batches gain nothing: the cost of attention grows with the square of their length, and all
+their texts wait until the last one is done."""
 
 COMPARED_TOGETHER = 4
-"""Texts of any length: with more, the squares of their lengths would fill the memory."""
+"""Texts of any length. With more of them, attention could fill the memory: it needs the square of their length."""
 
 ELSEWHERE = np.float32(-1e9)
-"""Added to a token's attention to one of another text: nothing is left of it."""
+"""Added to the attention of a token to a token of another text, so that nothing is left of it."""
 
 
 class OnnxEngine:
-    """A folder that ``inference.export`` wrote, loaded.
+    """A loaded folder that ``inference.engines.export`` wrote.
 
-    The weights are held in two sessions: one that computes a lone batch with all threads, one whose callers each
-    compute a batch on a thread of their own. Together they are the fastest both for a lone request and for many.
+    There are two sessions of the same weights. One computes a lone batch with all threads; in the other, each caller
+    computes a batch on its own thread. So both a lone request and many at a time are answered as fast as possible.
     """
 
     name = "onnx"
@@ -65,7 +65,7 @@ class OnnxEngine:
 
     def classify(self, texts: Sequence[str], *, alone: bool) -> list[Label]:
         encodings = self._tokenizer.encode_batch_fast(list(texts))
-        scores = self._probabilities([one.ids for one in encodings], self._wide if alone else self._single)
+        scores = self._probabilities([encoding.ids for encoding in encodings], self._wide if alone else self._single)
         best = scores.argmax(axis=1)
         return [
             Label(self._labels[index], float(row[index]), self._max_tokens if encoding.overflowing else None)
@@ -73,8 +73,8 @@ class OnnxEngine:
         ]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The probabilities [texts, labels], computed in batches as those of a service under load."""
-        ids = [one.ids for one in self._tokenizer.encode_batch_fast(list(texts))]
+        """The probabilities [texts, labels], computed in batches as under load."""
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         parts = range(0, len(ids), COMPARED_TOGETHER)
         return np.concatenate([self._probabilities(ids[at : at + COMPARED_TOGETHER], self._wide) for at in parts])
 
@@ -84,14 +84,14 @@ class OnnxEngine:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def close(self) -> None:
-        """Nothing runs on once the last batch is done."""
+        """There is nothing to end: no thread runs on after the last batch."""
 
 
 def packed(ids: list[list[int]]) -> dict[str, NDArray[Any]]:
-    """The token numbers of a batch as the packed graph takes them, laid end to end."""
-    lengths = np.array([len(one) for one in ids])
+    """The token numbers of a batch, one text behind the other, as the packed graph takes them."""
+    lengths = np.array([len(text) for text in ids])
     first = np.cumsum(lengths) - lengths
-    tokens = np.array([number for one in ids for number in one])
+    tokens = np.array([number for text in ids for number in text])
     whose = np.repeat(np.arange(len(ids)), lengths)
     bias = np.where(whose[:, None] == whose, np.float32(0), ELSEWHERE)
     return {"ids": tokens, "positions": np.arange(len(tokens)) - first[whose], "first": first, "bias": bias[None]}
@@ -101,8 +101,11 @@ def _session(graph: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # it is written fused
-    # Within a batch the threads spin from one operator to the next: to be woken takes as long as a small operator does.
-    # Between batches a thread that spins would take its core from the other lanes, the server, and other replicas.
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    )  # its operators are fused already
+    # Within a batch the threads spin while they wait for the next operator: waking them would take as long as a small
+    # operator does. Between batches they must not spin: they would take processors from the other lanes, the server and
+    # other replicas.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

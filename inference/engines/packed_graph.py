@@ -1,16 +1,17 @@
 """An ONNX graph of a BERT-like classifier that computes no padding, written from a checkpoint's weights.
 
-The texts of a batch lie end to end, as one row of tokens, and a bias keeps each text's attention to itself. That costs
-the square of the row's length, and is for few short texts still less than rows that are filled up to the longest. Of
-the last layer only each text's first token is computed, since nothing else is read from it.
+The texts of a batch form a single row of tokens, one behind the other. A bias keeps each token from attending to other
+texts. The cost of attention grows with the square of the row's length; for a few short texts that is still less than
+padding all of them to the longest one. In the last layer only the first token of each text is computed, since the
+others are not used.
 
-Inputs (B texts of T tokens in all): ``ids`` and ``positions`` [T], ``first`` [B] (each text's first token), ``bias``
-[1, T, T] (what is added to a token's attention to another: 0 within a text, a large negative number between two).
-Output: ``logits`` [B, labels].
+Inputs (B texts of T tokens in all): ``ids`` and ``positions`` [T], ``first`` [B] (the first token of each text),
+``bias`` [1, T, T] (added to the attention of a token to another: 0 within a text, a large negative number between
+texts). Output: ``logits`` [B, labels].
 
-Linear layers hold weights as whole numbers of 8 bits, symmetric for each output column, and take their activations as
-whole numbers of 8 bits whose range is that of the batch (ONNX Runtime's ``DynamicQuantizeMatMul``), but for those that
-are to stay in fp32.
+Linear layers hold their weights as 8-bit integers, symmetric for each output column. They turn their activations into
+8-bit integers by the range in the batch (ONNX Runtime's ``DynamicQuantizeMatMul``). Layers named by ``in_fp32`` do
+neither.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's fused operators."""
 
 LARGEST_WEIGHT = 63
-"""As a whole number: seven of the eight bits. A processor without VNNI adds products in pairs as 16-bit numbers, and
-two of an activation (up to 255) by such a weight fit, 32,130 of 32,767: so all processors come to the same sums. What
-the eighth bit would tell is less than what is lost by the activations' own eight.
+"""The largest integer for a weight: seven of the eight bits. A processor without VNNI adds two products at a time as
+16-bit numbers. Two products of the largest activation (255) and this weight are 32,130, which is less than 32,767, so
+all processors compute the same sums. The eighth bit would gain less than the 8-bit activations lose.
 """
 
 LINEARS = ("qkv", "attention_out", "ffn_in", "ffn_out")
-"""The linear layers of each block, by which ``in_fp32`` names them."""
+"""The linear layers of each block, as ``in_fp32`` names them."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Names:
-    """Where an architecture keeps what; ``{}`` is the block's number."""
+    """The names of an architecture's weights and settings. ``{}`` is the number of the block."""
 
     embeddings: str
     block: str
@@ -100,7 +101,7 @@ ARCHITECTURES = {
 
 
 def why_not(config: Mapping[str, Any]) -> str | None:
-    """Why there is no packed graph for a checkpoint with this ``config.json``; None where there is one."""
+    """Why no packed graph can be made for a checkpoint with this ``config.json``; None if one can."""
     architecture = (config.get("architectures") or ["unknown"])[0]
     names = ARCHITECTURES.get(architecture)
     if names is None:
@@ -115,9 +116,9 @@ def why_not(config: Mapping[str, Any]) -> str | None:
 def write_graph(
     config: Mapping[str, Any], weights: Mapping[str, Array], path: Path, in_fp32: Collection[str] = ()
 ) -> None:
-    """Write the graph to ``path``, and its large weights beside it, from where they are mapped into memory, not read.
+    """Write the graph to ``path``, and its large weights to a file beside it, which is mapped into memory when loaded.
 
-    ``weights`` is the checkpoint's, by transformers' names; ``in_fp32`` names the LINEARS that are not quantized.
+    ``weights`` are the checkpoint's, by transformers' names. ``in_fp32`` names the LINEARS that are not quantized.
     """
     graph = _Graph(in_fp32)
     _Bert(config, weights, graph).add()
@@ -133,7 +134,7 @@ def write_graph(
 
 
 class _Graph:
-    """Nodes and constants, as they are added."""
+    """The nodes and constants that were added so far."""
 
     def __init__(self, in_fp32: Collection[str]) -> None:
         self._in_fp32 = in_fp32
@@ -146,7 +147,7 @@ class _Graph:
         return name
 
     def node(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
-        """Add an operator; the name of its output, or the names where it has several."""
+        """Add an operator; the name of its output, or a list of names if it has several outputs."""
         names = [f"{kind}_{len(self._nodes)}_{number}" for number in range(outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         return names[0] if outputs == 1 else names
@@ -212,7 +213,7 @@ class _Bert:
         return self._normed(out, hidden, f"{at}{names.ffn_norm}")
 
     def _attended(self, hidden: str, at: str, *, first_only: bool) -> str:
-        """What each token (or each text's first) takes from the others of its text."""
+        """The attention of each token to its text. ``first_only``: only for the first token of each text."""
         graph = self._graph
         parts = [self._parts(f"{at}{name}") for name in (self._names.query, self._names.key, self._names.value)]
         width = parts[0][0].shape[0]
@@ -229,7 +230,7 @@ class _Bert:
         return str(graph.node("Reshape", attended, graph.constant(np.array([-1, width]))))
 
     def _by_head(self, x: str, width: int, count: int) -> list[str]:
-        """``x`` [T, count times width] as that many of [heads, T, size]."""
+        """``x`` [T, count times width], split into ``count`` arrays [heads, T, size]."""
         graph = self._graph
         shape = graph.constant(np.array([0, count * self._heads, width // self._heads]))
         heads = graph.node("Transpose", graph.node("Reshape", x, shape), perm=[1, 0, 2])
@@ -245,7 +246,7 @@ class _Bert:
         return self._graph.linear(kind, x, *self._parts(name))
 
     def _in_fp32(self, x: str, name: str) -> str:
-        """A layer of the head: a text passes it once, so that there is nothing to gain."""
+        """A layer of the classification head. Each text passes it only once, so 8 bits would gain nothing."""
         weight, bias = self._parts(name)
         return str(self._graph.node("Gemm", x, self._graph.constant(weight), self._graph.constant(bias), transB=1))
 

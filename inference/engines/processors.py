@@ -1,4 +1,4 @@
-"""How much of the machine is this process's own."""
+"""How many processors this process may use."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 
 
 def compute_threads(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """How many threads may compute: the processors this process may use, or its control group's CPU limit, if less.
+    """How many threads may compute: one for each processor that this process may use, or for each CPU of the limit of
+    its control group, if that is less.
 
-    A limit of 1.8 CPUs gives two threads, one of 0.6 a single one: more would spend the quota sooner and then stand
-    still, all of them, for the rest of each period.
+    A limit of 1.8 CPUs gives two threads, a limit of 0.6 CPUs one. More threads would use up the quota sooner, and then
+    all of them would stand still for the rest of the period.
     """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(processors, cpu_limit(root, membership))))
 
 
 def cpu_limit(root: Path, membership: Path) -> float:
-    """The CPU limit of the control group and those above it, in cores; infinite where there is none.
+    """The smallest CPU limit of the control group and of the groups above it, in cores; infinite if there is none.
 
     Sources: cpu.max in the kernel's cgroup-v2.rst, cpu.cfs_quota_us in its sched-bwc.rst.
     """
@@ -34,12 +35,12 @@ def cpu_limit(root: Path, membership: Path) -> float:
             if quota not in ("max", "-1"):
                 limits.append(int(quota) / int(period))
         except (OSError, ValueError):
-            continue  # no such limit here, or not ours to read
+            continue  # there is no such limit, or this process may not read it
     return min(limits)
 
 
 def _folders(root: Path, membership: Path) -> list[Path]:
-    """The folders of the control group and of those above it, as far as they are to be seen from here."""
+    """The folders of the control group and of the groups above it, as far as this process sees them."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -51,5 +52,5 @@ def _folders(root: Path, membership: Path) -> list[Path]:
             continue
         top = root / controllers if controllers else root
         own = Path(path.lstrip("/"))
-        found += [top / one for one in (own, *own.parents)]
+        found += [top / group for group in (own, *own.parents)]
     return found

@@ -1,4 +1,4 @@
-"""The reference engine: transformers' own model on torch, in fp32, in batches."""
+"""The reference: transformers' own model on torch, in fp32, in batches."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LARGEST_BATCH = 32
 LARGEST_BATCH_CHARACTERS = 8000
 
 MOST_PADDING = 0.2
-"""Texts are computed together as long as less than this share of what is computed is padding."""
+"""Texts are computed together only while padding is at most this share of the tokens."""
 
 
 class TorchEngine:
-    """A sequence classifier from a folder, loaded and run in one native thread of its own.
+    """A sequence classifier from a folder, loaded and run in a native thread of its own.
 
-    One thread, since torch uses all cores for one batch anyway, and since a model loaded in one thread and run in
-    another is measurably slower.
+    One thread is enough, since torch uses all cores for one batch. The model is loaded in the same thread, since it is
+    measurably slower if it was loaded in another one.
 
     Raises:
-        ModelUnavailable: the folder's files are not those of a sequence classifier.
+        ModelUnavailable: the files in the folder are not those of a sequence classifier.
     """
 
     name = "torch"
@@ -70,7 +70,7 @@ class TorchEngine:
         return int(min(self._tokenizer.model_max_length, _positions(self._model.config)))
 
     def _load(self, folder: Path) -> None:
-        # Imported here: seconds, which only a service that computes with it has to spend.
+        # Imported here, since it takes seconds, which only a service that computes with torch should spend.
         import torch  # noqa: PLC0415
         import transformers  # noqa: PLC0415
 
@@ -83,7 +83,7 @@ class TorchEngine:
             self._model = model.to(self.device).eval()
             if self.device == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
                 _multiply_by_onednn(torch, self._model)
-        except Exception as error:  # each library below raises errors of its own over a file that is none
+        except Exception as error:  # each library below has its own errors for a file that it can't read
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelUnavailable(f"the model in {folder} can't be loaded: {reason}") from error
 
@@ -99,13 +99,13 @@ class TorchEngine:
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         found = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        return [list(one) for one in found]
+        return [list(numbers) for numbers in found]
 
     def _probabilities(self, ids: list[list[int]]) -> Any:
         torch = self._torch
         found = torch.empty(len(ids), self._model.config.num_labels)
         with torch.inference_mode():
-            for numbers in _alike([len(one) for one in ids]):
+            for numbers in _alike([len(text) for text in ids]):
                 rows = {"input_ids": [ids[number] for number in numbers]}
                 batch = self._tokenizer.pad(rows, return_tensors="pt").to(self.device)
                 found[numbers] = self._model(**batch).logits.softmax(-1).float().cpu()
@@ -116,10 +116,10 @@ class TorchEngine:
 
 
 def _multiply_by_onednn(torch: Any, model: Any) -> None:
-    """Have oneDNN compute the linear layers, still in fp32: torch itself asks MKL, which knows AVX-512 on Intel's
-    processors alone and takes twice as long on others."""
+    """Let oneDNN compute the linear layers, still in fp32. By itself torch uses MKL, which uses AVX-512 on Intel's
+    processors only and takes twice as long on others."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about how torch wrote it
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch warns about its own code
         from torch.utils.mkldnn import to_mkldnn  # noqa: PLC0415  as above
 
     for module in list(model.modules()):
@@ -129,7 +129,7 @@ def _multiply_by_onednn(torch: Any, model: Any) -> None:
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The texts' numbers in groups of similar length, so that the longest don't pad the short ones."""
+    """Groups of texts of similar length, as indexes, so that short texts get little padding."""
     group: list[int] = []
     tokens = 0
     for number in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -145,6 +145,6 @@ def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _positions(config: Any) -> int:
-    """How many tokens a model has positions for. RoBERTa and its kin count them from behind the padding's own."""
+    """How many tokens a model has positions for. RoBERTa and its kin reserve the first ones for padding."""
     positions = int(getattr(config, "max_position_embeddings", 512))
     return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions

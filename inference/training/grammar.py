@@ -1,7 +1,7 @@
-"""A small seeded grammar that turns the hand-written parts into labelled sentences.
+"""A small seeded grammar that makes labelled sentences from the hand-written parts.
 
-Each pattern asks for a polarity and gives words of that polarity, so that a sentence's label is known by how it was
-made: a negated good word makes a negative sentence, and the part after "but" decides for the whole.
+Each pattern is called with a polarity and makes a clause of that polarity, so the label of each sentence is known. A
+negated good word makes a negative sentence, and the part after "but" decides the label of the whole.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Pattern = Callable[[random.Random, bool], str]
 
 
 def generate(count: int, seed: int) -> list[Sentence]:
-    """``count`` different sentences, positive and negative by turns, the same ones for the same seed."""
+    """``count`` different sentences, positive and negative ones in turn. The same seed makes the same sentences."""
     rng = random.Random(seed)
     seen: set[str] = set()
     made: list[Sentence] = []
@@ -41,7 +41,7 @@ def generate(count: int, seed: int) -> list[Sentence]:
 
 
 def _text(rng: random.Random, good: bool) -> str:
-    """One sentence mostly, sometimes a short review of two to five that agree with each other."""
+    """Mostly one sentence, sometimes a short review of two to five sentences of the same polarity."""
     count = rng.choices((1, 2, 3, 5), weights=(70, 15, 10, 5))[0]
     clauses = [_clause(rng, good) for _ in range(count)]
     if count > 1 and rng.random() < 0.5:
@@ -107,7 +107,7 @@ def _thing(rng: random.Random, good: bool) -> str:
 
 
 def neutral(rng: random.Random) -> str:
-    """A clause that says nothing of the writer's opinion."""
+    """A clause that states no opinion."""
     if rng.random() < 0.4:
         return rng.choice(parts.NEUTRAL_CLAUSES)
     person, verb = rng.choice(parts.NEUTRAL_PEOPLE), rng.choice(parts.NEUTRAL_VERBS)
@@ -413,5 +413,5 @@ PATTERNS: tuple[tuple[Pattern, int], ...] = (
 
 
 def normalized(text: str) -> str:
-    """The text as words in lower case, so that two spellings of one sentence are found to be the same."""
+    """The words of the text in lower case, by which different spellings of a sentence are found to be the same."""
     return " ".join(re.findall(r"\w+", text.lower().replace("'", "").replace("\u2019", "")))

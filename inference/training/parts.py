@@ -1,6 +1,6 @@
-"""The hand-written parts that the grammar puts together, by topic and by the opinion they carry.
+"""The hand-written parts that the grammar joins, by topic and by the opinion that they express.
 
-An entry ends at a comma. Verb phrases are in the past tense and fit after "the hotel" as after "it"; the phrases of
+Commas separate entries. Verb phrases are in the past tense and fit after "the hotel" and after "it". The phrases of
 ``*_REACTIONS`` fit after "I" and after "we".
 """
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 
 def entries(text: str) -> tuple[str, ...]:
-    """The parts in a comma-separated text, line breaks and spaces tidied."""
+    """The parts of a comma-separated text, without line breaks and surplus spaces."""
     return tuple(" ".join(entry.split()) for entry in text.split(",") if entry.strip())
 
 
 @dataclass(frozen=True)
 class Topic:
-    """What is spoken of, and what only this kind of thing is praised or blamed for."""
+    """A kind of thing, and the words that praise or blame only this kind."""
 
     nouns: tuple[str, ...]
     good_adjectives: tuple[str, ...]

@@ -1,14 +1,13 @@
 """``python -m inference.training.train [--out DIR]``: train the small bundled model from the sentences in this folder.
 
 The training text is ``training_sentences.csv`` and what ``grammar.py`` makes of ``parts.py``. A part of it is kept
-back for validation. A run looks at ``test_sentences.csv`` once, after the training is done, and refuses to
-train on any of its sentences.
+back for validation. ``test_sentences.csv`` is used once, after the training, and no sentence of it may be trained on.
 
-The random seed is fixed, the algorithms are deterministic and the number of threads is set, so the same torch,
-tokenizers and transformers on the same type of CPU write the same bytes; other versions and CPUs add up in another
-order and come out nearly, not exactly, equal.
+The random seed is fixed, the algorithms are deterministic and the number of threads is set. So the same versions of
+torch, tokenizers and transformers write the same bytes on the same type of CPU. Other versions and CPUs add numbers in
+another order, and their result differs slightly.
 
-Ends with 1 where fewer than 85 of the 100 test sentences are labelled rightly.
+The exit code is 1 if fewer than 85 of the 100 test sentences are labelled correctly.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ BUNDLED_MODEL = HERE.parent / "bundled_model"
 TRAINING_FILE = HERE / "training_sentences.csv"
 TEST_FILE = HERE / "test_sentences.csv"
 HARD_FILE = HERE / "hard_sentences.csv"
-"""Praise and complaint told by facts, which a model this small mostly has to guess; only reported."""
+"""Sentences that praise or complain by stating facts. So small a model mostly guesses; the result is only printed."""
 
 SEED = 20
 THREADS = 2
 GENERATED_SENTENCES = 40_000
 HAND_WRITTEN_REPEATS = 14
-"""How often each hand-written sentence is learned from, alone or before another one."""
+"""How often each hand-written sentence is trained on, alone or together with another sentence."""
 VALIDATION_SHARE = 0.1
 
 VOCABULARY_SIZE = 5_000
@@ -59,10 +58,10 @@ WEIGHT_DECAY = 0.05
 WIDTH = 64
 LAYERS = 1
 TOKEN_NOISE = 0.12
-"""The share of tokens replaced by random ones in training, so that words never seen do not decide a label."""
+"""This share of the tokens is replaced by random ones in training, so that unknown words do not decide a label."""
 
 AVERAGE_DECAY = 0.995
-"""What is saved is a running average of the weights, over about the last 1 / (1 - this) steps."""
+"""The saved weights are a running average over about the last 1 / (1 - AVERAGE_DECAY) steps."""
 
 LEAST_TEST_ACCURACY = 85
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -73,7 +72,7 @@ def read_sentences(path: Path) -> list[Sentence]:
     """The labelled sentences of a file with the columns ``label`` (positive or negative) and ``text``.
 
     Raises:
-        ValueError: a label is neither of the two.
+        ValueError: a label is neither positive nor negative.
     """
     sentences = []
     with path.open(encoding="utf-8", newline="") as file:
@@ -86,7 +85,7 @@ def read_sentences(path: Path) -> list[Sentence]:
 
 @dataclass(frozen=True)
 class Data:
-    """What is learned from, and what is kept back: hand-written and generated sentences apart, the former harder."""
+    """Sentences to train on, and those kept back for validation: hand-written ones (harder) and generated ones."""
 
     training: list[Sentence]
     written_for_validation: list[Sentence]
@@ -94,7 +93,7 @@ class Data:
 
 
 def training_data() -> Data:
-    """All sentences that may be learned from, with a share of them kept back for validation.
+    """All sentences to train on, with a share of them kept back for validation.
 
     Raises:
         ValueError: a test sentence is among them.
@@ -108,10 +107,10 @@ def training_data() -> Data:
 
 
 def refuse_overlap(learned: Sequence[Sentence], test: Sequence[Sentence]) -> None:
-    """Make sure that no test sentence is learned from, whatever its case and punctuation.
+    """Make sure that no test sentence is trained on, whatever its case and punctuation.
 
     Raises:
-        ValueError: one is.
+        ValueError: at least one would be.
     """
     test_texts = {normalized(sentence.text) for sentence in test}
     shared = sorted({sentence.text for sentence in learned if normalized(sentence.text) in test_texts})
@@ -120,14 +119,14 @@ def refuse_overlap(learned: Sequence[Sentence], test: Sequence[Sentence]) -> Non
 
 
 def _split(sentences: Sequence[Sentence], seed: int) -> tuple[list[Sentence], list[Sentence]]:
-    """The sentences without the share that is kept back for validation, and that share."""
+    """The sentences to train on, and the share that is kept back for validation."""
     shuffled = random.Random(seed).sample(sentences, len(sentences))
     kept_back = int(len(shuffled) * VALIDATION_SHARE)
     return shuffled[kept_back:], shuffled[:kept_back]
 
 
 def _joined(sentences: Sequence[Sentence], seed: int) -> list[Sentence]:
-    """The sentences many times over, alone, with another of the same label, or after one that says no opinion."""
+    """The sentences many times: alone, with another of the same label, or after a sentence without an opinion."""
     rng = random.Random(seed)
     by_label = {label: [s.text for s in sentences if s.is_positive == label] for label in (False, True)}
     joined = []
@@ -141,8 +140,8 @@ def _joined(sentences: Sequence[Sentence], seed: int) -> list[Sentence]:
 def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer that can spell any word of ASCII letters, digits and punctuation.
 
-    The vocabulary is counted here, since the trainer of ``tokenizers`` breaks ties by a random hash and so gives
-    another one in each run.
+    The vocabulary is counted here, since the trainer of ``tokenizers`` orders words of equal count at random, and so
+    gives another vocabulary in each run.
     """
     normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     splitter = pre_tokenizers.BertPreTokenizer()
@@ -168,7 +167,7 @@ def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def _vocabulary(counts: Counter[str]) -> list[str]:
-    """Special tokens, single characters, the endings that most words share, and whole words, the commonest first."""
+    """Special tokens, single characters, the most common endings of words, and whole words, the most common first."""
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     continued = [f"##{character}" for character in characters if character.isalnum()]
     endings = Counter(word[-length:] for word in counts for length in ENDING_LENGTHS if len(word) > length)
@@ -217,13 +216,13 @@ def predict(
 def accuracy(
     model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sentence]
 ) -> float:
-    """The share, 0 to 1, of the sentences that the model labels rightly."""
+    """The share, 0 to 1, of the sentences that the model labels correctly."""
     found = predict(model, tokenizer, [sentence.text for sentence in sentences])
     return sum(a == b.is_positive for a, b in zip(found, sentences, strict=True)) / len(sentences)
 
 
 def train(data: Data) -> tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]:
-    """A model and its tokenizer, learned from ``data.training``; progress goes to the standard output."""
+    """A model and its tokenizer, trained on ``data.training``. Progress is printed."""
     training = data.training
     tokenizer = train_tokenizer([sentence.text for sentence in training])
     torch.manual_seed(SEED)
@@ -271,7 +270,7 @@ def _learning_rate_factor(step: int, steps: int) -> float:
 
 
 def _batches(encoded: Sequence[Sequence[int]], rng: random.Random) -> Iterator[list[int]]:
-    """The numbers of the sentences of each batch: sentences of similar length together, batches in random order."""
+    """For each batch the indexes of its sentences, which are of similar length. The batches are in random order."""
     order = sorted(range(len(encoded)), key=lambda number: len(encoded[number]) + rng.random() * 4)
     batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
     rng.shuffle(batches)
@@ -279,7 +278,7 @@ def _batches(encoded: Sequence[Sequence[int]], rng: random.Random) -> Iterator[l
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token numbers filled up with [PAD], which is 0, and the mask that says which ones are not."""
+    """The token numbers, padded with [PAD], which is 0, and a mask that is 0 for padding."""
     longest = max(len(row) for row in rows)
     inputs = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     return inputs, (inputs != 0).long()
@@ -291,7 +290,7 @@ def _with_noise(inputs: torch.Tensor, vocabulary_size: int) -> torch.Tensor:
 
 
 def save(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, folder: Path) -> int:
-    """Put the model's files into ``folder`` in place of those of an earlier one; gives their size in bytes."""
+    """Write the model's files to ``folder``, over those of an earlier model; their size in bytes."""
     with tempfile.TemporaryDirectory() as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
@@ -304,9 +303,9 @@ def save(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokeni
 def wrongly_labelled(
     model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sentence]
 ) -> list[Sentence]:
-    """The sentences that the model labels other than their author."""
+    """The sentences that the model labels wrongly."""
     found = predict(model, tokenizer, [sentence.text for sentence in sentences])
-    return [one for one, is_positive in zip(sentences, found, strict=True) if one.is_positive != is_positive]
+    return [sentence for sentence, label in zip(sentences, found, strict=True) if sentence.is_positive != label]
 
 
 def main() -> int:

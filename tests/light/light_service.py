@@ -1,7 +1,7 @@
-"""The service with a word list in the model's place: same app, server, metrics file and headers, and no torch.
+"""The service with a word list in place of the model. App, server, metrics file and headers are the same; no torch.
 
-LIGHT_MS makes it take that long for a text without using the processor, as a model elsewhere would: replicas that share
-a slow machine's processors then still answer as often as they are asked.
+LIGHT_MS is how long it waits for each text. It uses no processor meanwhile, as if a model on another machine computed
+it, so replicas that share the processors of a slow machine can still answer every request.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.app import Service, create_app, replica_name
+from inference.app import Service, create_app
 from inference.classifier import Classification
+from inference.configuration import METRICS_LOG_FILE, REPLICA_NAME
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelChoice
 from inference.server import serve
@@ -23,7 +24,7 @@ BAD_WORDS = {"awful", "bad", "boring", "broken", "cold", "dirty", "never", "no",
 
 
 class WordListClassifier:
-    """NEGATIVE where one of a few bad words stands in the text."""
+    """NEGATIVE if the text has one of a few bad words."""
 
     versions = {"word-list": "1"}
     engine = {"name": "word list", "device": "cpu", "threads": 1, "weights": "none", "why_not_faster": None}
@@ -37,5 +38,5 @@ class WordListClassifier:
 
 if __name__ == "__main__":
     model = ModelChoice("word list", "folder", Path("word-list"), "0" * 64)
-    with MetricsLog(Path(os.environ["METRICS_LOG_FILE"])) as metrics:
-        serve(create_app(Service(WordListClassifier(), model, metrics, replica_name())), "0.0.0.0", 5000)
+    with MetricsLog(METRICS_LOG_FILE.read()) as metrics:
+        serve(create_app(Service(WordListClassifier(), model, metrics, REPLICA_NAME.read())), "0.0.0.0", 5000)
