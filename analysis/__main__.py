@@ -14,10 +14,9 @@ from rich.table import Table
 
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
-from analysis.judge.validity import INVALID_EXIT_CODE, KINDS
+from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import against_first
-from analysis.measure.quantity import QUANTITIES
-from analysis.measure.rounds import Estimate
+from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -71,15 +70,16 @@ def cases_of(analysis: Analysis) -> list[Case]:
     """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
     cases = []
     for kind, title in KINDS.items():
-        found = [one.text for one in analysis.validity.invalid if one.kind == kind]
+        found = [doubt.text for doubt in analysis.validity.invalid if doubt.kind == kind]
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
-    lacks = [one.text for one in analysis.validity.caveats if one.is_of_a_lack]
+    lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
     cases += [
         Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks
     ]
-    for one in analysis.verdicts:
-        name = f"{one.one.title} against {one.other.title}: {one.key}"
-        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}".strip()))
+    for verdict in analysis.verdicts:
+        name = f"{verdict.subject.title} against {verdict.baseline.title}: {verdict.key}"
+        said = f"{words.ratio(verdict.comparison)} {words.verdict(verdict)}".strip()
+        cases.append(Case("verdicts", name, said=said))
     return cases
 
 
@@ -96,22 +96,22 @@ def _print_summary(analysis: Analysis) -> None:
     keys |= {"memory_mean_mb": "MB"}
     for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for one in analysis.loads:
-        cells = [_cell(one.summary[key], QUANTITIES[key].digits) for key in keys]
-        table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
+    for load in analysis.loads:
+        cells = [_cell(load.summary[key], QUANTITIES[key].digits) for key in keys]
+        table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
     comparable = against_first(analysis.verdicts)
     for verdict in analysis.verdicts:
-        is_first = verdict.other is analysis.loads[0] or verdict is comparable[verdict.one.name]
+        is_first = verdict.baseline is analysis.loads[0] or verdict is comparable[verdict.subject.name]
         if verdict.key == "median_ms" and is_first:
-            text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)}"
+            text = f"{verdict.subject.title} against {verdict.baseline.title}: {words.ratio(verdict.comparison)}"
             console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
     for deployment in analysis.results.deployments:
         if deployment.status != MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
-    if any(one.summary[key].is_part for one in analysis.loads for key in keys):
+    if any(load.summary[key].is_part for load in analysis.loads for key in keys):
         console.print(f"*: {words.PART}", markup=False)
     for doubt in analysis.validity.caveats:
         if doubt.is_of_a_lack:
@@ -120,10 +120,10 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
-def _cell(figure: Estimate, digits: int) -> str:
-    if not figure.is_measured:
+def _cell(estimate: Estimate, digits: int) -> str:
+    if not estimate.is_measured:
         return "-"
-    return words.number(figure, digits) + ("*" if figure.is_part else "")
+    return words.number(estimate, digits) + ("*" if estimate.is_part else "")
 
 
 if __name__ == "__main__":

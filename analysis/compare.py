@@ -1,4 +1,4 @@
-"""``python -m analysis compare OLD NEW``: whether a figure got worse between two experiments, for CI."""
+"""``python -m analysis compare OLD NEW``: whether a quantity got worse between two experiments, for CI."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from scipy import stats
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import memory_limits_bytes, usable_cpus, why_unlike
-from analysis.judge.validity import INVALID_EXIT_CODE
+from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, RESOLUTION, holm
-from analysis.measure.quantity import QUANTITIES
+from analysis.measure.quantity import NAN, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
@@ -32,7 +32,6 @@ NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
 DEFAULT = "p95>10%"
 REGRESSION_EXIT_CODE = 1
-NAN = float("nan")
 
 
 class UnusableCondition(Exception):
@@ -41,7 +40,7 @@ class UnusableCondition(Exception):
 
 @dataclass(frozen=True)
 class Condition:
-    """A figure that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
+    """A quantity that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
 
     text: str
     key: str
@@ -51,7 +50,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Change:
-    """A figure of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
+    """A quantity of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
 
     ``p_value`` is the one-sided one of a change that is no larger than the condition allows.
     """
@@ -80,13 +79,14 @@ def parse_condition(text: str) -> Condition:
 
 
 def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condition) -> Change:
-    """What became of a figure; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
-    before, after = (np.log([value for value in one.values() if value > 0]) for one in (old, new))
+    """What became of a quantity; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
+    before, after = (np.log([value for value in rounds.values() if value > 0]) for rounds in (old, new))
     if min(len(before), len(after)) < 2:
         ratio = math.exp(after.mean() - before.mean()) if len(before) and len(after) else NAN
         return Change(ratio, NAN, NAN, NAN)
-    parts = [max(float(one.var(ddof=1)), RESOLUTION**2) / len(one) for one in (before, after)]
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, (before, after), strict=True))
+    both = (before, after)
+    parts = [max(float(logs.var(ddof=1)), RESOLUTION**2) / len(logs) for logs in both]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(logs) - 1) for part, logs in zip(parts, both, strict=True))
     error = math.sqrt(sum(parts))
     difference = float(after.mean() - before.mean())
     arm = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
     try:
-        conditions = [parse_condition(one) for text in said.fail_on or [DEFAULT] for one in text.split(",")]
+        conditions = [parse_condition(part) for text in said.fail_on or [DEFAULT] for part in text.split(",")]
         old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
         _refuse_one_experiment(old, new)
     except (UnusableCondition, UnreadableResults) as error:
@@ -117,8 +117,8 @@ def main(arguments: list[str]) -> int:
     cases = judge_changes(old, new, conditions)
     for text in other_surroundings(old, new):
         print(f"mind: {text}")
-    for one in cases:
-        print(f"{one.name}: {one.failure or one.error or one.said}")
+    for case in cases:
+        print(f"{case.name}: {case.failure or case.error or case.said}")
     if said.junit:
         try:
             minded = [Case("to mind", text, said=text) for text in other_surroundings(old, new)]
@@ -127,9 +127,9 @@ def main(arguments: list[str]) -> int:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)
             return 2
-    if any(one.error is not None for one in cases) or not cases:
+    if any(case.error is not None for case in cases) or not cases:
         return INVALID_EXIT_CODE
-    return REGRESSION_EXIT_CODE if any(one.failure is not None for one in cases) else 0
+    return REGRESSION_EXIT_CODE if any(case.failure is not None for case in cases) else 0
 
 
 def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
@@ -139,8 +139,9 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
         UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
     """
     before, after = (
-        {run.record["started_at_unix_s"] for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
-        for one in (old, new)
+        {run.record["started_at_unix_s"] for run in analysis.results.runs}
+        | {run.fingerprint for run in analysis.results.runs}
+        for analysis in (old, new)
     )
     if old.results.folder.resolve() == new.results.folder.resolve() or before & after - {None}:
         raise UnreadableResults(
@@ -151,7 +152,7 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
 
 def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
     """Each condition on each deployment that the new experiment or the old one measured; corrected after Holm."""
-    before, after = ({one.name: one for one in each.loads} for each in (old, new))
+    before, after = ({load.name: load for load in analysis.loads} for analysis in (old, new))
     rows = []
     for name in dict.fromkeys([*before, *after]):
         for condition in conditions:
@@ -194,19 +195,19 @@ def _why_not(
             return f"not measured in the {which} experiment"
         if doubt := analysis.validity.of(name):
             return f"the {which} measurement is not valid: {doubt[0].title}"
-        figure = has[name].summary[condition.key]
-        if not figure.is_measured:
-            return f"not measured in the {which} experiment: {figure.missing}"
-    return _why_other_conditions(name, before, after, old, new)
+        estimate = has[name].summary[condition.key]
+        if not estimate.is_measured:
+            return f"not measured in the {which} experiment: {estimate.missing}"
+    return _why_other_circumstances(name, before, after, old, new)
 
 
 def _both(old: Analysis, new: Analysis, part: str) -> list[dict[str, Any]]:
-    return [one.results.experiment.get(part) or {} for one in (old, new)]
+    return [analysis.results.experiment.get(part) or {} for analysis in (old, new)]
 
 
 def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether processor, memory or system differ. A kernel may be a newer one of the same machine."""
-    systems = {one.get("system") for one in (before, after)} - {None}
+    systems = {machine.get("system") for machine in (before, after)} - {None}
     is_other_cpu = any(before.get(key) != after.get(key) for key in ("cpu_model", "cpu_count"))
     hardware = {key: value for key, value in before.items() if key != "kernel"}
     return is_other_cpu or len(systems) > 1 or engine_elsewhere(hardware, after) is not None
@@ -217,12 +218,12 @@ def _are_other_engines(old: Analysis, new: Analysis) -> bool:
     if old.results.engine_elsewhere != new.results.engine_elsewhere:
         return True
     before, after = _both(old, new, "engine")
-    hosts = {urlsplit(one.get("endpoint") or "unix:").hostname for one in (before, after)}
+    hosts = {urlsplit(engine.get("endpoint") or "unix:").hostname for engine in (before, after)}
     return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
 
 
 def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
-    """What of machine and engine is not the same, or not known, and keeps no figure from being compared."""
+    """What of machine and engine is not the same, or not known, and keeps no quantity from being compared."""
     found = []
     machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
     for (before, after), key, what in (
@@ -240,7 +241,7 @@ def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
     return found
 
 
-def _why_other_conditions(
+def _why_other_circumstances(
     name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
     """What both must have in common: machine, limits as the rounds had them, and load."""

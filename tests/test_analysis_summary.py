@@ -23,7 +23,8 @@ from analysis.analyse import analyse
 from analysis.judge import words
 from analysis.judge.comparability import why_unlike
 from analysis.measure.balance import evenness, expected_largest_share, replica_shares, replicas_of
-from analysis.measure.rounds import hidden_figures, summarize
+from analysis.measure.hidden_cpu import hidden_cpu
+from analysis.measure.rounds import summarize
 from analysis.measure.series import cpu_per_second, throughput_per_second
 from analysis.read.results import Run, read_results
 from analysis.show.markdown import render_markdown
@@ -230,7 +231,7 @@ def test_replicas_that_were_never_sampled_together_give_no_rate(tmp_path: Path) 
 def test_hidden_cpu_of_samples_that_broke_off_is_of_their_part(tmp_path: Path) -> None:
     grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5) for at in range(1, 6)]
     load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows)
-    proxy = hidden_figures(load)["hidden_proxy_cpu_ms"]
+    proxy = hidden_cpu(load)["hidden_proxy_cpu_ms"]
     assert proxy.value == pytest.approx(10, rel=0.01)
     assert proxy.is_part
 
@@ -331,7 +332,7 @@ def machine_sample(at_s: float, **seconds: float) -> dict[str, object]:
 def test_hidden_cpu_is_what_grew_in_the_measured_phase_over_its_answers(tmp_path: Path) -> None:
     grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5, softirq_cpu_seconds=at * 0.1) for at in range(1, 13)]
     load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows)
-    hidden = hidden_figures(load)
+    hidden = hidden_cpu(load)
     assert hidden["hidden_proxy_cpu_ms"].value == pytest.approx(0.5 * 1000 / 50, rel=0.01)
     assert hidden["hidden_softirq_cpu_ms"].value == pytest.approx(2, rel=0.01)
     assert not hidden["hidden_daemon_cpu_ms"].is_measured
@@ -343,7 +344,7 @@ def test_hidden_cpu_of_another_machine_is_not_measured(tmp_path: Path) -> None:
     write_experiment(tmp_path, [measured("host")])
     write_run(tmp_path / "host", "load", steady_requests(50), machine_samples=grows, host="http://server:5000")
     load = load_of(tmp_path)
-    assert {one.missing for one in hidden_figures(load).values()} == {
+    assert {one.missing for one in hidden_cpu(load).values()} == {
         "the service ran on another machine than the load generator"
     }
 

@@ -27,7 +27,8 @@ from recorded_runs import (
 
 from analysis import __main__ as command
 from analysis.analyse import analyse
-from analysis.judge.validity import KINDS, Validity, trend
+from analysis.judge.check_load import trend
+from analysis.judge.doubts import KINDS, Validity
 from analysis.read.results import read_results
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
@@ -103,11 +104,11 @@ def test_a_model_that_did_not_say_its_name_is_compared_with_none(tmp_path: Path,
     assert {one.title for one in found.invalid} == {"it is not known which model answered"}
 
 
-def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> None:
+def test_a_model_and_a_circumstance_that_differ_are_two_reasons(tmp_path: Path) -> None:
     found = two(tmp_path, service={"model": MODEL | {"sha256": "c" * 64}, "versions": {}}, spawn_rate=1)
     assert {one.kind: one.text for one in found.invalid} == {
         "model": "docker run against Host process: not compared: model not the same",
-        "conditions": "docker run against Host process: not compared: spawn rate not known of all runs",
+        "circumstances": "docker run against Host process: not compared: spawn rate not known of all runs",
     }
 
 
@@ -121,13 +122,13 @@ def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> 
         {"service": {"model": MODEL, "versions": {}, "engine": {"name": "onnx", "weights": "fp32"}}},
     ],
 )
-def test_conditions_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_circumstances_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
     engine = {"name": "onnx", "weights": "int8"}
     write_experiment(tmp_path, [measured("host"), measured("docker")])
     alike: dict[str, Any] = {"seed": 1, "service": {"model": MODEL, "versions": {}, "engine": engine}}
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
     write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5), **alike | other)
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
 
 
 def test_numbers_are_alike_however_they_are_written(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_numbers_are_alike_however_they_are_written(tmp_path: Path) -> None:
 
 def test_a_load_that_is_not_the_plans_is_invalid(tmp_path: Path) -> None:
     found = one_run(tmp_path, users=50)
-    assert kinds(found) == {"conditions"}
+    assert kinds(found) == {"circumstances"}
     assert "Host process, round 1: users was 50, the plan says 4" in said(found)
 
 
@@ -148,7 +149,7 @@ def test_containers_with_unlike_memory(tmp_path: Path) -> None:
     write_experiment(tmp_path, rows)
     for name in ("docker", "compose"):
         write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5))
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
     assert "docker run 2,147 MB, Docker Compose 1,074 MB" in said(examined(tmp_path))
 
 
@@ -470,9 +471,9 @@ def test_what_a_failed_round_left_is_in_no_figure(tmp_path: Path) -> None:
     ("other", "kind"),
     [
         ({"service": {"model": MODEL | {"sha256": "c" * 64}}}, "model"),
-        ({"texts": {"sha256": "c" * 64}}, "conditions"),
-        ({"user_class": "NewConnectionUser"}, "conditions"),
-        ({"spawn_rate": 2}, "conditions"),
+        ({"texts": {"sha256": "c" * 64}}, "circumstances"),
+        ({"user_class": "NewConnectionUser"}, "circumstances"),
+        ({"spawn_rate": 2}, "circumstances"),
     ],
 )
 def test_rounds_of_one_deployment_are_alike_too(tmp_path: Path, other: dict[str, Any], kind: str) -> None:
@@ -493,7 +494,7 @@ def test_single_passes_are_alike_too(tmp_path: Path, other: dict[str, Any]) -> N
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
     once: dict[str, Any] = {"warm_up_s": 0, "texts": {"sha256": "b" * 64, "count": 160}} | other
     write_run(tmp_path / "host", "single_pass", texts_once(), steady_samples(0.5, phase="measured"), **once)
-    assert kinds(examined(tmp_path)) in ({"model"}, {"conditions"})
+    assert kinds(examined(tmp_path)) in ({"model"}, {"circumstances"})
 
 
 def test_a_status_that_is_no_success_is_a_failure_without_an_error_too(tmp_path: Path) -> None:
@@ -570,7 +571,7 @@ def test_users_and_limits_that_are_not_the_plans(
     path = tmp_path / "experiment.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"plan": record["plan"] | plan}))
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
     assert expected in said(examined(tmp_path))
 
 

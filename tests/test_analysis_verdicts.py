@@ -42,7 +42,9 @@ from analysis.judge.verdicts import (
     rounds_needed,
     what_would_show,
 )
-from analysis.measure.rounds import Estimate, over_rounds, quantiles, t_interval
+from analysis.measure.latency import quantiles
+from analysis.measure.quantity import Estimate
+from analysis.measure.rounds import over_rounds, t_interval
 from analysis.read.results import read_results
 from analysis.show.junit import render_junit
 from analysis.show.markdown import render_markdown
@@ -66,7 +68,7 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
     analysis = experiment(
         tmp_path, host=[10, 10.2, 9.9, 10.1, 10], docker=[12, 12.1, 12, 12.2, 11.9], compose=[8, 8.1, 8, 8.2, 8]
     )
-    medians = {(one.one.name, one.other.name): one for one in analysis.verdicts if one.key == "median_ms"}
+    medians = {(one.subject.name, one.baseline.name): one for one in analysis.verdicts if one.key == "median_ms"}
     assert medians["docker", "host"].kind == SLOWER
     assert medians["compose", "host"].kind == FASTER
     assert medians["compose", "docker"].kind == FASTER
@@ -115,12 +117,12 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
     assert analysis.validity.is_valid
     assert any("two machines: the engine runs in a virtual machine" in one.text for one in analysis.validity.caveats)
     for one in analysis.verdicts:
-        if one.other.name == "host":
+        if one.baseline.name == "host":
             assert (one.kind, one.detail) == (NONE, APART)
             assert math.isnan(one.comparison.ratio)
         else:
             assert one.kind == SLOWER
-    assert {name: one.other.name for name, one in against_first(analysis.verdicts).items()} == {
+    assert {name: one.baseline.name for name, one in against_first(analysis.verdicts).items()} == {
         "docker": "host",
         "compose": "docker",
     }
@@ -174,11 +176,11 @@ def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
 
 
 def test_only_rounds_that_both_have_are_compared() -> None:
-    found = compare({1: 10.0, 2: 20.0, 4: 40.0}, {1: 10.0, 2: 10.0, 3: 5.0})
+    found = compare({1: 10.0, 2: 10.0, 3: 5.0}, {1: 10.0, 2: 20.0, 4: 40.0})
     assert found.rounds == 2
     assert found.ratio == pytest.approx(math.sqrt(2))
-    assert compare({1: 1.0}, {2: 1.0}).rounds == 0
-    assert compare({1: 0.0, 2: 1.0}, {1: 1.0, 2: 1.0}).rounds == 1
+    assert compare({2: 1.0}, {1: 1.0}).rounds == 0
+    assert compare({1: 1.0, 2: 1.0}, {1: 0.0, 2: 1.0}).rounds == 1
 
 
 def test_equal_rounds_are_no_difference() -> None:
@@ -223,9 +225,9 @@ def test_the_test_of_a_ratio_is_scipys(logs: list[float]) -> None:
 
 @given(st.lists(st.floats(0.1, 1e4), min_size=2, max_size=20), st.floats(0.1, 10))
 def test_a_ratio_turned_round_is_its_inverse(values: list[float], factor: float) -> None:
-    one = dict(enumerate(values))
-    other = {number: value * factor * (1 + number / 50) for number, value in one.items()}
-    there, back = compare(one, other), compare(other, one)
+    baseline = dict(enumerate(values))
+    subject = {number: value * factor * (1 + number / 50) for number, value in baseline.items()}
+    there, back = compare(baseline, subject), compare(subject, baseline)
     assert there.ratio == pytest.approx(1 / back.ratio)
     assert there.low == pytest.approx(1 / back.high)
     assert there.p_value == pytest.approx(back.p_value)

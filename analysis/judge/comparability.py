@@ -11,16 +11,16 @@ from runfiles.machines import EngineElsewhere
 
 MODEL = "model"
 NONE_IS_A_VALUE = ("run time", "requests")
-"""Conditions that a run may go without; of all others None says that they were not told."""
+"""Circumstances that a run may go without; of all others None says that they were not told."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
-"""Conditions that single passes share with loads."""
+"""Circumstances that single passes share with loads."""
 
 
 @dataclass(frozen=True)
 class Unlike:
     """Why two measurements are not compared.
 
-    ``differing``: names of the conditions that are not the same. ``untold``: those that are not known of all runs.
+    ``differing``: names of the circumstances that are not the same. ``untold``: those that are not known of all runs.
     ``elsewhere``: the engine of one of them ran on another machine.
     """
 
@@ -38,29 +38,29 @@ class Unlike:
         return f"not compared: {'; '.join(reasons)}"
 
 
-def why_unlike(one: Deployment, other: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
+def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
     """What differs between two deployments' runs that must not; None where they may be compared. A deployment and
     itself: what differs between its rounds.
 
     ``elsewhere``: the experiment's engine, where it did not run on the machine of the host process.
     """
-    if elsewhere is not None and one.is_host != other.is_host:
+    if elsewhere is not None and baseline.is_host != subject.is_host:
         return Unlike(elsewhere=elsewhere)
-    both = (one,) if one is other else (one, other)
-    loads = [conditions(run) for each in both for run in each.loads.values()]
-    passes = [conditions(run) for each in both for run in each.single_passes.values()]
+    both = (baseline,) if baseline is subject else (baseline, subject)
+    loads = [circumstances(run) for deployment in both for run in deployment.loads.values()]
+    passes = [circumstances(run) for deployment in both for run in deployment.single_passes.values()]
     differing, untold = [], []
     for name in loads[0]:
         values = {run[name] for run in ([*loads, *passes] if name in OF_EVERY_RUN else loads)}
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:
             differing.append(name)
-        elif None in values - told and (told or (name == MODEL and one is not other)):
+        elif None in values - told and (told or (name == MODEL and baseline is not subject)):
             untold.append(name)
     return Unlike(tuple(differing), tuple(untold)) if differing or untold else None
 
 
-def conditions(run: Run) -> dict[str, Hashable]:
+def circumstances(run: Run) -> dict[str, Hashable]:
     """What two runs must have in common for their figures to be comparable."""
     record = run.record
     service = record.get("service") or {}
@@ -85,7 +85,7 @@ def usable_cpus(results: Results, deployment: Deployment) -> set[float | None]:
     machine, is all of these; None: not known."""
     cores = _machine_of(results, deployment).get("cpu_count")
     limits = _limits(deployment, "cpus")
-    return {min((value for value in (one, cores) if value is not None), default=None) for one in limits}
+    return {min((value for value in (limit, cores) if value is not None), default=None) for limit in limits}
 
 
 def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float | None]:
@@ -95,11 +95,11 @@ def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float |
     """
     there_is = _machine_of(results, deployment).get("memory_bytes")
     limits = _limits(deployment, "memory_bytes")
-    return {None if one is None or (there_is is not None and one >= there_is) else one for one in limits}
+    return {None if limit is None or (there_is is not None and limit >= there_is) else limit for limit in limits}
 
 
 def _limits(deployment: Deployment, key: str) -> list[float | None]:
-    return [each.limits.get(key) for each in deployment.rounds if each.load is not None]
+    return [round_.limits.get(key) for round_ in deployment.rounds if round_.load is not None]
 
 
 def _machine_of(results: Results, deployment: Deployment) -> dict[str, Any]:

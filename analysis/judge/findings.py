@@ -1,4 +1,5 @@
-"""What the figures say, in words: each paragraph is made of figures, and each number in it leads to its figure."""
+"""What the estimates say, in words: each paragraph is made of estimates, and each number in it leads to its place in
+the tables."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.judge import words
-from analysis.judge.validity import Validity
+from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import NONE, UNDECIDED, Verdict, against_first
 from analysis.measure.balance import Evenness, ReplicaShare
 from analysis.measure.quantity import HIDDEN, QUANTITIES
@@ -43,7 +44,7 @@ class Finding:
 class Balance:
     """How one round of a deployment with several replicas was dealt out."""
 
-    one: Measurement
+    measurement: Measurement
     number: int
     shares: Sequence[ReplicaShare]
     even: Evenness | None
@@ -51,11 +52,11 @@ class Balance:
 
     @property
     def id(self) -> str:
-        return f"{self.one.name}-{self.number}"
+        return f"{self.measurement.name}-{self.number}"
 
 
-def figure_anchor(name: str, key: str, run: str = "load") -> str:
-    """The anchor of a figure in the page's table: of a deployment, of the load or the single pass."""
+def estimate_anchor(name: str, key: str, run: str = "load") -> str:
+    """The anchor of an estimate in the page's table: of a deployment, of the load or the single pass."""
     return f"{run}-{name}-{key}"
 
 
@@ -68,25 +69,27 @@ def findings(
 ) -> list[Finding]:
     """All that can be said in words. Of a deployment that is invalid nothing is said, and of the host process nothing
     beside containers that ran on another machine."""
-    valid = [one for one in loads if not validity.of(one.name)]
+    valid = [load for load in loads if not validity.of(load.name)]
     if elsewhere is not None:
-        valid = [one for one in valid if not one.deployment.is_host] or valid
+        valid = [load for load in valid if not load.deployment.is_host] or valid
     found = _differences(verdicts) + _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid)
-    return found + [one for each in _by_deployment(balances, valid) if (one := _network(each)) is not None]
+    networks = [_network(rounds) for rounds in _by_deployment(balances, valid)]
+    return found + [network for network in networks if network is not None]
 
 
 def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
     """What the median response times say of each deployment against the first that it can be compared with."""
     found = []
-    for one in against_first(verdicts).values():
-        if one.kind == NONE:
+    for verdict in against_first(verdicts).values():
+        if verdict.kind == NONE:
             continue
-        numbers = one.comparison
-        anchor = f"verdict-{one.id}"
+        numbers = verdict.comparison
+        anchor = f"verdict-{verdict.id}"
         interval = f"{numbers.low:.2f} to {numbers.high:.2f}"
         parts: list[Part]
-        if one.kind == UNDECIDED:
-            parts = [f"{one.one.title} and {one.other.title} can't be told apart by their median response times: "]
+        if verdict.kind == UNDECIDED:
+            both = f"{verdict.subject.title} and {verdict.baseline.title}"
+            parts = [f"{both} can't be told apart by their median response times: "]
             parts += [
                 "the ratio is ",
                 Number(f"{numbers.ratio:.2f}", anchor),
@@ -94,34 +97,36 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
                 Number(interval, anchor),
             ]
             parts += [", ", Number(f"{numbers.rounds} rounds", anchor), "); "]
-            parts += [Number(one.detail, anchor), "."]
+            parts += [Number(verdict.detail, anchor), "."]
             if numbers.low > 1 or numbers.high < 1:
                 parts += [" The interval leaves out 1, which among so many comparisons one may do by chance."]
         else:
-            parts = [f"{one.one.title} is {one.kind} than {one.other.title}: its median response time is "]
+            parts = [
+                f"{verdict.subject.title} is {verdict.kind} than {verdict.baseline.title}: its median response time is "
+            ]
             parts += [Number(f"{numbers.ratio:.2f}", anchor), " times as long (95% interval "]
             parts += [Number(interval, anchor), ", ", Number(f"{numbers.rounds} rounds", anchor), ")."]
-        found.append(Finding(f"finding-{one.id}", "Response time", tuple(parts)))
+        found.append(Finding(f"finding-{verdict.id}", "Response time", tuple(parts)))
     return found
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:
-    return [one for one in loads if all(one.summary[key].is_measured for key in keys)]
+    return [load for load in loads if all(load.summary[key].is_measured for key in keys)]
 
 
-def _number(one: Measurement, key: str) -> Number:
-    """A figure with its unit, as it stands in the table."""
-    measure = QUANTITIES[key]
-    value = f"{one.summary[key].value:,.{measure.digits}f}"
-    part = f" ({words.PART})" if one.summary[key].is_part else ""
-    return Number(f"{value} {measure.unit}".strip() + part, figure_anchor(one.name, key))
+def _number(load: Measurement, key: str) -> Number:
+    """An estimate with its unit, as it stands in the table."""
+    quantity = QUANTITIES[key]
+    value = f"{load.summary[key].value:,.{quantity.digits}f}"
+    part = f" ({words.PART})" if load.summary[key].is_part else ""
+    return Number(f"{value} {quantity.unit}".strip() + part, estimate_anchor(load.name, key))
 
 
 def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
     """``A 1 ms, B 2 ms``."""
     parts: list[Part] = []
-    for place, one in enumerate(loads):
-        parts += [", " if place else "", f"{one.title} ", _number(one, key)]
+    for place, load in enumerate(loads):
+        parts += [", " if place else "", f"{load.title} ", _number(load, key)]
     return parts
 
 
@@ -164,9 +169,12 @@ def _memory(loads: Sequence[Measurement]) -> list[Finding]:
 
 
 def _by_deployment(balances: Sequence[Balance], valid: Sequence[Measurement]) -> list[list[Balance]]:
-    names = {one.name for one in valid}
-    several = [one for one in balances if one.even is not None and one.one.name in names]
-    return [[one for one in several if one.one.name == name] for name in dict.fromkeys(one.one.name for one in several)]
+    names = {load.name for load in valid}
+    by_name: dict[str, list[Balance]] = {}
+    for balance in balances:
+        if balance.even is not None and balance.measurement.name in names:
+            by_name.setdefault(balance.measurement.name, []).append(balance)
+    return [*by_name.values()]
 
 
 def _network(rounds: Sequence[Balance]) -> Finding | None:
@@ -176,19 +184,23 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     if even is None:
         return None
     anchor = f"share-{first.id}"
-    parts: list[Part] = [f"{first.one.title}: "]
+    parts: list[Part] = [f"{first.measurement.title}: "]
     if len(rounds) > 1:
-        parts = [f"{first.one.title}: in ", Number(f"round {first.number}", anchor), " "]
-    told = [one for one in first.shares if not math.isnan(one.byte_share)]
+        parts = [f"{first.measurement.title}: in ", Number(f"round {first.number}", anchor), " "]
+    told = [share for share in first.shares if not math.isnan(share.byte_share)]
     if told:
         parts.append("the replicas' network bytes were shared ")
-        for place, one in enumerate(told):
-            parts += [", " if place else "", Number(f"{one.byte_share:.1%}", f"{anchor}-{place}"), f" ({one.title})"]
+        for place, share in enumerate(told):
+            parts += [
+                ", " if place else "",
+                Number(f"{share.byte_share:.1%}", f"{anchor}-{place}"),
+                f" ({share.title})",
+            ]
         parts.append(" and their answers ")
     else:
         parts.append("the replicas' answers were shared ")
-    for place, one in enumerate(first.shares):
-        parts += [", " if place else "", Number(f"{one.request_share:.1%}", f"{anchor}-{place}")]
+    for place, share in enumerate(first.shares):
+        parts += [", " if place else "", Number(f"{share.request_share:.1%}", f"{anchor}-{place}")]
     parts += ["; Jain's index of the answers is ", Number(f"{even.jain:.3f}", anchor), ", where all equal would be "]
     parts += [Number("1", anchor), ". "]
     largest = Number(f"{even.largest:.1%}", anchor)
@@ -206,11 +218,14 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
         parts += [expected, " a replica was to be expected; the busiest gave ", largest, " of the answers. "]
     parts += _deal(even, anchor)
     if len(rounds) > 1:
-        busiest = sorted(((one.even.largest, one) for one in rounds if one.even is not None), key=lambda pair: pair[0])
+        busiest = sorted(
+            ((balance.even.largest, balance) for balance in rounds if balance.even is not None),
+            key=lambda pair: pair[0],
+        )
         (low, least), (high, most) = busiest[0], busiest[-1]
         parts += [" Over all rounds the busiest replica's share went from ", Number(f"{low:.1%}", f"share-{least.id}")]
         parts += [" to ", Number(f"{high:.1%}", f"share-{most.id}"), "."]
-    return Finding(f"finding-network-{first.one.name}", "Network I/O of the replicas", tuple(parts))
+    return Finding(f"finding-network-{first.measurement.name}", "Network I/O of the replicas", tuple(parts))
 
 
 def _deal(even: Evenness, anchor: str) -> list[Part]:

@@ -17,15 +17,14 @@ import numpy as np
 from scipy import special
 
 from analysis.judge.comparability import Unlike, why_unlike
-from analysis.judge.validity import Validity
-from analysis.measure.quantity import QUANTITIES
+from analysis.judge.doubts import Validity
+from analysis.measure.quantity import NAN, QUANTITIES
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
-NAN = float("nan")
 JUDGED = ("median_ms", "p95_ms")
-"""The figures on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
+"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
 
 POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
@@ -39,7 +38,7 @@ SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of a deployment over the same of another.
+    """One quantity of a deployment, the subject, over the same of another, the baseline.
 
     ``ratio`` is the geometric mean of the paired rounds' ratios, ``low`` and ``high`` its 95% interval (NaN with fewer
     than two rounds), ``spread`` the standard deviation of their logarithms, ``p_value`` that of no difference (t test).
@@ -55,15 +54,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said of ``one`` against ``other``.
+    """What can be said of ``subject`` against ``baseline``.
 
     ``p_value`` is that of the comparison after Holm's correction for all that are judged together. ``detail`` says why
     there is no verdict, or what it would take. ``unlike``: the two may not be compared, and why; where they ran on two
     machines there is no ratio either.
     """
 
-    one: Measurement
-    other: Measurement
+    baseline: Measurement
+    subject: Measurement
     key: str
     comparison: Comparison
     kind: str
@@ -78,13 +77,13 @@ class Verdict:
 
     @property
     def id(self) -> str:
-        return f"{self.key}-{self.one.name}-{self.other.name}"
+        return f"{self.key}-{self.subject.name}-{self.baseline.name}"
 
 
-def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison:
-    """The ratio of two deployments' figures, from the rounds in which both were measured and neither is 0."""
-    both = [number for number in one if number in other and one[number] > 0 and other[number] > 0]
-    logs = np.array([math.log(one[number] / other[number]) for number in both])
+def compare(baseline: Mapping[int, float], subject: Mapping[int, float]) -> Comparison:
+    """The ratio of one quantity of two deployments, from the rounds in which both were measured and neither is 0."""
+    both = [number for number in subject if number in baseline and subject[number] > 0 and baseline[number] > 0]
+    logs = np.array([math.log(subject[number] / baseline[number]) for number in both])
     return from_logs(logs)
 
 
@@ -118,26 +117,27 @@ def judge(
     elsewhere: EngineElsewhere | None = None,
     keys: Sequence[str] = JUDGED,
 ) -> list[Verdict]:
-    """A verdict on each pair of deployments and each figure in ``keys``, those against the first deployment first.
+    """A verdict on each pair of deployments and each quantity in ``keys``, those against the first deployment first.
 
-    A pair that ran under unlike conditions, or of which one is invalid, gets none, and takes no part in the correction.
+    A pair that ran under unlike circumstances, or of which one is invalid, gets none and takes no part in the
+    correction.
     ``elsewhere``: the engine, where it ran on another machine than the host process.
     """
     found = []
     for key in keys:
-        for other, one in itertools.combinations(loads, 2):
-            unlike = why_unlike(one.deployment, other.deployment, elsewhere)
+        for baseline, subject in itertools.combinations(loads, 2):
+            unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
-            comparison = from_logs(np.array([])) if is_apart else compare(one.values(key), other.values(key))
-            refused = str(unlike) if unlike else _why_none(one, other, key, validity, comparison)
-            found.append((one, other, key, comparison, unlike, refused))
+            comparison = from_logs(np.array([])) if is_apart else compare(baseline.values(key), subject.values(key))
+            refused = str(unlike) if unlike else _why_none(baseline, subject, key, validity, comparison)
+            found.append((baseline, subject, key, comparison, unlike, refused))
     adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)
     return [
-        _verdict(one, other, key, comparison, p, judged)
+        _verdict(baseline, subject, key, comparison, p, judged)
         if refused is None
-        else Verdict(one, other, key, comparison, NONE, NAN, refused, unlike)
-        for (one, other, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
+        else Verdict(baseline, subject, key, comparison, NONE, NAN, refused, unlike)
+        for (baseline, subject, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
     ]
 
 
@@ -145,28 +145,34 @@ def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
     """By the name of each deployment the verdict on its median against the first one, or, where that ran on another
     machine, against the first that did not."""
     found: dict[str, Verdict] = {}
-    for one in verdicts:
-        known = found.get(one.one.name)
-        if one.key == "median_ms" and (known is None or (known.is_elsewhere and not one.is_elsewhere)):
-            found[one.one.name] = one
+    for verdict in verdicts:
+        known = found.get(verdict.subject.name)
+        if verdict.key == "median_ms" and (known is None or (known.is_elsewhere and not verdict.is_elsewhere)):
+            found[verdict.subject.name] = verdict
     return found
 
 
-def _why_none(one: Measurement, other: Measurement, key: str, validity: Validity, found: Comparison) -> str | None:
-    for each in (one, other):
-        if doubt := validity.of(each.name):
-            return f"{each.title} is not valid: {doubt[0].title}"
-    for each in (one, other):
-        if not each.summary[key].is_measured:
-            return each.summary[key].missing
+def _why_none(
+    baseline: Measurement, subject: Measurement, key: str, validity: Validity, found: Comparison
+) -> str | None:
+    for measurement in (subject, baseline):
+        if doubt := validity.of(measurement.name):
+            return f"{measurement.title} is not valid: {doubt[0].title}"
+    for measurement in (subject, baseline):
+        if not measurement.summary[key].is_measured:
+            return measurement.summary[key].missing
     return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
 
 
-def _verdict(one: Measurement, other: Measurement, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:
+def _verdict(
+    baseline: Measurement, subject: Measurement, key: str, found: Comparison, p_value: float, judged: int
+) -> Verdict:
     if p_value < ALPHA:
         kind = SLOWER if (found.ratio > 1) == (QUANTITIES[key].worse > 0) else FASTER
-        return Verdict(one, other, key, found, kind, p_value, "")
-    return Verdict(one, other, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged))
+        return Verdict(baseline, subject, key, found, kind, p_value, "")
+    return Verdict(
+        baseline, subject, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged)
+    )
 
 
 def what_would_show(spread: float, rounds: int, judged: int) -> str:

@@ -103,13 +103,13 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
 
 def evenness(run: Run) -> Evenness | None:
     """How even the replicas' answers were; None where nobody said who answered, or only one replica was there."""
-    shares = [one for one in replica_shares(run) if one.is_named]
-    answers = np.array([one.requests for one in shares], dtype=float)
+    shares = [share for share in replica_shares(run) if share.is_named]
+    answers = np.array([share.requests for share in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None
     expected, why = expected_largest_share(run, len(shares))
-    keeps = run.measured["connection_reused"].mean() > 0.5
-    dealt = np.array([one.connections for one in shares]) if keeps else answers
+    keeps = run.measured_requests["connection_reused"].mean() > 0.5
+    dealt = np.array([share.connections for share in shares]) if keeps else answers
     return Evenness(
         jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
         largest=float(answers.max() / answers.sum()),
@@ -128,8 +128,8 @@ def _chance_of(dealt: np.ndarray) -> float:
 
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found, else those that answered; at least 1."""
-    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
-    answered = set(run.measured["replica"].unique()) - {""}
+    found = {replica.get("name") for replica in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
+    answered = set(run.measured_requests["replica"].unique()) - {""}
     return max(1, len(found) or len(answered))
 
 
@@ -139,7 +139,7 @@ def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
     Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the replicas like
     cards: of U users ceil(U / R) meet one replica. With a connection a request each replica gets 1 / R.
     """
-    reused = run.measured["connection_reused"].mean()
+    reused = run.measured_requests["connection_reused"].mean()
     users = run.record.get("users") or 0
     if reused > 0.5 and users:
         share = math.ceil(users / replicas) / users

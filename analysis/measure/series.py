@@ -25,7 +25,7 @@ SLACK_SAMPLES = 2
 """By the time between so many samples may a replica's samples begin late or end early."""
 
 RUNS_AT_HAND = 32
-"""So many runs' series are kept, since figures, findings and charts all ask for them; nobody changes them."""
+"""So many runs' series are kept, since estimates, findings and charts all ask for them; nobody changes them."""
 
 
 @lru_cache(RUNS_AT_HAND)
@@ -54,12 +54,12 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
         the first and the last sample), ``cpu_seconds``, ``net_rx_bytes``, ``net_tx_bytes`` (NaN: not measured).
     """
     tables = []
-    for one in _counted(run):
-        edges = np.clip(edges_unix_s, one.at_unix_s[0], one.at_unix_s[-1])
+    for replica in _counted(run):
+        edges = np.clip(edges_unix_s, replica.at_unix_s[0], replica.at_unix_s[-1])
         covered = np.diff(edges)
-        table = pd.DataFrame({"replica": one.replica, "interval": range(len(covered)), "covered_s": covered})
-        slack = np.minimum(SLACK_SAMPLES * np.median(np.diff(one.at_unix_s)), SLACK_SHARE * covered)
-        for name, (at, total) in one.totals.items():
+        table = pd.DataFrame({"replica": replica.name, "interval": range(len(covered)), "covered_s": covered})
+        slack = np.minimum(SLACK_SAMPLES * np.median(np.diff(replica.at_unix_s)), SLACK_SHARE * covered)
+        for name, (at, total) in replica.totals.items():
             if len(at) < 2:
                 table[name] = NAN
                 continue
@@ -77,7 +77,7 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
 class _Counted:
     """One replica: when it was sampled, and of each counter when it was read and by how much it had grown by then."""
 
-    replica: str
+    name: str
     at_unix_s: np.ndarray
     totals: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -102,7 +102,7 @@ def _counted(run: Run) -> list[_Counted]:
 
 def replica_names(run: Run) -> list[str]:
     """All replicas that were sampled or, by the run's record, should have been."""
-    listed = [one["name"] for one in run.record["replicas"]["list"]]
+    listed = [replica["name"] for replica in run.record["replicas"]["list"]]
     return list(dict.fromkeys([*listed, *map(str, run.samples["replica"].unique())]))
 
 
@@ -131,8 +131,8 @@ def coverage(run: Run) -> dict[str, Coverage]:
     start, end = run.window_unix_s
     found = {name: Coverage(start, 0.0, end - start, False) for name in replica_names(run)}
     own: dict[str, list[np.ndarray]] = {}
-    for one in _counted(run):
-        own.setdefault(one.replica, []).append(one.at_unix_s)
+    for replica in _counted(run):
+        own.setdefault(replica.name, []).append(replica.at_unix_s)
     for name, times in own.items():
         first, last = min(at[0] for at in times), max(at[-1] for at in times)
         apart = max(np.median(np.diff(at)) for at in times)
@@ -146,10 +146,10 @@ def coverage(run: Run) -> dict[str, Coverage]:
 def covered_together(run: Run) -> Coverage:
     """The part of the measured phase in which all replicas were sampled; nothing where there is none."""
     start, end = run.window_unix_s
-    each = coverage(run).values()
-    first = max((one.start_unix_s for one in each), default=start)
-    covered = max(0.0, min((one.end_unix_s for one in each), default=start) - first)
-    return Coverage(first, covered, end - start, all(one.is_whole for one in each) and covered > 0)
+    parts = coverage(run).values()
+    first = max((part.start_unix_s for part in parts), default=start)
+    covered = max(0.0, min((part.end_unix_s for part in parts), default=start) - first)
+    return Coverage(first, covered, end - start, all(part.is_whole for part in parts) and covered > 0)
 
 
 @lru_cache(RUNS_AT_HAND)

@@ -1,0 +1,154 @@
+"""Whether the deployments of an experiment can be compared, and how well: what differs besides the deployment."""
+
+from __future__ import annotations
+
+from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
+from analysis.judge.doubts import Doubt
+from analysis.read.results import Deployment, Results, Run
+from runfiles.machines import TELLING_KEYS
+
+FEW_ROUNDS = 5
+
+
+def comparison_doubts(results: Results) -> list[Doubt]:
+    measured = [deployment for deployment in results.deployments if deployment.loads]
+    elsewhere = results.engine_elsewhere
+    hosts, containers = (
+        [deployment for deployment in measured if deployment.is_host is is_host] for is_host in (True, False)
+    )
+    found = _of_records(results, containers)
+    if elsewhere is not None and hosts and containers:
+        text = f"Host process and containers ran on two machines: {elsewhere}. Host against container gets no verdict."
+        found.append(Doubt(text))
+        groups = [hosts, containers]
+    else:
+        groups = [measured]
+    for deployment in measured:
+        found += _of_unlike(deployment, deployment)
+    for group in groups:
+        for subject in group[1:]:
+            found += _of_unlike(group[0], subject)
+        found += _of_limits(results, group) + _of_versions(group)
+    found += _of_memory(results, containers)
+    images = {str(deployment.image["id"]) for deployment in measured if deployment.image and deployment.image.get("id")}
+    if len(images) > 1:
+        names = tuple(deployment.name for deployment in measured if deployment.image)
+        text = "The containers ran different images: what differs may be theirs, not Docker's"
+        found.append(Doubt(text, "image", names))
+    if any(_model_source(run) == "bundled" for run in results.runs):
+        found.append(
+            Doubt(
+                "The small bundled model answered, not DistilBERT: absolute figures are those of a toy. Compare "
+                "deployments with it, not models: an answer costs it so little that HTTP and Docker's share looks "
+                "larger than beside a real model."
+            )
+        )
+    if any(run.is_local for deployment in measured for run in deployment.loads.values()):
+        text = "Load generator and service share this machine's processors: under load one takes time from the other."
+        found.append(Doubt(text))
+    return found
+
+
+def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
+    """What the record lacks to tell whether host process and containers ran on one machine."""
+    machine, engine = results.experiment["machine"], results.experiment.get("engine") or {}
+    found = []
+    if machine.get("cpu_count") is None:
+        found.append(Doubt("The record does not say how many CPUs the machine has."))
+    if containers and all(None in (machine.get(key), engine.get(key)) for key in TELLING_KEYS):
+        text = "The record does not tell whether the engine ran on this machine: kernel and CPUs are not known."
+        found.append(Doubt(text))
+    return found
+
+
+def _of_unlike(baseline: Deployment, subject: Deployment) -> list[Doubt]:
+    unlike = why_unlike(baseline, subject)
+    if unlike is None:
+        return []
+    model = tuple(name for name in unlike.differing if name == MODEL)
+    others = Unlike(
+        tuple(name for name in unlike.differing if name != MODEL),
+        tuple(name for name in unlike.untold if name != MODEL),
+    )
+    parts = {"circumstances": others}
+    parts |= {"model": Unlike(model)} if model else {}
+    parts |= {"model not told": Unlike(untold=(MODEL,))} if MODEL in unlike.untold else {}
+    names = (subject.name, baseline.name)
+    who = f"{subject.title}, its own runs" if subject is baseline else f"{subject.title} against {baseline.title}"
+    return [Doubt(f"{who}: {part}", kind, names) for kind, part in parts.items() if part != Unlike()]
+
+
+def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
+    """Whether all could use as many cores. No limit, or one beyond the machine's cores, is the machine's cores."""
+    cores = {deployment.name: usable_cpus(results, deployment) for deployment in measured}
+    if len(set().union(*cores.values())) <= 1:
+        return []
+    said = ", ".join(
+        f"{deployment.title} {' and '.join(sorted(_cpus(limit) for limit in cores[deployment.name]))}"
+        for deployment in measured
+    )
+    text = f"Not all could use as many cores of the processor: {said}. What differs may be the limit."
+    return [Doubt(text, "cpu limit", tuple(cores))]
+
+
+def _of_memory(results: Results, containers: list[Deployment]) -> list[Doubt]:
+    """Whether all containers could use as much memory; the host process has no limit of its own."""
+    limits = {deployment.name: memory_limits_bytes(results, deployment) for deployment in containers}
+    if len(set().union(*limits.values())) <= 1:
+        return []
+    said = ", ".join(f"{deployment.title} {_megabytes(limits[deployment.name])}" for deployment in containers)
+    return [Doubt(f"Not all containers could use as much memory: {said}.", "circumstances", tuple(limits))]
+
+
+def _megabytes(limits: set[float | None]) -> str:
+    return " and ".join(sorted("without a limit" if limit is None else f"{limit / 1e6:,.0f} MB" for limit in limits))
+
+
+def _cpus(limit: float | None) -> str:
+    return "without a limit" if limit is None else f"{limit:g}"
+
+
+def _of_versions(measured: list[Deployment]) -> list[Doubt]:
+    found = []
+    told = {deployment.title: _versions(deployment) for deployment in measured}
+    for name in sorted({name for versions in told.values() for name in versions}):
+        ran = {title: versions.get(name, "none") for title, versions in told.items()}
+        if len(set(ran.values())) > 1:
+            each = ", ".join(f"{title} {version}" for title, version in ran.items())
+            found.append(Doubt(f"Not the same {name} served everywhere: {each}. What differs may come from that."))
+    return found
+
+
+def round_doubts(results: Results) -> list[Doubt]:
+    """What so few rounds can't tell."""
+    rounds = {len(deployment.loads) for deployment in results.deployments if deployment.loads}
+    if not rounds:
+        return []
+    if max(rounds) == 1:
+        return [
+            Doubt(
+                "Each deployment was measured in one round: no interval, and no verdict. What differs between two "
+                "starts of the same thing can't be told from what the deployment does; run with --set rounds=5."
+            )
+        ]
+    found = []
+    if len(rounds) > 1:
+        found.append(Doubt(f"Not all deployments were measured in as many rounds: {min(rounds)} to {max(rounds)}."))
+    if min(rounds) < FEW_ROUNDS:
+        few = f"{min(rounds)} round{'s' if min(rounds) != 1 else ''}"
+        text = f"Intervals are from {few}, and wide for that; {FEW_ROUNDS} or more make them narrower."
+        found.append(Doubt(text))
+    return found
+
+
+def _versions(deployment: Deployment) -> dict[str, str]:
+    """The versions of what computed in the service, as it told them itself, in any of its rounds."""
+    found: dict[str, dict[str, None]] = {}
+    for run in deployment.loads.values():
+        for name, version in ((run.record.get("service") or {}).get("versions") or {}).items():
+            found.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
+
+
+def _model_source(run: Run) -> str | None:
+    return ((run.record.get("service") or {}).get("model") or {}).get("source")

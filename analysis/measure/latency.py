@@ -1,0 +1,49 @@
+"""How long answers took, and how many came: percentiles, the parts of the time, throughput."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.measure.quantity import QUANTITIES, Estimate, missing
+from analysis.measure.series import throughput_per_second
+from analysis.read.results import Run
+
+ABOVE_PERCENTILE = 100
+"""So many requests have to lie above a percentile, or it is one of chance."""
+
+
+def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Estimate]:
+    """Quantiles of the raw values: exact, not binned, interpolated as NumPy does by default."""
+    if len(values) == 0:
+        return [missing("no request was answered") for _ in asked]
+    return [Estimate(float(value), len(values), "requests") for value in np.quantile(np.sort(values), asked)]
+
+
+def median_told(values: np.ndarray) -> Estimate:
+    told = values[~np.isnan(values)]
+    return quantiles(told, [0.5])[0] if len(told) else missing("the service did not say (Server-Timing)")
+
+
+def throughput(run: Run) -> Estimate:
+    counts = throughput_per_second(run)
+    if counts.empty:
+        return missing("the measured phase is shorter than a second")
+    return Estimate(float(counts.mean()), int(counts.sum()), "answers")
+
+
+def without_chance(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Percentiles above which fewer than 100 requests lie, in all rounds together, are not shown."""
+    kept = dict(estimates)
+    for key, quantity in QUANTITIES.items():
+        estimate = kept.get(key)
+        if quantity.quantile is None or estimate is None or not estimate.is_measured:
+            continue
+        if estimate.n * (1 - quantity.quantile) < ABOVE_PERCENTILE - 1e-6:
+            needs = math.ceil(ABOVE_PERCENTILE / (1 - quantity.quantile) - 1e-6)
+            reason = f"fewer than {ABOVE_PERCENTILE} of the {estimate.n:,} requests lie above; {needs:,} are needed"
+            kept[key] = replace(missing(reason), n=estimate.n)
+    return kept
