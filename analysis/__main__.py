@@ -26,6 +26,9 @@ from analysis.show.page import render
 from runfiles.events import MEASURED
 from runfiles.files import REPORT_FILE
 
+ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md"}
+
 
 def main() -> int:
     if sys.argv[1:2] == ["compare"]:
@@ -33,27 +36,17 @@ def main() -> int:
         from analysis import compare  # noqa: PLC0415
 
         return compare.main(sys.argv[2:])
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
-        epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
-    )
-    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
-    parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{REPORT_FILE})")
-    parser.add_argument("--format", choices=("html", "markdown"), default="html", help="of the page (html)")
-    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
-    arguments = parser.parse_args()
-    is_html = arguments.format == "html"
-    name = REPORT_FILE if is_html else f"{Path(REPORT_FILE).stem}.md"
-    page: Path = arguments.output or arguments.results / name
+    arguments = _parser().parse_args()
+    page: Path = arguments.output or _place(arguments.results, arguments.format)
     try:
         analysis = analyse(read_results(arguments.results))
-        content = render(analysis) if is_html else render_markdown(analysis)
+        content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
+        if arguments.output is None:
+            page.parent.mkdir(exist_ok=True)
         write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
         if arguments.junit:
-            write_output(
-                arguments.junit, render_junit(cases_of(analysis)), follow_link=True, results=[arguments.results]
-            )
+            cases = render_junit(cases_of(analysis))
+            write_output(arguments.junit, cases, follow_link=True, results=[arguments.results])
     except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -64,6 +57,28 @@ def main() -> int:
     _print_summary(analysis)
     print(f"The page: {page.resolve().as_uri()}")
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
+        epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
+    )
+    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
+    place = f"where to write the page (RESULTS/{REPORT_FILE}; of a folder in examples/: results/NAME.html)"
+    parser.add_argument("--output", type=Path, help=place)
+    parser.add_argument("--format", choices=tuple(SUFFIXES), default="html", help="of the page (html)")
+    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
+    return parser
+
+
+def _place(results: Path, format: str) -> Path:
+    """Where the page goes if the user named no place: into the experiment's folder. Those in ``examples/`` belong to
+    the repository and stay as they are, so their pages go to ``results/``."""
+    if results.resolve().parent == ROOT / "examples":
+        return ROOT / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
+    return results / f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}"
 
 
 def cases_of(analysis: Analysis) -> list[Case]:
@@ -84,7 +99,8 @@ def cases_of(analysis: Analysis) -> list[Case]:
 
 
 def _print_summary(analysis: Analysis) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
+    console.print(analysis.headline, markup=False, soft_wrap=True, style="bold")
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -101,6 +117,9 @@ def _print_summary(analysis: Analysis) -> None:
         table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
+    if len({load.deployment.is_host for load in analysis.loads}) > 1:
+        text = "MB: counted differently for the host process and for containers, so not comparable"
+        console.print(text, markup=False, soft_wrap=True)
     comparable = against_first(analysis.verdicts)
     for verdict in analysis.verdicts:
         is_first = verdict.baseline is analysis.loads[0] or verdict is comparable[verdict.subject.name]
@@ -115,7 +134,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(f"*: {words.PART}", markup=False)
     for doubt in analysis.validity.caveats:
         if doubt.is_of_a_lack:
-            console.print(f"mind: {doubt.text}", markup=False, soft_wrap=True)
+            console.print(f"caveat: {doubt.text}", markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 

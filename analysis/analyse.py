@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.judge.doubts import Validity
-from analysis.judge.findings import Balance, Finding, findings
+from analysis.judge.findings import Balance, Finding, findings, headline
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import evenness, replica_shares
@@ -15,9 +15,10 @@ from analysis.read.results import Results
 
 @dataclass(frozen=True)
 class Analysis:
-    """An experiment and what it says."""
+    """An experiment and what it says. ``headline`` says first and plainly what was found."""
 
     results: Results
+    headline: str
     loads: tuple[Measurement, ...]
     passes: tuple[Measurement, ...]
     validity: Validity
@@ -34,6 +35,7 @@ def analyse(results: Results) -> Analysis:
     balances = tuple(_balances(loads))
     return Analysis(
         results=results,
+        headline=headline(loads, verdicts, validity),
         loads=loads,
         passes=tuple(measure_pass(deployment) for deployment in results.deployments if deployment.single_passes),
         validity=validity,

@@ -20,7 +20,7 @@ from analysis.judge import words
 from analysis.judge.comparability import memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, RESOLUTION, holm
-from analysis.measure.quantity import NAN, QUANTITIES
+from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
@@ -35,7 +35,7 @@ REGRESSION_EXIT_CODE = 1
 
 
 class UnusableCondition(Exception):
-    """A condition that says nothing. The message says what one looks like."""
+    """A condition that can't be used. The message says what one looks like."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Condition:
 class Change:
     """A quantity of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
 
-    ``p_value`` is the one-sided one of a change that is no larger than the condition allows.
+    ``rounds`` are those of the side that has fewer. ``p_value`` is the one-sided one of a change that is no larger than
+    the condition allows.
     """
 
     ratio: float
     low: float
     high: float
+    rounds: int
     p_value: float
 
 
@@ -71,7 +73,7 @@ def parse_condition(text: str) -> Condition:
     key = NAMES.get(found[1], found[1]) if found else ""
     if found is None or key not in QUANTITIES:
         known = ", ".join(NAMES)
-        raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, of {known}")
+        raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, with one of {known}")
     limit = float(found[3]) / 100
     if ((found[2] == ">") != (limit >= 0) and limit != 0) or limit <= -1:
         raise UnusableCondition(f"{text!r} can't be meant: > goes with a rise such as 10%, < with a fall such as -10%")
@@ -81,9 +83,10 @@ def parse_condition(text: str) -> Condition:
 def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condition) -> Change:
     """What became of a quantity; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
     before, after = (np.log([value for value in rounds.values() if value > 0]) for rounds in (old, new))
-    if min(len(before), len(after)) < 2:
-        ratio = math.exp(after.mean() - before.mean()) if len(before) and len(after) else NAN
-        return Change(ratio, NAN, NAN, NAN)
+    fewest = min(len(before), len(after))
+    if fewest < 2:
+        ratio = math.exp(after.mean() - before.mean()) if fewest else NAN
+        return Change(ratio, NAN, NAN, fewest, NAN)
     both = (before, after)
     parts = [max(float(logs.var(ddof=1)), RESOLUTION**2) / len(logs) for logs in both]
     freedom = sum(parts) ** 2 / sum(part**2 / (len(logs) - 1) for part, logs in zip(parts, both, strict=True))
@@ -92,14 +95,14 @@ def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condit
     arm = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
     beyond = (difference - math.log1p(condition.limit)) / error
     p_value = float(stats.t.sf(beyond if condition.is_rise else -beyond, freedom))
-    return Change(math.exp(difference), math.exp(difference - arm), math.exp(difference + arm), p_value)
+    return Change(math.exp(difference), math.exp(difference - arm), math.exp(difference + arm), fewest, p_value)
 
 
 def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 it was used wrongly, 3 nothing can be told."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a figure got worse from one experiment to another.",
+        description="Whether a quantity got worse from one experiment to another.",
         epilog="Exit code: 0 no regression shown, 1 a regression shown with confidence, 2 usage, 3 not valid.",
     )
     parser.add_argument("old", type=Path)
@@ -115,14 +118,15 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     cases = judge_changes(old, new, conditions)
-    for text in other_surroundings(old, new):
-        print(f"mind: {text}")
+    caveats = other_surroundings(old, new)
+    for text in caveats:
+        print(f"caveat: {text}")
     for case in cases:
         print(f"{case.name}: {case.failure or case.error or case.said}")
     if said.junit:
         try:
-            minded = [Case("to mind", text, said=text) for text in other_surroundings(old, new)]
-            write_output(said.junit, render_junit([*cases, *minded]), follow_link=True, results=[said.old, said.new])
+            content = render_junit([*cases, *(Case("caveats", text, said=text) for text in caveats)])
+            write_output(said.junit, content, follow_link=True, results=[said.old, said.new])
         except (OSError, RecordedFile) as error:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)
@@ -160,10 +164,12 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
             found = (
                 change(before[name].values(condition.key), after[name].values(condition.key), condition)
                 if (name in before and name in after)
-                else Change(NAN, NAN, NAN, NAN)
+                else Change(NAN, NAN, NAN, 0, NAN)
             )
             if refused is None and math.isnan(found.p_value):
-                refused = "one round on a side: no interval; run both with --set rounds=5"
+                refused = (
+                    "one of the two was measured in one round, which is not enough; measure both with --set rounds=5"
+                )
             title = (after.get(name) or before[name]).title
             rows.append((f"{title}: {condition.text}", found, refused))
     adjusted = holm([NAN if refused else found.p_value for _, found, refused in rows])
@@ -174,9 +180,9 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
 
 
 def _case(name: str, found: Change, p_value: float) -> Case:
-    said = (
-        f"{found.ratio:.3f} times the old (95% interval {found.low:.3f} to {found.high:.3f}), {words.p_value(p_value)}"
-    )
+    has_interval = found.rounds >= FEWEST_ROUNDS
+    interval = f"95% interval {found.low:.3f} to {found.high:.3f}" if has_interval else words.TWO_ROUNDS
+    said = f"{found.ratio:.3f} times the old ({interval}), {words.p_value(p_value)}"
     if p_value < ALPHA:
         return Case("compare", name, failure=f"regression: {said}")
     return Case("compare", name, said=f"no regression shown: {said}")
@@ -223,7 +229,7 @@ def _are_other_engines(old: Analysis, new: Analysis) -> bool:
 
 
 def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
-    """What of machine and engine is not the same, or not known, and keeps no quantity from being compared."""
+    """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared."""
     found = []
     machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
     for (before, after), key, what in (
@@ -233,25 +239,25 @@ def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
     ):
         if before.get(key) != after.get(key):
             found.append(
-                f"the {what} is not the same: {before.get(key) or 'not told'}, then {after.get(key) or 'not told'}"
+                f"the {what} changed from {before.get(key) or 'not recorded'} to {after.get(key) or 'not recorded'}"
             )
     for key, what in (("cpu_model", "processor"), ("cpu_count", "number of CPUs")):
         if None in (machines[0].get(key), machines[1].get(key)):
-            found.append(f"the {what} is not known of both machines, so they may be two")
+            found.append(f"the {what} is not recorded for both experiments, so they may have run on two machines")
     return found
 
 
 def _why_other_circumstances(
     name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
-    """What both must have in common: machine, limits as the rounds had them, and load."""
+    """What keeps two measurements of a deployment from being compared: another machine, other limits, another load."""
     if _are_other_machines(*_both(old, new, "machine")):
         return "not compared: they ran on different machines"
     if not after[name].deployment.is_host and _are_other_engines(old, new):
-        return "not compared: the engine did not run on the same machine"
+        return "not compared: the Docker engine did not run on the same machine"
     pair = ((old.results, before[name].deployment), (new.results, after[name].deployment))
     for limits, what in ((usable_cpus, "CPU"), (memory_limits_bytes, "memory")):
         if limits(*pair[0]) != limits(*pair[1]):
-            return f"not compared: the {what} limit is not the same"
+            return f"not compared: the {what} limit changed"
     unlike = why_unlike(after[name].deployment, before[name].deployment)
     return str(unlike) if unlike else None

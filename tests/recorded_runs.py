@@ -43,8 +43,8 @@ def write_experiment(folder: Path, deployments: Sequence[Mapping[str, Any]], **v
         "command": "python -m infra run",
         "resumed_at": [],
         "plan": {
-            "deployments": [one["name"] for one in deployments],
-            "rounds": max([1, *(len(one["rounds"]) for one in deployments)]),
+            "deployments": [deployment["name"] for deployment in deployments],
+            "rounds": max([1, *(len(deployment["rounds"]) for deployment in deployments)]),
             "users": 4,
             "seconds": 10,
             "requests": None,

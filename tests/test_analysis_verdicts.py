@@ -68,7 +68,11 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
     analysis = experiment(
         tmp_path, host=[10, 10.2, 9.9, 10.1, 10], docker=[12, 12.1, 12, 12.2, 11.9], compose=[8, 8.1, 8, 8.2, 8]
     )
-    medians = {(one.subject.name, one.baseline.name): one for one in analysis.verdicts if one.key == "median_ms"}
+    medians = {
+        (verdict.subject.name, verdict.baseline.name): verdict
+        for verdict in analysis.verdicts
+        if verdict.key == "median_ms"
+    }
     assert medians["docker", "host"].kind == SLOWER
     assert medians["compose", "host"].kind == FASTER
     assert medians["compose", "docker"].kind == FASTER
@@ -78,10 +82,10 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
 
 def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10, 11, 9, 10.5, 9.5], docker=[10.4, 10.1, 9.9, 9.8, 10.6])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert one.kind == UNDECIDED
-    assert one.comparison.low < 1 < one.comparison.high
-    assert "more rounds would show" in one.detail
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert verdict.kind == UNDECIDED
+    assert verdict.comparison.low < 1 < verdict.comparison.high
+    assert "more rounds would be enough to detect a difference of " in verdict.detail
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
@@ -92,9 +96,9 @@ def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
 def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None:
     host = [10, 14, 8, 12, 9]
     analysis = experiment(tmp_path, host=host, docker=[value * 1.1 for value in host])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert one.kind == SLOWER
-    assert one.comparison.ratio == pytest.approx(1.1, abs=0.001)
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert verdict.kind == SLOWER
+    assert verdict.comparison.ratio == pytest.approx(1.1, abs=0.001)
 
 
 VIRTUAL = {"endpoint": "unix:///run/docker.sock", "version": "26.1", "kernel": "6.6-linuxkit", "cpu_count": 2}
@@ -115,18 +119,20 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
     medians = {"host": [10, 10.2, 9.9], "docker": [12, 12.1, 12], "compose": [20, 20.1, 20]}
     analysis = apart(tmp_path, VIRTUAL, **medians)
     assert analysis.validity.is_valid
-    assert any("two machines: the engine runs in a virtual machine" in one.text for one in analysis.validity.caveats)
-    for one in analysis.verdicts:
-        if one.baseline.name == "host":
-            assert (one.kind, one.detail) == (NONE, APART)
-            assert math.isnan(one.comparison.ratio)
+    assert any(
+        "two machines: the engine runs in a virtual machine" in doubt.text for doubt in analysis.validity.caveats
+    )
+    for verdict in analysis.verdicts:
+        if verdict.baseline.name == "host":
+            assert (verdict.kind, verdict.detail) == (NONE, APART)
+            assert math.isnan(verdict.comparison.ratio)
         else:
-            assert one.kind == SLOWER
-    assert {name: one.baseline.name for name, one in against_first(analysis.verdicts).items()} == {
+            assert verdict.kind == SLOWER
+    assert {name: verdict.baseline.name for name, verdict in against_first(analysis.verdicts).items()} == {
         "docker": "host",
         "compose": "docker",
     }
-    said = " ".join(one.text for one in analysis.findings)
+    said = " ".join(finding.text for finding in analysis.findings)
     assert "Docker Compose is slower than docker run" in said
     assert "Host" not in said
     (chart,) = ratio_charts(analysis.verdicts)
@@ -153,7 +159,7 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
 def test_what_shows_that_the_engine_runs_elsewhere(tmp_path: Path, engine: dict[str, Any], is_apart: bool) -> None:
     analysis = apart(tmp_path, engine, host=[10, 10.2, 9.9], docker=[12, 12.1, 12])
     assert analysis.validity.is_valid
-    assert all(one.is_elsewhere is is_apart for one in analysis.verdicts)
+    assert all(verdict.is_elsewhere is is_apart for verdict in analysis.verdicts)
 
 
 def test_a_container_limited_to_its_own_machines_cores_is_not_limited(tmp_path: Path) -> None:
@@ -169,9 +175,9 @@ def test_a_container_limited_to_its_own_machines_cores_is_not_limited(tmp_path: 
 
 def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10], docker=[20])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert (one.kind, one.detail) == (NONE, "one round: no interval; run with --set rounds=5")
-    assert math.isnan(one.comparison.low)
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert (verdict.kind, verdict.detail) == (NONE, "one round is not enough; measure again with --set rounds=5")
+    assert math.isnan(verdict.comparison.low)
     assert not analysis.loads[0].summary["median_ms"].has_interval
 
 
@@ -189,10 +195,10 @@ def test_equal_rounds_are_no_difference() -> None:
 
 
 def test_what_it_would_take_to_see_a_difference() -> None:
-    assert what_would_show(0.001, 5, 2) == "a difference of 5% would very likely have shown"
-    assert what_would_show(0.05, 5, 1).startswith("about 6 more rounds would show 5%")
-    assert what_would_show(0.2, 3, 10).endswith("would show 20%")
-    assert what_would_show(3.0, 3, 10).endswith("would show 50%")
+    assert what_would_show(0.001, 5, 2) == "a difference of 5% would very likely have been detected"
+    assert what_would_show(0.05, 5, 1) == "6 more rounds would be enough to detect a difference of 5%"
+    assert what_would_show(0.2, 3, 10).endswith("would be enough to detect a difference of 20%")
+    assert what_would_show(3.0, 3, 10).endswith("would be enough to detect a difference of 50%")
 
 
 def test_so_many_rounds_have_the_power_that_is_promised() -> None:

@@ -1,9 +1,10 @@
-"""Whether the deployments of an experiment can be compared, and how well: what differs besides the deployment."""
+"""Whether only the deployment differs between the deployments of an experiment, and how many rounds compare them."""
 
 from __future__ import annotations
 
 from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import Doubt
+from analysis.measure.quantity import FEWEST_ROUNDS
 from analysis.read.results import Deployment, Results, Run
 from runfiles.machines import TELLING_KEYS
 
@@ -11,40 +12,50 @@ FEW_ROUNDS = 5
 
 
 def comparison_doubts(results: Results) -> list[Doubt]:
+    """What differs between the deployments besides the deployment, and what all figures depend on."""
     measured = [deployment for deployment in results.deployments if deployment.loads]
-    elsewhere = results.engine_elsewhere
     hosts, containers = (
         [deployment for deployment in measured if deployment.is_host is is_host] for is_host in (True, False)
     )
     found = _of_records(results, containers)
-    if elsewhere is not None and hosts and containers:
-        text = f"Host process and containers ran on two machines: {elsewhere}. Host against container gets no verdict."
+    groups = [measured]
+    if results.engine_elsewhere is not None and hosts and containers:
+        text = f"Host process and containers ran on two machines: {results.engine_elsewhere}. They are not compared."
         found.append(Doubt(text))
         groups = [hosts, containers]
-    else:
-        groups = [measured]
     for deployment in measured:
         found += _of_unlike(deployment, deployment)
     for group in groups:
         for subject in group[1:]:
             found += _of_unlike(group[0], subject)
         found += _of_limits(results, group) + _of_versions(group)
-    found += _of_memory(results, containers)
-    images = {str(deployment.image["id"]) for deployment in measured if deployment.image and deployment.image.get("id")}
-    if len(images) > 1:
-        names = tuple(deployment.name for deployment in measured if deployment.image)
-        text = "The containers ran different images: what differs may be theirs, not Docker's"
-        found.append(Doubt(text, "image", names))
+    return found + _of_memory(results, containers) + _of_images(measured) + _of_model_and_machine(results, measured)
+
+
+def _of_images(measured: list[Deployment]) -> list[Doubt]:
+    """Whether all containers ran the same image."""
+    with_image = [deployment for deployment in measured if deployment.image]
+    images = {
+        str(deployment.image["id"]) for deployment in with_image if deployment.image and deployment.image.get("id")
+    }
+    if len(images) <= 1:
+        return []
+    text = "The containers ran different images, so a difference may come from the image; measure again with one"
+    return [Doubt(text, "image", tuple(deployment.name for deployment in with_image))]
+
+
+def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[Doubt]:
+    """What readers of absolute figures have to know of the model and the machine."""
+    found = []
     if any(_model_source(run) == "bundled" for run in results.runs):
-        found.append(
-            Doubt(
-                "The small bundled model answered, not DistilBERT: absolute figures are those of a toy. Compare "
-                "deployments with it, not models: an answer costs it so little that HTTP and Docker's share looks "
-                "larger than beside a real model."
-            )
+        text = (
+            "The small bundled model answered, not DistilBERT, so absolute figures are those of a toy. It needs so "
+            "little time for an answer that the share of HTTP and Docker looks larger than with a real model. Use it "
+            "to compare deployments, not models."
         )
+        found.append(Doubt(text))
     if any(run.is_local for deployment in measured for run in deployment.loads.values()):
-        text = "Load generator and service share this machine's processors: under load one takes time from the other."
+        text = "Load generator and service share this machine's processors, so they take CPU time from each other."
         found.append(Doubt(text))
     return found
 
@@ -56,7 +67,9 @@ def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
     if machine.get("cpu_count") is None:
         found.append(Doubt("The record does not say how many CPUs the machine has."))
     if containers and all(None in (machine.get(key), engine.get(key)) for key in TELLING_KEYS):
-        text = "The record does not tell whether the engine ran on this machine: kernel and CPUs are not known."
+        text = (
+            "The record does not tell whether the Docker engine ran on this machine: its kernel and CPUs are missing."
+        )
         found.append(Doubt(text))
     return found
 
@@ -87,7 +100,7 @@ def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
         f"{deployment.title} {' and '.join(sorted(_cpus(limit) for limit in cores[deployment.name]))}"
         for deployment in measured
     )
-    text = f"Not all could use as many cores of the processor: {said}. What differs may be the limit."
+    text = f"The deployments could use different numbers of cores: {said}. A difference may come from that."
     return [Doubt(text, "cpu limit", tuple(cores))]
 
 
@@ -97,7 +110,7 @@ def _of_memory(results: Results, containers: list[Deployment]) -> list[Doubt]:
     if len(set().union(*limits.values())) <= 1:
         return []
     said = ", ".join(f"{deployment.title} {_megabytes(limits[deployment.name])}" for deployment in containers)
-    return [Doubt(f"Not all containers could use as much memory: {said}.", "circumstances", tuple(limits))]
+    return [Doubt(f"The containers had different memory limits: {said}.", "circumstances", tuple(limits))]
 
 
 def _megabytes(limits: set[float | None]) -> str:
@@ -115,29 +128,37 @@ def _of_versions(measured: list[Deployment]) -> list[Doubt]:
         ran = {title: versions.get(name, "none") for title, versions in told.items()}
         if len(set(ran.values())) > 1:
             each = ", ".join(f"{title} {version}" for title, version in ran.items())
-            found.append(Doubt(f"Not the same {name} served everywhere: {each}. What differs may come from that."))
+            found.append(
+                Doubt(f"The deployments ran different versions of {name}: {each}. A difference may come from that.")
+            )
     return found
 
 
 def round_doubts(results: Results) -> list[Doubt]:
-    """What so few rounds can't tell."""
+    """What so few rounds do not show."""
     rounds = {len(deployment.loads) for deployment in results.deployments if deployment.loads}
     if not rounds:
         return []
     if max(rounds) == 1:
         return [
             Doubt(
-                "Each deployment was measured in one round: no interval, and no verdict. What differs between two "
-                "starts of the same thing can't be told from what the deployment does; run with --set rounds=5."
+                "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the "
+                "same deployment differ too, and one round does not show by how much. Measure again with "
+                "--set rounds=5."
             )
         ]
     found = []
     if len(rounds) > 1:
-        found.append(Doubt(f"Not all deployments were measured in as many rounds: {min(rounds)} to {max(rounds)}."))
-    if min(rounds) < FEW_ROUNDS:
-        few = f"{min(rounds)} round{'s' if min(rounds) != 1 else ''}"
-        text = f"Intervals are from {few}, and wide for that; {FEW_ROUNDS} or more make them narrower."
-        found.append(Doubt(text))
+        found.append(
+            Doubt(f"The deployments were measured in different numbers of rounds: {min(rounds)} to {max(rounds)}.")
+        )
+    if min(rounds) < FEWEST_ROUNDS:
+        few = "one round" if min(rounds) == 1 else "two rounds"
+        text = f"No interval is shown from {few}: it would be too wide to say anything. "
+        found.append(Doubt(f"{text}Measure at least three, better five (--set rounds=5)."))
+    elif min(rounds) < FEW_ROUNDS:
+        text = f"Intervals from {min(rounds)} rounds are wide. {FEW_ROUNDS} rounds or more make them narrower "
+        found.append(Doubt(f"{text}(--set rounds={FEW_ROUNDS})."))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether a load was one steady state, and neither its generator nor other programs were in its way."""
+"""Whether a load was steady, and whether the load generator or other programs disturbed it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,17 @@ def generator_doubts(run: Run) -> Said:
     if not generator["cpu_warnings"] and (percent or 0) <= GENERATOR_LIMIT_PERCENT:
         return []
     spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
-    return [(f"the load generator itself was short of CPU ({spent}); latency and throughput are its own", "generator")]
+    return [
+        (
+            f"the load generator was short of CPU ({spent}), so latency and throughput show its own limit; measure "
+            "with fewer users or on a machine with more cores",
+            "generator",
+        )
+    ]
 
 
 def load_doubts(run: Run) -> Said:
-    """What only a load can be told by: it has to be one steady state."""
+    """Whether a load ran as long as it should, was steady, and had the machine to itself."""
     found: Said = []
     if run.measured_requests.empty:
         found.append(("no request was measured", "incomplete"))
@@ -47,16 +53,21 @@ def load_doubts(run: Run) -> Said:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
     seconds = throughput_per_second(run)
     if len(seconds) > 1 and seconds.std() > UNSTEADY * seconds.mean():
-        text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second; "
-        found.append((f"{text}a mean says little of such a run", ""))
+        text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second, "
+        found.append((f"{text}so the mean says little about this run", ""))
     change = trend(run)
     if change is not None:
         way = "rose" if change > 0 else "fell"
-        text = f"response times {way} by {abs(change):.0%} from the first to the last tenth of the run: "
-        found.append((f"{text}it was not warmed up, or the machine was throttled", "trend"))
+        text = f"response times {way} by {abs(change):.0%} from the first to the last tenth of the run, so "
+        text += (
+            "the service was not warm or the machine slowed down; measure with a longer warm-up (--set warm_up_s=20)"
+        )
+        found.append((text, "trend"))
     others = _cpu_of_others(run)
     if others is not None and others > OTHERS_LIMIT_PERCENT:
-        found.append((f"other programs and the system took {others:.0f}% of a core meanwhile", ""))
+        found.append(
+            (f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed", "")
+        )
     return found
 
 

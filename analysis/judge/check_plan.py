@@ -24,7 +24,7 @@ def plan_doubts(results: Results) -> list[Doubt]:
     found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
     seconds = plan.get("seconds")
     if results.experiment.get("ended_at") is None:
-        found.append(Doubt("The experiment was cut off: the record has no end of it.", is_of_a_lack=True))
+        found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
     asked = {
         "users": plan["users"],
         "warm_up_s": plan["warm_up_s"],
@@ -88,12 +88,16 @@ def time_doubts(results: Results) -> list[Doubt]:
     began_s = datetime.fromisoformat(results.experiment["started_at"]).timestamp()
     if spans and not began_s - START_SLACK_S <= min(span[0] for span in spans) <= began_s + LONGEST_WAIT_S:
         names = tuple(deployment.name for deployment in results.deployments)
-        found.append(Doubt("The experiment's start is not the time of its runs: they are another's", "clock", names))
+        found.append(
+            Doubt(
+                "The runs did not begin when the experiment did, so they belong to another experiment", "clock", names
+            )
+        )
     last: tuple[float, Deployment, int] | None = None
     for began, ended, deployment, number in sorted(spans, key=lambda span: span[:2]):
         if last is not None and began < last[0]:
             both = f"{last[1].title}, round {last[2]}, and {deployment.title}, round {number},"
-            text = f"{both} have runs of the same time: one is a copy of the other, or they ran at once"
+            text = f"{both} have runs at the same time: one is a copy of the other, or they disturbed each other"
             found.append(Doubt(text, "twice", (last[1].name, deployment.name)))
         if last is None or ended > last[0]:
             last = (ended, deployment, number)

@@ -1,4 +1,4 @@
-"""What the samples and events of a run's replicas say against it."""
+"""Whether all replicas of a run were there, and were sampled, from beginning to end."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def limit_doubts(run: Run) -> Said:
     found: Said = []
     limited = run.samples["memory_limit_bytes"]
     if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
-        found.append(("a replica is said to hold more memory than its limit", "contradiction"))
+        found.append(("a sample shows a replica that holds more memory than its limit", "contradiction"))
     cores = (run.record.get("machine") or {}).get("cpu_count")
     for name, own in run.samples.groupby("replica", observed=True) if run.is_local and cores else ():
         used = own["cpu_seconds"].iloc[-1] - own["cpu_seconds"].iloc[0]
         elapsed = own["read_at_unix_s"].iloc[-1] - own["read_at_unix_s"].iloc[0]
         if used > cores * elapsed * (1 + BEYOND) + CPU_SLACK_S:
-            text = f"{name} is said to have used {used:,.1f} s of CPU in {elapsed:,.1f} s with {cores:g} CPUs"
-            found.append((text, "contradiction"))
+            text = f"the samples of {name} show {used:,.1f} s of CPU in {elapsed:,.1f} s, "
+            found.append((f"{text}more than {cores:g} CPUs can give", "contradiction"))
     return found
 
 
@@ -76,7 +76,7 @@ def _of_unsampled(run: Run) -> Said:
     unknown = sorted(name for name in said if run.replica_names.get(name, name) not in sampled)
     if not sampled or not unknown:
         return []
-    text = f"{', '.join(unknown)} answered but was not sampled: CPU, memory and network are short of it"
+    text = f"{', '.join(unknown)} answered but was not sampled, so CPU, memory and network lack its part"
     return [(text, "unsampled")]
 
 
@@ -96,7 +96,7 @@ def _of_samples(run: Run) -> Said:
         absent = max(at[0] - start, end - at[-1])
         covered = coverage(run)[name]
         if absent > doubt_s or not covered.is_whole:
-            text = f"{name} was there, or could be sampled, {PART_ONLY}: {covered}"
+            text = f"{name} was sampled {PART_ONLY}: {covered}"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
         found += _of_columns(name, samples, (start, end), doubt_s)
         held = samples["throttled_seconds"].dropna()
@@ -116,6 +116,6 @@ def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, fl
             continue
         absent = max(told[0] - start, end - told[-1], np.diff(told).max(initial=0.0))
         if absent > doubt_s:
-            text = f"{what} of {name} was told {PART_ONLY}: not for {absent:.1f} s"
+            text = f"{what} of {name} was recorded {PART_ONLY}: not for {absent:.1f} s"
             found.append((text, "gap" if absent > GAP_LIMIT_S else ""))
     return found

@@ -1,4 +1,4 @@
-"""What the rows of a run's requests, and its record, say against it."""
+"""Whether a run's rows of requests are complete, and agree with its record, its texts and its times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PART_SLACK_MS = 1.0
 
 
 def request_doubts(run: Run) -> Said:
-    """What the rows of requests tell against a run, and what they say otherwise than its record."""
+    """What speaks against a run in its requests."""
     found: Said = []
     measured = run.measured_requests
     failed = measured["error"][(measured["error"] != "").to_numpy()]
@@ -33,7 +33,7 @@ def request_doubts(run: Run) -> Said:
         found.append((f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})", "errors"))
     found += _of_record(run)
     if twice := _rows_there_twice(run.requests):
-        found.append((f"{twice:,} requests stand there twice, equal in all columns", "copy"))
+        found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
 
 
@@ -46,11 +46,11 @@ def _of_record(run: Run) -> Said:
         kind = fault["kind"] if fault["kind"] in SERIOUS_FAULTS else ""
         found.append((fault["text"][:LONGEST_QUOTE], kind))
     if run.record.get("ended_at_unix_s") is not None and run.rows_lost:
-        text = f"{run.record['requests']:,} requests were recorded, but {len(run.requests):,} rows can be read; "
-        found.append((f"{text}the figures are of these, up to the last", "rows lost"))
+        text = f"{run.record['requests']:,} requests were recorded, but only {len(run.requests):,} rows can be read; "
+        found.append((f"{text}the figures come from these rows", "rows lost"))
     said = run.record.get("requests")
     if said is not None and len(run.requests) > said:
-        text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows: some are of another run"
+        text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows; some belong to another run"
         found.append((text, "rows lost"))
     for name in run.absent:
         found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
@@ -58,7 +58,7 @@ def _of_record(run: Run) -> Said:
     if run.record.get("ended_at_unix_s") is not None and told is not None and not run.rows_lost:
         failed_rows = len(run.requests) - len(run.answered_unix_s)
         if failed_rows != told:
-            text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows tell of one"
+            text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows show a failure"
             found.append((text, "contradiction"))
     return found
 
@@ -76,7 +76,10 @@ def _of_texts(run: Run) -> Said:
     if unknown.empty:
         return []
     return [
-        (f"{len(unknown):,} requests sent a text that is none of the {count:,}: {unknown.iloc[0]:g}", "contradiction")
+        (
+            f"{len(unknown):,} requests sent a text that is not one of the {count:,}: number {unknown.iloc[0]:g}",
+            "contradiction",
+        )
     ]
 
 
@@ -87,13 +90,13 @@ def _of_parts(run: Run) -> Said:
     inside_ms = answered["queue_ms"].fillna(0) + answered["inference_ms"].fillna(0)
     longer = int((inside_ms > answered["response_time_ms"] + PART_SLACK_MS).sum())
     if longer:
-        text = f"of {longer:,} answers the time in the service is longer than the response time"
+        text = f"{longer:,} answers report more time in the service than the whole response took"
         found.append((text, "contradiction" if longer > ERROR_LIMIT * len(answered) else ""))
     return found
 
 
 def _of_clock(run: Run) -> Said:
-    """Whether the times of the requests are of the clock by which the run was cut into phases."""
+    """Whether the times of the requests fit the run and its phases."""
     sent = run.requests["started_at_unix_s"]
     if sent.empty:
         return []
@@ -102,7 +105,7 @@ def _of_clock(run: Run) -> Said:
     early, late = began - sent.iloc[0], sent.iloc[-1] - (ended or sent.iloc[-1])
     if max(early, late) > CLOCK_SLACK_S:
         when = f"{early:.1f} s before the run began" if early > late else f"{late:.1f} s after the run ended"
-        found.append((f"phases by another clock: a request was sent {when}", "clock"))
+        found.append((f"a request was sent {when}, so its time is from another clock", "clock"))
     start, _ = run.window_unix_s
     warm_up = sent[(run.requests["phase"] == WARM_UP).to_numpy()]
     measured = run.measured_requests["started_at_unix_s"]
@@ -112,9 +115,9 @@ def _of_clock(run: Run) -> Said:
             ((warm_up >= start).sum(), "sent after the warm-up are", "warm-up"),
         )
         text = "; ".join(f"{count:,} requests {which} marked {phase}" for count, which, phase in wrong if count)
-        found.append((f"phases by another clock: {text}", "clock"))
+        found.append((f"{text}, so their times are from another clock", "clock"))
     elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
-        text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s: what was measured was not warm"
+        text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s, so the measured phase began cold"
         found.append((text, "clock"))
     return found
 
@@ -126,7 +129,9 @@ def single_pass_doubts(run: Run) -> Said:
     if run.rows_lost:
         return []
     if count is None:
-        return [("how many texts there are was not recorded: it is not known whether all were sent", "incomplete")]
+        return [
+            ("the record does not say how many texts there are, so it is not known whether all were sent", "incomplete")
+        ]
     if len(told) < rows:
         return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", "incomplete")]
     texts = told.nunique()
@@ -134,7 +139,12 @@ def single_pass_doubts(run: Run) -> Said:
     if texts < count:
         found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
     if rows > texts:
-        found.append((f"the single pass sent {rows - texts:,} texts again", "incomplete"))
+        found.append(
+            (
+                f"the single pass sent {rows - texts:,} text{'s' if rows - texts > 1 else ''} more than once",
+                "incomplete",
+            )
+        )
     if texts > count:
-        found.append((f"the single pass sent {texts:,} texts where there are {count:,}", "incomplete"))
+        found.append((f"the single pass sent {texts:,} texts, but there are only {count:,}", "incomplete"))
     return found

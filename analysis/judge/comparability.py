@@ -10,6 +10,12 @@ from analysis.read.results import Deployment, Results, Run
 from runfiles.machines import EngineElsewhere
 
 MODEL = "model"
+MEMORY_APART = (
+    "The host process's memory is not compared with the containers' memory, because the two are counted differently. "
+    "The host process counts its share of libraries that other processes use too (PSS). A container counts what its "
+    "cgroup uses, without file cache that the kernel can drop."
+)
+"""Said wherever the memory of both is shown."""
 NONE_IS_A_VALUE = ("run time", "requests")
 """Circumstances that a run may go without; of all others None says that they were not told."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
@@ -31,10 +37,10 @@ class Unlike:
     def __str__(self) -> str:
         if self.elsewhere is not None:
             return f"not comparable: {self.elsewhere}"
-        reasons = [f"{', '.join(self.differing)} not the same"] if self.differing else []
+        reasons = [f"they differ in {', '.join(self.differing)}"] if self.differing else []
         reasons += ["the service did not say which model answered"] if MODEL in self.untold else []
         if others := [name for name in self.untold if name != MODEL]:
-            reasons.append(f"{', '.join(others)} not known of all runs")
+            reasons.append(f"{', '.join(others)} not recorded for all runs")
         return f"not compared: {'; '.join(reasons)}"
 
 
@@ -78,6 +84,11 @@ def circumstances(run: Run) -> dict[str, Hashable]:
         "warm-up": record["warm_up_s"],
         "seed": record.get("seed"),
     }
+
+
+def is_memory_comparable(baseline: Deployment, subject: Deployment) -> bool:
+    """Whether the memory of both is counted alike (``MEMORY_APART``)."""
+    return baseline.is_host == subject.is_host
 
 
 def usable_cpus(results: Results, deployment: Deployment) -> set[float | None]:

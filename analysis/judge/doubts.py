@@ -1,7 +1,7 @@
 """Why figures may not be trusted: the kinds of reasons, and one reason as a value.
 
-Invalid: a figure must not be used. The page says so in red, verdicts on the deployment are withheld, and the command
-ends with its own exit code. A caveat is something to know; the figures stand.
+A reason that makes a deployment *invalid* means that its figures must not be used: the page says so in red, no verdict
+is given on it, and the command ends with its own exit code. A *caveat* is something to know; the figures can be used.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ KINDS = {
     "cpu limit": "the CPU limit differed",
     "model": "the model differed",
     "model not told": "it is not known which model answered",
-    "circumstances": "the runs were not alike",
+    "circumstances": "the circumstances differed",
     "image": "the images differed",
     "restart": "a replica restarted",
     "gap": "samples have gaps over 5 s",
     "errors": "over 1% of the requests failed",
-    "few requests": "too few requests",
-    "trend": "a trend within the run",
+    "few requests": "there were too few requests",
+    "trend": "response times rose or fell within a run",
     "cut off": "a run was cut off",
-    "incomplete": "a run is incomplete",
+    "incomplete": "something is incomplete",
     "clock": "a run's times contradict each other",
-    "twice": "two runs of the same time",
-    "rows lost": "rows are lost",
+    "twice": "two runs overlap in time",
+    "rows lost": "rows do not match their record",
     "unreadable": "files can't be read",
-    "unsampled": "a replica is in no figure",
+    "unsampled": "a replica was not sampled",
     "contradiction": "records contradict each other",
-    "copy": "one measurement is there twice",
+    "copy": "a measurement appears twice",
 }
-"""What makes a run invalid -> how it is called on the page."""
+"""Kind of reason that makes figures invalid -> what the page calls it."""
 
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
@@ -42,10 +42,10 @@ Said = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Doubt:
-    """One reason to mistrust figures: of which ``kind``, and of which ``deployments`` (their names; none: of all).
+    """One reason not to trust figures, and the names of the ``deployments`` that it concerns (none: all).
 
-    ``kind`` is one of ``KINDS`` where figures are invalid, and empty where there is something to mind only.
-    ``is_of_a_lack``: something that was asked for is not there, or not whole.
+    ``kind`` is one of ``KINDS`` where figures are invalid, and empty for a caveat.
+    ``is_of_a_lack``: something that the plan asked for is missing or incomplete.
     """
 
     text: str
@@ -59,12 +59,12 @@ class Doubt:
 
     @property
     def title(self) -> str:
-        return KINDS[self.kind] if self.kind else "mind"
+        return KINDS[self.kind] if self.kind else "caveat"
 
 
 @dataclass(frozen=True)
 class Validity:
-    """All that was found against an experiment."""
+    """All reasons that were found against an experiment."""
 
     doubts: tuple[Doubt, ...]
 

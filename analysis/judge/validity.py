@@ -63,10 +63,10 @@ def _of_status(deployment: Deployment) -> list[Doubt]:
     own = (deployment.name,)
     measured = [round_.number for round_ in deployment.rounds if round_.status == MEASURED]
     if deployment.status != MEASURED and measured:
-        text = f"{deployment.title} is said to be {deployment.status}, but round {measured[0]} to be measured"
+        text = f"the record calls {deployment.title} {deployment.status}, but its round {measured[0]} measured"
         return [Doubt(text, "contradiction", own)]
     if deployment.status == MEASURED and not measured:
-        return [Doubt(f"{deployment.title} is said to be measured, but none of its rounds is", "incomplete", own)]
+        return [Doubt(f"the record calls {deployment.title} measured, but none of its rounds", "incomplete", own)]
     return []
 
 
@@ -98,17 +98,17 @@ def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
     if healthy_s <= min(runs) + START_SLACK_S:
         return []
     where = f"{deployment.title}, round {round_.number}"
-    text = f"{where}: the service is said to be healthy only after {round_.seconds_to_healthy:,.0f} s, "
-    return [Doubt(f"{text}when its first run had begun", "contradiction", (deployment.name,))]
+    text = f"{where}: the record says that the service was healthy only after {round_.seconds_to_healthy:,.0f} s, "
+    return [Doubt(f"{text}but its first run began earlier", "contradiction", (deployment.name,))]
 
 
 def _of_missing_runs(deployment: Deployment, round_: Round) -> list[Doubt]:
     """What a round lacks that is said to be measured: a load, without which it has no figures, or its single pass."""
     where = f"{deployment.title}, round {round_.number}"
     if round_.load is None:
-        what = "its load is not there" if round_.single_pass else "no run of it can be read"
-        return [Doubt(f"{where}: it is said to be measured, but {what}", "unreadable", (deployment.name,))]
-    return [] if round_.single_pass else [Doubt(f"{where}: there is no single pass", is_of_a_lack=True)]
+        what = "its load is missing" if round_.single_pass else "none of its runs can be read"
+        return [Doubt(f"{where}: the record calls it measured, but {what}", "unreadable", (deployment.name,))]
+    return [] if round_.single_pass else [Doubt(f"{where}: the single pass is missing", is_of_a_lack=True)]
 
 
 def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
@@ -126,6 +126,8 @@ def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
             who = "; ".join(f"{load.title} ({load.summary[key].n:,} requests)" for load in few)
             thin.setdefault(who, []).append(f"p{quantity.quantile * 100:.0f}")
     for who, names in thin.items():
-        text = f"{' and '.join(names)} under load not shown: fewer than {ABOVE_PERCENTILE} requests lie above for {who}"
+        text = (
+            f"{' and '.join(names)} under load not shown for {who}: fewer than {ABOVE_PERCENTILE} requests are slower"
+        )
         found.append(Doubt(text))
     return found

@@ -1,9 +1,8 @@
 """Which differences are real: ratios of paired rounds, their intervals, and a verdict on each pair of deployments.
 
-Rounds of the same number ran one after another, so what the machine did meanwhile met both deployments of a pair: the
-ratio is taken within each round. How much these ratios differ from round to round is all the uncertainty there is;
-requests within a round are not independent and enter no interval. docs/statistics.md gives the reasons and what was
-measured of them.
+The deployments of a round ran one after another, so what slowed the machine in that round slowed both. Each ratio is
+therefore taken within a round. The interval comes only from how these ratios differ from round to round: requests of
+the same round are not independent. docs/statistics.md gives the reasons and the measurements behind them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from scipy import special
 
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.doubts import Validity
-from analysis.measure.quantity import NAN, QUANTITIES
+from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
@@ -29,7 +28,7 @@ JUDGED = ("median_ms", "p95_ms")
 POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
 MOST_ROUNDS = 50
-"""No more rounds are suggested, unless not even half as slow again could be shown with so many."""
+"""No more rounds are suggested, unless so many would not even be enough to detect a difference of 50%."""
 RESOLUTION = 1e-6
 """Logarithms of ratios that differ by less differ by rounding. Without it two equal rounds would claim certainty."""
 
@@ -50,6 +49,11 @@ class Comparison:
     rounds: int
     spread: float
     p_value: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval, from rounds enough to show it."""
+        return self.rounds >= FEWEST_ROUNDS and not math.isnan(self.low)
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def _why_none(
     for measurement in (subject, baseline):
         if not measurement.summary[key].is_measured:
             return measurement.summary[key].missing
-    return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
+    return "one round is not enough; measure again with --set rounds=5" if found.rounds < 2 else None
 
 
 def _verdict(
@@ -176,17 +180,17 @@ def _verdict(
 
 
 def what_would_show(spread: float, rounds: int, judged: int) -> str:
-    """How many rounds more would show a difference, and which: the smallest of 5, 10, 20 and 50% that 50 rounds show
-    with a power of 80%."""
+    """How many more rounds would be enough to detect a difference, and which: the smallest of 5, 10, 20 and 50% that 50
+    rounds detect with a power of 80%."""
     shown, needed = WORTH_SHOWING[-1], 0
     for shown in WORTH_SHOWING:
         needed = rounds_needed(spread, math.log1p(shown), ALPHA / max(1, judged))
         if needed <= max(MOST_ROUNDS, rounds):
             break
     if needed <= rounds:
-        return f"a difference of {shown:.0%} would very likely have shown"
+        return f"a difference of {shown:.0%} would very likely have been detected"
     more = needed - rounds
-    return f"about {more:,} more round{'s' if more > 1 else ''} would show {shown:.0%}"
+    return f"{more:,} more round{'s' if more > 1 else ''} would be enough to detect a difference of {shown:.0%}"
 
 
 def rounds_needed(spread: float, difference: float, alpha: float) -> int:

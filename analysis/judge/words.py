@@ -13,11 +13,12 @@ from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
+TWO_ROUNDS = "two rounds: no interval is shown, measure at least three"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rounds(loads: Sequence[Measurement], planned: int) -> str:
-    """How many rounds were measured, of the plan's where they are fewer."""
+    """How many rounds were measured and, where that is fewer than planned, how many were planned."""
     found = max((len(load.rounds) for load in loads), default=0)
     of = f"{found} of {planned:g}" if found < planned else f"{found}"
     return f"{of} round{'s' if max(found, planned) != 1 else ''}"
@@ -29,34 +30,46 @@ def number(estimate: Estimate, digits: int) -> str:
 
 
 def interval(estimate: Estimate, digits: int) -> str:
-    """What stands below an estimate: its interval and n, or why there is none."""
+    """What is written below an estimate: its interval, or why there is none, and what n counts."""
     if not estimate.is_measured:
         return estimate.missing or ""
-    n = f"n = {estimate.n:,} {estimate.of if estimate.n != 1 else estimate.of.removesuffix('s')}" + (
-        f", {estimate.rounds} rounds" if estimate.rounds > 1 else ""
-    )
-    n += f", {PART}" if estimate.is_part else ""
-    return f"{estimate.low:,.{digits}f} to {estimate.high:,.{digits}f}\n{n}" if estimate.has_interval else n
+    bounds = low_to_high(estimate, digits)
+    return f"{bounds}\n{_counted(estimate)}" if bounds else _counted(estimate)
+
+
+def low_to_high(estimate: Estimate, digits: int) -> str:
+    """The interval, or why it is not shown; nothing for a count or one round, which have none."""
+    if estimate.has_interval:
+        return f"{estimate.low:,.{digits}f} to {estimate.high:,.{digits}f}"
+    return "" if math.isnan(estimate.high) else TWO_ROUNDS
+
+
+def _counted(estimate: Estimate) -> str:
+    name = estimate.of if estimate.n != 1 else estimate.of.removesuffix("s")
+    n = f"n = {estimate.n:,} {name} {estimate.which}".rstrip()
+    n += f", {estimate.rounds} rounds" if estimate.rounds > 1 else ""
+    return n + (f", {PART}" if estimate.is_part else "")
 
 
 def ratio(comparison: Comparison) -> str:
-    """A ratio with its interval; nothing where there is no ratio."""
+    """A ratio with its interval, or why that is not shown; nothing where there is no ratio."""
     if math.isnan(comparison.ratio):
         return ""
-    interval = "" if math.isnan(comparison.low) else f" ({comparison.low:.2f} to {comparison.high:.2f})"
-    return f"{comparison.ratio:.2f}{interval}"
+    if comparison.has_interval:
+        return f"{comparison.ratio:.2f} ({comparison.low:.2f} to {comparison.high:.2f})"
+    return f"{comparison.ratio:.2f}" + ("" if math.isnan(comparison.low) else f" ({TWO_ROUNDS})")
 
 
 def p_value(value: float) -> str:
-    """A p-value to three digits; one below that is not nought."""
+    """A p-value to three digits; a smaller one is not called 0."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def verdict(found: Verdict) -> str:
-    """A verdict in a few words, with what it would take or why there is none."""
+    """A verdict in a few words: with how many rounds would be enough, or why there is none."""
     if found.kind in (SLOWER, FASTER):
         return found.kind
-    return found.detail if found.kind == NONE else f"not distinguishable at this length; {found.detail}"
+    return found.detail if found.kind == NONE else f"no difference proven; {found.detail}"
 
 
 def time_of_day(stamp: str) -> str:

@@ -45,4 +45,6 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> Estimate:
     answers = int(((finished >= start) & (finished <= last)).sum())
     if not answers:
         return missing("no answer came while the machine was sampled")
-    return Estimate(float(used) * 1000 / answers, answers, "answers", is_part=last < end - SLACK_S)
+    cpu_ms = float(used) * 1000 / answers
+    which = "that came while the machine was sampled"
+    return Estimate(cpu_ms, answers, "answers", is_part=last < end - SLACK_S, which=which)

@@ -20,7 +20,10 @@ def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Estimate]:
     """Quantiles of the raw values: exact, not binned, interpolated as NumPy does by default."""
     if len(values) == 0:
         return [missing("no request was answered") for _ in asked]
-    return [Estimate(float(value), len(values), "requests") for value in np.quantile(np.sort(values), asked)]
+    which = "sent in the measured phase and answered"
+    return [
+        Estimate(float(value), len(values), "requests", which=which) for value in np.quantile(np.sort(values), asked)
+    ]
 
 
 def median_told(values: np.ndarray) -> Estimate:
@@ -32,7 +35,8 @@ def throughput(run: Run) -> Estimate:
     counts = throughput_per_second(run)
     if counts.empty:
         return missing("the measured phase is shorter than a second")
-    return Estimate(float(counts.mean()), int(counts.sum()), "answers")
+    which = "that came in the whole seconds of the measured phase"
+    return Estimate(float(counts.mean()), int(counts.sum()), "answers", which=which)
 
 
 def without_chance(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 NAN = float("nan")
+FEWEST_ROUNDS = 3
+"""With fewer rounds no interval is shown: from two, Student's t makes it 12.7 standard errors wide to each side."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ class Estimate:
     """One number, and how well it is known.
 
     ``low`` and ``high`` bound its 95% interval and are NaN where there is none. ``n`` is how many of what ``of`` names
-    it was computed from. ``rounds`` is the number of rounds in which it was measured. ``missing`` says why ``value`` is
-    NaN. ``is_part``: in one round at least it covers only the part of the measured phase that samples cover.
+    it was computed from, and ``which`` says which of these n counts. ``rounds`` is the number of rounds in which it was
+    measured. ``missing`` says why ``value`` is NaN. ``is_part``: in one round at least it covers only the part of the
+    measured phase that samples cover.
     """
 
     value: float
@@ -85,6 +88,7 @@ class Estimate:
     rounds: int = 1
     missing: str | None = None
     is_part: bool = False
+    which: str = ""
 
     @property
     def is_measured(self) -> bool:
@@ -92,7 +96,8 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        return not (math.isnan(self.low) or math.isnan(self.high))
+        """Whether there is an interval, from rounds enough to show it."""
+        return self.rounds >= FEWEST_ROUNDS and not (math.isnan(self.low) or math.isnan(self.high))
 
 
 Estimates = Mapping[str, Estimate]

@@ -28,6 +28,8 @@ INTERFACES = (
     *(f"interface_{way}_{unit}" for unit in ("mb", "kb_per_s") for way in WAYS),
     "interface_kb_per_1000",
 )
+ANSWERED = "sent in the measured phase and answered"
+NOT_COUNTED = "the load generator did not count it"
 
 
 def resources(run: Run) -> dict[str, Estimate]:
@@ -51,13 +53,15 @@ def resources(run: Run) -> dict[str, Estimate]:
 
 def _mean(series: pd.Series) -> Estimate:
     told = series.dropna()
-    return Estimate(float(told.mean()), len(told), "seconds") if len(told) else missing("the samples cover no second")
+    if told.empty:
+        return missing("the samples cover no second")
+    return Estimate(float(told.mean()), len(told), "seconds", which="in which all replicas were sampled")
 
 
 def _an_answer(used: float, answers: int) -> Estimate:
     if pd.isna(used) or not answers:
         return missing("no answer came while the replicas were sampled")
-    return Estimate(float(used) / answers, answers, "answers")
+    return Estimate(float(used) / answers, answers, "answers", which="that came while the replicas were sampled")
 
 
 def _memory(run: Run, part: Coverage) -> dict[str, Estimate]:
@@ -86,7 +90,7 @@ def _memory_maximum(run: Run) -> Estimate:
     values = memory_at(run, sampled[sampled.between(start, end)].to_numpy(dtype=float)).dropna()
     if values.empty:
         return missing("no sample in the measured phase told it")
-    return Estimate(float(values.max()) / 1e6, len(values), "samples")
+    return Estimate(float(values.max()) / 1e6, len(values), "samples", which="in the measured phase")
 
 
 def why_no_samples(run: Run) -> str | None:
@@ -136,22 +140,19 @@ def bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:
     total = 0.0
     for way, name in (("in", "request_bytes"), ("out", "response_bytes")):
         told = answered[name].dropna()
-        if told.empty:
-            estimates[f"body_{way}_mb"] = estimates[f"body_{way}_kb_per_s"] = missing(
-                "the load generator did not count it"
-            )
-            total = NAN
-            continue
-        estimates[f"body_{way}_mb"] = Estimate(float(told.sum()) / 1e6, len(told), "requests")
+        size = float(told.sum()) if len(told) else NAN
+        total += size
+        counted = Estimate(size, len(told), "requests", which=ANSWERED) if len(told) else missing(NOT_COUNTED)
+        estimates[f"body_{way}_mb"] = replace(counted, value=size / 1e6)
         estimates[f"body_{way}_kb_per_s"] = (
-            Estimate(float(told.sum()) / 1e3 / seconds, len(told), "requests")
-            if seconds > 0
-            else missing("the measured phase has no length")
+            replace(counted, value=size / 1e3 / seconds)
+            if counted.is_measured and seconds > 0
+            else missing(counted.missing or "the measured phase has no length")
         )
-        total += float(told.sum())
+    n = len(answered)
     estimates["body_kb_per_1000"] = (
-        missing("the load generator did not count it")
+        missing(NOT_COUNTED)
         if math.isnan(total)
-        else Estimate(total / len(answered), len(answered), "answers")
+        else Estimate(total / n, n, "answers", which="to requests sent in the measured phase")
     )
     return estimates

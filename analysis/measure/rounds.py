@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -29,8 +29,10 @@ def summarize(run: Run) -> dict[str, Estimate]:
     queue, inference = (answered[name].to_numpy() for name in ("queue_ms", "inference_ms"))
     start, end = run.window_unix_s
     estimates = {
-        "requests": Estimate(len(measured), len(measured), "requests"),
-        "failures": Estimate(len(measured) - len(answered), len(measured), "requests"),
+        "requests": Estimate(len(measured), len(measured), "requests", which="sent in the measured phase"),
+        "failures": Estimate(
+            len(measured) - len(answered), len(measured), "requests", which="sent in the measured phase"
+        ),
         "throughput_per_s": throughput(run),
         "queue_ms": median_told(queue),
         "inference_ms": median_told(inference),
@@ -59,10 +61,11 @@ def _over_rounds(key: str, estimates: Sequence[Estimate]) -> Estimate:
     n = sum(estimate.n for estimate in told)
     is_part = any(estimate.is_part for estimate in told)
     if key in SUMMED:
-        return Estimate(float(values.sum()), n, told[0].of, rounds=len(told))
+        return replace(told[0], value=float(values.sum()), n=n, rounds=len(told))
     low, high = t_interval(values)
     low = max(0.0, low) if values.min() >= 0 else low
-    return Estimate(float(values.mean()), n, told[0].of, low, high, len(told), is_part=is_part)
+    mean = float(values.mean())
+    return replace(told[0], value=mean, n=n, low=low, high=high, rounds=len(told), is_part=is_part)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     rows = [f"{title_of(one.subject)} / {title_of(one.baseline)}" for one in verdicts]
     for row, one in zip(rows, verdicts, strict=True):
         found = one.comparison
-        known = found.low == found.low
+        known = found.has_interval
         figure.add_scatter(
             x=[or_none(found.ratio)],
             y=[row],
