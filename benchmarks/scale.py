@@ -71,7 +71,7 @@ print(time.perf_counter() - began)
 ANALYSE = """
 import pathlib, sys, time
 import analysis.__main__
-from plotly.graph_objects import Bar, Estimate, Layout, Scatter  # which plotly itself imports only when they are used
+from plotly.graph_objects import Bar, Figure, Layout, Scatter  # which plotly itself imports only when they are used
 from analysis.analyse import analyse
 from analysis.read.results import read_results
 from analysis.show.page import render

@@ -66,6 +66,11 @@ SLOW = {"host": [10, 10.2, 9.9, 10.1, 10], "docker": [12, 12.1, 12, 12.2, 11.9]}
             "No difference is proven: two rounds are too few for the noise of this machine.",
         ),
         (NOISE, 0, "more rounds would be enough to detect a difference of 5%."),
+        (
+            SLOW | {"compose": [10.0]},
+            0,
+            "Docker Compose and the host process are not compared: one round is not enough; ",
+        ),
         (SLOW, 0, "docker run is slower than the host process: median 1.20 times (95% interval 1.19 to 1.21)."),
         (
             NOISE,

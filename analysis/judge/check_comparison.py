@@ -61,15 +61,13 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
 
 
 def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
-    """What the record lacks to tell whether host process and containers ran on one machine."""
+    """What the record must say to tell whether host process and containers ran on one machine, and does not."""
     machine, engine = results.experiment["machine"], results.experiment.get("engine") or {}
     found = []
     if machine.get("cpu_count") is None:
         found.append(Doubt("The record does not say how many CPUs the machine has."))
     if containers and all(None in (machine.get(key), engine.get(key)) for key in TELLING_KEYS):
-        text = (
-            "The record does not tell whether the Docker engine ran on this machine: its kernel and CPUs are missing."
-        )
+        text = "The record does not tell whether the Docker engine ran on this machine: kernel and CPUs are missing."
         found.append(Doubt(text))
     return found
 
@@ -92,7 +90,7 @@ def _of_unlike(baseline: Deployment, subject: Deployment) -> list[Doubt]:
 
 
 def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
-    """Whether all could use as many cores. No limit, or one beyond the machine's cores, is the machine's cores."""
+    """Whether all could use as many cores. No limit, or one above the machine's cores, is all its cores."""
     cores = {deployment.name: usable_cpus(results, deployment) for deployment in measured}
     if len(set().union(*cores.values())) <= 1:
         return []
@@ -105,7 +103,7 @@ def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:
 
 
 def _of_memory(results: Results, containers: list[Deployment]) -> list[Doubt]:
-    """Whether all containers could use as much memory; the host process has no limit of its own."""
+    """Whether all containers had the same memory limit. The host process has none."""
     limits = {deployment.name: memory_limits_bytes(results, deployment) for deployment in containers}
     if len(set().union(*limits.values())) <= 1:
         return []
@@ -128,9 +126,8 @@ def _of_versions(measured: list[Deployment]) -> list[Doubt]:
         ran = {title: versions.get(name, "none") for title, versions in told.items()}
         if len(set(ran.values())) > 1:
             each = ", ".join(f"{title} {version}" for title, version in ran.items())
-            found.append(
-                Doubt(f"The deployments ran different versions of {name}: {each}. A difference may come from that.")
-            )
+            text = f"The deployments ran different versions of {name}: {each}. A difference may come from that."
+            found.append(Doubt(text))
     return found
 
 
@@ -140,22 +137,19 @@ def round_doubts(results: Results) -> list[Doubt]:
     if not rounds:
         return []
     if max(rounds) == 1:
-        return [
-            Doubt(
-                "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the "
-                "same deployment differ too, and one round does not show by how much. Measure again with "
-                "--set rounds=5."
-            )
-        ]
+        text = (
+            "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the same "
+            "deployment differ too, and one round does not show by how much. Measure again with --set rounds=5."
+        )
+        return [Doubt(text)]
     found = []
     if len(rounds) > 1:
-        found.append(
-            Doubt(f"The deployments were measured in different numbers of rounds: {min(rounds)} to {max(rounds)}.")
-        )
+        text = f"The deployments were measured in different numbers of rounds: {min(rounds)} to {max(rounds)}."
+        found.append(Doubt(text))
     if min(rounds) < FEWEST_ROUNDS:
-        few = "one round" if min(rounds) == 1 else "two rounds"
-        text = f"No interval is shown from {few}: it would be too wide to say anything. "
-        found.append(Doubt(f"{text}Measure at least three, better five (--set rounds=5)."))
+        text = "No interval is shown from two rounds: it would be too wide to say anything."
+        text = "One round gives no interval." if min(rounds) == 1 else text
+        found.append(Doubt(f"{text} Measure at least three, better five (--set rounds=5)."))
     elif min(rounds) < FEW_ROUNDS:
         text = f"Intervals from {min(rounds)} rounds are wide. {FEW_ROUNDS} rounds or more make them narrower "
         found.append(Doubt(f"{text}(--set rounds={FEW_ROUNDS})."))
@@ -163,7 +157,7 @@ def round_doubts(results: Results) -> list[Doubt]:
 
 
 def _versions(deployment: Deployment) -> dict[str, str]:
-    """The versions of what computed in the service, as it told them itself, in any of its rounds."""
+    """The versions of Python and libraries that the service reported in its rounds."""
     found: dict[str, dict[str, None]] = {}
     for run in deployment.loads.values():
         for name, version in ((run.record.get("service") or {}).get("versions") or {}).items():

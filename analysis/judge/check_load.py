@@ -6,26 +6,26 @@ import math
 
 import numpy as np
 
-from analysis.judge.doubts import Said
+from analysis.judge.doubts import Reasons
 from analysis.measure.series import throughput_per_second
 from analysis.read.results import Run
 from runfiles.events import RUN_TIME
 
 GENERATOR_LIMIT_PERCENT = 90
 OTHERS_LIMIT_PERCENT = 30
-"""CPU that neither load generator nor service used; Docker's proxy and the kernel's network work are part of it."""
+"""CPU that neither load generator nor service used. It includes Docker's proxy and the kernel's network work."""
 UNSTEADY = 0.25
-"""Standard deviation of the answers in each second over their mean, above which a run was not one steady state."""
+"""A run is not steady if the answers in each second have a standard deviation above this share of their mean."""
 TREND_PARTS = 10
 TREND_LIMIT = 0.1
 TREND_ALPHA = 0.001
-"""A run has a trend where the medians of its tenths rise or fall by more than 10% from first to last (Theil and Sen's
-slope), and so steadily (Kendall's tau) that noise does it once in 1,000 runs."""
+"""A run has a trend if the medians of its tenths rise or fall by more than 10% from first to last (Theil and Sen's
+slope), and so steadily (Kendall's tau) that noise alone does so in one run of 1,000."""
 RUN_TIME_SLACK_S = 2.0
-"""By so much may a run be shorter than its run time."""
+"""A run may be this much shorter than its run time."""
 
 
-def generator_doubts(run: Run) -> Said:
+def generator_doubts(run: Run) -> Reasons:
     """Whether the load generator had the CPU that it needed."""
     generator = run.record["generator"]
     percent = generator.get("cpu_percent")
@@ -41,9 +41,9 @@ def generator_doubts(run: Run) -> Said:
     ]
 
 
-def load_doubts(run: Run) -> Said:
+def load_doubts(run: Run) -> Reasons:
     """Whether a load ran as long as it should, was steady, and had the machine to itself."""
-    found: Said = []
+    found: Reasons = []
     if run.measured_requests.empty:
         found.append(("no request was measured", "incomplete"))
     ended, asked_s = run.record.get("ended_at_unix_s"), run.record.get("run_time_s")
@@ -55,24 +55,26 @@ def load_doubts(run: Run) -> Said:
     if len(seconds) > 1 and seconds.std() > UNSTEADY * seconds.mean():
         text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second, "
         found.append((f"{text}so the mean says little about this run", ""))
-    change = trend(run)
-    if change is not None:
-        way = "rose" if change > 0 else "fell"
-        text = f"response times {way} by {abs(change):.0%} from the first to the last tenth of the run, so "
-        text += (
-            "the service was not warm or the machine slowed down; measure with a longer warm-up (--set warm_up_s=20)"
-        )
-        found.append((text, "trend"))
+    found += _of_trend(run)
     others = _cpu_of_others(run)
     if others is not None and others > OTHERS_LIMIT_PERCENT:
-        found.append(
-            (f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed", "")
-        )
+        text = f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed"
+        found.append((text, ""))
     return found
 
 
+def _of_trend(run: Run) -> Reasons:
+    """Whether response times rose or fell within the run."""
+    change = trend(run)
+    if change is None:
+        return []
+    way = "rose" if change > 0 else "fell"
+    text = f"response times {way} by {abs(change):.0%} from the first to the last tenth of the run, so the service was "
+    return [(f"{text}not warm or the machine slowed down; use a longer warm-up (--set warm_up_s=20)", "trend")]
+
+
 def trend(run: Run) -> float | None:
-    """By which part response times rose (or fell: negative) within the run; None where there is no trend."""
+    """The share by which response times rose (or fell: negative) within the run; None without a trend."""
     answered = run.answered
     start, end = run.window_unix_s
     if len(answered) < TREND_PARTS * 20 or end <= start:
@@ -98,8 +100,8 @@ def trend(run: Run) -> float | None:
 
 
 def _cpu_of_others(run: Run) -> float | None:
-    """CPU percent of this machine that went neither to the load generator nor to the sampled replicas, over the whole
-    run; None where the service ran elsewhere or something of it was not recorded."""
+    """CPU percent of this machine over the whole run, less that of the load generator and of the sampled replicas; None
+    if the service ran elsewhere or a part was not recorded."""
     machine = (run.record.get("machine") or {}).get("cpu_percent")
     generator = run.record["generator"].get("cpu_percent_all", run.record["generator"].get("cpu_percent"))
     if not run.is_local or machine is None or generator is None or run.samples.empty:

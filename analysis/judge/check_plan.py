@@ -1,4 +1,4 @@
-"""Whether an experiment's runs are those of its plan, round_ of a time of its own."""
+"""Whether an experiment's runs are those of its plan, and none is a copy of another or overlaps it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runfiles.events import MEASURED, NOT_RUN
 
 START_SLACK_S = 60.0
 LONGEST_WAIT_S = 24 * 3600
-"""So long after its start an experiment has begun its first run."""
+"""The first run of an experiment begins at most this long after the experiment."""
 MIB = 2**20
 
 
 def plan_doubts(results: Results) -> list[Doubt]:
-    """Whether the loads were those of the plan, and all that it names is in the record."""
+    """Whether the loads were those of the plan, and the record has all deployments of the plan."""
     plan = results.experiment["plan"]
     names = {deployment.name for deployment in results.deployments}
     lost = [name for name in plan.get("deployments") or [] if name not in names]
@@ -71,7 +71,7 @@ def _of_plan_of(deployment: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
 
 
 def time_doubts(results: Results) -> list[Doubt]:
-    """No two runs of an experiment are of the same time: what ran at once measured each other, or is a copy."""
+    """Whether two runs overlap in time: then they disturbed each other, or one is a copy."""
     spans = [
         (
             run.record["started_at_unix_s"],
@@ -105,7 +105,7 @@ def time_doubts(results: Results) -> list[Doubt]:
 
 
 def _of_copies(results: Results) -> list[Doubt]:
-    """No two runs have the same response times to the nanosecond: one is a copy, at whatever time it is said to be."""
+    """Whether two runs have the same response times to the nanosecond: then one is a copy, whatever its times are."""
     found = []
     known: dict[bytes, tuple[Deployment, int]] = {}
     for deployment in results.deployments:

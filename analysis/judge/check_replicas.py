@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.judge.doubts import Said
+from analysis.judge.doubts import Reasons
 from analysis.measure.resources import why_no_samples
 from analysis.measure.series import coverage
 from analysis.read.results import Run
@@ -13,32 +13,32 @@ from runfiles.events import ENDED, NOT_SAMPLED, RESTARTED
 
 GAP_LIMIT_S = 5.0
 GAP_DOUBT_SHARE = 0.05
-"""Of the measured phase: in a short run less is missing before it shows in a mean. At least a second in any run."""
+"""A gap longer than this share of the measured phase is a caveat, if it is longer than a second."""
 LOSSES = {ENDED: "restart", RESTARTED: "restart", NOT_SAMPLED: "unsampled"}
-"""What became of a replica, where that makes a run invalid -> which kind of invalid."""
+"""Events that make a run invalid -> the kind of reason."""
 COLUMNS_TOLD = {
     "cpu_seconds": "CPU time",
     "memory_bytes": "memory",
     "net_rx_bytes": "network traffic in",
     "net_tx_bytes": "network traffic out",
 }
-"""Columns of samples -> what they tell. An engine that tells none of one at all has it not."""
+"""Columns of samples -> what they measure. A column that is empty throughout is not supported there: no reason."""
 BEYOND = 0.1
-"""By so large a part may a sample be beyond what there is of memory or CPU: they are read at moments of their own."""
+"""A sample may exceed the limit of memory or CPU by this share, because the two are read at different moments."""
 CPU_SLACK_S = 0.2
 PART_ONLY = "for part of the run only"
 
 
-def replica_doubts(run: Run) -> Said:
+def replica_doubts(run: Run) -> Reasons:
     """Whether each replica was there, and was sampled, throughout."""
     found = _of_losses(run) + _of_unsampled(run) + _of_samples(run)
     texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
 
 
-def limit_doubts(run: Run) -> Said:
-    """Whether the samples tell of more memory or CPU than there is."""
-    found: Said = []
+def limit_doubts(run: Run) -> Reasons:
+    """Whether the samples show more memory or CPU than there is."""
+    found: Reasons = []
     limited = run.samples["memory_limit_bytes"]
     if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
         found.append(("a sample shows a replica that holds more memory than its limit", "contradiction"))
@@ -52,9 +52,9 @@ def limit_doubts(run: Run) -> Said:
     return found
 
 
-def _of_losses(run: Run) -> Said:
+def _of_losses(run: Run) -> Reasons:
     """Replicas that were replaced, ended or restarted, by their samples' IDs and by the events."""
-    found: Said = []
+    found: Reasons = []
     _, end = run.window_unix_s
     for name, ids in run.samples.groupby("replica", observed=True)["replica_id"].unique().items():
         if len(ids) > 1:
@@ -69,7 +69,7 @@ def _of_losses(run: Run) -> Said:
     return found
 
 
-def _of_unsampled(run: Run) -> Said:
+def _of_unsampled(run: Run) -> Reasons:
     """Replicas that answered, and were not sampled."""
     sampled = set(run.samples["replica"].unique())
     said = set(run.measured_requests["replica"].unique()) - {""}
@@ -80,9 +80,9 @@ def _of_unsampled(run: Run) -> Said:
     return [(text, "unsampled")]
 
 
-def _of_samples(run: Run) -> Said:
+def _of_samples(run: Run) -> Reasons:
     """Whether the samples of each replica cover the measured phase without gaps."""
-    found: Said = []
+    found: Reasons = []
     start, end = run.window_unix_s
     doubt_s = min(GAP_LIMIT_S, max(1.0, GAP_DOUBT_SHARE * (end - start)))
     for replica, samples in run.samples.groupby("replica", observed=True):
@@ -105,9 +105,9 @@ def _of_samples(run: Run) -> Said:
     return found
 
 
-def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, float], doubt_s: float) -> Said:
-    """Whether each column that the samples of a replica tell is told throughout."""
-    found: Said = []
+def _of_columns(name: str, samples: pd.DataFrame, window_unix_s: tuple[float, float], doubt_s: float) -> Reasons:
+    """Whether each column of a replica's samples, if it has values at all, has them throughout."""
+    found: Reasons = []
     at = samples["sampled_at_unix_s"].to_numpy()
     start, end = max(window_unix_s[0], at[0]), min(window_unix_s[1], at[-1])
     for column, what in COLUMNS_TOLD.items():

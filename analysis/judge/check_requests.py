@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.judge.doubts import LONGEST_QUOTE, Said
+from analysis.judge.doubts import LONGEST_QUOTE, Reasons
 from analysis.read.results import Run
 from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, RUN_TIME, WARM_UP
 
 ERROR_LIMIT = 0.01
 SERIOUS_FAULTS = ("rows lost", "incomplete", "unsampled")
-"""Of ``runfiles.FAULTS`` those that make a run invalid, and the kinds of invalid that they make it."""
+"""Those of ``runfiles.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
 WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS)
-"""A run that anything else ended is not what was asked for."""
+"""A run that ended in any other way is not what the plan asked for."""
 CLOCK_SLACK_S = 1.0
-"""By so much may a request seem to be sent before its run began or after it ended."""
+"""A request may seem to be sent this long before its run began or after it ended."""
 PHASE_SLACK_S = 0.1
-"""By so much may the phase of a row contradict its time."""
+"""The phase of a row may contradict its time by this much."""
 LEAST_WARM_UP_S = 1.0
-"""In a shorter warm-up there may be no request: users take a moment to start."""
+"""A shorter warm-up may have no request, because users take a moment to start."""
 PART_SLACK_MS = 1.0
-"""By so much may the time in the service be beyond the response time: they are by two clocks."""
+"""The time in the service may exceed the response time by this much, because two clocks measure them."""
 
 
-def request_doubts(run: Run) -> Said:
+def request_doubts(run: Run) -> Reasons:
     """What speaks against a run in its requests."""
-    found: Said = []
+    found: Reasons = []
     measured = run.measured_requests
     failed = measured["error"][(measured["error"] != "").to_numpy()]
     if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
@@ -37,9 +37,9 @@ def request_doubts(run: Run) -> Said:
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
 
 
-def _of_record(run: Run) -> Said:
+def _of_record(run: Run) -> Reasons:
     """What a run's record says against it, and whether the rows are those that the record counts."""
-    found: Said = []
+    found: Reasons = []
     if run.record.get("ended_by") not in WHOLE_ENDS:
         found.append(("the run was cut off before its end", "cut off"))
     for fault in run.record.get("faults") or []:
@@ -64,12 +64,12 @@ def _of_record(run: Run) -> Said:
 
 
 def _rows_there_twice(requests: pd.DataFrame) -> int:
-    """How many rows equal another in all columns. Only those sent at one moment are looked at: seldom any."""
+    """How many rows equal another in all columns. Only rows that were sent at the same moment are compared: few."""
     at_once = requests["started_at_unix_s"].duplicated(keep=False)
     return int(requests[at_once].duplicated().sum())
 
 
-def _of_texts(run: Run) -> Said:
+def _of_texts(run: Run) -> Reasons:
     """Whether each request sent one of the texts."""
     count, told = run.record["texts"].get("count"), run.requests["text_id"].dropna()
     unknown = told[(told < 1) | (told > count) | (told % 1 != 0)] if count is not None else told[:0]
@@ -83,9 +83,9 @@ def _of_texts(run: Run) -> Said:
     ]
 
 
-def _of_parts(run: Run) -> Said:
+def _of_parts(run: Run) -> Reasons:
     """Whether the time in the service is part of the response time."""
-    found: Said = []
+    found: Reasons = []
     answered = run.answered
     inside_ms = answered["queue_ms"].fillna(0) + answered["inference_ms"].fillna(0)
     longer = int((inside_ms > answered["response_time_ms"] + PART_SLACK_MS).sum())
@@ -95,13 +95,13 @@ def _of_parts(run: Run) -> Said:
     return found
 
 
-def _of_clock(run: Run) -> Said:
+def _of_clock(run: Run) -> Reasons:
     """Whether the times of the requests fit the run and its phases."""
     sent = run.requests["started_at_unix_s"]
     if sent.empty:
         return []
     began, ended = run.record["started_at_unix_s"], run.record.get("ended_at_unix_s")
-    found: Said = []
+    found: Reasons = []
     early, late = began - sent.iloc[0], sent.iloc[-1] - (ended or sent.iloc[-1])
     if max(early, late) > CLOCK_SLACK_S:
         when = f"{early:.1f} s before the run began" if early > late else f"{late:.1f} s after the run ended"
@@ -122,7 +122,7 @@ def _of_clock(run: Run) -> Said:
     return found
 
 
-def single_pass_doubts(run: Run) -> Said:
+def single_pass_doubts(run: Run) -> Reasons:
     """Whether each text was sent once."""
     count = run.record["texts"].get("count")
     rows, told = len(run.requests), run.requests["text_id"].dropna()
@@ -135,7 +135,7 @@ def single_pass_doubts(run: Run) -> Said:
     if len(told) < rows:
         return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", "incomplete")]
     texts = told.nunique()
-    found: Said = []
+    found: Reasons = []
     if texts < count:
         found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
     if rows > texts:

@@ -1,4 +1,4 @@
-"""Whether two measurements may be compared: what they must have in common, and what differs, as values."""
+"""Whether two measurements may be compared: what they must have in common, and what differs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MEMORY_APART = (
     "The host process counts its share of libraries that other processes use too (PSS). A container counts what its "
     "cgroup uses, without file cache that the kernel can drop."
 )
-"""Said wherever the memory of both is shown."""
+"""What is said wherever the memory of both is shown."""
 NONE_IS_A_VALUE = ("run time", "requests")
-"""Circumstances that a run may go without; of all others None says that they were not told."""
+"""Circumstances that a run may lack. If any other is None, it was not recorded."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
 """Circumstances that single passes share with loads."""
 
@@ -26,7 +26,7 @@ OF_EVERY_RUN = (MODEL, "inference engine", "texts")
 class Unlike:
     """Why two measurements are not compared.
 
-    ``differing``: names of the circumstances that are not the same. ``untold``: those that are not known of all runs.
+    ``differing``: names of the circumstances that differ. ``untold``: those that are not recorded for all runs.
     ``elsewhere``: the engine of one of them ran on another machine.
     """
 
@@ -45,10 +45,10 @@ class Unlike:
 
 
 def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
-    """What differs between two deployments' runs that must not; None where they may be compared. A deployment and
-    itself: what differs between its rounds.
+    """What differs between the runs of two deployments though it must not; None if they may be compared. If both are
+    the same deployment: what differs between its rounds.
 
-    ``elsewhere``: the experiment's engine, where it did not run on the machine of the host process.
+    ``elsewhere``: the experiment's Docker engine, if it ran on another machine than the host process.
     """
     if elsewhere is not None and baseline.is_host != subject.is_host:
         return Unlike(elsewhere=elsewhere)
@@ -67,7 +67,7 @@ def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsew
 
 
 def circumstances(run: Run) -> dict[str, Hashable]:
-    """What two runs must have in common for their figures to be comparable."""
+    """What two runs must have in common to be compared."""
     record = run.record
     service = record.get("service") or {}
     engine = service.get("engine") or {}
@@ -92,17 +92,17 @@ def is_memory_comparable(baseline: Deployment, subject: Deployment) -> bool:
 
 
 def usable_cpus(results: Results, deployment: Deployment) -> set[float | None]:
-    """How many cores a deployment could use in its rounds with a load. No limit, or one beyond the cores of its
-    machine, is all of these; None: not known."""
+    """How many cores a deployment could use in its rounds with a load: its limit, or all cores of its machine if that
+    is fewer or there is no limit. None: not known."""
     cores = _machine_of(results, deployment).get("cpu_count")
     limits = _limits(deployment, "cpus")
     return {min((value for value in (limit, cores) if value is not None), default=None) for limit in limits}
 
 
 def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float | None]:
-    """To how much memory each replica was limited in the rounds with a load.
+    """The memory limit of each replica in the rounds with a load.
 
-    None: no limit, or one beyond the memory of the machine, which is not the same to the byte after each boot.
+    None: no limit, or one above the machine's memory, whose size changes by some bytes from boot to boot.
     """
     there_is = _machine_of(results, deployment).get("memory_bytes")
     limits = _limits(deployment, "memory_bytes")

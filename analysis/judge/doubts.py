@@ -23,7 +23,7 @@ KINDS = {
     "few requests": "there were too few requests",
     "trend": "response times rose or fell within a run",
     "cut off": "a run was cut off",
-    "incomplete": "something is incomplete",
+    "incomplete": "the measurement is incomplete",
     "clock": "a run's times contradict each other",
     "twice": "two runs overlap in time",
     "rows lost": "rows do not match their record",
@@ -36,16 +36,16 @@ KINDS = {
 
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""
-Said = list[tuple[str, str]]
-"""What is said of a run, and what kind of invalid it makes it; empty for something to mind."""
+Reasons = list[tuple[str, str]]
+"""What speaks against one run: texts, each with its kind; an empty kind is a caveat."""
 
 
 @dataclass(frozen=True)
 class Doubt:
     """One reason not to trust figures, and the names of the ``deployments`` that it concerns (none: all).
 
-    ``kind`` is one of ``KINDS`` where figures are invalid, and empty for a caveat.
-    ``is_of_a_lack``: something that the plan asked for is missing or incomplete.
+    ``kind`` is one of ``KINDS`` if it makes figures invalid, and empty for a caveat. ``is_of_a_lack``: something that
+    the plan asked for is missing or incomplete.
     """
 
     text: str

@@ -81,7 +81,14 @@ def headline(loads: Sequence[Measurement], verdicts: Sequence[Verdict], validity
             undecided.append(median)
         else:
             proven.append(_proven(tail if median.kind == UNDECIDED else median))
-    return " ".join([*proven, *_undecided(undecided, verdicts if not proven else ()), *map(_refused, refused[:1])])
+    if undecided and not proven:  # against the first deployment; two others may differ
+        proven = [_proven(verdict) for verdict in verdicts if verdict.kind in (SLOWER, FASTER)][:1]
+    sentences = [*proven]
+    if undecided:
+        sentences.append(_undecided(undecided, is_other_proven=bool(proven)))
+    if refused:
+        sentences.append(_refused(refused[0], is_other_judged=bool(sentences)))
+    return " ".join(sentences)
 
 
 def _not_valid(validity: Validity) -> str:
@@ -112,26 +119,25 @@ def _proven(verdict: Verdict) -> str:
     return f"{both} at p95: {found.ratio:.2f} times ({interval}). No difference of their medians is proven."
 
 
-def _undecided(undecided: Sequence[Verdict], others: Sequence[Verdict]) -> list[str]:
-    """What is said of pairs without a proven difference: with nothing proven at all, why, or what is proven among
-    ``others``."""
-    if not undecided:
-        return []
-    among = [_proven(verdict) for verdict in others if verdict.kind in (SLOWER, FASTER)]
-    if among or not others:
+def _undecided(undecided: Sequence[Verdict], is_other_proven: bool) -> str:
+    """That some deployments do not differ provably from the first and, if nothing else is proven, why."""
+    if is_other_proven:
         subjects = " and ".join(_named(verdict.subject) for verdict in undecided)
-        return [*among[:1], f"No difference from {_named(undecided[0].baseline)} is proven for {subjects}."]
+        return f"No difference from {_named(undecided[0].baseline)} is proven for {subjects}."
     noisiest = max(undecided, key=lambda verdict: verdict.comparison.spread)
     too_few = noisiest.comparison.rounds < FEWEST_ROUNDS
     why = "two rounds are too few for the noise of this machine" if too_few else noisiest.detail
-    return [f"No difference is proven: {why}."]
+    return f"No difference is proven: {why}."
 
 
-def _refused(verdict: Verdict) -> str:
+def _refused(verdict: Verdict, is_other_judged: bool) -> str:
     """Why two deployments are not compared."""
-    if verdict.unlike is None:
-        return f"No difference is proven: {verdict.detail}."
-    return f"{_first_letter(_named(verdict.subject))} and {_named(verdict.baseline)} are {verdict.detail}."
+    both = f"{_first_letter(_named(verdict.subject))} and {_named(verdict.baseline)} are"
+    if verdict.unlike is not None:
+        return f"{both} {verdict.detail}."
+    return (
+        f"{both} not compared: {verdict.detail}." if is_other_judged else f"No difference is proven: {verdict.detail}."
+    )
 
 
 def _named(load: Measurement) -> str:

@@ -11,7 +11,7 @@ from analysis.judge.check_load import generator_doubts, load_doubts
 from analysis.judge.check_plan import START_SLACK_S, plan_doubts, time_doubts
 from analysis.judge.check_replicas import PART_ONLY, limit_doubts, replica_doubts
 from analysis.judge.check_requests import request_doubts, single_pass_doubts
-from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Said, Validity
+from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
@@ -28,7 +28,7 @@ def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
 
 
 def _merged(found: list[Doubt]) -> list[Doubt]:
-    """Each text once, for all the deployments that it was said of."""
+    """Each text once, for all the deployments that it concerns."""
     texts: dict[tuple[str, str], Doubt] = {}
     for doubt in found:
         known = texts.get((doubt.text, doubt.kind), Doubt(doubt.text, doubt.kind)).deployments
@@ -70,8 +70,8 @@ def _of_status(deployment: Deployment) -> list[Doubt]:
     return []
 
 
-def _doubts(deployment: Deployment, where: str, run: Run, said: Said) -> list[Doubt]:
-    """What is said of one run, with where it was."""
+def _doubts(deployment: Deployment, where: str, run: Run, said: Reasons) -> list[Doubt]:
+    """The reasons that one run gives, with its place in the experiment."""
     faults = {fault["text"][:LONGEST_QUOTE] for fault in run.record.get("faults") or []}
     return [
         Doubt(
@@ -84,7 +84,7 @@ def _doubts(deployment: Deployment, where: str, run: Run, said: Said) -> list[Do
     ]
 
 
-def _of_run(run: Run) -> Said:
+def _of_run(run: Run) -> Reasons:
     """What can be said of a load and of a single pass."""
     return generator_doubts(run) + request_doubts(run) + limit_doubts(run) + replica_doubts(run)
 
@@ -103,7 +103,7 @@ def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
 
 
 def _of_missing_runs(deployment: Deployment, round_: Round) -> list[Doubt]:
-    """What a round lacks that is said to be measured: a load, without which it has no figures, or its single pass."""
+    """What a measured round lacks: its load, without which it has no figures, or its single pass."""
     where = f"{deployment.title}, round {round_.number}"
     if round_.load is None:
         what = "its load is missing" if round_.single_pass else "none of its runs can be read"
@@ -112,7 +112,7 @@ def _of_missing_runs(deployment: Deployment, round_: Round) -> list[Doubt]:
 
 
 def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
-    """Percentiles that are not shown, those for the same deployments together; no median is an invalid run."""
+    """Percentiles that are not shown; those of the same deployments share a text. Without a median a run is invalid."""
     found = []
     thin: dict[str, list[str]] = {}
     for key, quantity in QUANTITIES.items():

@@ -1,4 +1,4 @@
-"""Which differences are real: ratios of paired rounds, their intervals, and a verdict on each pair of deployments.
+"""Which differences are real: ratios of paired rounds with their intervals, and a verdict on each pair of deployments.
 
 The deployments of a round ran one after another, so what slowed the machine in that round slowed both. Each ratio is
 therefore taken within a round. The interval comes only from how these ratios differ from round to round: requests of
@@ -30,7 +30,8 @@ WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
 MOST_ROUNDS = 50
 """No more rounds are suggested, unless so many would not even be enough to detect a difference of 50%."""
 RESOLUTION = 1e-6
-"""Logarithms of ratios that differ by less differ by rounding. Without it two equal rounds would claim certainty."""
+"""Smaller differences between logarithms of ratios are rounding. Without this limit two equal rounds would claim
+certainty."""
 
 SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no verdict"
 
@@ -39,8 +40,9 @@ SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no
 class Comparison:
     """One quantity of a deployment, the subject, over the same of another, the baseline.
 
-    ``ratio`` is the geometric mean of the paired rounds' ratios, ``low`` and ``high`` its 95% interval (NaN with fewer
-    than two rounds), ``spread`` the standard deviation of their logarithms, ``p_value`` that of no difference (t test).
+    ``ratio`` is the geometric mean of the paired rounds' ratios. ``low`` and ``high`` bound its 95% interval (NaN with
+    fewer than two rounds). ``spread`` is the standard deviation of the logarithms of the ratios. ``p_value`` is the t
+    test's for no difference.
     """
 
     ratio: float
@@ -60,9 +62,9 @@ class Comparison:
 class Verdict:
     """What can be said of ``subject`` against ``baseline``.
 
-    ``p_value`` is that of the comparison after Holm's correction for all that are judged together. ``detail`` says why
-    there is no verdict, or what it would take. ``unlike``: the two may not be compared, and why; where they ran on two
-    machines there is no ratio either.
+    ``p_value`` is the comparison's, after Holm's correction for all that are judged together. ``detail`` says why there
+    is no verdict, or how many rounds would be enough. ``unlike`` says why the two may not be compared; if they ran on
+    two machines, there is no ratio either.
     """
 
     baseline: Measurement
@@ -105,7 +107,7 @@ def from_logs(logs: np.ndarray) -> Comparison:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values after Holm's correction (S. Holm, 1979): the chance of one false difference among all is kept."""
+    """The p-values after Holm's correction (S. Holm, 1979): it bounds the chance of any false difference among all."""
     adjusted = [NAN] * len(p_values)
     told = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     largest = 0.0
@@ -146,7 +148,7 @@ def judge(
 
 
 def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
-    """By the name of each deployment the verdict on its median against the first one, or, where that ran on another
+    """The verdict on each deployment's median, by its name: against the first deployment or, if that ran on another
     machine, against the first that did not."""
     found: dict[str, Verdict] = {}
     for verdict in verdicts:
@@ -194,7 +196,7 @@ def what_would_show(spread: float, rounds: int, judged: int) -> str:
 
 
 def rounds_needed(spread: float, difference: float, alpha: float) -> int:
-    """How many paired rounds show a ``difference`` of logarithms with a power of 80%, at this ``alpha``.
+    """How many paired rounds detect a ``difference`` of logarithms with a power of 80%, at this ``alpha``.
 
     The usual approximation by two quantiles of Student's t; at most 10,000.
     """

@@ -1,4 +1,4 @@
-"""The CPU time that a deployment costs beside its replicas, in no container's account."""
+"""The CPU time that a deployment costs outside its replicas: no container's statistics show it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PARTS = {
 """Key of the quantity -> the columns that add up to it."""
 
 SLACK_S = 2.0
-"""The machine is sampled once a second: by so much may its samples end before the run."""
+"""The samples of the machine, one a second, may end this long before the run."""
 
 
 def hidden_cpu(run: Run) -> dict[str, Estimate]:
     """CPU-ms an answer in the measured phase, by the keys of ``PARTS``.
 
-    Of the machine that Locust ran on, so only where the service ran there too. Softirq time is the whole machine's:
-    that of other programs' traffic is in it.
+    It is measured on the machine that Locust ran on, so only if the service ran there too. Softirq time is the whole
+    machine's and includes that of other programs' traffic.
     """
     return {key: _cpu_ms(run, columns) for key, columns in PARTS.items()}
 

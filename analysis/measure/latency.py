@@ -13,7 +13,7 @@ from analysis.measure.series import throughput_per_second
 from analysis.read.results import Run
 
 ABOVE_PERCENTILE = 100
-"""So many requests have to lie above a percentile, or it is one of chance."""
+"""A percentile with fewer requests above it depends on chance."""
 
 
 def quantiles(values: np.ndarray, asked: Sequence[float]) -> list[Estimate]:
@@ -39,8 +39,8 @@ def throughput(run: Run) -> Estimate:
     return Estimate(float(counts.mean()), int(counts.sum()), "answers", which=which)
 
 
-def without_chance(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Percentiles above which fewer than 100 requests lie, in all rounds together, are not shown."""
+def without_thin_percentiles(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """The estimates without the percentiles that have fewer than 100 requests above them in all rounds together."""
     kept = dict(estimates)
     for key, quantity in QUANTITIES.items():
         estimate = kept.get(key)

@@ -33,8 +33,8 @@ NOT_COUNTED = "the load generator did not count it"
 
 
 def resources(run: Run) -> dict[str, Estimate]:
-    """CPU, memory and interfaces of all replicas together: rates of the time in which all of them were sampled, totals
-    only where that is the whole measured phase."""
+    """CPU, memory and interfaces of all replicas together. Rates are those of the time in which all replicas were
+    sampled; totals are given only if that is the whole measured phase."""
     part = covered_together(run)
     reason = why_no_samples(run) or (None if part.covered_s else "the replicas were not sampled at the same time")
     if reason is not None:
@@ -94,7 +94,7 @@ def _memory_maximum(run: Run) -> Estimate:
 
 
 def why_no_samples(run: Run) -> str | None:
-    """Why CPU, memory and interfaces of all replicas together are not known; None where they are."""
+    """Why CPU, memory and interfaces of all replicas together are not known; None if they are."""
     unsampled = [replica for replica in run.record["replicas"]["list"] if not replica.get("sampled")]
     if unsampled:
         return f"{unsampled[0]['name']} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from analysis.measure.hidden_cpu import hidden_cpu
-from analysis.measure.latency import median_told, quantiles, throughput, without_chance
+from analysis.measure.latency import median_told, quantiles, throughput, without_thin_percentiles
 from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, missing
 from analysis.measure.resources import bodies, resources
 from analysis.read.results import Deployment, Run
@@ -47,7 +47,7 @@ def summarize(run: Run) -> dict[str, Estimate]:
 def over_rounds(rounds: Sequence[Estimates]) -> dict[str, Estimate]:
     """Each estimate over the rounds: their mean, with its t interval from how the rounds differ; counts are sums.
 
-    With one round there is no interval: how requests of one round differ says nothing of the next round.
+    One round has no interval: how its requests differ says nothing about the next round.
     """
     keys = [key for key in QUANTITIES if any(key in estimates for estimates in rounds)]
     return {key: _over_rounds(key, [estimates[key] for estimates in rounds if key in estimates]) for key in keys}
@@ -100,14 +100,14 @@ class Measurement:
 
 
 def measure_load(deployment: Deployment) -> Measurement:
-    """A deployment under load. Percentiles with too few requests above are left out."""
+    """A deployment under load, without the percentiles that have too few requests above them."""
     starts = {round_.number: round_.seconds_to_healthy for round_ in deployment.rounds}
     rounds = {}
     for number, run in deployment.loads.items():
         start = starts[number]
         timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
         rounds[number] = summarize(run) | {"seconds_to_healthy": timed}
-    return Measurement(deployment, rounds, without_chance(over_rounds([*rounds.values()])))
+    return Measurement(deployment, rounds, without_thin_percentiles(over_rounds([*rounds.values()])))
 
 
 def measure_pass(deployment: Deployment) -> Measurement:
@@ -117,4 +117,4 @@ def measure_pass(deployment: Deployment) -> Measurement:
     """
     rounds = {number: summarize(run) for number, run in deployment.single_passes.items()}
     estimates = over_rounds([*rounds.values()])
-    return Measurement(deployment, rounds, without_chance(estimates) | {"median_ms": estimates["median_ms"]})
+    return Measurement(deployment, rounds, without_thin_percentiles(estimates) | {"median_ms": estimates["median_ms"]})
