@@ -14,6 +14,7 @@ from rich.table import Table
 
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
+from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
         description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
-        epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
+        epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
+        "the experiment is not valid.",
     )
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
     place = f"where to write the page (RESULTS/{REPORT_FILE}; of a folder in examples/: results/NAME.html)"
@@ -82,14 +84,14 @@ def _place(results: Path, format: str) -> Path:
 
 
 def cases_of(analysis: Analysis) -> list[Case]:
-    """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
+    """For JUnit: a case for each kind of reason that makes an experiment invalid, found or not, and each verdict."""
     cases = []
     for kind, title in KINDS.items():
         found = [doubt.text for doubt in analysis.validity.invalid if doubt.kind == kind]
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
     lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
     cases += [
-        Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks
+        Case("not whole", text, said="Something that the plan asked for is missing or incomplete.") for text in lacks
     ]
     for verdict in analysis.verdicts:
         name = f"{verdict.subject.title} against {verdict.baseline.title}: {verdict.key}"
@@ -117,7 +119,7 @@ def _print_summary(analysis: Analysis) -> None:
         table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
-    if len({load.deployment.is_host for load in analysis.loads}) > 1:
+    if not all(is_memory_comparable(analysis.loads[0].deployment, load.deployment) for load in analysis.loads):
         text = "MB: counted differently for the host process and for containers, so not comparable"
         console.print(text, markup=False, soft_wrap=True)
     comparable = against_first(analysis.verdicts)

@@ -81,7 +81,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condition) -> Change:
-    """What became of a quantity; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
+    """How a quantity changed. Rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
     before, after = (np.log([value for value in rounds.values() if value > 0]) for rounds in (old, new))
     fewest = min(len(before), len(after))
     if fewest < 2:
@@ -99,14 +99,14 @@ def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condit
 
 
 def main(arguments: list[str]) -> int:
-    """The command; its exit code: 0 no regression is shown, 1 one is, 2 it was used wrongly, 3 nothing can be told."""
+    """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
         description="Whether a quantity got worse from one experiment to another.",
-        epilog="Exit code: 0 no regression shown, 1 a regression shown with confidence, 2 usage, 3 not valid.",
+        epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path)
+    parser.add_argument("old", type=Path, help="the folder of the earlier experiment")
+    parser.add_argument("new", type=Path, help="the folder of the later experiment")
     parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     cases = judge_changes(old, new, conditions)
-    caveats = other_surroundings(old, new)
+    caveats = changed_circumstances(old, new)
     for text in caveats:
         print(f"caveat: {text}")
     for case in cases:
@@ -137,10 +137,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
-    """A folder and itself, or a copy of it, are not two experiments.
+    """Refuse to compare an experiment with itself or a copy of it.
 
     Raises:
-        UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
+        UnreadableResults: two of their runs began at the same moment, or have the same response times.
     """
     before, after = (
         {run.record["started_at_unix_s"] for run in analysis.results.runs}
@@ -155,7 +155,7 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
 
 
 def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
-    """Each condition on each deployment that the new experiment or the old one measured; corrected after Holm."""
+    """Each condition on each deployment of either experiment, with Holm's correction for all of them."""
     before, after = ({load.name: load for load in analysis.loads} for analysis in (old, new))
     rows = []
     for name in dict.fromkeys([*before, *after]):
@@ -167,9 +167,7 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
                 else Change(NAN, NAN, NAN, 0, NAN)
             )
             if refused is None and math.isnan(found.p_value):
-                refused = (
-                    "one of the two was measured in one round, which is not enough; measure both with --set rounds=5"
-                )
+                refused = "one of the two has one round, which is not enough; measure both with --set rounds=5"
             title = (after.get(name) or before[name]).title
             rows.append((f"{title}: {condition.text}", found, refused))
     adjusted = holm([NAN if refused else found.p_value for _, found, refused in rows])
@@ -220,7 +218,7 @@ def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 
 def _are_other_engines(old: Analysis, new: Analysis) -> bool:
-    """Whether containers ran on two machines: the engine's place differs, or, where it is elsewhere, its identity."""
+    """Whether containers ran on two machines: the engine is at another place or, if elsewhere, another engine."""
     if old.results.engine_elsewhere != new.results.engine_elsewhere:
         return True
     before, after = _both(old, new, "engine")
@@ -228,7 +226,7 @@ def _are_other_engines(old: Analysis, new: Analysis) -> bool:
     return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
 
 
-def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
+def changed_circumstances(old: Analysis, new: Analysis) -> list[str]:
     """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared."""
     found = []
     machines, engines = _both(old, new, "machine"), _both(old, new, "engine")

@@ -30,8 +30,8 @@ from analysis.analyse import analyse
 from analysis.compare import (
     UnusableCondition,
     _refuse_one_experiment,
+    changed_circumstances,
     judge_changes,
-    other_surroundings,
     parse_condition,
 )
 from analysis.read.records import UnreadableResults
@@ -187,7 +187,7 @@ def test_what_may_differ_between_two_machines_is_said(tmp_path: Path) -> None:
     unknown = {"cpu_model": None, "cpu_count": None}
     old = analyse(read_results(noisy(tmp_path / "old", 1, 0, {"node": "a", **unknown})))
     new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, {"node": "b", "kernel": "6.2", **unknown})))
-    assert other_surroundings(old, new) == [
+    assert changed_circumstances(old, new) == [
         "the name of the machine changed from a to b",
         "the kernel changed from 6.1 to 6.2",
         "the processor is not recorded for both experiments, so they may have run on two machines",

@@ -132,6 +132,8 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
         "docker": "host",
         "compose": "docker",
     }
+    assert analysis.headline.startswith("Docker Compose is slower than docker run: median 1.66 times")
+    assert analysis.headline.endswith(f"docker run and the host process are {APART}.")
     said = " ".join(finding.text for finding in analysis.findings)
     assert "Docker Compose is slower than docker run" in said
     assert "Host" not in said
