@@ -14,10 +14,10 @@ from rich.table import Table
 
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
-from analysis.judge.validity import INVALID_EXIT_CODE, KINDS
+from analysis.judge.comparability import is_memory_comparable
+from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import against_first
-from analysis.measure.quantity import QUANTITIES
-from analysis.measure.rounds import Estimate
+from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -27,6 +27,9 @@ from analysis.show.page import render
 from runfiles.events import MEASURED
 from runfiles.files import REPORT_FILE
 
+ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md"}
+
 
 def main() -> int:
     if sys.argv[1:2] == ["compare"]:
@@ -34,27 +37,17 @@ def main() -> int:
         from analysis import compare  # noqa: PLC0415
 
         return compare.main(sys.argv[2:])
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
-        epilog="Exit code: 0, 2 where the folder can't be read, 3 where the experiment is not valid.",
-    )
-    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
-    parser.add_argument("--output", type=Path, help=f"where to write the page (RESULTS/{REPORT_FILE})")
-    parser.add_argument("--format", choices=("html", "markdown"), default="html", help="of the page (html)")
-    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
-    arguments = parser.parse_args()
-    is_html = arguments.format == "html"
-    name = REPORT_FILE if is_html else f"{Path(REPORT_FILE).stem}.md"
-    page: Path = arguments.output or arguments.results / name
+    arguments = _parser().parse_args()
+    page: Path = arguments.output or _place(arguments.results, arguments.format)
     try:
         analysis = analyse(read_results(arguments.results))
-        content = render(analysis) if is_html else render_markdown(analysis)
+        content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
+        if arguments.output is None:
+            page.parent.mkdir(exist_ok=True)
         write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
         if arguments.junit:
-            write_output(
-                arguments.junit, render_junit(cases_of(analysis)), follow_link=True, results=[arguments.results]
-            )
+            cases = render_junit(cases_of(analysis))
+            write_output(arguments.junit, cases, follow_link=True, results=[arguments.results])
     except (UnreadableResults, RecordedFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,24 +60,49 @@ def main() -> int:
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
+        epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
+        "the experiment is not valid.",
+    )
+    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
+    place = f"where to write the page (RESULTS/{REPORT_FILE}; of a folder in examples/: results/NAME.html)"
+    parser.add_argument("--output", type=Path, help=place)
+    parser.add_argument("--format", choices=tuple(SUFFIXES), default="html", help="of the page (html)")
+    parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
+    return parser
+
+
+def _place(results: Path, format: str) -> Path:
+    """Where the page goes if the user named no place: into the experiment's folder. Those in ``examples/`` belong to
+    the repository and stay as they are, so their pages go to ``results/``."""
+    if results.resolve().parent == ROOT / "examples":
+        return ROOT / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
+    return results / f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}"
+
+
 def cases_of(analysis: Analysis) -> list[Case]:
-    """For JUnit: each reason that makes an experiment invalid, found or not, and each verdict."""
+    """For JUnit: a case for each kind of reason that makes an experiment invalid, found or not, and each verdict."""
     cases = []
     for kind, title in KINDS.items():
-        found = [one.text for one in analysis.validity.invalid if one.kind == kind]
+        found = [doubt.text for doubt in analysis.validity.invalid if doubt.kind == kind]
         cases.append(Case("validity", title, failure="; ".join(found) if found else None))
-    lacks = [one.text for one in analysis.validity.caveats if one.is_of_a_lack]
+    lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
     cases += [
-        Case("not whole", text, said="Something that was asked for is not there, or not whole.") for text in lacks
+        Case("not whole", text, said="Something that the plan asked for is missing or incomplete.") for text in lacks
     ]
-    for one in analysis.verdicts:
-        name = f"{one.one.title} against {one.other.title}: {one.key}"
-        cases.append(Case("verdicts", name, said=f"{words.ratio(one.comparison)} {words.verdict(one)}".strip()))
+    for verdict in analysis.verdicts:
+        name = f"{verdict.subject.title} against {verdict.baseline.title}: {verdict.key}"
+        said = f"{words.ratio(verdict.comparison)} {words.verdict(verdict)}".strip()
+        cases.append(Case("verdicts", name, said=said))
     return cases
 
 
 def _print_summary(analysis: Analysis) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
+    console.print(analysis.headline, markup=False, soft_wrap=True, style="bold")
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -96,34 +114,37 @@ def _print_summary(analysis: Analysis) -> None:
     keys |= {"memory_mean_mb": "MB"}
     for name in ("", "n", *keys.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for one in analysis.loads:
-        cells = [_cell(one.summary[key], QUANTITIES[key].digits) for key in keys]
-        table.add_row(one.title, f"{one.summary['requests'].value:.0f}", *cells)
+    for load in analysis.loads:
+        cells = [_cell(load.summary[key], QUANTITIES[key].digits) for key in keys]
+        table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)
     if table.row_count:
         console.print(table)
+    if not all(is_memory_comparable(analysis.loads[0].deployment, load.deployment) for load in analysis.loads):
+        text = "MB: counted differently for the host process and for containers, so not comparable"
+        console.print(text, markup=False, soft_wrap=True)
     comparable = against_first(analysis.verdicts)
     for verdict in analysis.verdicts:
-        is_first = verdict.other is analysis.loads[0] or verdict is comparable[verdict.one.name]
+        is_first = verdict.baseline is analysis.loads[0] or verdict is comparable[verdict.subject.name]
         if verdict.key == "median_ms" and is_first:
-            text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)}"
+            text = f"{verdict.subject.title} against {verdict.baseline.title}: {words.ratio(verdict.comparison)}"
             console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
     for deployment in analysis.results.deployments:
         if deployment.status != MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
-    if any(one.summary[key].is_part for one in analysis.loads for key in keys):
+    if any(load.summary[key].is_part for load in analysis.loads for key in keys):
         console.print(f"*: {words.PART}", markup=False)
     for doubt in analysis.validity.caveats:
         if doubt.is_of_a_lack:
-            console.print(f"mind: {doubt.text}", markup=False, soft_wrap=True)
+            console.print(f"caveat: {doubt.text}", markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
-def _cell(figure: Estimate, digits: int) -> str:
-    if not figure.is_measured:
+def _cell(estimate: Estimate, digits: int) -> str:
+    if not estimate.is_measured:
         return "-"
-    return words.number(figure, digits) + ("*" if figure.is_part else "")
+    return words.number(estimate, digits) + ("*" if estimate.is_part else "")
 
 
 if __name__ == "__main__":

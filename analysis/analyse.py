@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.judge.findings import Balance, Finding, findings
-from analysis.judge.validity import Validity, examine
+from analysis.judge.doubts import Validity
+from analysis.judge.findings import Balance, Finding, findings, headline
+from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import evenness, replica_shares
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
@@ -14,9 +15,10 @@ from analysis.read.results import Results
 
 @dataclass(frozen=True)
 class Analysis:
-    """An experiment and what it says."""
+    """An experiment and what it says. ``headline`` says first and plainly what was found."""
 
     results: Results
+    headline: str
     loads: tuple[Measurement, ...]
     passes: tuple[Measurement, ...]
     validity: Validity
@@ -26,15 +28,16 @@ class Analysis:
 
 
 def analyse(results: Results) -> Analysis:
-    """Compute everything. Deployments without a run that can be read are in none of the figures."""
-    loads = tuple(measure_load(one) for one in results.deployments if one.loads)
+    """Compute everything. Deployments without a run that can be read are in none of the estimates."""
+    loads = tuple(measure_load(deployment) for deployment in results.deployments if deployment.loads)
     validity = examine(results, loads)
     verdicts = judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
     return Analysis(
         results=results,
+        headline=headline(loads, verdicts, validity),
         loads=loads,
-        passes=tuple(measure_pass(one) for one in results.deployments if one.single_passes),
+        passes=tuple(measure_pass(deployment) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
         verdicts=tuple(verdicts),
         balances=balances,
@@ -45,8 +48,14 @@ def analyse(results: Results) -> Analysis:
 def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
     """Each round of each Swarm deployment."""
     return [
-        Balance(one, number, replica_shares(run), evenness(run), run.measured["connection_reused"].mean() > 0.5)
-        for one in loads
-        if one.deployment.is_swarm
-        for number, run in one.deployment.loads.items()
+        Balance(
+            measurement=load,
+            number=number,
+            shares=replica_shares(run),
+            even=evenness(run),
+            keeps_connections=run.measured_requests["connection_reused"].mean() > 0.5,
+        )
+        for load in loads
+        if load.deployment.is_swarm
+        for number, run in load.deployment.loads.items()
     ]

@@ -1,4 +1,4 @@
-"""``python -m analysis compare OLD NEW``: whether a figure got worse between two experiments, for CI."""
+"""``python -m analysis compare OLD NEW``: whether a quantity got worse between two experiments, for CI."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from scipy import stats
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import memory_limits_bytes, usable_cpus, why_unlike
-from analysis.judge.validity import INVALID_EXIT_CODE
+from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, RESOLUTION, holm
-from analysis.measure.quantity import QUANTITIES
+from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
@@ -32,16 +32,15 @@ NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
 DEFAULT = "p95>10%"
 REGRESSION_EXIT_CODE = 1
-NAN = float("nan")
 
 
 class UnusableCondition(Exception):
-    """A condition that says nothing. The message says what one looks like."""
+    """A condition that can't be used. The message says what one looks like."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A figure that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
+    """A quantity that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
 
     text: str
     key: str
@@ -51,14 +50,16 @@ class Condition:
 
 @dataclass(frozen=True)
 class Change:
-    """A figure of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
+    """A quantity of the new experiment over that of the old, with its 95% interval (Welch's t, on logarithms).
 
-    ``p_value`` is the one-sided one of a change that is no larger than the condition allows.
+    ``rounds`` are those of the side that has fewer. ``p_value`` is the one-sided one of a change that is no larger than
+    the condition allows.
     """
 
     ratio: float
     low: float
     high: float
+    rounds: int
     p_value: float
 
 
@@ -72,7 +73,7 @@ def parse_condition(text: str) -> Condition:
     key = NAMES.get(found[1], found[1]) if found else ""
     if found is None or key not in QUANTITIES:
         known = ", ".join(NAMES)
-        raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, of {known}")
+        raise UnusableCondition(f"{text!r} is no condition; write p95>10% or throughput<-5%, with one of {known}")
     limit = float(found[3]) / 100
     if ((found[2] == ">") != (limit >= 0) and limit != 0) or limit <= -1:
         raise UnusableCondition(f"{text!r} can't be meant: > goes with a rise such as 10%, < with a fall such as -10%")
@@ -80,67 +81,71 @@ def parse_condition(text: str) -> Condition:
 
 
 def change(old: Mapping[int, float], new: Mapping[int, float], condition: Condition) -> Change:
-    """What became of a figure; rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
-    before, after = (np.log([value for value in one.values() if value > 0]) for one in (old, new))
-    if min(len(before), len(after)) < 2:
-        ratio = math.exp(after.mean() - before.mean()) if len(before) and len(after) else NAN
-        return Change(ratio, NAN, NAN, NAN)
-    parts = [max(float(one.var(ddof=1)), RESOLUTION**2) / len(one) for one in (before, after)]
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, (before, after), strict=True))
+    """How a quantity changed. Rounds of two experiments are not paired. NaN with fewer than two rounds on a side."""
+    before, after = (np.log([value for value in rounds.values() if value > 0]) for rounds in (old, new))
+    fewest = min(len(before), len(after))
+    if fewest < 2:
+        ratio = math.exp(after.mean() - before.mean()) if fewest else NAN
+        return Change(ratio, NAN, NAN, fewest, NAN)
+    both = (before, after)
+    parts = [max(float(logs.var(ddof=1)), RESOLUTION**2) / len(logs) for logs in both]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(logs) - 1) for part, logs in zip(parts, both, strict=True))
     error = math.sqrt(sum(parts))
     difference = float(after.mean() - before.mean())
     arm = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
     beyond = (difference - math.log1p(condition.limit)) / error
     p_value = float(stats.t.sf(beyond if condition.is_rise else -beyond, freedom))
-    return Change(math.exp(difference), math.exp(difference - arm), math.exp(difference + arm), p_value)
+    return Change(math.exp(difference), math.exp(difference - arm), math.exp(difference + arm), fewest, p_value)
 
 
 def main(arguments: list[str]) -> int:
-    """The command; its exit code: 0 no regression is shown, 1 one is, 2 it was used wrongly, 3 nothing can be told."""
+    """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a figure got worse from one experiment to another.",
-        epilog="Exit code: 0 no regression shown, 1 a regression shown with confidence, 2 usage, 3 not valid.",
+        description="Whether a quantity got worse from one experiment to another.",
+        epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path)
+    parser.add_argument("old", type=Path, help="the folder of the earlier experiment")
+    parser.add_argument("new", type=Path, help="the folder of the later experiment")
     parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
     try:
-        conditions = [parse_condition(one) for text in said.fail_on or [DEFAULT] for one in text.split(",")]
+        conditions = [parse_condition(part) for text in said.fail_on or [DEFAULT] for part in text.split(",")]
         old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
         _refuse_one_experiment(old, new)
     except (UnusableCondition, UnreadableResults) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     cases = judge_changes(old, new, conditions)
-    for text in other_surroundings(old, new):
-        print(f"mind: {text}")
-    for one in cases:
-        print(f"{one.name}: {one.failure or one.error or one.said}")
+    caveats = changed_circumstances(old, new)
+    for text in caveats:
+        print(f"caveat: {text}")
+    for case in cases:
+        print(f"{case.name}: {case.failure or case.error or case.said}")
     if said.junit:
         try:
-            minded = [Case("to mind", text, said=text) for text in other_surroundings(old, new)]
-            write_output(said.junit, render_junit([*cases, *minded]), follow_link=True, results=[said.old, said.new])
+            content = render_junit([*cases, *(Case("caveats", text, said=text) for text in caveats)])
+            write_output(said.junit, content, follow_link=True, results=[said.old, said.new])
         except (OSError, RecordedFile) as error:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)
             return 2
-    if any(one.error is not None for one in cases) or not cases:
+    if any(case.error is not None for case in cases) or not cases:
         return INVALID_EXIT_CODE
-    return REGRESSION_EXIT_CODE if any(one.failure is not None for one in cases) else 0
+    return REGRESSION_EXIT_CODE if any(case.failure is not None for case in cases) else 0
 
 
 def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
-    """A folder and itself, or a copy of it, are not two experiments.
+    """Refuse to compare an experiment with itself or a copy of it.
 
     Raises:
-        UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
+        UnreadableResults: two of their runs began at the same moment, or have the same response times.
     """
     before, after = (
-        {run.record["started_at_unix_s"] for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
-        for one in (old, new)
+        {run.record["started_at_unix_s"] for run in analysis.results.runs}
+        | {run.fingerprint for run in analysis.results.runs}
+        for analysis in (old, new)
     )
     if old.results.folder.resolve() == new.results.folder.resolve() or before & after - {None}:
         raise UnreadableResults(
@@ -150,8 +155,8 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
 
 
 def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
-    """Each condition on each deployment that the new experiment or the old one measured; corrected after Holm."""
-    before, after = ({one.name: one for one in each.loads} for each in (old, new))
+    """Each condition on each deployment of either experiment, with Holm's correction for all of them."""
+    before, after = ({load.name: load for load in analysis.loads} for analysis in (old, new))
     rows = []
     for name in dict.fromkeys([*before, *after]):
         for condition in conditions:
@@ -159,10 +164,10 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
             found = (
                 change(before[name].values(condition.key), after[name].values(condition.key), condition)
                 if (name in before and name in after)
-                else Change(NAN, NAN, NAN, NAN)
+                else Change(NAN, NAN, NAN, 0, NAN)
             )
             if refused is None and math.isnan(found.p_value):
-                refused = "one round on a side: no interval; run both with --set rounds=5"
+                refused = "one of the two has one round, which is not enough; measure both with --set rounds=5"
             title = (after.get(name) or before[name]).title
             rows.append((f"{title}: {condition.text}", found, refused))
     adjusted = holm([NAN if refused else found.p_value for _, found, refused in rows])
@@ -173,9 +178,9 @@ def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> 
 
 
 def _case(name: str, found: Change, p_value: float) -> Case:
-    said = (
-        f"{found.ratio:.3f} times the old (95% interval {found.low:.3f} to {found.high:.3f}), {words.p_value(p_value)}"
-    )
+    has_interval = found.rounds >= FEWEST_ROUNDS
+    interval = f"95% interval {found.low:.3f} to {found.high:.3f}" if has_interval else words.TWO_ROUNDS
+    said = f"{found.ratio:.3f} times the old ({interval}), {words.p_value(p_value)}"
     if p_value < ALPHA:
         return Case("compare", name, failure=f"regression: {said}")
     return Case("compare", name, said=f"no regression shown: {said}")
@@ -194,35 +199,35 @@ def _why_not(
             return f"not measured in the {which} experiment"
         if doubt := analysis.validity.of(name):
             return f"the {which} measurement is not valid: {doubt[0].title}"
-        figure = has[name].summary[condition.key]
-        if not figure.is_measured:
-            return f"not measured in the {which} experiment: {figure.missing}"
-    return _why_other_conditions(name, before, after, old, new)
+        estimate = has[name].summary[condition.key]
+        if not estimate.is_measured:
+            return f"not measured in the {which} experiment: {estimate.missing}"
+    return _why_other_circumstances(name, before, after, old, new)
 
 
 def _both(old: Analysis, new: Analysis, part: str) -> list[dict[str, Any]]:
-    return [one.results.experiment.get(part) or {} for one in (old, new)]
+    return [analysis.results.experiment.get(part) or {} for analysis in (old, new)]
 
 
 def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether processor, memory or system differ. A kernel may be a newer one of the same machine."""
-    systems = {one.get("system") for one in (before, after)} - {None}
+    systems = {machine.get("system") for machine in (before, after)} - {None}
     is_other_cpu = any(before.get(key) != after.get(key) for key in ("cpu_model", "cpu_count"))
     hardware = {key: value for key, value in before.items() if key != "kernel"}
     return is_other_cpu or len(systems) > 1 or engine_elsewhere(hardware, after) is not None
 
 
 def _are_other_engines(old: Analysis, new: Analysis) -> bool:
-    """Whether containers ran on two machines: the engine's place differs, or, where it is elsewhere, its identity."""
+    """Whether containers ran on two machines: the engine is at another place or, if elsewhere, another engine."""
     if old.results.engine_elsewhere != new.results.engine_elsewhere:
         return True
     before, after = _both(old, new, "engine")
-    hosts = {urlsplit(one.get("endpoint") or "unix:").hostname for one in (before, after)}
+    hosts = {urlsplit(engine.get("endpoint") or "unix:").hostname for engine in (before, after)}
     return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
 
 
-def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
-    """What of machine and engine is not the same, or not known, and keeps no figure from being compared."""
+def changed_circumstances(old: Analysis, new: Analysis) -> list[str]:
+    """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared."""
     found = []
     machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
     for (before, after), key, what in (
@@ -232,25 +237,25 @@ def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
     ):
         if before.get(key) != after.get(key):
             found.append(
-                f"the {what} is not the same: {before.get(key) or 'not told'}, then {after.get(key) or 'not told'}"
+                f"the {what} changed from {before.get(key) or 'not recorded'} to {after.get(key) or 'not recorded'}"
             )
     for key, what in (("cpu_model", "processor"), ("cpu_count", "number of CPUs")):
         if None in (machines[0].get(key), machines[1].get(key)):
-            found.append(f"the {what} is not known of both machines, so they may be two")
+            found.append(f"the {what} is not recorded for both experiments, so they may have run on two machines")
     return found
 
 
-def _why_other_conditions(
+def _why_other_circumstances(
     name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
-    """What both must have in common: machine, limits as the rounds had them, and load."""
+    """What keeps two measurements of a deployment from being compared: another machine, other limits, another load."""
     if _are_other_machines(*_both(old, new, "machine")):
         return "not compared: they ran on different machines"
     if not after[name].deployment.is_host and _are_other_engines(old, new):
-        return "not compared: the engine did not run on the same machine"
+        return "not compared: the Docker engine did not run on the same machine"
     pair = ((old.results, before[name].deployment), (new.results, after[name].deployment))
     for limits, what in ((usable_cpus, "CPU"), (memory_limits_bytes, "memory")):
         if limits(*pair[0]) != limits(*pair[1]):
-            return f"not compared: the {what} limit is not the same"
+            return f"not compared: the {what} limit changed"
     unlike = why_unlike(after[name].deployment, before[name].deployment)
     return str(unlike) if unlike else None

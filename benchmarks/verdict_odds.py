@@ -25,8 +25,8 @@ def read_pool(path: Path) -> list[list[np.ndarray]]:
     table = pd.read_csv(path)
     table["second"] = table["sent_s"].astype(int)
     return [
-        [second["response_time_ms"].to_numpy() for _, second in one.groupby("second")]
-        for _, one in table.groupby("round")
+        [second["response_time_ms"].to_numpy() for _, second in round_.groupby("second")]
+        for _, round_ in table.groupby("round")
     ]
 
 
@@ -43,7 +43,7 @@ def experiment(
         for key in JUDGED:
             logs[key].append(float(np.log(np.quantile(b, QUANTILES[key]) / np.quantile(a, QUANTILES[key]))))
     comparisons = {key: from_logs(np.array(values)) for key, values in logs.items()}
-    adjusted = holm([one.p_value for one in comparisons.values()])
+    adjusted = holm([comparison.p_value for comparison in comparisons.values()])
     median = comparisons["median_ms"]
     kind = SLOWER if adjusted[0] < ALPHA and median.ratio > 1 else ""
     return {
@@ -63,7 +63,7 @@ def resample(seconds: list[np.ndarray], noise: np.random.Generator) -> np.ndarra
 
 def pair_logs(pool: list[list[np.ndarray]]) -> np.ndarray:
     """The logarithm of the ratio of the medians of each pair of rounds that ran one after another."""
-    medians = np.array([np.median(np.concatenate(one)) for one in pool[: len(pool) // 2 * 2]])
+    medians = np.array([np.median(np.concatenate(round_)) for round_ in pool[: len(pool) // 2 * 2]])
     logs: np.ndarray = np.log(medians[1::2] / medians[::2])
     return logs
 
@@ -79,8 +79,8 @@ def coverage(logs: np.ndarray, noise: np.random.Generator) -> pd.DataFrame:
     for name, interval in methods.items():
         row: dict[str, Any] = {"method": name}
         for rounds in COVERAGE_ROUNDS:
-            drawn = [one_sample(logs, rounds, noise) for _ in range(COVERAGE_EXPERIMENTS)]
-            bounds = np.array([interval(one) for one in drawn])
+            drawn = [drawn_pairs(logs, rounds, noise) for _ in range(COVERAGE_EXPERIMENTS)]
+            bounds = np.array([interval(sample) for sample in drawn])
             row[f"{rounds} rounds"] = round(float(((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean() * 100), 1)
             if name.startswith("Student"):
                 low = bounds[:, 0] + np.log(INJECTED)
@@ -89,7 +89,7 @@ def coverage(logs: np.ndarray, noise: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def one_sample(logs: np.ndarray, rounds: int, noise: np.random.Generator) -> np.ndarray:
+def drawn_pairs(logs: np.ndarray, rounds: int, noise: np.random.Generator) -> np.ndarray:
     """So many pairs, each either way round: on average there is no difference."""
     drawn: np.ndarray = noise.choice(logs, rounds) * noise.choice([-1, 1], rounds)
     return drawn

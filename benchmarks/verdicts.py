@@ -65,9 +65,9 @@ def measure(arguments: argparse.Namespace) -> None:
     figures.keep(
         experiments=arguments.experiments,
         rounds=arguments.rounds,
-        aa_false=sum(one["any_verdict"] for one in same),
-        ab_found=sum(one["found"] for one in slower),
-        ab_covered=sum(one["low"] <= INJECTED <= one["high"] for one in slower),
+        aa_false=sum(found["any_verdict"] for found in same),
+        ab_found=sum(found["found"] for found in slower),
+        ab_covered=sum(found["low"] <= INJECTED <= found["high"] for found in slower),
         recorded_rounds=len(pool),
         spread_of_pairs=spread,
         rounds_needed_for_10_percent=rounds_needed(spread, np.log(INJECTED), ALPHA / len(JUDGED)),

@@ -30,8 +30,8 @@ from analysis.analyse import analyse
 from analysis.compare import (
     UnusableCondition,
     _refuse_one_experiment,
+    changed_circumstances,
     judge_changes,
-    other_surroundings,
     parse_condition,
 )
 from analysis.read.records import UnreadableResults
@@ -118,7 +118,7 @@ def test_markdown_and_junit_of_one_experiment(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "| Swarm, 3 replicas against Host process | Median response time |" in text
     assert "<script" not in text.replace("\\<", "")
-    suites = {one.get("name"): one.get("failures") for one in ElementTree.parse(junit).getroot()}  # noqa: S314
+    suites = {suite.get("name"): suite.get("failures") for suite in ElementTree.parse(junit).getroot()}  # noqa: S314
     assert suites == {"validity": "0", "not whole": "0", "verdicts": "0"}
 
 
@@ -139,16 +139,16 @@ def noisy(folder: Path, seed: int, after_s: float, machine: object = None, engin
 def test_a_copy_at_another_time_is_no_second_measurement(tmp_path: Path) -> None:
     old, copied = noisy(tmp_path / "old", 1, 0), noisy(tmp_path / "copy", 1, 5000)
     with pytest.raises(UnreadableResults, match="hold the same runs"):
-        _refuse_one_experiment(*(analyse(read_results(one)) for one in (old, copied)))
+        _refuse_one_experiment(*(analyse(read_results(folder)) for folder in (old, copied)))
     for suffix in ("requests.csv", "replica_stats.csv"):
         first, second = (old / "docker" / f"round-{number}" / f"load_{suffix}" for number in (1, 2))
         record = json.loads(second.with_name("load_run.json").read_text())
         frame = pd.read_csv(first)
-        for name in (one for one in map(str, frame) if one.endswith("_unix_s")):
+        for name in (column for column in map(str, frame) if column.endswith("_unix_s")):
             frame[name] += record["started_at_unix_s"] - START
         frame.to_csv(second, index=False)
     validity = analyse(read_results(old)).validity
-    assert {one.kind for one in validity.invalid} == {"copy"}
+    assert {doubt.kind for doubt in validity.invalid} == {"copy"}
     assert "round 1, and docker run, round 2, have the same response times" in validity.invalid[0].text
 
 
@@ -160,9 +160,15 @@ ELSEWHERE = {"endpoint": "tcp://10.0.0.1:2375", "kernel": "6.6", "cpu_count": 8,
     [
         ({}, {}, {"system": "Darwin"}, {}, "they ran on different machines"),
         ({}, {}, {"memory_bytes": 16 << 30}, {}, "they ran on different machines"),
-        ({}, ELSEWHERE, {}, ELSEWHERE | {"endpoint": "tcp://10.0.0.2:2375"}, "the engine did not run on the same"),
-        ({}, ELSEWHERE, {}, ELSEWHERE | {"memory_bytes": 8 << 30}, "the engine did not run on the same machine"),
-        ({}, ELSEWHERE, {}, ELSEWHERE | {"kernel": "6.7"}, "the engine did not run on the same machine"),
+        (
+            {},
+            ELSEWHERE,
+            {},
+            ELSEWHERE | {"endpoint": "tcp://10.0.0.2:2375"},
+            "the Docker engine did not run on the same",
+        ),
+        ({}, ELSEWHERE, {}, ELSEWHERE | {"memory_bytes": 8 << 30}, "the Docker engine did not run on the same machine"),
+        ({}, ELSEWHERE, {}, ELSEWHERE | {"kernel": "6.7"}, "the Docker engine did not run on the same machine"),
         ({}, ELSEWHERE, {}, ELSEWHERE, None),
         ({}, {}, {}, {}, None),
     ],
@@ -181,9 +187,9 @@ def test_what_may_differ_between_two_machines_is_said(tmp_path: Path) -> None:
     unknown = {"cpu_model": None, "cpu_count": None}
     old = analyse(read_results(noisy(tmp_path / "old", 1, 0, {"node": "a", **unknown})))
     new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, {"node": "b", "kernel": "6.2", **unknown})))
-    assert other_surroundings(old, new) == [
-        "the name of the machine is not the same: a, then b",
-        "the kernel is not the same: 6.1, then 6.2",
-        "the processor is not known of both machines, so they may be two",
-        "the number of CPUs is not known of both machines, so they may be two",
+    assert changed_circumstances(old, new) == [
+        "the name of the machine changed from a to b",
+        "the kernel changed from 6.1 to 6.2",
+        "the processor is not recorded for both experiments, so they may have run on two machines",
+        "the number of CPUs is not recorded for both experiments, so they may have run on two machines",
     ]

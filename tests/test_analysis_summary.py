@@ -23,7 +23,8 @@ from analysis.analyse import analyse
 from analysis.judge import words
 from analysis.judge.comparability import why_unlike
 from analysis.measure.balance import evenness, expected_largest_share, replica_shares, replicas_of
-from analysis.measure.rounds import hidden_figures, summarize
+from analysis.measure.hidden_cpu import hidden_cpu
+from analysis.measure.rounds import summarize
 from analysis.measure.series import cpu_per_second, throughput_per_second
 from analysis.read.results import Run, read_results
 from analysis.show.markdown import render_markdown
@@ -172,8 +173,8 @@ def test_sums_of_samples_that_broke_off_are_no_totals(tmp_path: Path) -> None:
     assert math.isnan(whole.byte_share)
     assert math.isnan(part.received_bytes)
     assert part.missing == "samples cover 3 of 10 s"
-    assert "b was there, or could be sampled, for part of the run only: samples cover 3 of 10 s" in " ".join(
-        one.text for one in analyse(read_results(tmp_path)).validity.invalid
+    assert "b was sampled for part of the run only: samples cover 3 of 10 s" in " ".join(
+        doubt.text for doubt in analyse(read_results(tmp_path)).validity.invalid
     )
 
 
@@ -230,7 +231,7 @@ def test_replicas_that_were_never_sampled_together_give_no_rate(tmp_path: Path) 
 def test_hidden_cpu_of_samples_that_broke_off_is_of_their_part(tmp_path: Path) -> None:
     grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5) for at in range(1, 6)]
     load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows)
-    proxy = hidden_figures(load)["hidden_proxy_cpu_ms"]
+    proxy = hidden_cpu(load)["hidden_proxy_cpu_ms"]
     assert proxy.value == pytest.approx(10, rel=0.01)
     assert proxy.is_part
 
@@ -281,7 +282,7 @@ def test_a_replica_that_answered_nothing_has_a_share_of_zero(tmp_path: Path) -> 
     samples = steady_samples(0.1, 1000, replica="web.1", replica_id="1")
     samples += steady_samples(0.1, 0, replica="web.2", replica_id="2")
     load = host(tmp_path, requests=steady_requests(10, replica="web.1"), samples=samples)
-    assert [(one.name, one.request_share, one.byte_share) for one in replica_shares(load)] == [
+    assert [(share.name, share.request_share, share.byte_share) for share in replica_shares(load)] == [
         ("web.1", 1, 1),
         ("web.2", 0, 0),
     ]
@@ -302,10 +303,10 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
         write_run(tmp_path / name, "load", steady_requests(10))
     other = {"model": MODEL | {"sha256": "c" * 64}}
     write_run(tmp_path / "compose", "load", steady_requests(10), service=other, users=9)
-    one, docker, compose = read_results(tmp_path).deployments
-    assert why_unlike(docker, one) is None
-    unlike = why_unlike(compose, one)
-    assert str(unlike) == "not compared: model, users not the same"
+    host_process, docker, compose = read_results(tmp_path).deployments
+    assert why_unlike(docker, host_process) is None
+    unlike = why_unlike(compose, host_process)
+    assert str(unlike) == "not compared: they differ in model, users"
     write_run(tmp_path / "compose", "load", steady_requests(10), service=None)
     silent, again = (read_results(tmp_path).deployments[2] for _ in range(2))
     assert why_unlike(silent, silent) is None
@@ -314,7 +315,7 @@ def test_only_like_runs_are_compared(tmp_path: Path) -> None:
 
 def test_a_second_without_one_replicas_samples_is_in_no_mean(tmp_path: Path) -> None:
     both = [*steady_samples(1.0), *steady_samples(1.0, replica="b", replica_id="b")]
-    short = [one for one in both if one["replica"] != "b" or one["sampled_at_unix_s"] <= START + 9]
+    short = [row for row in both if row["replica"] != "b" or row["sampled_at_unix_s"] <= START + 9]
     load = host(tmp_path, requests=steady_requests(50), samples=short)
     assert set(cpu_per_second(load).round(6)) == {200.0}
     assert len(cpu_per_second(load)) == 7
@@ -331,7 +332,7 @@ def machine_sample(at_s: float, **seconds: float) -> dict[str, object]:
 def test_hidden_cpu_is_what_grew_in_the_measured_phase_over_its_answers(tmp_path: Path) -> None:
     grows = [machine_sample(at, docker_proxy_cpu_seconds=at * 0.5, softirq_cpu_seconds=at * 0.1) for at in range(1, 13)]
     load = host(tmp_path, requests=steady_requests(50), samples=steady_samples(1.0), machine_samples=grows)
-    hidden = hidden_figures(load)
+    hidden = hidden_cpu(load)
     assert hidden["hidden_proxy_cpu_ms"].value == pytest.approx(0.5 * 1000 / 50, rel=0.01)
     assert hidden["hidden_softirq_cpu_ms"].value == pytest.approx(2, rel=0.01)
     assert not hidden["hidden_daemon_cpu_ms"].is_measured
@@ -343,7 +344,7 @@ def test_hidden_cpu_of_another_machine_is_not_measured(tmp_path: Path) -> None:
     write_experiment(tmp_path, [measured("host")])
     write_run(tmp_path / "host", "load", steady_requests(50), machine_samples=grows, host="http://server:5000")
     load = load_of(tmp_path)
-    assert {one.missing for one in hidden_figures(load).values()} == {
+    assert {estimate.missing for estimate in hidden_cpu(load).values()} == {
         "the service ran on another machine than the load generator"
     }
 
@@ -408,11 +409,11 @@ def test_evenness_of_kept_connections_is_that_of_the_connections(tmp_path: Path)
 
 def test_shares_of_a_whole_that_lacks_a_replica_are_none(tmp_path: Path) -> None:
     rows = [request(2 + number / 50, replica=name) for name in "abc" for number in range(100)]
-    sampled = [one for name in "ab" for one in steady_samples(1.0, 1000.0, replica=name, replica_id=name)]
+    sampled = [row for name in "ab" for row in steady_samples(1.0, 1000.0, replica=name, replica_id=name)]
     load = host(tmp_path, requests=rows, samples=sampled)
     shares = replica_shares(load)
-    assert [one.name for one in shares] == ["a", "b", "c"]
-    assert all(math.isnan(one.byte_share) and math.isnan(one.cpu_share) for one in shares)
+    assert [share.name for share in shares] == ["a", "b", "c"]
+    assert all(math.isnan(share.byte_share) and math.isnan(share.cpu_share) for share in shares)
     assert shares[0].received_bytes > 0
 
 
@@ -432,7 +433,9 @@ def test_a_counter_that_stops_in_mid_run_is_no_total_of_the_run(tmp_path: Path, 
         assert not summary["interface_in_mb"].is_measured
         assert "throughout" in str(summary["interface_in_mb"].missing)
     analysis = analyse(read_results(tmp_path))
-    assert "was told for part of the run only: not for 6.5 s" in " ".join(one.text for one in analysis.validity.invalid)
+    assert "was recorded for part of the run only: not for 6.5 s" in " ".join(
+        doubt.text for doubt in analysis.validity.invalid
+    )
     text = render_markdown(analysis)
     assert (f"100.0, {words.PART}" in text) == (column == "memory_bytes")
     assert "not measured: " in text

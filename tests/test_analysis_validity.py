@@ -27,7 +27,8 @@ from recorded_runs import (
 
 from analysis import __main__ as command
 from analysis.analyse import analyse
-from analysis.judge.validity import KINDS, Validity, trend
+from analysis.judge.check_load import trend
+from analysis.judge.doubts import KINDS, Validity
 from analysis.read.results import read_results
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
@@ -57,11 +58,11 @@ def two(folder: Path, **of_docker: Any) -> Validity:
 
 
 def kinds(validity: Validity) -> set[str]:
-    return {one.kind for one in validity.invalid}
+    return {doubt.kind for doubt in validity.invalid}
 
 
 def said(validity: Validity) -> str:
-    return " | ".join(one.text for one in validity.doubts)
+    return " | ".join(doubt.text for doubt in validity.doubts)
 
 
 def test_a_run_against_which_nothing_speaks_is_valid(tmp_path: Path) -> None:
@@ -88,8 +89,8 @@ def test_a_model_that_differs(tmp_path: Path) -> None:
     other = two(tmp_path, service={"model": MODEL | {"sha256": "c" * 64}, "versions": {}})
     assert kinds(other) == {"model"}
     (verdict, *_) = analyse(read_results(tmp_path)).verdicts
-    assert verdict.detail == "not compared: model not the same"
-    assert "not compared: model not the same" in render(analyse(read_results(tmp_path)))
+    assert verdict.detail == "not compared: they differ in model"
+    assert "not compared: they differ in model" in render(analyse(read_results(tmp_path)))
 
 
 @pytest.mark.parametrize("silent", [("host", "docker"), ("docker",)])
@@ -100,14 +101,14 @@ def test_a_model_that_did_not_say_its_name_is_compared_with_none(tmp_path: Path,
         write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5), service=service)
     found = examined(tmp_path)
     assert "not compared: the service did not say which model answered" in said(found)
-    assert {one.title for one in found.invalid} == {"it is not known which model answered"}
+    assert {doubt.title for doubt in found.invalid} == {"it is not known which model answered"}
 
 
-def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> None:
+def test_a_model_and_a_circumstance_that_differ_are_two_reasons(tmp_path: Path) -> None:
     found = two(tmp_path, service={"model": MODEL | {"sha256": "c" * 64}, "versions": {}}, spawn_rate=1)
-    assert {one.kind: one.text for one in found.invalid} == {
-        "model": "docker run against Host process: not compared: model not the same",
-        "conditions": "docker run against Host process: not compared: spawn rate not known of all runs",
+    assert {doubt.kind: doubt.text for doubt in found.invalid} == {
+        "model": "docker run against Host process: not compared: they differ in model",
+        "circumstances": "docker run against Host process: not compared: spawn rate not recorded for all runs",
     }
 
 
@@ -121,13 +122,13 @@ def test_a_model_and_a_condition_that_differ_are_two_reasons(tmp_path: Path) -> 
         {"service": {"model": MODEL, "versions": {}, "engine": {"name": "onnx", "weights": "fp32"}}},
     ],
 )
-def test_conditions_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_circumstances_that_differ(tmp_path: Path, other: dict[str, Any]) -> None:
     engine = {"name": "onnx", "weights": "int8"}
     write_experiment(tmp_path, [measured("host"), measured("docker")])
     alike: dict[str, Any] = {"seed": 1, "service": {"model": MODEL, "versions": {}, "engine": engine}}
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5), **alike)
     write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5), **alike | other)
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
 
 
 def test_numbers_are_alike_however_they_are_written(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_numbers_are_alike_however_they_are_written(tmp_path: Path) -> None:
 
 def test_a_load_that_is_not_the_plans_is_invalid(tmp_path: Path) -> None:
     found = one_run(tmp_path, users=50)
-    assert kinds(found) == {"conditions"}
+    assert kinds(found) == {"circumstances"}
     assert "Host process, round 1: users was 50, the plan says 4" in said(found)
 
 
@@ -148,7 +149,7 @@ def test_containers_with_unlike_memory(tmp_path: Path) -> None:
     write_experiment(tmp_path, rows)
     for name in ("docker", "compose"):
         write_run(tmp_path / name, "load", steady_requests(50), steady_samples(0.5))
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
     assert "docker run 2,147 MB, Docker Compose 1,074 MB" in said(examined(tmp_path))
 
 
@@ -208,7 +209,7 @@ def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> No
     assert kinds(few) == {"few requests"}
     enough = one_run(tmp_path / "enough", steady_requests(20))
     assert kinds(enough) == set()
-    assert "p95 and p99 under load not shown: fewer than 100 requests lie above for Host process (200" in said(enough)
+    assert "p95 and p99 under load not shown for Host process (200 requests): fewer than 100" in said(enough)
     (load,) = analyse(read_results(tmp_path / "enough")).loads
     assert load.summary["p95_ms"].missing == "fewer than 100 of the 200 requests lie above; 2,000 are needed"
 
@@ -227,7 +228,9 @@ def test_noise_is_no_trend(tmp_path: Path) -> None:
     for _ in range(20):
         wave = np.repeat(noise.lognormal(0, 0.2, 10), 100)
         write_experiment(tmp_path, [measured("host")])
-        write_run(tmp_path / "host", "load", [request(2 + i / 100, 10 * float(one)) for i, one in enumerate(wave)])
+        write_run(
+            tmp_path / "host", "load", [request(2 + i / 100, 10 * float(factor)) for i, factor in enumerate(wave)]
+        )
         (run,) = read_results(tmp_path).deployments[0].loads.values()
         found += trend(run) is not None
     assert found <= 1
@@ -255,8 +258,8 @@ def test_a_single_pass_sends_each_text_once(tmp_path: Path) -> None:
     for name, requests, expected in (
         ("short", texts_once(133), "the single pass sent 133 of 160 texts"),
         ("empty", [], "the single pass sent 0 of 160 texts"),
-        ("twice", [*texts_once(), request(9, phase="measured")], "the single pass sent 1 texts again"),
-        ("more", texts_once(161), "the single pass sent 161 texts where there are 160"),
+        ("twice", [*texts_once(), request(9, phase="measured")], "the single pass sent 1 text more than once"),
+        ("more", texts_once(161), "the single pass sent 161 texts, but there are only 160"),
         ("another", [row | {"text_id": 1} for row in texts_once()], "the single pass sent 1 of 160 texts"),
     ):
         found = single_pass(tmp_path / name, requests)
@@ -303,7 +306,7 @@ def test_a_load_of_which_nothing_was_measured(tmp_path: Path) -> None:
 def test_phases_by_another_clock(tmp_path: Path, change: Any, expected: str) -> None:
     found = one_run(tmp_path, [change(row) for row in steady_requests(50)])
     assert "clock" in kinds(found)
-    assert "phases by another clock" in said(found)
+    assert "from another clock" in said(found)
     assert expected in said(found)
 
 
@@ -326,7 +329,7 @@ def test_what_the_record_claims_and_no_file_shows(tmp_path: Path) -> None:
     write_run(tmp_path / "half" / "host", "single_pass", texts_once(), warm_up_s=0, users=1, run_time_s=None)
     found = examined(tmp_path / "half")
     assert kinds(found) == {"unreadable"}
-    assert "it is said to be measured, but its load is not there" in said(found)
+    assert "the record calls it measured, but its load is missing" in said(found)
     lost = write_experiment(tmp_path / "lost", [measured("host"), measured("docker")])
     record = json.loads((lost / "experiment.json").read_text())
     record["deployments"].pop()
@@ -346,8 +349,8 @@ def test_two_runs_of_one_time_are_not_two_measurements(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "host" / "round-1", tmp_path / "host" / "round-2")
     found = examined(tmp_path)
     assert kinds(found) == {"twice"}
-    assert "Host process, round 1, and Host process, round 2, have runs of the same time" in said(found)
-    assert {one.kind for one in analyse(read_results(tmp_path)).verdicts} == {"no verdict"}
+    assert "Host process, round 1, and Host process, round 2, have runs at the same time" in said(found)
+    assert {verdict.kind for verdict in analyse(read_results(tmp_path)).verdicts} == {"no verdict"}
 
 
 def test_a_record_that_says_nothing_of_the_machines_says_so(tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_a_record_that_says_nothing_of_the_machines_says_so(tmp_path: Path) -> N
     write_run(tmp_path / "docker", "load", steady_requests(50), steady_samples(0.5))
     found = examined(tmp_path)
     assert kinds(found) == set()
-    assert "does not tell whether the engine ran on this machine" in said(found)
+    assert "does not tell whether the Docker engine ran on this machine" in said(found)
     assert "does not say how many CPUs the machine has" in said(found)
 
 
@@ -366,7 +369,7 @@ def test_rows_that_are_lost(tmp_path: Path) -> None:
     record.write_text(record.read_text().replace('"requests": 400', '"requests": 600'))
     lost = examined(tmp_path)
     assert kinds(lost) == {"rows lost"}
-    assert "600 requests were recorded, but 400 rows can be read" in said(lost)
+    assert "600 requests were recorded, but only 400 rows can be read" in said(lost)
     (load,) = analyse(read_results(tmp_path)).loads
     assert load.summary["throughput_per_s"].value == pytest.approx(50, rel=0.05)
 
@@ -391,21 +394,21 @@ def test_an_invalid_deployment_gets_no_verdict_and_no_word(tmp_path: Path) -> No
         failing = steady_requests(50, response_time_ms=20) + [request(3, error="no", status=0)] * 20
         write_run(tmp_path / "docker", "load", failing, steady_samples(0.5), number=number)
     analysis = analyse(read_results(tmp_path))
-    assert {one.kind for one in analysis.verdicts} == {"no verdict"}
+    assert {verdict.kind for verdict in analysis.verdicts} == {"no verdict"}
     assert analysis.verdicts[0].detail == "docker run is not valid: over 1% of the requests failed"
-    assert not any("docker run" in one.text for one in analysis.findings)
+    assert not any("docker run" in finding.text for finding in analysis.findings)
 
 
 def test_doubts_of_every_experiment_are_said(tmp_path: Path) -> None:
     bundled = {"model": MODEL | {"source": "bundled"}, "versions": {}}
     text = said(one_run(tmp_path, service=bundled))
     assert "absolute figures are those of a toy" in text
-    assert "measured in one round: no interval, and no verdict" in text
+    assert "measured in one round, so there is no interval and no verdict" in text
     assert "share this machine's processors" in text
 
 
 def test_a_run_that_was_not_steady_is_said_to_be_so(tmp_path: Path) -> None:
-    stalled = [one for one in steady_requests(50) if not 5 < one["started_at_unix_s"] - START < 8]
+    stalled = [row for row in steady_requests(50) if not 5 < row["started_at_unix_s"] - START < 8]
     assert "throughput was not steady: 0 to 50 answers a second" in said(one_run(tmp_path, stalled))
 
 
@@ -421,7 +424,9 @@ def test_a_service_of_other_versions_is_doubted(tmp_path: Path) -> None:
     for name, python in (("host", "3.13.1"), ("docker", "3.12.9")):
         told = {"model": MODEL, "versions": {"python": python}}
         write_run(tmp_path / name, "load", steady_requests(50), service=told)
-    assert "Not the same python served everywhere: Host process 3.13.1, docker run 3.12.9" in said(examined(tmp_path))
+    assert "The deployments ran different versions of python: Host process 3.13.1, docker run 3.12.9" in said(
+        examined(tmp_path)
+    )
 
 
 def test_a_cpu_limit_that_held_a_replica_back_is_said(tmp_path: Path) -> None:
@@ -434,8 +439,8 @@ def test_rounds_that_were_not_run_and_an_experiment_without_an_end_are_told(
 ) -> None:
     reason = "the experiment ended before its turn"
     row = measured("host", 5)
-    for one in row["rounds"][2:]:
-        one |= {"status": "not run", "reason": reason, "runs": [], "seconds_to_healthy": None}
+    for round_ in row["rounds"][2:]:
+        round_ |= {"status": "not run", "reason": reason, "runs": [], "seconds_to_healthy": None}
     write_experiment(tmp_path, [row], ended_at=None)
     for number in (1, 2):
         write_run(tmp_path / "host", "load", steady_requests(50, response_time_ms=9 + number), number=number)
@@ -445,7 +450,7 @@ def test_rounds_that_were_not_run_and_an_experiment_without_an_end_are_told(
     analysis = analyse(read_results(tmp_path))
     for text in (printed, render(analysis), render_markdown(analysis)):
         assert f"Host process: 2 of 5 rounds were measured: {reason}" in text
-        assert "The experiment was cut off: the record has no end of it." in text
+        assert "The experiment was cut off: its record has no end." in text
     assert "2 of 5 rounds of 4 users" in render(analysis)
     assert "2 of 5 rounds," in render_markdown(analysis)
 
@@ -470,9 +475,9 @@ def test_what_a_failed_round_left_is_in_no_figure(tmp_path: Path) -> None:
     ("other", "kind"),
     [
         ({"service": {"model": MODEL | {"sha256": "c" * 64}}}, "model"),
-        ({"texts": {"sha256": "c" * 64}}, "conditions"),
-        ({"user_class": "NewConnectionUser"}, "conditions"),
-        ({"spawn_rate": 2}, "conditions"),
+        ({"texts": {"sha256": "c" * 64}}, "circumstances"),
+        ({"user_class": "NewConnectionUser"}, "circumstances"),
+        ({"spawn_rate": 2}, "circumstances"),
     ],
 )
 def test_rounds_of_one_deployment_are_alike_too(tmp_path: Path, other: dict[str, Any], kind: str) -> None:
@@ -493,7 +498,7 @@ def test_single_passes_are_alike_too(tmp_path: Path, other: dict[str, Any]) -> N
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
     once: dict[str, Any] = {"warm_up_s": 0, "texts": {"sha256": "b" * 64, "count": 160}} | other
     write_run(tmp_path / "host", "single_pass", texts_once(), steady_samples(0.5, phase="measured"), **once)
-    assert kinds(examined(tmp_path)) in ({"model"}, {"conditions"})
+    assert kinds(examined(tmp_path)) in ({"model"}, {"circumstances"})
 
 
 def test_a_status_that_is_no_success_is_a_failure_without_an_error_too(tmp_path: Path) -> None:
@@ -547,7 +552,7 @@ def test_a_service_is_elsewhere_by_the_nodes_of_the_record_too(tmp_path: Path) -
 def test_texts_that_are_not_known(tmp_path: Path) -> None:
     unknown = one_run(tmp_path / "load", steady_requests(50, text_id=161))
     assert kinds(unknown) == {"contradiction"}
-    assert "600 requests sent a text that is none of the 160: 161" in said(unknown)
+    assert "600 requests sent a text that is not one of the 160: number 161" in said(unknown)
     silent = single_pass(tmp_path / "silent", [row | {"text_id": None} for row in texts_once()])
     assert kinds(silent) == {"incomplete"}
     assert "160 requests of the single pass do not say which text they sent" in said(silent)
@@ -570,16 +575,21 @@ def test_users_and_limits_that_are_not_the_plans(
     path = tmp_path / "experiment.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"plan": record["plan"] | plan}))
-    assert kinds(examined(tmp_path)) == {"conditions"}
+    assert kinds(examined(tmp_path)) == {"circumstances"}
     assert expected in said(examined(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("requests", "samples", "kind", "expected"),
     [
-        ({"inference_ms": 20}, {}, "contradiction", "of 500 answers the time in the service is longer than"),
-        ({}, {"memory_limit_bytes": 50e6}, "contradiction", "more memory than its limit"),
-        ({}, {"cpu_seconds": 3}, "contradiction", "host is said to have used 36.0 s of CPU in 12.0 s with 2 CPUs"),
+        (
+            {"inference_ms": 20},
+            {},
+            "contradiction",
+            "500 answers report more time in the service than the whole response",
+        ),
+        ({}, {"memory_limit_bytes": 50e6}, "contradiction", "holds more memory than its limit"),
+        ({}, {"cpu_seconds": 3}, "contradiction", "the samples of host show 36.0 s of CPU in 12.0 s, more than 2 CPUs"),
         ({"response_time_ms": 0}, {}, "unreadable", "response_time_ms is 0, which can't have been measured"),
     ],
 )

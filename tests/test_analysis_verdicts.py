@@ -42,7 +42,9 @@ from analysis.judge.verdicts import (
     rounds_needed,
     what_would_show,
 )
-from analysis.measure.rounds import Estimate, over_rounds, quantiles, t_interval
+from analysis.measure.latency import quantiles
+from analysis.measure.quantity import Estimate
+from analysis.measure.rounds import over_rounds, t_interval
 from analysis.read.results import read_results
 from analysis.show.junit import render_junit
 from analysis.show.markdown import render_markdown
@@ -66,7 +68,11 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
     analysis = experiment(
         tmp_path, host=[10, 10.2, 9.9, 10.1, 10], docker=[12, 12.1, 12, 12.2, 11.9], compose=[8, 8.1, 8, 8.2, 8]
     )
-    medians = {(one.one.name, one.other.name): one for one in analysis.verdicts if one.key == "median_ms"}
+    medians = {
+        (verdict.subject.name, verdict.baseline.name): verdict
+        for verdict in analysis.verdicts
+        if verdict.key == "median_ms"
+    }
     assert medians["docker", "host"].kind == SLOWER
     assert medians["compose", "host"].kind == FASTER
     assert medians["compose", "docker"].kind == FASTER
@@ -76,10 +82,10 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
 
 def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10, 11, 9, 10.5, 9.5], docker=[10.4, 10.1, 9.9, 9.8, 10.6])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert one.kind == UNDECIDED
-    assert one.comparison.low < 1 < one.comparison.high
-    assert "more rounds would show" in one.detail
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert verdict.kind == UNDECIDED
+    assert verdict.comparison.low < 1 < verdict.comparison.high
+    assert "more rounds would be enough to detect a difference of " in verdict.detail
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
@@ -90,9 +96,9 @@ def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
 def test_noise_that_rounds_share_is_taken_out_by_pairing(tmp_path: Path) -> None:
     host = [10, 14, 8, 12, 9]
     analysis = experiment(tmp_path, host=host, docker=[value * 1.1 for value in host])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert one.kind == SLOWER
-    assert one.comparison.ratio == pytest.approx(1.1, abs=0.001)
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert verdict.kind == SLOWER
+    assert verdict.comparison.ratio == pytest.approx(1.1, abs=0.001)
 
 
 VIRTUAL = {"endpoint": "unix:///run/docker.sock", "version": "26.1", "kernel": "6.6-linuxkit", "cpu_count": 2}
@@ -113,18 +119,22 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
     medians = {"host": [10, 10.2, 9.9], "docker": [12, 12.1, 12], "compose": [20, 20.1, 20]}
     analysis = apart(tmp_path, VIRTUAL, **medians)
     assert analysis.validity.is_valid
-    assert any("two machines: the engine runs in a virtual machine" in one.text for one in analysis.validity.caveats)
-    for one in analysis.verdicts:
-        if one.other.name == "host":
-            assert (one.kind, one.detail) == (NONE, APART)
-            assert math.isnan(one.comparison.ratio)
+    assert any(
+        "two machines: the engine runs in a virtual machine" in doubt.text for doubt in analysis.validity.caveats
+    )
+    for verdict in analysis.verdicts:
+        if verdict.baseline.name == "host":
+            assert (verdict.kind, verdict.detail) == (NONE, APART)
+            assert math.isnan(verdict.comparison.ratio)
         else:
-            assert one.kind == SLOWER
-    assert {name: one.other.name for name, one in against_first(analysis.verdicts).items()} == {
+            assert verdict.kind == SLOWER
+    assert {name: verdict.baseline.name for name, verdict in against_first(analysis.verdicts).items()} == {
         "docker": "host",
         "compose": "docker",
     }
-    said = " ".join(one.text for one in analysis.findings)
+    assert analysis.headline.startswith("Docker Compose is slower than docker run: median 1.66 times")
+    assert analysis.headline.endswith(f"docker run and the host process are {APART}.")
+    said = " ".join(finding.text for finding in analysis.findings)
     assert "Docker Compose is slower than docker run" in said
     assert "Host" not in said
     (chart,) = ratio_charts(analysis.verdicts)
@@ -151,7 +161,7 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
 def test_what_shows_that_the_engine_runs_elsewhere(tmp_path: Path, engine: dict[str, Any], is_apart: bool) -> None:
     analysis = apart(tmp_path, engine, host=[10, 10.2, 9.9], docker=[12, 12.1, 12])
     assert analysis.validity.is_valid
-    assert all(one.is_elsewhere is is_apart for one in analysis.verdicts)
+    assert all(verdict.is_elsewhere is is_apart for verdict in analysis.verdicts)
 
 
 def test_a_container_limited_to_its_own_machines_cores_is_not_limited(tmp_path: Path) -> None:
@@ -167,18 +177,18 @@ def test_a_container_limited_to_its_own_machines_cores_is_not_limited(tmp_path: 
 
 def test_one_round_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10], docker=[20])
-    (one,) = (one for one in analysis.verdicts if one.key == "median_ms")
-    assert (one.kind, one.detail) == (NONE, "one round: no interval; run with --set rounds=5")
-    assert math.isnan(one.comparison.low)
+    (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
+    assert (verdict.kind, verdict.detail) == (NONE, "one round is not enough; measure again with --set rounds=5")
+    assert math.isnan(verdict.comparison.low)
     assert not analysis.loads[0].summary["median_ms"].has_interval
 
 
 def test_only_rounds_that_both_have_are_compared() -> None:
-    found = compare({1: 10.0, 2: 20.0, 4: 40.0}, {1: 10.0, 2: 10.0, 3: 5.0})
+    found = compare({1: 10.0, 2: 10.0, 3: 5.0}, {1: 10.0, 2: 20.0, 4: 40.0})
     assert found.rounds == 2
     assert found.ratio == pytest.approx(math.sqrt(2))
-    assert compare({1: 1.0}, {2: 1.0}).rounds == 0
-    assert compare({1: 0.0, 2: 1.0}, {1: 1.0, 2: 1.0}).rounds == 1
+    assert compare({2: 1.0}, {1: 1.0}).rounds == 0
+    assert compare({1: 1.0, 2: 1.0}, {1: 0.0, 2: 1.0}).rounds == 1
 
 
 def test_equal_rounds_are_no_difference() -> None:
@@ -187,10 +197,10 @@ def test_equal_rounds_are_no_difference() -> None:
 
 
 def test_what_it_would_take_to_see_a_difference() -> None:
-    assert what_would_show(0.001, 5, 2) == "a difference of 5% would very likely have shown"
-    assert what_would_show(0.05, 5, 1).startswith("about 6 more rounds would show 5%")
-    assert what_would_show(0.2, 3, 10).endswith("would show 20%")
-    assert what_would_show(3.0, 3, 10).endswith("would show 50%")
+    assert what_would_show(0.001, 5, 2) == "a difference of 5% would very likely have been detected"
+    assert what_would_show(0.05, 5, 1) == "6 more rounds would be enough to detect a difference of 5%"
+    assert what_would_show(0.2, 3, 10).endswith("would be enough to detect a difference of 20%")
+    assert what_would_show(3.0, 3, 10).endswith("would be enough to detect a difference of 50%")
 
 
 def test_so_many_rounds_have_the_power_that_is_promised() -> None:
@@ -223,9 +233,9 @@ def test_the_test_of_a_ratio_is_scipys(logs: list[float]) -> None:
 
 @given(st.lists(st.floats(0.1, 1e4), min_size=2, max_size=20), st.floats(0.1, 10))
 def test_a_ratio_turned_round_is_its_inverse(values: list[float], factor: float) -> None:
-    one = dict(enumerate(values))
-    other = {number: value * factor * (1 + number / 50) for number, value in one.items()}
-    there, back = compare(one, other), compare(other, one)
+    baseline = dict(enumerate(values))
+    subject = {number: value * factor * (1 + number / 50) for number, value in baseline.items()}
+    there, back = compare(baseline, subject), compare(subject, baseline)
     assert there.ratio == pytest.approx(1 / back.ratio)
     assert there.low == pytest.approx(1 / back.high)
     assert there.p_value == pytest.approx(back.p_value)

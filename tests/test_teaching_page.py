@@ -29,9 +29,9 @@ def figures_of(folder: Path) -> list[str]:
     host process'."""
     analysis = analyse(read_results(folder))
     ratios = {
-        one.one.name: words.ratio(one.comparison)
+        one.subject.name: words.ratio(one.comparison)
         for one in analysis.verdicts
-        if one.key == "median_ms" and one.other.name == "host"
+        if one.key == "median_ms" and one.baseline.name == "host"
     }
     rows = []
     for load, alone in zip(analysis.loads, analysis.passes, strict=True):

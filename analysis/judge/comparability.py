@@ -1,4 +1,4 @@
-"""Whether two measurements may be compared: what they must have in common, and what differs, as values."""
+"""Whether two measurements may be compared: what they must have in common, and what differs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from analysis.read.results import Deployment, Results, Run
 from runfiles.machines import EngineElsewhere
 
 MODEL = "model"
+MEMORY_APART = (
+    "The host process's memory is not compared with the containers' memory, because the two are counted differently. "
+    "The host process counts its share of libraries that other processes use too (PSS). A container counts what its "
+    "cgroup uses, without file cache that the kernel can drop."
+)
+"""What is said wherever the memory of both is shown."""
 NONE_IS_A_VALUE = ("run time", "requests")
-"""Conditions that a run may go without; of all others None says that they were not told."""
+"""Circumstances that a run may lack. If any other is None, it was not recorded."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
-"""Conditions that single passes share with loads."""
+"""Circumstances that single passes share with loads."""
 
 
 @dataclass(frozen=True)
 class Unlike:
     """Why two measurements are not compared.
 
-    ``differing``: names of the conditions that are not the same. ``untold``: those that are not known of all runs.
+    ``differing``: names of the circumstances that differ. ``untold``: those that are not recorded for all runs.
     ``elsewhere``: the engine of one of them ran on another machine.
     """
 
@@ -31,37 +37,37 @@ class Unlike:
     def __str__(self) -> str:
         if self.elsewhere is not None:
             return f"not comparable: {self.elsewhere}"
-        reasons = [f"{', '.join(self.differing)} not the same"] if self.differing else []
+        reasons = [f"they differ in {', '.join(self.differing)}"] if self.differing else []
         reasons += ["the service did not say which model answered"] if MODEL in self.untold else []
         if others := [name for name in self.untold if name != MODEL]:
-            reasons.append(f"{', '.join(others)} not known of all runs")
+            reasons.append(f"{', '.join(others)} not recorded for all runs")
         return f"not compared: {'; '.join(reasons)}"
 
 
-def why_unlike(one: Deployment, other: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
-    """What differs between two deployments' runs that must not; None where they may be compared. A deployment and
-    itself: what differs between its rounds.
+def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
+    """What differs between the runs of two deployments though it must not; None if they may be compared. If both are
+    the same deployment: what differs between its rounds.
 
-    ``elsewhere``: the experiment's engine, where it did not run on the machine of the host process.
+    ``elsewhere``: the experiment's Docker engine, if it ran on another machine than the host process.
     """
-    if elsewhere is not None and one.is_host != other.is_host:
+    if elsewhere is not None and baseline.is_host != subject.is_host:
         return Unlike(elsewhere=elsewhere)
-    both = (one,) if one is other else (one, other)
-    loads = [conditions(run) for each in both for run in each.loads.values()]
-    passes = [conditions(run) for each in both for run in each.single_passes.values()]
+    both = (baseline,) if baseline is subject else (baseline, subject)
+    loads = [circumstances(run) for deployment in both for run in deployment.loads.values()]
+    passes = [circumstances(run) for deployment in both for run in deployment.single_passes.values()]
     differing, untold = [], []
     for name in loads[0]:
         values = {run[name] for run in ([*loads, *passes] if name in OF_EVERY_RUN else loads)}
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:
             differing.append(name)
-        elif None in values - told and (told or (name == MODEL and one is not other)):
+        elif None in values - told and (told or (name == MODEL and baseline is not subject)):
             untold.append(name)
     return Unlike(tuple(differing), tuple(untold)) if differing or untold else None
 
 
-def conditions(run: Run) -> dict[str, Hashable]:
-    """What two runs must have in common for their figures to be comparable."""
+def circumstances(run: Run) -> dict[str, Hashable]:
+    """What two runs must have in common to be compared."""
     record = run.record
     service = record.get("service") or {}
     engine = service.get("engine") or {}
@@ -80,26 +86,31 @@ def conditions(run: Run) -> dict[str, Hashable]:
     }
 
 
+def is_memory_comparable(baseline: Deployment, subject: Deployment) -> bool:
+    """Whether the memory of both is counted alike (``MEMORY_APART``)."""
+    return baseline.is_host == subject.is_host
+
+
 def usable_cpus(results: Results, deployment: Deployment) -> set[float | None]:
-    """How many cores a deployment could use in its rounds with a load. No limit, or one beyond the cores of its
-    machine, is all of these; None: not known."""
+    """How many cores a deployment could use in its rounds with a load: its limit, or all cores of its machine if that
+    is fewer or there is no limit. None: not known."""
     cores = _machine_of(results, deployment).get("cpu_count")
     limits = _limits(deployment, "cpus")
-    return {min((value for value in (one, cores) if value is not None), default=None) for one in limits}
+    return {min((value for value in (limit, cores) if value is not None), default=None) for limit in limits}
 
 
 def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float | None]:
-    """To how much memory each replica was limited in the rounds with a load.
+    """The memory limit of each replica in the rounds with a load.
 
-    None: no limit, or one beyond the memory of the machine, which is not the same to the byte after each boot.
+    None: no limit, or one above the machine's memory, whose size changes by some bytes from boot to boot.
     """
     there_is = _machine_of(results, deployment).get("memory_bytes")
     limits = _limits(deployment, "memory_bytes")
-    return {None if one is None or (there_is is not None and one >= there_is) else one for one in limits}
+    return {None if limit is None or (there_is is not None and limit >= there_is) else limit for limit in limits}
 
 
 def _limits(deployment: Deployment, key: str) -> list[float | None]:
-    return [each.limits.get(key) for each in deployment.rounds if each.load is not None]
+    return [round_.limits.get(key) for round_ in deployment.rounds if round_.load is not None]
 
 
 def _machine_of(results: Results, deployment: Deployment) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""Which differences are real: ratios of paired rounds, their intervals, and a verdict on each pair of deployments.
+"""Which differences are real: ratios of paired rounds with their intervals, and a verdict on each pair of deployments.
 
-Rounds of the same number ran one after another, so what the machine did meanwhile met both deployments of a pair: the
-ratio is taken within each round. How much these ratios differ from round to round is all the uncertainty there is;
-requests within a round are not independent and enter no interval. docs/statistics.md gives the reasons and what was
-measured of them.
+The deployments of a round ran one after another, so what slowed the machine in that round slowed both. Each ratio is
+therefore taken within a round. The interval comes only from how these ratios differ from round to round: requests of
+the same round are not independent. docs/statistics.md gives the reasons and the measurements behind them.
 """
 
 from __future__ import annotations
@@ -17,32 +16,33 @@ import numpy as np
 from scipy import special
 
 from analysis.judge.comparability import Unlike, why_unlike
-from analysis.judge.validity import Validity
-from analysis.measure.quantity import QUANTITIES
+from analysis.judge.doubts import Validity
+from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
-NAN = float("nan")
 JUDGED = ("median_ms", "p95_ms")
-"""The figures on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
+"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
 
 POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
 MOST_ROUNDS = 50
-"""No more rounds are suggested, unless not even half as slow again could be shown with so many."""
+"""No more rounds are suggested, unless so many would not even be enough to detect a difference of 50%."""
 RESOLUTION = 1e-6
-"""Logarithms of ratios that differ by less differ by rounding. Without it two equal rounds would claim certainty."""
+"""Smaller differences between logarithms of ratios are rounding. Without this limit two equal rounds would claim
+certainty."""
 
 SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no verdict"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of a deployment over the same of another.
+    """One quantity of a deployment, the subject, over the same of another, the baseline.
 
-    ``ratio`` is the geometric mean of the paired rounds' ratios, ``low`` and ``high`` its 95% interval (NaN with fewer
-    than two rounds), ``spread`` the standard deviation of their logarithms, ``p_value`` that of no difference (t test).
+    ``ratio`` is the geometric mean of the paired rounds' ratios. ``low`` and ``high`` bound its 95% interval (NaN with
+    fewer than two rounds). ``spread`` is the standard deviation of the logarithms of the ratios. ``p_value`` is the t
+    test's for no difference.
     """
 
     ratio: float
@@ -52,18 +52,23 @@ class Comparison:
     spread: float
     p_value: float
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval, from rounds enough to show it."""
+        return self.rounds >= FEWEST_ROUNDS and not math.isnan(self.low)
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said of ``one`` against ``other``.
+    """What can be said of ``subject`` against ``baseline``.
 
-    ``p_value`` is that of the comparison after Holm's correction for all that are judged together. ``detail`` says why
-    there is no verdict, or what it would take. ``unlike``: the two may not be compared, and why; where they ran on two
-    machines there is no ratio either.
+    ``p_value`` is the comparison's, after Holm's correction for all that are judged together. ``detail`` says why there
+    is no verdict, or how many rounds would be enough. ``unlike`` says why the two may not be compared; if they ran on
+    two machines, there is no ratio either.
     """
 
-    one: Measurement
-    other: Measurement
+    baseline: Measurement
+    subject: Measurement
     key: str
     comparison: Comparison
     kind: str
@@ -78,13 +83,13 @@ class Verdict:
 
     @property
     def id(self) -> str:
-        return f"{self.key}-{self.one.name}-{self.other.name}"
+        return f"{self.key}-{self.subject.name}-{self.baseline.name}"
 
 
-def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison:
-    """The ratio of two deployments' figures, from the rounds in which both were measured and neither is 0."""
-    both = [number for number in one if number in other and one[number] > 0 and other[number] > 0]
-    logs = np.array([math.log(one[number] / other[number]) for number in both])
+def compare(baseline: Mapping[int, float], subject: Mapping[int, float]) -> Comparison:
+    """The ratio of one quantity of two deployments, from the rounds in which both were measured and neither is 0."""
+    both = [number for number in subject if number in baseline and subject[number] > 0 and baseline[number] > 0]
+    logs = np.array([math.log(subject[number] / baseline[number]) for number in both])
     return from_logs(logs)
 
 
@@ -102,7 +107,7 @@ def from_logs(logs: np.ndarray) -> Comparison:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values after Holm's correction (S. Holm, 1979): the chance of one false difference among all is kept."""
+    """The p-values after Holm's correction (S. Holm, 1979): it bounds the chance of any false difference among all."""
     adjusted = [NAN] * len(p_values)
     told = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     largest = 0.0
@@ -118,73 +123,80 @@ def judge(
     elsewhere: EngineElsewhere | None = None,
     keys: Sequence[str] = JUDGED,
 ) -> list[Verdict]:
-    """A verdict on each pair of deployments and each figure in ``keys``, those against the first deployment first.
+    """A verdict on each pair of deployments and each quantity in ``keys``, those against the first deployment first.
 
-    A pair that ran under unlike conditions, or of which one is invalid, gets none, and takes no part in the correction.
+    A pair that ran under unlike circumstances, or of which one is invalid, gets none and takes no part in the
+    correction.
     ``elsewhere``: the engine, where it ran on another machine than the host process.
     """
     found = []
     for key in keys:
-        for other, one in itertools.combinations(loads, 2):
-            unlike = why_unlike(one.deployment, other.deployment, elsewhere)
+        for baseline, subject in itertools.combinations(loads, 2):
+            unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
-            comparison = from_logs(np.array([])) if is_apart else compare(one.values(key), other.values(key))
-            refused = str(unlike) if unlike else _why_none(one, other, key, validity, comparison)
-            found.append((one, other, key, comparison, unlike, refused))
+            comparison = from_logs(np.array([])) if is_apart else compare(baseline.values(key), subject.values(key))
+            refused = str(unlike) if unlike else _why_none(baseline, subject, key, validity, comparison)
+            found.append((baseline, subject, key, comparison, unlike, refused))
     adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)
     return [
-        _verdict(one, other, key, comparison, p, judged)
+        _verdict(baseline, subject, key, comparison, p, judged)
         if refused is None
-        else Verdict(one, other, key, comparison, NONE, NAN, refused, unlike)
-        for (one, other, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
+        else Verdict(baseline, subject, key, comparison, NONE, NAN, refused, unlike)
+        for (baseline, subject, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
     ]
 
 
 def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
-    """By the name of each deployment the verdict on its median against the first one, or, where that ran on another
+    """The verdict on each deployment's median, by its name: against the first deployment or, if that ran on another
     machine, against the first that did not."""
     found: dict[str, Verdict] = {}
-    for one in verdicts:
-        known = found.get(one.one.name)
-        if one.key == "median_ms" and (known is None or (known.is_elsewhere and not one.is_elsewhere)):
-            found[one.one.name] = one
+    for verdict in verdicts:
+        known = found.get(verdict.subject.name)
+        if verdict.key == "median_ms" and (known is None or (known.is_elsewhere and not verdict.is_elsewhere)):
+            found[verdict.subject.name] = verdict
     return found
 
 
-def _why_none(one: Measurement, other: Measurement, key: str, validity: Validity, found: Comparison) -> str | None:
-    for each in (one, other):
-        if doubt := validity.of(each.name):
-            return f"{each.title} is not valid: {doubt[0].title}"
-    for each in (one, other):
-        if not each.summary[key].is_measured:
-            return each.summary[key].missing
-    return "one round: no interval; run with --set rounds=5" if found.rounds < 2 else None
+def _why_none(
+    baseline: Measurement, subject: Measurement, key: str, validity: Validity, found: Comparison
+) -> str | None:
+    for measurement in (subject, baseline):
+        if doubt := validity.of(measurement.name):
+            return f"{measurement.title} is not valid: {doubt[0].title}"
+    for measurement in (subject, baseline):
+        if not measurement.summary[key].is_measured:
+            return measurement.summary[key].missing
+    return "one round is not enough; measure again with --set rounds=5" if found.rounds < 2 else None
 
 
-def _verdict(one: Measurement, other: Measurement, key: str, found: Comparison, p_value: float, judged: int) -> Verdict:
+def _verdict(
+    baseline: Measurement, subject: Measurement, key: str, found: Comparison, p_value: float, judged: int
+) -> Verdict:
     if p_value < ALPHA:
         kind = SLOWER if (found.ratio > 1) == (QUANTITIES[key].worse > 0) else FASTER
-        return Verdict(one, other, key, found, kind, p_value, "")
-    return Verdict(one, other, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged))
+        return Verdict(baseline, subject, key, found, kind, p_value, "")
+    return Verdict(
+        baseline, subject, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged)
+    )
 
 
 def what_would_show(spread: float, rounds: int, judged: int) -> str:
-    """How many rounds more would show a difference, and which: the smallest of 5, 10, 20 and 50% that 50 rounds show
-    with a power of 80%."""
+    """How many more rounds would be enough to detect a difference, and which: the smallest of 5, 10, 20 and 50% that 50
+    rounds detect with a power of 80%."""
     shown, needed = WORTH_SHOWING[-1], 0
     for shown in WORTH_SHOWING:
         needed = rounds_needed(spread, math.log1p(shown), ALPHA / max(1, judged))
         if needed <= max(MOST_ROUNDS, rounds):
             break
     if needed <= rounds:
-        return f"a difference of {shown:.0%} would very likely have shown"
+        return f"a difference of {shown:.0%} would very likely have been detected"
     more = needed - rounds
-    return f"about {more:,} more round{'s' if more > 1 else ''} would show {shown:.0%}"
+    return f"{more:,} more round{'s' if more > 1 else ''} would be enough to detect a difference of {shown:.0%}"
 
 
 def rounds_needed(spread: float, difference: float, alpha: float) -> int:
-    """How many paired rounds show a ``difference`` of logarithms with a power of 80%, at this ``alpha``.
+    """How many paired rounds detect a ``difference`` of logarithms with a power of 80%, at this ``alpha``.
 
     The usual approximation by two quantiles of Student's t; at most 10,000.
     """

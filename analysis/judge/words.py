@@ -1,61 +1,75 @@
-"""Figures, ratios and verdicts as people read them: shared by the page, Markdown and the terminal."""
+"""Estimates, ratios and verdicts as people read them: shared by the page, Markdown and the terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, Comparison, Verdict
-from analysis.measure.quantity import QUANTITIES, Quantity
-from analysis.measure.rounds import Estimate, Measurement
+from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
+from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
+TWO_ROUNDS = "two rounds: no interval is shown, measure at least three"
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rounds(loads: Sequence[Measurement], planned: int) -> str:
-    """How many rounds were measured, of the plan's where they are fewer."""
-    found = max((len(one.rounds) for one in loads), default=0)
+    """How many rounds were measured and, where that is fewer than planned, how many were planned."""
+    found = max((len(load.rounds) for load in loads), default=0)
     of = f"{found} of {planned:g}" if found < planned else f"{found}"
     return f"{of} round{'s' if max(found, planned) != 1 else ''}"
 
 
-def number(figure: Estimate, digits: int) -> str:
-    """A figure's value, or that it is not measured."""
-    return f"{figure.value:,.{digits}f}" if figure.is_measured else "not measured"
+def number(estimate: Estimate, digits: int) -> str:
+    """An estimate's value, or that it is not measured."""
+    return f"{estimate.value:,.{digits}f}" if estimate.is_measured else "not measured"
 
 
-def interval(figure: Estimate, digits: int) -> str:
-    """What stands below a figure: its interval and n, or why there is none."""
-    if not figure.is_measured:
-        return figure.missing or ""
-    n = f"n = {figure.n:,} {figure.of if figure.n != 1 else figure.of.removesuffix('s')}" + (
-        f", {figure.rounds} rounds" if figure.rounds > 1 else ""
-    )
-    n += f", {PART}" if figure.is_part else ""
-    return f"{figure.low:,.{digits}f} to {figure.high:,.{digits}f}\n{n}" if figure.has_interval else n
+def interval(estimate: Estimate, digits: int) -> str:
+    """What is written below an estimate: its interval, or why there is none, and what n counts."""
+    if not estimate.is_measured:
+        return estimate.missing or ""
+    bounds = low_to_high(estimate, digits)
+    return f"{bounds}\n{_counted(estimate)}" if bounds else _counted(estimate)
 
 
-def ratio(one: Comparison) -> str:
-    """A ratio with its interval; nothing where there is no ratio."""
-    if math.isnan(one.ratio):
+def low_to_high(estimate: Estimate, digits: int) -> str:
+    """The interval, or why it is not shown; nothing for a count or one round, which have none."""
+    if estimate.has_interval:
+        return f"{estimate.low:,.{digits}f} to {estimate.high:,.{digits}f}"
+    return "" if math.isnan(estimate.high) else TWO_ROUNDS
+
+
+def _counted(estimate: Estimate) -> str:
+    name = estimate.of if estimate.n != 1 else estimate.of.removesuffix("s")
+    n = f"n = {estimate.n:,} {name} {estimate.which}".rstrip()
+    n += f", {estimate.rounds} rounds" if estimate.rounds > 1 else ""
+    return n + (f", {PART}" if estimate.is_part else "")
+
+
+def ratio(comparison: Comparison) -> str:
+    """A ratio with its interval, or why that is not shown; nothing where there is no ratio."""
+    if math.isnan(comparison.ratio):
         return ""
-    return f"{one.ratio:.2f}" + ("" if math.isnan(one.low) else f" ({one.low:.2f} to {one.high:.2f})")
+    if comparison.has_interval:
+        return f"{comparison.ratio:.2f} ({comparison.low:.2f} to {comparison.high:.2f})"
+    return f"{comparison.ratio:.2f}" + ("" if math.isnan(comparison.low) else f" ({TWO_ROUNDS})")
 
 
 def p_value(value: float) -> str:
-    """A p-value to three digits; one below that is not nought."""
+    """A p-value to three digits; a smaller one is not called 0."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def verdict(one: Verdict) -> str:
-    """A verdict in a few words, with what it would take or why there is none."""
-    if one.kind in (SLOWER, FASTER):
-        return one.kind
-    return one.detail if one.kind == NONE else f"not distinguishable at this length; {one.detail}"
+def verdict(found: Verdict) -> str:
+    """A verdict in a few words: with how many rounds would be enough, or why there is none."""
+    if found.kind in (SLOWER, FASTER):
+        return found.kind
+    return found.detail if found.kind == NONE else f"no difference proven; {found.detail}"
 
 
 def time_of_day(stamp: str) -> str:
@@ -63,46 +77,53 @@ def time_of_day(stamp: str) -> str:
     return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def rows_of(measured: Sequence[Measurement]) -> list[Quantity]:
-    """The figures that at least one of the deployments was asked for, in the order in which they are shown."""
-    return [measure for key, measure in QUANTITIES.items() if any(key in one.summary for one in measured)]
+def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
+    """The quantities that at least one of the deployments was asked for, in the order in which they are shown."""
+    return [
+        quantity
+        for key, quantity in QUANTITIES.items()
+        if any(key in measurement.summary for measurement in measurements)
+    ]
 
 
 def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], verdicts: Sequence[Verdict]) -> str:
-    """All figures and ratios as CSV. Missing is an empty field; text that a spreadsheet takes for a formula is not."""
+    """All estimates and ratios as CSV. What is missing is an empty field. No text is a formula to a spreadsheet."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\r\n")
     header = ("run", "round", "deployment", "figure", "unit", "value", "low", "high", "n", "of", "rounds", "note")
     writer.writerow(header)
-    for run, measured in (("load", loads), ("single pass", passes)):
-        for one in measured:
-            for measure in rows_of([one]):
-                figure = one.summary[measure.key]
-                values = [_cell(value) for value in (figure.value, figure.low, figure.high)]
-                tail = [figure.n, figure.of, figure.rounds, _note(figure)]
-                writer.writerow([run, "all", _text(one.title), measure.key, measure.unit, *values, *tail])
-                for round_number, own in one.rounds.items():
-                    each = own.get(measure.key)
-                    if each is not None and len(one.rounds) > 1:
-                        tail = [each.n, each.of, 1, _note(each)]
-                        values = [_cell(each.value), "", ""]
-                        cells = [run, round_number, _text(one.title), measure.key, measure.unit, *values, *tail]
-                        writer.writerow(cells)
-    for verdict_ in verdicts:
-        found = verdict_.comparison
-        pair = _text(f"{verdict_.one.title} / {verdict_.other.title}")
-        values = [_cell(value) for value in (found.ratio, found.low, found.high)]
-        note = _text(verdict(verdict_))
-        writer.writerow(["load", "all", pair, verdict_.key, "ratio", *values, "", "", found.rounds, note])
+    for run, measurements in (("load", loads), ("single pass", passes)):
+        for measurement in measurements:
+            writer.writerows(_csv_rows(run, measurement))
+    for found in verdicts:
+        pair = _text(f"{found.subject.title} / {found.baseline.title}")
+        values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
+        note = _text(verdict(found))
+        writer.writerow(["load", "all", pair, found.key, "ratio", *values, "", "", found.comparison.rounds, note])
     return file.getvalue()
+
+
+def _csv_rows(run: str, measurement: Measurement) -> Iterator[list[object]]:
+    """A row for each quantity over all rounds and, where there are several, for each round."""
+    title = _text(measurement.title)
+    for quantity in rows_of([measurement]):
+        over_all = measurement.summary[quantity.key]
+        values = [_cell(value) for value in (over_all.value, over_all.low, over_all.high)]
+        tail = [over_all.n, over_all.of, over_all.rounds, _note(over_all)]
+        yield [run, "all", title, quantity.key, quantity.unit, *values, *tail]
+        for number_of_round, estimates in measurement.rounds.items() if len(measurement.rounds) > 1 else ():
+            own = estimates.get(quantity.key)
+            if own is not None:
+                tail = [own.n, own.of, 1, _note(own)]
+                yield [run, number_of_round, title, quantity.key, quantity.unit, _cell(own.value), "", "", *tail]
 
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.10g}"
 
 
-def _note(figure: Estimate) -> str:
-    return _text(figure.missing or (PART if figure.is_part else ""))
+def _note(estimate: Estimate) -> str:
+    return _text(estimate.missing or (PART if estimate.is_part else ""))
 
 
 def _text(value: str) -> str:

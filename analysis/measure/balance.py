@@ -1,4 +1,4 @@
-"""How the load was spread over the replicas, and whether that is what its users' connections make of it."""
+"""How the load was shared by the replicas, and whether the users' connections explain that."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from analysis.measure.quantity import NAN
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.results import Run
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
-    Connections are those of the whole run: users that keep theirs opened them before the measured phase. Bytes and
-    shares of bytes and CPU that are not known are NaN; ``missing`` says why. ``is_named`` is False for the answers that
-    did not say who gave them.
+    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Bytes
+    and shares that are not known are NaN, and ``missing`` says why. ``is_named`` is False for answers that did not name
+    their replica.
     """
 
     name: str
@@ -43,11 +42,11 @@ class ReplicaShare:
 
 @dataclass(frozen=True)
 class Evenness:
-    """How even the deal was.
+    """How evenly the load was dealt.
 
-    ``jain`` is Jain's index of the answers: 1 where all replicas gave as many, 1 / n where one gave all (R. Jain and
-    others, 1984). ``p_value`` says how often a fair draw of the same number of ``cards`` would come out at least as
-    uneven (chi-squared); NaN where there are fewer than 5 to a replica.
+    ``jain`` is Jain's index of the answers: 1 if all replicas gave as many, 1 / n if one gave all (R. Jain and others,
+    1984). ``p_value`` is the chance that a fair deal of as many ``cards`` (connections or answers) comes out at least
+    as uneven (chi-squared); NaN with fewer than 5 for each replica.
     """
 
     jain: float
@@ -60,10 +59,10 @@ class Evenness:
 
 @lru_cache(RUNS_AT_HAND)
 def replica_shares(run: Run) -> list[ReplicaShare]:
-    """Who answered, and whose interfaces carried how much, in the measured phase.
+    """What each replica answered, and what its interfaces carried, in the measured phase.
 
-    A replica that answered nothing stands there too, with a share of 0. Answers name a replica by its name, its ID or
-    its host name.
+    A replica that answered nothing is included, with a share of 0. Answers name a replica by its name, its ID or its
+    host name.
     """
     names = run.replica_names
 
@@ -78,7 +77,7 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     covered = coverage(run)
     whole = [name for name in everybody if name in covered and covered[name].is_whole]
     used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]].reindex(whole)
-    used = used.reindex(everybody)  # shares of a whole that lacks somebody's part are none
+    used = used.reindex(everybody)  # if a replica's part is not known, no share is
     all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
     all_cpu = used["cpu_seconds"].sum(skipna=False)
     shares = []
@@ -102,14 +101,14 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
 
 
 def evenness(run: Run) -> Evenness | None:
-    """How even the replicas' answers were; None where nobody said who answered, or only one replica was there."""
-    shares = [one for one in replica_shares(run) if one.is_named]
-    answers = np.array([one.requests for one in shares], dtype=float)
+    """How evenly the answers were dealt; None if no answer names its replica, or there is only one replica."""
+    shares = [share for share in replica_shares(run) if share.is_named]
+    answers = np.array([share.requests for share in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None
     expected, why = expected_largest_share(run, len(shares))
-    keeps = run.measured["connection_reused"].mean() > 0.5
-    dealt = np.array([one.connections for one in shares]) if keeps else answers
+    keeps = run.measured_requests["connection_reused"].mean() > 0.5
+    dealt = np.array([share.connections for share in shares]) if keeps else answers
     return Evenness(
         jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
         largest=float(answers.max() / answers.sum()),
@@ -127,19 +126,20 @@ def _chance_of(dealt: np.ndarray) -> float:
 
 
 def replicas_of(run: Run) -> int:
-    """How many replicas the load met: those that were found, else those that answered; at least 1."""
-    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
-    answered = set(run.measured["replica"].unique()) - {""}
+    """How many replicas the load met: those that were found or, if none were, those that answered; at least 1."""
+    found = {replica.get("name") for replica in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
+    answered = set(run.measured_requests["replica"].unique()) - {""}
     return max(1, len(found) or len(answered))
 
 
 def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
-    """The share of the busiest replica if connections are dealt round, and why.
+    """The share of the busiest replica if connections are dealt out in turn, and why.
 
-    Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the replicas like
-    cards: of U users ceil(U / R) meet one replica. With a connection a request each replica gets 1 / R.
+    Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the R replicas like
+    cards, so at most ceil(U / R) of U users meet the same one. If each request has its own connection, each replica
+    gets 1 / R.
     """
-    reused = run.measured["connection_reused"].mean()
+    reused = run.measured_requests["connection_reused"].mean()
     users = run.record.get("users") or 0
     if reused > 0.5 and users:
         share = math.ceil(users / replicas) / users

@@ -1,13 +1,20 @@
-"""Which figures there are, their units, and how each is shown: page, table, CSV, Markdown and compare share it."""
+"""The quantities that are measured, with their units, and what an estimate of one is: page, table, CSV, Markdown and
+compare share them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+NAN = float("nan")
+FEWEST_ROUNDS = 3
+"""With fewer rounds no interval is shown: from two, Student's t makes it 12.7 standard errors wide to each side."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One kind of figure.
+    """What is measured, and how it is shown.
 
     ``unit`` is that of the value as it is computed and shown; ``digits`` are shown behind the point. ``quantile`` is
     set for response times' percentiles. ``worse``: +1 where more is worse, -1 where less is, 0 where neither.
@@ -27,11 +34,11 @@ HIDDEN = {
     "hidden_softirq_cpu_ms": "the kernel's softirq",
     "hidden_generator_cpu_ms": "the load generator",
 }
-"""CPU time that no container's account shows: key of the figure -> whose it is."""
+"""CPU time that no container's account shows: key of the quantity -> whose it is."""
 
 QUANTITIES = {
-    one.key: one
-    for one in (
+    quantity.key: quantity
+    for quantity in (
         Quantity("requests", "Requests, all rounds", "", 0),
         Quantity("failures", "Failed requests, all rounds", "", 0, worse=1),
         Quantity("median_ms", "Median response time", "ms", 2, 0.5, worse=1),
@@ -61,3 +68,42 @@ QUANTITIES = {
     )
 }
 """In the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number, and how well it is known.
+
+    ``low`` and ``high`` bound its 95% interval and are NaN where there is none. ``n`` is how many of what ``of`` names
+    it was computed from, and ``which`` says which of these n counts. ``rounds`` is the number of rounds in which it was
+    measured. ``missing`` says why ``value`` is NaN. ``is_part``: in one round at least it covers only the part of the
+    measured phase that samples cover.
+    """
+
+    value: float
+    n: int
+    of: str
+    low: float = NAN
+    high: float = NAN
+    rounds: int = 1
+    missing: str | None = None
+    is_part: bool = False
+    which: str = ""
+
+    @property
+    def is_measured(self) -> bool:
+        return not math.isnan(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval, from rounds enough to show it."""
+        return self.rounds >= FEWEST_ROUNDS and not (math.isnan(self.low) or math.isnan(self.high))
+
+
+Estimates = Mapping[str, Estimate]
+"""The estimates of one run's measured phase, or of a deployment over its rounds, by the keys of ``QUANTITIES``."""
+
+
+def missing(reason: str) -> Estimate:
+    """An estimate that is lacking."""
+    return Estimate(NAN, 0, "", rounds=0, missing=reason)

@@ -1,4 +1,4 @@
-"""What a run's rows say of each moment: answers, response times, CPU, memory and bytes by second."""
+"""What a run's rows show over time: answers, CPU, memory and bytes in each second."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from analysis.measure.quantity import NAN
 from analysis.read.results import Run
 
-NAN = float("nan")
 COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
 LEAST_COVERED_S = 0.5
-"""A second of which the samples cover less gives no rate."""
+"""A second gives a rate only if samples cover this much of it."""
 
 SLACK_SHARE = 0.1
-"""Of an interval, a counter may be told for so much less than the replica was sampled, and for no more than the time
-between ``SLACK_SAMPLES`` samples."""
+"""A counter may lack values for this share of an interval that samples cover, but for no longer than the time between
+``SLACK_SAMPLES`` samples."""
 TINY_S = 1e-6
 
 SLACK_SAMPLES = 2
-"""By the time between so many samples may a replica's samples begin late or end early."""
+"""A replica's samples may begin late or end early by the time between this many samples."""
 
 RUNS_AT_HAND = 32
-"""So many runs' series are kept, since figures, findings and charts all ask for them; nobody changes them."""
+"""The series of this many runs are kept, because estimates, findings and charts all use them. Nothing changes them."""
 
 
 @lru_cache(RUNS_AT_HAND)
 def throughput_per_second(run: Run) -> pd.Series:
     """Answers completed in each whole second of the measured phase, seconds without any included as 0.
 
-    An answer counts when it came, so those to requests sent at the end of the warm-up are in it.
+    An answer counts in the second in which it came, so answers to the last requests of the warm-up are included.
     """
     start, end = run.window_unix_s
     seconds = int(end - start)
@@ -44,22 +44,22 @@ def throughput_per_second(run: Run) -> pd.Series:
 def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
     """By how much each replica's counters grew between each edge and the next.
 
-    Between two samples a counter is taken to grow evenly, so an interval gets the part of the growth that lies in it,
-    however far apart the samples are; each counter has samples of its own, those that told it. Where a counter fell the
-    replica was started anew, and what the counter shows is what was used since. Beyond a replica's first and last
-    sample nothing is known, and nothing is made up.
+    A counter is assumed to grow evenly between two samples, so an interval gets the part of the growth that lies in it,
+    however far apart the samples are. Samples without a value of the counter are left out. If a counter fell, the
+    replica restarted, and the counter shows what was used since. Before a replica's first sample and after its last
+    nothing is assumed.
 
     Returns:
         One row a replica and interval: ``replica``, ``interval`` (from 0), ``covered_s`` (how much of it lies between
         the first and the last sample), ``cpu_seconds``, ``net_rx_bytes``, ``net_tx_bytes`` (NaN: not measured).
     """
     tables = []
-    for one in _counted(run):
-        edges = np.clip(edges_unix_s, one.at_unix_s[0], one.at_unix_s[-1])
+    for replica in _counted(run):
+        edges = np.clip(edges_unix_s, replica.at_unix_s[0], replica.at_unix_s[-1])
         covered = np.diff(edges)
-        table = pd.DataFrame({"replica": one.replica, "interval": range(len(covered)), "covered_s": covered})
-        slack = np.minimum(SLACK_SAMPLES * np.median(np.diff(one.at_unix_s)), SLACK_SHARE * covered)
-        for name, (at, total) in one.totals.items():
+        table = pd.DataFrame({"replica": replica.name, "interval": range(len(covered)), "covered_s": covered})
+        slack = np.minimum(SLACK_SAMPLES * np.median(np.diff(replica.at_unix_s)), SLACK_SHARE * covered)
+        for name, (at, total) in replica.totals.items():
             if len(at) < 2:
                 table[name] = NAN
                 continue
@@ -75,9 +75,9 @@ def growth(run: Run, edges_unix_s: np.ndarray) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Counted:
-    """One replica: when it was sampled, and of each counter when it was read and by how much it had grown by then."""
+    """One replica: when it was sampled and, for each counter, when it was read and how much it had grown by then."""
 
-    replica: str
+    name: str
     at_unix_s: np.ndarray
     totals: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -102,14 +102,14 @@ def _counted(run: Run) -> list[_Counted]:
 
 def replica_names(run: Run) -> list[str]:
     """All replicas that were sampled or, by the run's record, should have been."""
-    listed = [one["name"] for one in run.record["replicas"]["list"]]
+    listed = [replica["name"] for replica in run.record["replicas"]["list"]]
     return list(dict.fromkeys([*listed, *map(str, run.samples["replica"].unique())]))
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The part of the measured phase, of ``phase_s`` seconds, that samples cover: from ``start_unix_s`` on for
-    ``covered_s``. ``is_whole``: no more is missing than the time between two samples explains."""
+    """The part of the measured phase that samples cover: ``covered_s`` of its ``phase_s`` seconds, from
+    ``start_unix_s`` on. ``is_whole``: what is missing is no longer than the time between two samples explains."""
 
     start_unix_s: float
     covered_s: float
@@ -126,13 +126,13 @@ class Coverage:
 
 @lru_cache(RUNS_AT_HAND)
 def coverage(run: Run) -> dict[str, Coverage]:
-    """Of each replica, by its name, how much of the measured phase its samples cover; of one that was not sampled
-    twice, nothing."""
+    """How much of the measured phase the samples of each replica cover, by its name. It is nothing for a replica with
+    fewer than two samples."""
     start, end = run.window_unix_s
     found = {name: Coverage(start, 0.0, end - start, False) for name in replica_names(run)}
     own: dict[str, list[np.ndarray]] = {}
-    for one in _counted(run):
-        own.setdefault(one.replica, []).append(one.at_unix_s)
+    for replica in _counted(run):
+        own.setdefault(replica.name, []).append(replica.at_unix_s)
     for name, times in own.items():
         first, last = min(at[0] for at in times), max(at[-1] for at in times)
         apart = max(np.median(np.diff(at)) for at in times)
@@ -144,12 +144,12 @@ def coverage(run: Run) -> dict[str, Coverage]:
 
 
 def covered_together(run: Run) -> Coverage:
-    """The part of the measured phase in which all replicas were sampled; nothing where there is none."""
+    """The part of the measured phase in which all replicas were sampled; it may be empty."""
     start, end = run.window_unix_s
-    each = coverage(run).values()
-    first = max((one.start_unix_s for one in each), default=start)
-    covered = max(0.0, min((one.end_unix_s for one in each), default=start) - first)
-    return Coverage(first, covered, end - start, all(one.is_whole for one in each) and covered > 0)
+    parts = coverage(run).values()
+    first = max((part.start_unix_s for part in parts), default=start)
+    covered = max(0.0, min((part.end_unix_s for part in parts), default=start) - first)
+    return Coverage(first, covered, end - start, all(part.is_whole for part in parts) and covered > 0)
 
 
 @lru_cache(RUNS_AT_HAND)
@@ -167,7 +167,7 @@ def rates_per_second(run: Run) -> pd.DataFrame:
 
 @lru_cache(RUNS_AT_HAND)
 def totals(run: Run) -> pd.DataFrame:
-    """What each replica used in the whole measured phase: as ``growth``, one row a replica, indexed by its name."""
+    """What each replica used in the whole measured phase: as ``growth``, with a row for each replica, by its name."""
     return growth(run, np.array(run.window_unix_s)).set_index("replica")
 
 
@@ -187,7 +187,7 @@ def memory_per_second(run: Run) -> pd.Series:
 
 
 def is_memory_told(run: Run) -> bool:
-    """Whether each replica's memory was told from its first sample to its last."""
+    """Whether each replica's samples have its memory, from the first to the last."""
     for _, own in run.samples.groupby("replica_id", sort=False, observed=True):
         at = own["sampled_at_unix_s"].to_numpy()
         told = at[own["memory_bytes"].notna().to_numpy()]
@@ -204,9 +204,9 @@ def network_per_second(run: Run) -> pd.DataFrame:
 
 
 def memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
-    """Memory of all replicas together at each moment, in bytes; NaN where one of them was not sampled around it.
+    """Memory of all replicas together at each moment, in bytes; NaN if a replica was not sampled around it.
 
-    A replica counts from its first to its last sample, and together with the one that took its name and place.
+    A replica counts from its first to its last sample. If another took its name and place, both count as one.
     """
     by_name: dict[str, np.ndarray] = {}
     for name, at, memory in _memory(run):
@@ -220,7 +220,7 @@ def memory_at(run: Run, moments_unix_s: np.ndarray) -> pd.Series:
 
 @lru_cache(RUNS_AT_HAND)
 def _memory(run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Of each replica: its name, when it was sampled, and its memory in bytes then."""
+    """For each replica: its name, when it was sampled, and its memory in bytes then."""
     told = run.samples.dropna(subset=["memory_bytes"])
     return [
         (str(name), own["sampled_at_unix_s"].to_numpy(), own["memory_bytes"].to_numpy())
@@ -231,8 +231,8 @@ def _memory(run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
 def _on_generators_clock(samples: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """When one replica's counters were read, by the load generator's clock, and the samples in that order.
 
-    Time between reads is exact by the reader's clock, but that may be another machine's: the median of what the two
-    clocks say apart is taken off.
+    The reader's clock gives exact times between reads, but it may be another machine's. So the median difference of
+    the two clocks is added to its times.
     """
     own = samples.dropna(subset=["cpu_seconds"]).sort_values("read_at_unix_s").drop_duplicates("read_at_unix_s")
     apart = (own["sampled_at_unix_s"] - own["read_at_unix_s"]).median()

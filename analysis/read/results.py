@@ -77,14 +77,14 @@ class Run:
     absent: tuple[str, ...] = ()
 
     @cached_property
-    def measured(self) -> pd.DataFrame:
+    def measured_requests(self) -> pd.DataFrame:
         """The requests that enter figures: all but those of the warm-up."""
         return _rows(self.requests, self.requests["phase"] == MEASURED)
 
     @cached_property
     def answered(self) -> pd.DataFrame:
-        """Those of ``measured`` that did not fail."""
-        return _rows(self.measured, self.measured["error"] == "")
+        """Those of ``measured_requests`` that did not fail."""
+        return _rows(self.measured_requests, self.measured_requests["error"] == "")
 
     @cached_property
     def answered_unix_s(self) -> np.ndarray:

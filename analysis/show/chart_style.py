@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.measure.rounds import Estimate, Measurement
+from analysis.measure.quantity import Estimate
+from analysis.measure.rounds import Measurement
 
 COLOURS = {
     "host": "#0072B2",

@@ -36,25 +36,25 @@ Loads = Sequence[Measurement]
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     """Ratios of one figure with their intervals around 1, a row a pair, the first pair on top."""
     figure = empty_figure()
-    rows = [f"{title_of(one.one)} / {title_of(one.other)}" for one in verdicts]
+    rows = [f"{title_of(one.subject)} / {title_of(one.baseline)}" for one in verdicts]
     for row, one in zip(rows, verdicts, strict=True):
         found = one.comparison
-        known = found.low == found.low
+        known = found.has_interval
         figure.add_scatter(
             x=[or_none(found.ratio)],
             y=[row],
             mode="markers",
             marker={
-                "color": colour(one.one.name),
+                "color": colour(one.subject.name),
                 "size": 12,
-                "symbol": SYMBOLS.get(one.one.name, "circle") + ("" if one.p_value < 0.05 else "-open"),
+                "symbol": SYMBOLS.get(one.subject.name, "circle") + ("" if one.p_value < 0.05 else "-open"),
             },
             error_x={
                 "type": "data",
                 "symmetric": False,
                 "array": [round(found.high - found.ratio, 6) if known else "none"],
                 "arrayminus": [round(found.ratio - found.low, 6) if known else "none"],
-                "color": colour(one.one.name),
+                "color": colour(one.subject.name),
                 "thickness": 3,
             },
             hovertemplate=f"{row}: %{{x:.3f}}, {found.rounds} rounds<br>{one.kind}<extra></extra>",

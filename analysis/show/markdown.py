@@ -6,8 +6,7 @@ import re
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.measure.quantity import QUANTITIES
-from analysis.measure.rounds import Estimate
+from analysis.measure.quantity import QUANTITIES, Estimate
 from runfiles.events import MEASURED
 
 
@@ -32,7 +31,7 @@ def render_markdown(analysis: Analysis) -> str:
     if analysis.verdicts:
         lines += ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
         for verdict in analysis.verdicts:
-            pair = f"{safe(verdict.one.title)} against {safe(verdict.other.title)}"
+            pair = f"{safe(verdict.subject.title)} against {safe(verdict.baseline.title)}"
             name = QUANTITIES[verdict.key].title
             lines.append(f"| {pair} | {name} | {words.ratio(verdict.comparison)} | {safe(words.verdict(verdict))} |")
     if analysis.findings:

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.findings import figure_anchor
+from analysis.judge.findings import estimate_anchor
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, against_first
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Results, Run
@@ -34,7 +34,7 @@ def render(analysis: Analysis) -> str:
         p_value=words.p_value,
     )
     environment.globals.update(
-        anchor=figure_anchor, colour=colour, sources_of=_sources, FAILED=FAILED, MEASURED=MEASURED
+        anchor=estimate_anchor, colour=colour, sources_of=_sources, FAILED=FAILED, MEASURED=MEASURED
     )
     results = analysis.results
     tables = (
@@ -74,7 +74,7 @@ def _pairs(verdicts: tuple[Verdict, ...]) -> list[list[Verdict]]:
     """The verdicts on each pair of deployments together, one a figure."""
     pairs: dict[tuple[str, str], list[Verdict]] = {}
     for one in verdicts:
-        pairs.setdefault((one.other.name, one.one.name), []).append(one)
+        pairs.setdefault((one.baseline.name, one.subject.name), []).append(one)
     return list(pairs.values())
 
 

@@ -118,10 +118,10 @@ def replica_tabs(balances: Sequence[Balance]) -> list[Tab]:
     """A tab for each of the first rounds of each Swarm deployment."""
     tabs = []
     for one in balances:
-        numbers = [other.number for other in balances if other.one is one.one]
+        numbers = [other.number for other in balances if other.measurement is one.measurement]
         if one.number not in numbers[:MOST_TABS]:
             continue
-        title = one.one.title + (f", round {one.number}" if len(numbers) > 1 else "")
+        title = one.measurement.title + (f", round {one.number}" if len(numbers) > 1 else "")
         tabs.append(Tab(one.id, title, _replicas(one, title)))
     return tabs
 
@@ -259,7 +259,7 @@ def _network(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
 
 
 def _replicas(one: Balance, title: str) -> tuple[Chart, ...]:
-    run = one.one.deployment.loads[one.number]
+    run = one.measurement.deployment.loads[one.number]
     return (
         _chart(
             f"{one.id}-network-time",

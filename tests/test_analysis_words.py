@@ -1,0 +1,193 @@
+"""What page, Markdown and terminal say first, and how estimates are written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from recorded_runs import (
+    measured,
+    not_run,
+    request,
+    steady_requests,
+    steady_samples,
+    warmed,
+    write_experiment,
+    write_run,
+)
+
+from analysis import __main__ as command
+from analysis.analyse import Analysis, analyse
+from analysis.judge import words
+from analysis.judge.comparability import MEMORY_APART, is_memory_comparable
+from analysis.judge.words import figures_csv
+from analysis.measure.quantity import Estimate
+from analysis.read.results import read_results
+
+
+def experiment(folder: Path, medians: Mapping[str, Sequence[float]], tail: float = 0) -> Analysis:
+    """Deployments whose rounds have these medians; one request in ten of all but the host takes ``tail`` longer."""
+    write_experiment(folder, [measured(name, len(values)) for name, values in medians.items()])
+    for name, values in medians.items():
+        for number, value in enumerate(values, 1):
+            late = 0 if name == "host" else tail
+            rows = [
+                request(2 + i / 200, value + (i % 5 - 2) / 100 + (late if i % 10 == 0 else 0), replica=name)
+                for i in range(2000)
+            ]
+            write_run(folder / name, "load", warmed(rows), steady_samples(0.5, replica=name), number=number)
+    return analyse(read_results(folder))
+
+
+NOISE = {"host": [10, 11, 9, 10.5, 9.5], "docker": [10.4, 10.1, 9.9, 9.8, 10.6]}
+SLOW = {"host": [10, 10.2, 9.9, 10.1, 10], "docker": [12, 12.1, 12, 12.2, 11.9]}
+
+
+@pytest.mark.parametrize(
+    ("medians", "tail", "expected"),
+    [
+        (
+            {"host": [10.0]},
+            0,
+            "Only the host process was measured, so there is nothing to compare: its median response ",
+        ),
+        ({"host": [10, 10.1, 9.9]}, 0, "its median response time is 10.00 ms (95% interval 9.75 to 10.25)."),
+        (
+            {"host": [10], "docker": [20]},
+            0,
+            "No difference is proven: one round is not enough; measure again with --set rounds=5.",
+        ),
+        (
+            {"host": [10, 11], "docker": [10.4, 10.1]},
+            0,
+            "No difference is proven: two rounds are too few for the noise of this machine.",
+        ),
+        (NOISE, 0, "more rounds would be enough to detect a difference of 5%."),
+        (
+            SLOW | {"compose": [10.0]},
+            0,
+            "Docker Compose and the host process are not compared: one round is not enough; ",
+        ),
+        (SLOW, 0, "docker run is slower than the host process: median 1.20 times (95% interval 1.19 to 1.21)."),
+        (
+            NOISE,
+            30,
+            "docker run is slower than the host process at p95: 4.02 times (95% interval 3.63 to 4.44). "
+            "No difference of their medians is proven.",
+        ),
+        (
+            SLOW | {"compose": [10.1, 10.0, 10.2, 9.9, 10.1]},
+            0,
+            "No difference from the host process is proven for Docker Compose.",
+        ),
+        (
+            {"docker": NOISE["docker"], "compose": NOISE["host"], "host": [8, 8.1, 8, 8.2, 7.9]},
+            0,
+            "The host process is faster than docker run: median 0.79 times",
+        ),
+    ],
+)
+def test_the_headline_says_what_was_found(
+    tmp_path: Path, medians: Mapping[str, Sequence[float]], tail: float, expected: str
+) -> None:
+    assert expected in experiment(tmp_path, medians, tail).headline
+
+
+def test_the_headline_names_what_is_proven_of_other_pairs(tmp_path: Path) -> None:
+    """Nothing is proven against the noisy first deployment, but the two others differ."""
+    steady = {"docker": [10, 10.1, 10, 10.2, 9.9], "compose": [11, 11.1, 11, 11.2, 10.9]}
+    said = experiment(tmp_path, {"host": [8.0, 20.0, 9.0, 15.0, 10.0]} | steady).headline
+    assert said.startswith("Docker Compose is slower than docker run: median 1.10 times")
+    assert said.endswith("No difference from the host process is proven for docker run and Docker Compose.")
+
+
+def test_the_headline_of_an_invalid_experiment_names_reasons_and_deployments(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    failing = steady_requests(50) + [request(3, error="no", status=0)] * 20
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
+    write_run(tmp_path / "docker", "load", failing, steady_samples(0.5), ended_by="interrupted")
+    said = analyse(read_results(tmp_path)).headline
+    assert said.startswith("Not valid: over 1% of the requests failed (docker run); ")
+    assert "a run was cut off (docker run)" in said
+
+
+def test_the_headline_says_that_nothing_was_measured(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [not_run("host", "port 5000 is taken")])
+    assert analyse(read_results(tmp_path)).headline.startswith("Nothing was measured: ")
+
+
+def test_the_terminal_begins_with_the_headline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = experiment(tmp_path, SLOW)
+    monkeypatch.setattr(sys, "argv", ["analysis", str(tmp_path)])
+    assert command.main() == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(analysis.headline)
+    assert "MB: counted differently for the host process and for containers, so not comparable" in printed
+
+
+def test_an_interval_from_two_rounds_is_in_the_csv_alone(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, {"host": [10, 11], "docker": [12, 12.5]})
+    median = analysis.loads[0].summary["median_ms"]
+    assert not median.has_interval
+    assert words.interval(median, 2).startswith(f"{words.TWO_ROUNDS}\nn = 4,000 requests ")
+    (ratio, _) = (verdict.comparison for verdict in analysis.verdicts)
+    assert words.ratio(ratio) == f"1.17 ({words.TWO_ROUNDS})"
+    assert words.TWO_ROUNDS in " ".join(finding.text for finding in analysis.findings)
+    assert any("No interval is shown from two rounds" in doubt.text for doubt in analysis.validity.caveats)
+    row = next(line for line in figures_csv(analysis.loads, (), ()).splitlines() if ",median_ms," in line)
+    assert row.split(",")[5:8] == [f"{value:.10g}" for value in (median.value, median.low, median.high)]
+
+
+def test_three_rounds_have_an_interval_and_a_count_has_none(tmp_path: Path) -> None:
+    (load,) = experiment(tmp_path, {"host": [10, 11, 10.5]}).loads
+    assert load.summary["median_ms"].has_interval
+    assert words.interval(load.summary["median_ms"], 1).startswith("9.3 to 11.7\nn = 6,000 ")
+    counted = Estimate(20, 20, "requests", rounds=2, which="sent in the measured phase")
+    assert words.interval(counted, 0) == "n = 20 requests sent in the measured phase, 2 rounds"
+
+
+def test_n_says_what_it_counts(tmp_path: Path) -> None:
+    (load,) = experiment(tmp_path, {"host": [10.0]}).loads
+    told = {key: words.interval(load.summary[key], 1) for key in ("requests", "median_ms", "throughput_per_s")}
+    assert told["requests"] == "n = 2,000 requests sent in the measured phase"
+    assert told["median_ms"] == "n = 2,000 requests sent in the measured phase and answered"
+    assert told["throughput_per_s"].endswith(" answers that came in the whole seconds of the measured phase")
+    assert words.interval(load.summary["seconds_to_healthy"], 1) == "n = 1 start"
+
+
+def test_memory_of_host_and_containers_is_not_lined_up(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, SLOW | {"compose": [10, 10.1, 10, 10.2, 9.9]})
+    containers, host = (finding.text for finding in analysis.findings if finding.title == "Memory")
+    assert "docker run" in containers
+    assert "Docker Compose" in containers
+    assert "Host process" not in containers
+    assert "docker run" not in host
+    assert host.endswith(MEMORY_APART)
+    first, docker, compose = (load.deployment for load in analysis.loads)
+    assert not is_memory_comparable(first, docker)
+    assert is_memory_comparable(docker, compose)
+
+
+@pytest.mark.parametrize("name", ["CPU", "Where the time goes"])
+def test_numbers_without_a_verdict_have_intervals_or_say_that_they_are_not_compared(tmp_path: Path, name: str) -> None:
+    for folder, medians, expected in (
+        ("three", {"host": [10, 10.1, 9.9], "docker": [11, 11.1, 10.9]}, "no verdict on these numbers"),
+        ("one", {"host": [10], "docker": [11]}, "these numbers are not compared"),
+    ):
+        analysis = experiment(tmp_path / folder, medians)
+        (text,) = (finding.text for finding in analysis.findings if finding.title == name)
+        assert text.endswith(f"{expected}.")
+        assert (" to " in text) == (folder == "three")
+
+
+def test_a_page_goes_into_its_experiments_folder_but_not_into_examples() -> None:
+    assert command._place(Path("results/a"), "html") == Path("results/a/report.html")
+    assert command._place(Path("results/a"), "markdown") == Path("results/a/report.md")
+    for folder in (ROOT / "examples" / "a", ROOT / "examples" / "a" / "."):
+        assert command._place(folder, "html") == ROOT / "results" / "a.html"
+        assert command._place(folder, "markdown") == ROOT / "results" / "a.md"
