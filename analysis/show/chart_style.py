@@ -30,8 +30,8 @@ MOST_POINTS = 600
 """A longer series is drawn as means over so many stretches of equal length."""
 
 
-def empty_figure() -> go.Figure:
-    """A figure without Plotly's own look, which the page gives it."""
+def empty_chart() -> go.Figure:
+    """A chart without Plotly's own look, which the page gives it."""
     return go.Figure(layout={"template": {}})
 
 
@@ -40,15 +40,15 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER_COLOUR)
 
 
-def title_of(one: Measurement) -> str:
+def title_of(measurement: Measurement) -> str:
     """Plotly reads tags in names, so a name from outside is escaped for it."""
-    return html.escape(one.title)
+    return html.escape(measurement.title)
 
 
-def add_bars(figure: go.Figure, one: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
+def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
     """Bars of a deployment's colour with their intervals; what was not measured leaves its place empty."""
-    figure.add_bar(
-        name=title_of(one),
+    chart.add_bar(
+        name=title_of(measurement),
         x=[label for label, _ in bars],
         y=[or_none(bar.value) for _, bar in bars],
         error_y={
@@ -59,25 +59,25 @@ def add_bars(figure: go.Figure, one: Measurement, bars: Sequence[tuple[str, Esti
             "thickness": 1.5,
             "color": GREY,
         },
-        marker={"color": colour(one.name)},
+        marker={"color": colour(measurement.name)},
         customdata=[f"n = {bar.n:,} {bar.of}, {bar.rounds} round{'s' * (bar.rounds != 1)}" for _, bar in bars],
         hovertemplate="%{fullData.name}, %{x}: %{y:.4g}<br>%{customdata}<extra></extra>",
     )
 
 
-def say_not_measured(figure: go.Figure, label: str) -> None:
+def say_not_measured(chart: go.Figure, label: str) -> None:
     """Words where a bar would stand: an empty place alone could be read as zero."""
-    figure.add_annotation(
+    chart.add_annotation(
         x=label, y=0, text="not measured", textangle=-90, showarrow=False, yanchor="bottom", font={"size": 12}
     )
 
 
-def label_deployments(figure: go.Figure, loads: Sequence[Measurement]) -> None:
+def label_deployments(chart: go.Figure, loads: Sequence[Measurement]) -> None:
     """Upright labels in short lines, which fit a phone, in the order of the deployments also where a bar is missing."""
-    labels = [title_of(one) for one in loads]
+    labels = [title_of(load) for load in loads]
     margin = max(0.0, (3 - len(labels)) / 2)  # or a lone bar fills the chart
-    figure.update_yaxes(rangemode="nonnegative")
-    figure.update_xaxes(
+    chart.update_yaxes(rangemode="nonnegative")
+    chart.update_xaxes(
         type="category",
         categoryorder="array",
         categoryarray=labels,
@@ -114,9 +114,9 @@ def or_none(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), 6)
 
 
-def _arm(of: Estimate, length: float) -> float | str:
+def _arm(estimate: Estimate, length: float) -> float | str:
     """One arm of an interval, where both bounds are known.
 
     Plotly reads None as an arm of length 0, which would claim certainty; words it does not draw.
     """
-    return round(length, 6) if of.has_interval else "none"
+    return round(length, 6) if estimate.has_interval else "none"

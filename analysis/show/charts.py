@@ -1,4 +1,4 @@
-"""The charts of deployments: each from figures or binned series, never a point a request."""
+"""The charts of deployments: each from estimates or binned series, never a point a request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from analysis.show.chart_style import (
     add_bars,
     coarse,
     colour,
-    empty_figure,
+    empty_chart,
     label_deployments,
     line_or_point,
     or_none,
@@ -34,149 +34,149 @@ Loads = Sequence[Measurement]
 
 
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
-    """Ratios of one figure with their intervals around 1, a row a pair, the first pair on top."""
-    figure = empty_figure()
-    rows = [f"{title_of(one.one)} / {title_of(one.other)}" for one in verdicts]
-    for row, one in zip(rows, verdicts, strict=True):
-        found = one.comparison
-        known = found.low == found.low
-        figure.add_scatter(
-            x=[or_none(found.ratio)],
+    """Ratios of one quantity with their intervals around 1, a row a pair, the first pair on top."""
+    chart = empty_chart()
+    rows = [f"{title_of(verdict.one)} / {title_of(verdict.other)}" for verdict in verdicts]
+    for row, verdict in zip(rows, verdicts, strict=True):
+        comparison = verdict.comparison
+        known = comparison.low == comparison.low
+        chart.add_scatter(
+            x=[or_none(comparison.ratio)],
             y=[row],
             mode="markers",
             marker={
-                "color": colour(one.one.name),
+                "color": colour(verdict.one.name),
                 "size": 12,
-                "symbol": SYMBOLS.get(one.one.name, "circle") + ("" if one.p_value < 0.05 else "-open"),
+                "symbol": SYMBOLS.get(verdict.one.name, "circle") + ("" if verdict.p_value < 0.05 else "-open"),
             },
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [round(found.high - found.ratio, 6) if known else "none"],
-                "arrayminus": [round(found.ratio - found.low, 6) if known else "none"],
-                "color": colour(one.one.name),
+                "array": [round(comparison.high - comparison.ratio, 6) if known else "none"],
+                "arrayminus": [round(comparison.ratio - comparison.low, 6) if known else "none"],
+                "color": colour(verdict.one.name),
                 "thickness": 3,
             },
-            hovertemplate=f"{row}: %{{x:.3f}}, {found.rounds} rounds<br>{one.kind}<extra></extra>",
+            hovertemplate=f"{row}: %{{x:.3f}}, {comparison.rounds} rounds<br>{verdict.kind}<extra></extra>",
             showlegend=False,
         )
-    figure.add_vline(x=1, line={"dash": "dash", "color": GREY})
-    figure.update_xaxes(title="ratio (1: no difference)")
-    figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
-    return figure
+    chart.add_vline(x=1, line={"dash": "dash", "color": GREY})
+    chart.update_xaxes(title="ratio (1: no difference)")
+    chart.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
+    return chart
 
 
 def by_round(loads: Loads, key: str) -> go.Figure:
-    """One figure of each round, a line a deployment."""
-    figure = empty_figure()
-    for one in loads:
-        values = one.values(key)
-        figure.add_scatter(
+    """One quantity of each round, a line a deployment."""
+    chart = empty_chart()
+    for load in loads:
+        values = load.values(key)
+        chart.add_scatter(
             x=list(values),
             y=[or_none(value) for value in values.values()],
-            name=title_of(one),
+            name=title_of(load),
             mode="lines+markers",
-            line={"color": colour(one.name), "width": 1.5},
-            marker={"symbol": SYMBOLS.get(one.name, "circle"), "size": 9},
+            line={"color": colour(load.name), "width": 1.5},
+            marker={"symbol": SYMBOLS.get(load.name, "circle"), "size": 9},
             hovertemplate="round %{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title="round", dtick=1 if max((len(one.rounds) for one in loads), default=0) < 12 else None)
-    figure.update_yaxes(title=f"{QUANTITIES[key].title.lower()}, {QUANTITIES[key].unit}", rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="round", dtick=1 if max((len(load.rounds) for load in loads), default=0) < 12 else None)
+    chart.update_yaxes(title=f"{QUANTITIES[key].title.lower()}, {QUANTITIES[key].unit}", rangemode="tozero")
+    return chart
 
 
 def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Sequence[Run]]) -> go.Figure:
     """The share of requests answered within a time, one line a deployment, drawn from 200 quantiles each."""
-    figure = empty_figure()
+    chart = empty_chart()
     shares = np.linspace(0, 1, ECDF_POINTS + 1)
     shown: list[float] = []
-    for one in measured:
-        times = np.concatenate([_times(run)[1] for run in runs_of(one)] or [np.array([])])
+    for measurement in measured:
+        times = np.concatenate([_times(run)[1] for run in runs_of(measurement)] or [np.array([])])
         if len(times):
             quantiles = np.quantile(np.sort(times), shares).round(3).tolist()
             shown += [quantiles[0], quantiles[-1]]
-            figure.add_scatter(
+            chart.add_scatter(
                 x=quantiles,
                 y=(shares * 100).round(2).tolist(),
-                name=f"{title_of(one)} (n = {len(times):,})",
+                name=f"{title_of(measurement)} (n = {len(times):,})",
                 mode="lines",
-                line={"color": colour(one.name), "width": 2.5},
+                line={"color": colour(measurement.name), "width": 2.5},
                 hovertemplate="%{y:.1f}% within %{x:.2f} ms<extra></extra>",
             )
     ticks = round_numbers(shown)
-    figure.update_xaxes(
-        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks]
+    chart.update_xaxes(
+        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
     )
-    figure.update_yaxes(title="% of requests answered", range=[0, 101])
-    return figure
+    chart.update_yaxes(title="% of requests answered", range=[0, 101])
+    return chart
 
 
 def percentiles(loads: Loads) -> go.Figure:
     """Median, p95 and p99 of each deployment with their intervals."""
-    figure = empty_figure()
+    chart = empty_chart()
     names = {"median_ms": "median", "p95_ms": "p95", "p99_ms": "p99"}
-    for one in loads:
-        add_bars(figure, one, [(label, one.summary[key]) for key, label in names.items()])
-    figure.update_xaxes(showgrid=False)
-    figure.update_yaxes(title="response time in ms")
-    figure.update_layout(barmode="group")
-    return figure
+    for load in loads:
+        add_bars(chart, load, [(label, load.summary[key]) for key, label in names.items()])
+    chart.update_xaxes(showgrid=False)
+    chart.update_yaxes(title="response time in ms")
+    chart.update_layout(barmode="group")
+    return chart
 
 
 def percentiles_over_time(loads: Loads) -> go.Figure:
     """Median and p95 of the requests sent in each second (or longer stretch), those of all rounds together."""
-    figure = empty_figure()
-    for one in loads:
-        series = [_times(run) for run in one.deployment.loads.values()]
+    chart = empty_chart()
+    for load in loads:
+        series = [_times(run) for run in load.deployment.loads.values()]
         at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
         x, both = _binned_quantiles(at, times, (0.5, 0.95))
         for y, dash, label in zip(both, ("solid", "dot"), ("median", "p95"), strict=True):
-            figure.add_scatter(
+            chart.add_scatter(
                 x=x.tolist(),
                 y=y.round(3).tolist(),
-                name=f"{title_of(one)}, {label}",
+                name=f"{title_of(load)}, {label}",
                 mode=line_or_point(len(x)),
-                line={"color": colour(one.name), "width": 2, "dash": dash},
+                line={"color": colour(load.name), "width": 2, "dash": dash},
                 hovertemplate="second %{x}: %{y:.2f} ms<extra>%{fullData.name}</extra>",
             )
-    figure.update_xaxes(title="seconds of the measured phase")
-    figure.update_yaxes(title="response time in ms", rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="seconds of the measured phase")
+    chart.update_yaxes(title="response time in ms", rangemode="tozero")
+    return chart
 
 
 def by_deployment(loads: Loads, key: str) -> go.Figure:
-    """One bar a deployment for one figure."""
-    figure = empty_figure()
-    for one in loads:
-        name = title_of(one)
-        add_bars(figure, one, [(name, one.summary[key])])
-        if not one.summary[key].is_measured:
-            say_not_measured(figure, name)
-    label_deployments(figure, loads)
+    """One quantity, a bar a deployment."""
+    chart = empty_chart()
+    for load in loads:
+        name = title_of(load)
+        add_bars(chart, load, [(name, load.summary[key])])
+        if not load.summary[key].is_measured:
+            say_not_measured(chart, name)
+    label_deployments(chart, loads)
     unit = QUANTITIES[key].unit
-    figure.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
-    figure.update_layout(showlegend=False)
-    return figure
+    chart.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
+    chart.update_layout(showlegend=False)
+    return chart
 
 
 def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, title: str) -> go.Figure:
-    """Bars of a deployment's parts on each other: of each part its name, colour and figure."""
-    figure = empty_figure()
+    """Bars of a deployment's parts on each other: of each part its name, colour and quantity."""
+    chart = empty_chart()
     for name, own, key in parts:
-        figure.add_bar(
+        chart.add_bar(
             name=name,
-            x=[title_of(one) for one in loads],
-            y=[or_none(one.summary[key].value) for one in loads],
+            x=[title_of(load) for load in loads],
+            y=[or_none(load.summary[key].value) for load in loads],
             marker={"color": own},
             hovertemplate=f"%{{x}}: %{{y:.2f}} {unit} {name}<extra></extra>",
         )
-    for one in loads:
-        if not any(one.summary[key].is_measured for *_, key in parts):
-            say_not_measured(figure, title_of(one))
-    label_deployments(figure, loads)
-    figure.update_layout(barmode="stack")
-    figure.update_yaxes(title=title)
-    return figure
+    for load in loads:
+        if not any(load.summary[key].is_measured for *_, key in parts):
+            say_not_measured(chart, title_of(load))
+    label_deployments(chart, loads)
+    chart.update_layout(barmode="stack")
+    chart.update_yaxes(title=title)
+    return chart
 
 
 def where_the_time_goes(loads: Loads) -> go.Figure:
@@ -206,41 +206,41 @@ SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
 def over_time(loads: Loads, of: str) -> go.Figure:
     """Throughput, CPU or memory in each second of the measured phase, a line a deployment: the mean of its rounds."""
     per_second, unit = SERIES[of]
-    figure = empty_figure()
-    for one in loads:
-        rounds = [per_second(run) for run in one.deployment.loads.values()]
+    chart = empty_chart()
+    for load in loads:
+        rounds = [per_second(run) for run in load.deployment.loads.values()]
         series = coarse(pd.concat(rounds).dropna().groupby(level=0).mean())
-        figure.add_scatter(
+        chart.add_scatter(
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
-            name=title_of(one),
+            name=title_of(load),
             mode=line_or_point(len(series)),
-            line={"color": colour(one.name), "width": 2},
+            line={"color": colour(load.name), "width": 2},
             hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title="seconds of the measured phase")
-    figure.update_yaxes(title=unit, rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="seconds of the measured phase")
+    chart.update_yaxes(title=unit, rangemode="tozero")
+    return chart
 
 
 def traffic(loads: Loads, seen_from: str) -> go.Figure:
     """Bytes into and out of the service in a round's measured phase: of bodies, or through the interfaces."""
-    figure = empty_figure()
+    chart = empty_chart()
     for way, pattern in (("in", "/"), ("out", "")):
-        figure.add_bar(
+        chart.add_bar(
             name=way,
-            x=[title_of(one) for one in loads],
-            y=[or_none(one.summary[f"{seen_from}_{way}_mb"].value) for one in loads],
-            marker={"color": [colour(one.name) for one in loads], "pattern": {"shape": pattern}},
+            x=[title_of(load) for load in loads],
+            y=[or_none(load.summary[f"{seen_from}_{way}_mb"].value) for load in loads],
+            marker={"color": [colour(load.name) for load in loads], "pattern": {"shape": pattern}},
             hovertemplate=f"%{{x}}: %{{y:.3f}} MB {way}<extra></extra>",
         )
-    for one in loads:
-        if not one.summary[f"{seen_from}_out_mb"].is_measured:
-            say_not_measured(figure, title_of(one))
-    label_deployments(figure, loads)
-    figure.update_layout(barmode="group")
-    figure.update_yaxes(title="MB in the measured phase of a round")
-    return figure
+    for load in loads:
+        if not load.summary[f"{seen_from}_out_mb"].is_measured:
+            say_not_measured(chart, title_of(load))
+    label_deployments(chart, loads)
+    chart.update_layout(barmode="group")
+    chart.update_yaxes(title="MB in the measured phase of a round")
+    return chart
 
 
 def _times(run: Run) -> tuple[np.ndarray, np.ndarray]:

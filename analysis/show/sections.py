@@ -1,107 +1,66 @@
-"""Which charts the page has, in which order, and how each is read."""
+"""The sections of charts: which charts each has, and how they are read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.analyse import Analysis
 from analysis.judge.findings import Balance
 from analysis.judge.verdicts import Verdict
 from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
+from analysis.show.elements import Chart, Section, Tab
+from analysis.show.tables import share_table
 
 MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart with its title and how to read it."""
-
-    id: str
-    title: str
-    how_to_read: str
-    figure: dict[str, Any]
+Loads = Sequence[Measurement]
 
 
-@dataclass(frozen=True)
-class Section:
-    """Charts that belong together, under one heading that the navigation leads to."""
-
-    id: str
-    title: str
-    charts: tuple[Chart, ...]
+def latency(loads: Loads, passes: Loads) -> Section:
+    """Response times and throughput."""
+    shown = (*_response_times(loads), *_by_round(loads), *_throughput(loads)) if loads else ()
+    return _section("latency", "Latency and throughput", *shown, *_single_pass(passes))
 
 
-@dataclass(frozen=True)
-class Tab:
-    """The charts of one round's replicas."""
-
-    id: str
-    title: str
-    charts: tuple[Chart, ...]
+def cpu(loads: Loads) -> Section:
+    """The CPU that the service used."""
+    return _section("cpu", "CPU", *(_cpu(loads) if loads else ()))
 
 
-def sections(analysis: Analysis) -> list[Section]:
-    """The sections before the replicas' and after the verdicts'."""
-    loads, passes = analysis.loads, analysis.passes
-    found = [Section("latency", "Latency and throughput", (*_latency(loads), *_single_pass(passes)))]
-    if loads:
-        found += [
-            Section("cpu", "CPU", _cpu(loads)),
-            Section("memory", "Memory", _memory(loads)),
-            Section("network", "Network I/O", _network(loads)),
-        ]
-    return [one for one in found if one.charts]
+def memory(loads: Loads) -> Section:
+    """The memory that the service held."""
+    return _section("memory", "Memory", *(_memory(loads) if loads else ()))
 
 
-def time_section(loads: Sequence[Measurement]) -> list[Section]:
-    """Where the time goes, and the CPU time."""
-    if not loads:
-        return []
-    shown = (
-        _chart(
-            "latency-parts",
-            "Where the time of a request goes, under load",
-            "The service says how long a text waited for the model and how long the model took (Server-Timing); the "
-            "rest is HTTP, network, Docker's proxy or ingress, and the client. Medians of the parts need not add up to "
-            "the median of the whole.",
-            charts.where_the_time_goes(loads),
-        ),
-        _chart(
-            "cpu-hidden",
-            "Where the CPU time of an answer goes",
-            "The service's own, and what stands in no container's account: Docker's proxy, its daemon, the kernel's "
-            "work for the network (softirq, with that of all other programs), and the load generator. A part that is "
-            "not there was not measured.",
-            charts.where_the_cpu_goes(loads),
-        ),
-    )
-    return [Section("time", "Where the time goes", shown)]
+def network(loads: Loads) -> Section:
+    """Bytes in and out, as the client counts them and as the containers do."""
+    return _section("network", "Network I/O", *(_network(loads) if loads else ()))
 
 
-def event_section(loads: Sequence[Measurement]) -> list[Section]:
+def where_the_time_goes(loads: Loads) -> Section:
+    """The parts of a response time, and of the CPU time that an answer costs."""
+    return _section("time", "Where the time goes", *(_parts(loads) if loads else ()))
+
+
+def events(loads: Loads) -> Section:
     """What became of the replicas, where that was recorded."""
-    if not any(len(run.events) for one in loads for run in one.deployment.loads.values()):
-        return []
-    chart = _chart(
-        "events",
-        "What became of the replicas",
-        "One row a replica and round, on the time axis of its run. A replica that ended or was restarted in the "
-        "measured phase makes the run invalid: its figures are those of fewer replicas, or of a cold one.",
-        replica_charts.events(loads),
-    )
-    return [Section("events", "Replica events", (chart,))]
+    is_recorded = any(len(run.events) for load in loads for run in load.deployment.loads.values())
+    return _section("events", "Replica events", *(_events(loads) if is_recorded else ()))
+
+
+def replicas(balances: Sequence[Balance]) -> Section:
+    """How the load was spread over the replicas of the Swarm deployments."""
+    title = "Replicas under Swarm"
+    return Section("replicas", title, "Replicas", tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
 
 
 def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
     """The ratios of median response times, where there is more than one deployment."""
-    medians = [one for one in verdicts if one.key == "median_ms" and one.comparison.rounds]
+    medians = [verdict for verdict in verdicts if verdict.key == "median_ms" and verdict.comparison.rounds]
     if not medians:
         return ()
     chart = _chart(
@@ -114,22 +73,8 @@ def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
     return (chart,)
 
 
-def replica_tabs(balances: Sequence[Balance]) -> list[Tab]:
-    """A tab for each of the first rounds of each Swarm deployment."""
-    tabs = []
-    for one in balances:
-        numbers = [other.number for other in balances if other.one is one.one]
-        if one.number not in numbers[:MOST_TABS]:
-            continue
-        title = one.one.title + (f", round {one.number}" if len(numbers) > 1 else "")
-        tabs.append(Tab(one.id, title, _replicas(one, title)))
-    return tabs
-
-
-def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
-    if not loads:
-        return ()
-    shown = [
+def _response_times(loads: Loads) -> tuple[Chart, ...]:
+    return (
         _chart(
             "latency-load",
             "Under load: median, p95 and p99",
@@ -143,7 +88,7 @@ def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
             "Under load: all response times",
             "A line further to the left is faster. Read across at 50% for the median and at 95% for p95; a long flat "
             "end at the top is a tail of slow answers. All rounds together.",
-            charts.latency_distribution(loads, lambda one: [*one.deployment.loads.values()]),
+            charts.latency_distribution(loads, lambda load: [*load.deployment.loads.values()]),
         ),
         _chart(
             "latency-time",
@@ -152,17 +97,11 @@ def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
             "something warmed up or was throttled, a spike that something came between.",
             charts.percentiles_over_time(loads),
         ),
-    ]
-    if any(len(one.rounds) > 1 for one in loads):
-        shown.append(
-            _chart(
-                "latency-rounds",
-                "Under load: the median of each round",
-                "How far the rounds of one deployment lie apart is the noise that a difference has to stand out from.",
-                charts.by_round(loads, "median_ms"),
-            )
-        )
-    shown += [
+    )
+
+
+def _throughput(loads: Loads) -> tuple[Chart, ...]:
+    return (
         _chart(
             "throughput-mean",
             "Answers a second, under load",
@@ -176,25 +115,10 @@ def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
             "A level line is what a mean can stand for; a slope says that something was not warm or busy.",
             charts.over_time(loads, "throughput"),
         ),
-    ]
-    return tuple(shown)
-
-
-def _single_pass(passes: Sequence[Measurement]) -> tuple[Chart, ...]:
-    if not passes:
-        return ()
-    return (
-        _chart(
-            "latency-pass-distribution",
-            "Single pass: one user, each text once",
-            "Without anyone else in the queue this is what one answer costs. The spread comes mostly from the texts: "
-            "long ones take the model longer.",
-            charts.latency_distribution(passes, lambda one: [*one.deployment.single_passes.values()]),
-        ),
     )
 
 
-def _cpu(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
+def _cpu(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "cpu-mean",
@@ -220,7 +144,7 @@ def _cpu(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     )
 
 
-def _memory(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
+def _memory(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "memory-mean",
@@ -239,7 +163,7 @@ def _memory(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     )
 
 
-def _network(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
+def _network(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "network-client",
@@ -258,30 +182,107 @@ def _network(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
     )
 
 
-def _replicas(one: Balance, title: str) -> tuple[Chart, ...]:
-    run = one.one.deployment.loads[one.number]
+def _parts(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
-            f"{one.id}-network-time",
-            f"{title}: network I/O of each replica over time",
-            "Bytes a second through each replica's interfaces. Where they lie on each other the load is spread evenly.",
-            replica_charts.network_over_time(run, one.shares),
+            "latency-parts",
+            "Where the time of a request goes, under load",
+            "The service says how long a text waited for the model and how long the model took (Server-Timing); the "
+            "rest is HTTP, network, Docker's proxy or ingress, and the client. Medians of the parts need not add up to "
+            "the median of the whole.",
+            charts.where_the_time_goes(loads),
         ),
         _chart(
-            f"{one.id}-network-total",
-            f"{title}: network I/O of each replica in total",
-            "The same bytes over the whole measured phase, in and out apart.",
-            replica_charts.network_totals(one.shares),
-        ),
-        _chart(
-            f"{one.id}-shares",
-            f"{title}: share against expected",
-            "Swarm's ingress deals out connections in turn, not requests. With a connection a request the shares are "
-            "even; users that keep their connection stay with the replica that it leads to.",
-            replica_charts.request_shares(run, one.shares),
+            "cpu-hidden",
+            "Where the CPU time of an answer goes",
+            "The service's own, and what stands in no container's account: Docker's proxy, its daemon, the kernel's "
+            "work for the network (softirq, with that of all other programs), and the load generator. A part that is "
+            "not there was not measured.",
+            charts.where_the_cpu_goes(loads),
         ),
     )
 
 
-def _chart(id: str, title: str, how_to_read: str, figure: go.Figure) -> Chart:
-    return Chart(id, title, how_to_read, json.loads(figure.to_json(engine="json")))
+def _events(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "events",
+            "What became of the replicas",
+            "One row a replica and round, on the time axis of its run. A replica that ended or was restarted in the "
+            "measured phase makes the run invalid: its figures are those of fewer replicas, or of a cold one.",
+            replica_charts.events(loads),
+        ),
+    )
+
+
+def _by_round(loads: Loads) -> tuple[Chart, ...]:
+    if all(len(load.rounds) < 2 for load in loads):
+        return ()
+    return (
+        _chart(
+            "latency-rounds",
+            "Under load: the median of each round",
+            "How far the rounds of one deployment lie apart is the noise that a difference has to stand out from.",
+            charts.by_round(loads, "median_ms"),
+        ),
+    )
+
+
+def _single_pass(passes: Loads) -> tuple[Chart, ...]:
+    if not passes:
+        return ()
+    return (
+        _chart(
+            "latency-pass-distribution",
+            "Single pass: one user, each text once",
+            "Without anyone else in the queue this is what one answer costs. The spread comes mostly from the texts: "
+            "long ones take the model longer.",
+            charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
+        ),
+    )
+
+
+def _tabs(balances: Sequence[Balance]) -> tuple[Tab, ...]:
+    """A tab for each of the first rounds of each Swarm deployment; the last one is open."""
+    drawn = []
+    for balance in balances:
+        numbers = [other.number for other in balances if other.one is balance.one]
+        if balance.number in numbers[:MOST_TABS]:
+            round_ = f", round {balance.number}" if len(numbers) > 1 else ""
+            drawn.append((balance, f"{balance.one.title}{round_}"))
+    return tuple(
+        Tab(balance.id, title, _replicas(balance, title), is_open=balance is drawn[-1][0]) for balance, title in drawn
+    )
+
+
+def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
+    run = balance.one.deployment.loads[balance.number]
+    return (
+        _chart(
+            f"{balance.id}-network-time",
+            f"{title}: network I/O of each replica over time",
+            "Bytes a second through each replica's interfaces. Where they lie on each other the load is spread evenly.",
+            replica_charts.network_over_time(run, balance.shares),
+        ),
+        _chart(
+            f"{balance.id}-network-total",
+            f"{title}: network I/O of each replica in total",
+            "The same bytes over the whole measured phase, in and out apart.",
+            replica_charts.network_totals(balance.shares),
+        ),
+        _chart(
+            f"{balance.id}-shares",
+            f"{title}: share against expected",
+            "Swarm's ingress deals out connections in turn, not requests. With a connection a request the shares are "
+            "even; users that keep their connection stay with the replica that it leads to.",
+            replica_charts.request_shares(run, balance.shares),
+        ),
+    )
+
+
+def _section(id: str, title: str, *shown: Chart) -> Section:
+    return Section(id, title, title, charts=shown)
+
+
+def _chart(id: str, title: str, how_to_read: str, drawn: go.Figure) -> Chart:
+    return Chart(id, title, how_to_read, json.loads(drawn.to_json(engine="json")))
