@@ -23,6 +23,7 @@ class Analysis:
     verdicts: tuple[Verdict, ...]
     balances: tuple[Balance, ...]
     findings: tuple[Finding, ...]
+    headline: str = ""
 
 
 def analyse(results: Results) -> Analysis:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -29,6 +31,14 @@ SYMBOLS = {"host": "circle", "docker": "square", "compose": "diamond", "swarm-1"
 MOST_POINTS = 600
 """A longer series is drawn as means over so many stretches of equal length."""
 
+LEAST_ROUNDS = 3
+"""An interval from fewer rounds is too wide to be of use, and is not shown."""
+
+FEW_TICKS = 4
+
+REASON_WIDTH, REASON_LINES = 38, 3
+"""A reason in an empty place of a chart: characters a line, and lines. The tables give reasons in full."""
+
 
 def empty_chart() -> go.Figure:
     """A chart without Plotly's own look, which the page gives it."""
@@ -46,7 +56,7 @@ def title_of(measurement: Measurement) -> str:
 
 
 def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
-    """Bars of a deployment's colour with their intervals; what was not measured leaves its place empty."""
+    """Bars in a deployment's colour with their intervals. The place of a missing estimate stays empty."""
     chart.add_bar(
         name=title_of(measurement),
         x=[label for label, _ in bars],
@@ -65,11 +75,37 @@ def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[st
     )
 
 
-def say_not_measured(chart: go.Figure, label: str) -> None:
-    """Words where a bar would stand: an empty place alone could be read as zero."""
+def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -> None:
+    """The reason where a bar would stand, upwards: an empty place alone could be read as zero. ``place`` is the bar's
+    label, or a number where it stands beside a label (0 is the first label's place)."""
     chart.add_annotation(
-        x=label, y=0, text="not measured", textangle=-90, showarrow=False, yanchor="bottom", font={"size": 12}
+        x=place,
+        y=0,
+        yref="paper",
+        text=_not_measured(reason),
+        textangle=-90,
+        showarrow=False,
+        yanchor="bottom",
+        align="left",
+        font={"size": 11},
     )
+
+
+def say_nothing_measured(chart: go.Figure, reason: str | None) -> None:
+    """The reason in the middle of a chart that is empty."""
+    place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    chart.add_annotation(**place, text=_not_measured(reason), showarrow=False, font={"size": 12})
+
+
+def _not_measured(reason: str | None) -> str:
+    text = f"not measured: {reason}" if reason else "not measured"
+    lines = textwrap.wrap(text, REASON_WIDTH, max_lines=REASON_LINES, placeholder=" ...")
+    return "<br>".join(html.escape(line) for line in lines)
+
+
+def has_shown_interval(estimate: Estimate) -> bool:
+    """Whether an estimate has an interval that is worth showing."""
+    return estimate.has_interval and estimate.rounds >= LEAST_ROUNDS
 
 
 def label_deployments(chart: go.Figure, loads: Sequence[Measurement]) -> None:
@@ -101,12 +137,17 @@ def line_or_point(points: int) -> str:
 
 
 def round_numbers(values: Sequence[float]) -> list[float]:
-    """1, 2 and 5 times the powers of ten around ``values``: ticks for a logarithmic axis."""
+    """Ticks for a logarithmic axis: 1, 2 and 5 times the powers of ten around ``values``, or a few numbers between the
+    least and the largest value where hardly any of those lie between them."""
     positive = [value for value in values if value > 0]
     if not positive:
         return []
-    first, last = (math.floor(math.log10(end(positive))) for end in (min, max))
-    return [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)] + [10.0 ** (last + 1)]
+    least, largest = min(positive), max(positive)
+    powers = range(math.floor(math.log10(least)), math.floor(math.log10(largest)) + 2)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    if sum(least <= tick <= largest for tick in ticks) < 2:
+        return [float(f"{value:.2g}") for value in np.linspace(least, largest, FEW_TICKS)]
+    return ticks
 
 
 def or_none(value: Any) -> float | None:
@@ -115,8 +156,8 @@ def or_none(value: Any) -> float | None:
 
 
 def _arm(estimate: Estimate, length: float) -> float | str:
-    """One arm of an interval, where both bounds are known.
+    """One arm of an interval that is shown.
 
-    Plotly reads None as an arm of length 0, which would claim certainty; words it does not draw.
+    Plotly draws None as an arm of length 0, which would claim certainty. It does not draw text.
     """
-    return round(length, 6) if estimate.has_interval else "none"
+    return round(length, 6) if has_shown_interval(estimate) else "none"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +17,7 @@ from analysis.measure.series import cpu_per_second, memory_per_second, throughpu
 from analysis.read.results import Run
 from analysis.show.chart_style import (
     GREY,
+    LEAST_ROUNDS,
     MOST_POINTS,
     SYMBOLS,
     add_bars,
@@ -26,10 +29,21 @@ from analysis.show.chart_style import (
     or_none,
     round_numbers,
     say_not_measured,
+    say_nothing_measured,
     title_of,
 )
 
 ECDF_POINTS = 200
+BARS_WIDTH = 0.8
+"""The part of a label's place that its group of bars takes."""
+FEW_BARS = 3
+"""In a group of no more bars there is room for a reason in the place of one."""
+LEAST_RATIO_RANGE = (0.95, 1.05)
+"""The chart of ratios reaches at least from here to there, so that a tiny difference does not look large."""
+ROOM_FOR_WORDS = 1.3
+"""So much higher than its bars is a chart that has words above them."""
+HOST_PATTERN = "/"
+"""Of a bar that is counted in another way than those beside it."""
 Loads = Sequence[Measurement]
 
 
@@ -39,7 +53,7 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     rows = [f"{title_of(verdict.one)} / {title_of(verdict.other)}" for verdict in verdicts]
     for row, verdict in zip(rows, verdicts, strict=True):
         comparison = verdict.comparison
-        known = comparison.low == comparison.low
+        known = not math.isnan(comparison.low) and comparison.rounds >= LEAST_ROUNDS
         chart.add_scatter(
             x=[or_none(comparison.ratio)],
             y=[row],
@@ -61,6 +75,9 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
             showlegend=False,
         )
     chart.add_vline(x=1, line={"dash": "dash", "color": GREY})
+    chart.add_scatter(
+        x=LEAST_RATIO_RANGE, y=[rows[0]] * 2, mode="markers", opacity=0, hoverinfo="skip", showlegend=False
+    )
     chart.update_xaxes(title="ratio (1: no difference)")
     chart.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
     return chart
@@ -117,10 +134,23 @@ def percentiles(loads: Loads) -> go.Figure:
     names = {"median_ms": "median", "p95_ms": "p95", "p99_ms": "p99"}
     for load in loads:
         add_bars(chart, load, [(label, load.summary[key]) for key, label in names.items()])
+    for place, key in enumerate(names):
+        _say_missing(chart, loads, key, place)
     chart.update_xaxes(showgrid=False)
     chart.update_yaxes(title="response time in ms")
-    chart.update_layout(barmode="group")
+    chart.update_layout(barmode="group", bargap=1 - BARS_WIDTH)
     return chart
+
+
+def _say_missing(chart: go.Figure, loads: Loads, key: str, place: int) -> None:
+    """Words in the empty places of a group of bars: once with the reason where the whole group is empty."""
+    missing = [number for number, load in enumerate(loads) if not load.summary[key].is_measured]
+    if missing and len(missing) == len(loads):
+        say_not_measured(chart, place, loads[0].summary[key].missing)
+        return
+    for number in missing:
+        middle = place - BARS_WIDTH / 2 + BARS_WIDTH * (number + 0.5) / len(loads)
+        say_not_measured(chart, middle, loads[number].summary[key].missing if len(loads) <= FEW_BARS else None)
 
 
 def percentiles_over_time(loads: Loads) -> go.Figure:
@@ -151,12 +181,44 @@ def by_deployment(loads: Loads, key: str) -> go.Figure:
         name = title_of(load)
         add_bars(chart, load, [(name, load.summary[key])])
         if not load.summary[key].is_measured:
-            say_not_measured(chart, name)
+            say_not_measured(chart, name, load.summary[key].missing)
     label_deployments(chart, loads)
     unit = QUANTITIES[key].unit
     chart.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
     chart.update_layout(showlegend=False)
     return chart
+
+
+def memory_by_deployment(loads: Loads) -> go.Figure:
+    """Mean memory, a bar a deployment. Host process and containers are counted differently and are kept apart."""
+    key = "memory_mean_mb"
+    chart = by_deployment(loads, key)
+    if not is_counted_differently(loads):
+        return chart
+    for bar, load in zip(chart.data, loads, strict=True):
+        if load.deployment.is_host:
+            bar.marker.pattern = {"shape": HOST_PATTERN}
+    for place, (left, right) in enumerate(itertools.pairwise(loads)):
+        if left.deployment.is_host != right.deployment.is_host:
+            edge, height = place + 0.5, 1 / ROOM_FOR_WORDS
+            chart.add_shape(x0=edge, x1=edge, y0=0, y1=height, yref="paper", line={"dash": "dot", "color": GREY})
+    tops = [value for load in loads for value in (load.summary[key].value, load.summary[key].high) if value > 0]
+    chart.update_yaxes(range=[0, ROOM_FOR_WORDS * max(tops, default=1)])
+    chart.add_annotation(
+        x=0.5,
+        y=1,
+        xref="paper",
+        yref="paper",
+        yanchor="top",
+        text="Host process and containers are counted<br>differently: do not compare them",
+        showarrow=False,
+    )
+    return chart
+
+
+def is_counted_differently(loads: Loads) -> bool:
+    """Whether the memory of some deployments is counted as a process's, and that of others as a container's."""
+    return len({load.deployment.is_host for load in loads}) > 1
 
 
 def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, title: str) -> go.Figure:
@@ -172,7 +234,7 @@ def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, tit
         )
     for load in loads:
         if not any(load.summary[key].is_measured for *_, key in parts):
-            say_not_measured(chart, title_of(load))
+            say_not_measured(chart, title_of(load), load.summary[parts[0][-1]].missing)
     label_deployments(chart, loads)
     chart.update_layout(barmode="stack")
     chart.update_yaxes(title=title)
@@ -197,15 +259,17 @@ def where_the_cpu_goes(loads: Loads) -> go.Figure:
 
 
 SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
-    "throughput": (throughput_per_second, "answers a second"),
-    "cpu": (cpu_per_second, "CPU in percent of one core"),
-    "memory": (lambda run: memory_per_second(run) / 1e6, "MB"),
+    "throughput_per_s": (throughput_per_second, "answers per second"),
+    "cpu_percent": (cpu_per_second, "CPU in percent of one core"),
+    "memory_mean_mb": (lambda run: memory_per_second(run) / 1e6, "MB"),
 }
+"""Quantity -> its values by second, and their unit."""
 
 
-def over_time(loads: Loads, of: str) -> go.Figure:
+def over_time(loads: Loads, key: str) -> go.Figure:
     """Throughput, CPU or memory in each second of the measured phase, a line a deployment: the mean of its rounds."""
-    per_second, unit = SERIES[of]
+    per_second, unit = SERIES[key]
+    is_apart = key == "memory_mean_mb" and is_counted_differently(loads)
     chart = empty_chart()
     for load in loads:
         rounds = [per_second(run) for run in load.deployment.loads.values()]
@@ -213,13 +277,19 @@ def over_time(loads: Loads, of: str) -> go.Figure:
         chart.add_scatter(
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
-            name=title_of(load),
+            name=title_of(load) + ("" if len(series) else " (not measured)"),
             mode=line_or_point(len(series)),
-            line={"color": colour(load.name), "width": 2},
+            line={
+                "color": colour(load.name),
+                "width": 2,
+                "dash": "dot" if is_apart and load.deployment.is_host else None,
+            },
             hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
         )
     chart.update_xaxes(title="seconds of the measured phase")
     chart.update_yaxes(title=unit, rangemode="tozero")
+    if not any(line.x for line in chart.data):
+        say_nothing_measured(chart, loads[0].summary[key].missing)
     return chart
 
 
@@ -235,8 +305,9 @@ def traffic(loads: Loads, seen_from: str) -> go.Figure:
             hovertemplate=f"%{{x}}: %{{y:.3f}} MB {way}<extra></extra>",
         )
     for load in loads:
-        if not load.summary[f"{seen_from}_out_mb"].is_measured:
-            say_not_measured(chart, title_of(load))
+        estimate = load.summary[f"{seen_from}_out_mb"]
+        if not estimate.is_measured:
+            say_not_measured(chart, title_of(load), estimate.missing)
     label_deployments(chart, loads)
     chart.update_layout(barmode="group")
     chart.update_yaxes(title="MB in the measured phase of a round")

@@ -27,11 +27,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Card:
-    """A deployment at a glance."""
+    """A deployment at a glance. ``counts`` says what the values were counted from; ``style``: CSS classes."""
 
     title: str
     colour: str
     values: tuple[Value, ...]
+    counts: str = ""
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page. ``alert`` says why the experiment is not valid; ``plots`` are all charts by their ID."""
+    """The whole page. ``headline`` is what was found, in one sentence. ``note`` stands in the experiment's folder.
+    ``alert`` says why the experiment is not valid. ``plots`` are all charts by their ID."""
 
     name: str
+    headline: str
+    note: str
     subject: str
     facts: tuple[Fact, ...]
     alert: str

@@ -54,7 +54,7 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Measured", f"{time_of_start(results)}: {'; '.join(measured) or 'nothing'}"),
         Fact("Machine", _machine(results.experiment["machine"])),
         Fact("Docker engine", _engine(results)),
-        Fact("Model", ", ".join(_models(results)) or "none answered"),
+        Fact("Model", ", ".join(_models(results)) or "no model answered"),
         Fact("Load", _load(analysis)),
     )
 
@@ -70,7 +70,10 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
     ]
     if experiment.get("order"):
         facts.append(Fact("Order", _order(experiment["order"])))
-    facts += [Fact("Machine", _machine_and_kernel(experiment["machine"])), Fact("Engine", _whole_engine(experiment))]
+    facts += [
+        Fact("Machine", _machine_and_kernel(experiment["machine"])),
+        Fact("Docker engine", _whole_engine(experiment)),
+    ]
     facts += _images(results)
     facts += [Fact("Limits", _limits(experiment["plan"])), Fact("Commit", _commit(experiment.get("git")))]
     facts += [Fact("Texts", text) for text in _texts(results)]
@@ -81,8 +84,8 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
 def _machine(machine: Mapping[str, Any]) -> str:
     count = machine.get("cpu_count")
     parts = [
-        machine.get("cpu_model") or "processor not told",
-        f"{count} cores" if count else "number of cores not told",
+        machine.get("cpu_model") or "unknown processor",
+        f"{count} cores" if count else "unknown number of cores",
     ]
     if machine.get("memory_bytes"):
         parts.append(f"{machine['memory_bytes'] / 1e9:.1f} GB")
@@ -90,12 +93,12 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _machine_and_kernel(machine: Mapping[str, Any]) -> str:
-    return f"{_machine(machine)}, {machine.get('system') or 'system not told'} {machine.get('kernel') or ''}"
+    return f"{_machine(machine)}, {machine.get('system') or 'unknown system'} {machine.get('kernel') or ''}"
 
 
 def _engine(results: Results) -> str:
     engine = results.experiment.get("engine")
-    version_ = (engine.get("version") or "not told") if engine else "none"
+    version_ = (engine.get("version") or "unknown version") if engine else "none"
     return f"{version_}; {results.engine_elsewhere}" if results.engine_elsewhere else version_
 
 
@@ -103,8 +106,8 @@ def _whole_engine(experiment: Mapping[str, Any]) -> str:
     engine = experiment.get("engine")
     if not engine:
         return "none"
-    version_, endpoint, kernel = (engine.get(key) or "not told" for key in ("version", "endpoint", "kernel"))
-    return f"{version_} at {endpoint}, kernel {kernel}"
+    version_, endpoint, kernel = (engine.get(key) or "unknown" for key in ("version", "endpoint", "kernel"))
+    return f"version {version_} at {endpoint}, kernel {kernel}"
 
 
 def _models(results: Results) -> list[str]:
@@ -117,7 +120,10 @@ def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment["plan"]
     length = f"{plan['requests']:,} requests" if plan.get("requests") else f"{plan.get('seconds')} s"
     who = f"{users(analysis.results)} ({user_class(analysis.results).replace('_', ' ')})"
-    return f"{rounds(analysis)} of {who}, {length} each after {plan['warm_up_s']} s of warm-up, which is in no figure"
+    return (
+        f"{rounds(analysis)} of {who}, {length} each. A round begins with {plan['warm_up_s']} s of warm-up, "
+        "which is not counted."
+    )
 
 
 def _times(experiment: Mapping[str, Any]) -> str:
@@ -136,7 +142,7 @@ def _images(results: Results) -> list[Fact]:
         image = deployment.image
         if image and deployment.status == MEASURED:
             size = f", {image['bytes'] / 1e6:.0f} MB" if image.get("bytes") else ""
-            name, id_ = image.get("name") or "its name not told", image.get("id") or "its ID not told"
+            name, id_ = image.get("name") or "unknown name", image.get("id") or "unknown ID"
             return [Fact("Image", f"{name}, {id_}{size}")]
     return []
 
@@ -151,7 +157,7 @@ def _limits(plan: Mapping[str, Any]) -> str:
 def _commit(git: Mapping[str, Any] | None) -> str:
     if not git:
         return "not a git checkout"
-    return (git.get("commit") or "not told") + (" with changes" if git.get("dirty") else "")
+    return (git.get("commit") or "unknown") + (" with changes" if git.get("dirty") else "")
 
 
 def _texts(results: Results) -> list[str]:
@@ -187,10 +193,10 @@ def _first_run(load: Measurement) -> str:
 def _inference_engine(engine: Mapping[str, Any]) -> list[str]:
     if not engine:
         return []
-    weights, device = engine.get("weights") or "weights not told", engine.get("device") or "device not told"
-    slower = f"; not the faster one: {engine['why_not_faster']}" if engine.get("why_not_faster") else ""
+    weights, device = engine.get("weights") or "unknown weights", engine.get("device") or "unknown device"
+    slower = f"; the faster engine was not used: {engine['why_not_faster']}" if engine.get("why_not_faster") else ""
     threads = f"{engine.get('threads') or '?'} threads"
-    return [f"inference engine {engine.get('name') or 'not told'} ({weights}, {device}, {threads}{slower})"]
+    return [f"inference engine {engine.get('name') or 'unknown'} ({weights}, {device}, {threads}{slower})"]
 
 
 def _sources(run: Run) -> dict[str, str]:

@@ -10,7 +10,11 @@ from analysis.judge import words
 from analysis.measure.quantity import QUANTITIES, Quantity
 from analysis.measure.rounds import Estimate, Measurement
 from analysis.show import facts
-from runfiles.events import MEASURED
+from analysis.show.cards import cards
+from analysis.show.chart_style import has_shown_interval
+from analysis.show.elements import Card
+
+LINE = "\n"
 
 
 def render_markdown(analysis: Analysis) -> str:
@@ -18,7 +22,7 @@ def render_markdown(analysis: Analysis) -> str:
     lines = [
         *_head(analysis),
         *_invalid(analysis),
-        *_not_measured(analysis),
+        *_key_figures(analysis),
         *_verdicts(analysis),
         *_findings(analysis),
         *_figures("Under load", analysis.loads),
@@ -32,7 +36,10 @@ def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
     who = f"{facts.users(results)} ({safe(facts.user_class(results))})"
     command = _code(facts.command(results))
-    return [f"# Fourfold, {facts.time_of_start(results)}", "", f"{who}, {facts.rounds(analysis)}, `{command}`"]
+    lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
+    for text in (analysis.headline, results.note):
+        lines += [safe(text), ""] if text else []
+    return [*lines, f"{who}, {facts.rounds(analysis)}, `{command}`"]
 
 
 def _invalid(analysis: Analysis) -> list[str]:
@@ -42,13 +49,16 @@ def _invalid(analysis: Analysis) -> list[str]:
     return ["", "**This experiment is not valid.**", "", *reasons]
 
 
-def _not_measured(analysis: Analysis) -> list[str]:
-    rows = [
-        f"- {safe(deployment.title)}: {deployment.status}: {safe(deployment.reason or 'no reason was given')}"
-        for deployment in analysis.results.deployments
-        if deployment.status != MEASURED
-    ]
-    return ["", "## Not measured", "", *rows] if rows else []
+def _key_figures(analysis: Analysis) -> list[str]:
+    """The page's cards, a row each: also why a deployment was not measured."""
+    head = ["", "## Key figures, under load", "", "| deployment | figures |", "|---|---|"]
+    return [*head, *(_card_row(card) for card in cards(analysis))]
+
+
+def _card_row(card: Card) -> str:
+    parts = [f"**{safe(value.text)}** {safe(value.detail.replace(LINE, ', '))}" for value in card.values]
+    parts += [safe(card.counts.replace(LINE, "; "))] if card.counts else []
+    return f"| {safe(card.title)} | {'<br>'.join(parts)} |"
 
 
 def _verdicts(analysis: Analysis) -> list[str]:
@@ -57,7 +67,7 @@ def _verdicts(analysis: Analysis) -> list[str]:
         pair = f"{safe(verdict.one.title)} against {safe(verdict.other.title)}"
         ratio, said = words.ratio(verdict.comparison), safe(words.verdict(verdict))
         rows.append(f"| {pair} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
-    head = ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
+    head = ["", "## Verdicts", "", "| pair | quantity | ratio (95% interval) | verdict |", "|---|---|---|---|"]
     return [*head, *rows] if rows else []
 
 
@@ -74,7 +84,7 @@ def _figures(heading: str, measured: Sequence[Measurement]) -> list[str]:
     quantities = words.rows_of(measured)
     rows = [_row(quantity, measured) for quantity in quantities]
     missing = [line for quantity in quantities for line in _missing(quantity, measured)]
-    head = ["", f"## {heading}", "", f"| figure | {titles} |", "|---" * (len(measured) + 1) + "|"]
+    head = ["", f"## {heading}", "", f"| quantity | {titles} |", "|---" * (len(measured) + 1) + "|"]
     return [*head, *rows, *(["", *missing] if missing else [])]
 
 
@@ -97,7 +107,7 @@ def _missing(quantity: Quantity, measured: Sequence[Measurement]) -> list[str]:
 
 def _caveats(analysis: Analysis) -> list[str]:
     rows = [f"- {safe(doubt.text)}" for doubt in analysis.validity.caveats]
-    return ["", "## To mind", "", *rows] if rows else []
+    return ["", "## Caveats", "", *rows] if rows else []
 
 
 def safe(text: str) -> str:
@@ -110,6 +120,7 @@ def _code(text: str) -> str:
 
 
 def _cell(estimate: Estimate, digits: int) -> str:
-    low_to_high = f" ({estimate.low:,.{digits}f} to {estimate.high:,.{digits}f})" if estimate.has_interval else ""
-    part = f", {words.PART}" if estimate.is_part and estimate.is_measured else ""
-    return words.number(estimate, digits) + low_to_high + part
+    text = words.number(estimate, digits)
+    if has_shown_interval(estimate):
+        text += f" ({estimate.low:,.{digits}f} to {estimate.high:,.{digits}f})"
+    return f"{text}, {words.PART}" if estimate.is_part and estimate.is_measured else text

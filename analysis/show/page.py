@@ -15,11 +15,15 @@ from analysis.show import facts, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.tables import figure_tables, pair_tables
-from runfiles.events import FAILED, MEASURED
 
+HOW_CARDS_ARE_READ = (
+    "Requests are counted over the whole measured phase. Answers are counted in its whole seconds only, because a rate "
+    "needs whole seconds. So a card may show fewer answers than requests although none was lost."
+)
 HOW_FIGURES_ARE_READ = (
-    "Means over the rounds; below each stand its 95% interval from how the rounds differ (with one round there is "
-    "none) and the number n that it was computed from. CPU: 100% is one core."
+    "Each value is the mean over the rounds. Below it stand its 95% interval, which is computed from how the rounds "
+    "differ, and the number n that the value was computed from. Fewer than three rounds give no interval. For CPU, "
+    "100% is one core."
 )
 
 
@@ -37,6 +41,8 @@ def page(analysis: Analysis) -> Page:
     found = page_sections(analysis)
     return Page(
         name=facts.time_of_start(analysis.results),
+        headline=analysis.headline,
+        note=analysis.results.note,
         subject=_subject(analysis.results),
         facts=facts.header_facts(analysis),
         alert=_alert(analysis.validity),
@@ -67,11 +73,10 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
 
 def _subject(results: Results) -> str:
     count = sum(1 for deployment in results.deployments if deployment.loads or deployment.single_passes)
-    many = count != 1
-    return (
-        f"One sentiment service, {count} deployment{'s' if many else ''}, the same texts replayed against "
-        f"{'each' if many else 'it'}: response times, throughput, CPU, memory and network."
-    )
+    if not count:
+        return "No deployment was measured."
+    where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
+    return f"One sentiment service ran in {where}. The page shows response times, throughput, CPU, memory and network."
 
 
 def _alert(validity: Validity) -> str:
@@ -88,6 +93,7 @@ def _key(analysis: Analysis) -> Section:
         "key",
         "Verdicts and key figures, under load",
         "Verdicts",
+        HOW_CARDS_ARE_READ if analysis.loads else "",
         cards=cards(analysis),
         findings=_paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
@@ -108,22 +114,13 @@ def _paragraphs(findings: tuple[Finding, ...]) -> tuple[Paragraph, ...]:
 def _validity(analysis: Analysis) -> Section:
     validity = analysis.validity
     invalid = [Caveat(doubt.title[0].upper() + doubt.title[1:], doubt.text, "serious") for doubt in validity.invalid]
-    not_measured = [
-        Caveat(
-            deployment.title,
-            f"{deployment.status}: {deployment.reason or 'no reason was given'}",
-            "serious" if deployment.status == FAILED else "",
-        )
-        for deployment in analysis.results.deployments
-        if deployment.status != MEASURED
-    ]
     caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
-    lists = (("Not valid", invalid), ("Not measured, and why", not_measured), ("To mind", caveats))
+    lists = (("Not valid", invalid), ("Caveats", caveats))
     return Section(
         "doubts",
         "Validity: when not to trust these figures",
         "Validity",
-        how_to_read="" if invalid or caveats else "Nothing was found that speaks against them.",
+        how_to_read="" if invalid or caveats else "No reason was found to doubt these figures.",
         caveats=tuple(CaveatList(heading, tuple(items)) for heading, items in lists if items),
     )
 

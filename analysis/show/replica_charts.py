@@ -1,4 +1,4 @@
-"""The charts of replicas: network over time, totals, shares, and what became of them."""
+"""The charts of replicas: network over time, totals, shares, and what happened to them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVENT_MARKS = {
 
 
 def network_over_time(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
-    """Bytes a second through each replica's interfaces, in and out together."""
+    """Bytes per second through each replica's interfaces, in and out together."""
     rates = dict(list(network_per_second(run).set_index("second").groupby("replica")["bytes_per_s"]))
     chart = empty_chart()
     for number, share in enumerate(shares):
@@ -47,7 +47,7 @@ def network_over_time(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
             hovertemplate="second %{x}: %{y:.1f} kB/s<extra>%{fullData.name}</extra>",
         )
     chart.update_xaxes(title="seconds of the measured phase")
-    chart.update_yaxes(title="kB a second, in and out", rangemode="tozero")
+    chart.update_yaxes(title="kB per second, in and out", rangemode="tozero")
     return chart
 
 
@@ -59,7 +59,7 @@ def network_totals(shares: Sequence[ReplicaShare]) -> go.Figure:
     _add_pair(chart, shares, (("in", "/", received), ("out", "", sent)), "%{x}: %{y:.3f} MB ")
     for share in shares:
         if math.isnan(share.received_bytes) and math.isnan(share.sent_bytes):
-            say_not_measured(chart, html.escape(share.title))
+            say_not_measured(chart, html.escape(share.title), share.missing)
     chart.update_yaxes(title="MB in the measured phase")
     return chart
 
@@ -80,7 +80,7 @@ def request_shares(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
 
 
 def events(loads: Sequence[Measurement]) -> go.Figure:
-    """What became of each replica, on the time axis of its run; a row a replica and round."""
+    """What happened to each replica, on the time axis of its run; a row a replica and round."""
     chart = empty_chart()
     found: dict[str, tuple[list[float], list[str], list[str]]] = {}
     rows: list[str] = []

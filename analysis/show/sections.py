@@ -17,6 +17,9 @@ from analysis.show.tables import share_table
 MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
+FEW_ROUNDS = "Fewer than three rounds give no interval that is of use, so none is drawn."
+INTERVALS = f"A thin line on a bar is the 95% interval, computed from how the rounds differ. {FEW_ROUNDS}"
+
 Loads = Sequence[Measurement]
 
 
@@ -47,7 +50,7 @@ def where_the_time_goes(loads: Loads) -> Section:
 
 
 def events(loads: Loads) -> Section:
-    """What became of the replicas, where that was recorded."""
+    """What happened to the replicas, where that was recorded."""
     is_recorded = any(len(run.events) for load in loads for run in load.deployment.loads.values())
     return _section("events", "Replica events", *(_events(loads) if is_recorded else ()))
 
@@ -65,9 +68,10 @@ def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
         return ()
     chart = _chart(
         "ratios",
-        "Median response time: each deployment against another",
-        "A mark right of 1 is slower. The bar is the 95% interval from how the rounds differ: where it crosses 1, the "
-        "run can't tell which is faster. A filled mark is a verdict, after the correction for so many comparisons.",
+        "Median response time: each pair of deployments",
+        "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval, "
+        "computed from how the rounds differ. If it crosses 1, this experiment can't tell which of the two is "
+        f"faster. A filled mark is a verdict, corrected for the number of comparisons. {FEW_ROUNDS}",
         charts.ratios(medians),
     )
     return (chart,)
@@ -78,23 +82,23 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-load",
             "Under load: median, p95 and p99",
-            "Half of the requests were answered within the median, 95 and 99 of 100 within p95 and p99. The thin lines "
-            "are 95% intervals from how the rounds differ; one round has none. A percentile with fewer than 100 "
-            "requests above it is not shown.",
+            "Half of the requests were answered within the median, 95 of 100 within p95, and 99 of 100 within p99. "
+            f"Lower is better. A percentile is shown only if at least 100 requests lie above it. {INTERVALS}",
             charts.percentiles(loads),
         ),
         _chart(
             "latency-load-distribution",
             "Under load: all response times",
-            "A line further to the left is faster. Read across at 50% for the median and at 95% for p95; a long flat "
-            "end at the top is a tail of slow answers. All rounds together.",
+            "Each line says how many requests were answered within a given time. A line further to the left is "
+            "faster. Read across at 50% for the median and at 95% for p95. A long flat end at the top means that "
+            "some answers were slow. All rounds are taken together.",
             charts.latency_distribution(loads, lambda load: [*load.deployment.loads.values()]),
         ),
         _chart(
             "latency-time",
             "Under load: percentiles over time",
-            "Median and p95 of the requests sent in each second. Level lines are one steady state; a slope says that "
-            "something warmed up or was throttled, a spike that something came between.",
+            "Median and p95 of the requests sent in each second. Level lines mean a steady run. A slope means that "
+            "something warmed up or was slowed down. A spike means that something else disturbed the run.",
             charts.percentiles_over_time(loads),
         ),
     )
@@ -104,16 +108,17 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "throughput-mean",
-            "Answers a second, under load",
-            "The workload is closed: a user sends its next request when it has its answer, so throughput is users "
-            "divided by latency and not what a larger crowd would get.",
+            "Answers per second, under load",
+            "Each user sends its next request only after it has its answer. So throughput is the number of users "
+            f"divided by the response time; it does not say what more users would get. {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         _chart(
             "throughput-time",
             "Answers in each second",
-            "A level line is what a mean can stand for; a slope says that something was not warm or busy.",
-            charts.over_time(loads, "throughput"),
+            "A level line means that the mean describes the run well. A slope means that something warmed up or was "
+            "slowed down.",
+            charts.over_time(loads, "throughput_per_s"),
         ),
     )
 
@@ -123,23 +128,23 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "cpu-mean",
             "CPU under load",
-            "The mean over the seconds of the measured phase, all replicas together; 100 is one core. A service that "
-            "answers more also uses more: for the cost of an answer see the next chart.",
+            "The mean over the measured phase, all replicas together. 100% is one core. A service that gives more "
+            f"answers also uses more CPU; the next chart shows what one answer costs. {INTERVALS}",
             charts.by_deployment(loads, "cpu_percent"),
         ),
         _chart(
             "cpu-request",
-            "CPU time an answer",
-            "The service's own CPU time divided by its answers: what a deployment costs whatever its throughput; as "
-            "many CPU-seconds for 1,000 answers. Docker's proxy and the kernel's work for the network are in no "
-            "container's account, and not in here.",
+            "CPU time per answer",
+            "The CPU time of the service divided by the number of its answers. In seconds, it is the CPU time of "
+            "1,000 answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
+            f"'Where the CPU time of an answer goes' has it. {INTERVALS}",
             charts.by_deployment(loads, "cpu_ms_per_answer"),
         ),
         _chart(
             "cpu-time",
             "CPU in each second",
-            "100 is one core, all replicas of a deployment together.",
-            charts.over_time(loads, "cpu"),
+            "All replicas of a deployment together. 100% is one core.",
+            charts.over_time(loads, "cpu_percent"),
         ),
     )
 
@@ -149,16 +154,18 @@ def _memory(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "memory-mean",
             "Memory, all replicas together",
-            "Containers: what they use less the file cache that can go, as docker stats shows it. Host process: its "
-            "proportional share (PSS), shared libraries included. The two are counted differently; a small difference "
-            "between host and container is no finding. Three replicas hold the model three times.",
-            charts.by_deployment(loads, "memory_mean_mb"),
+            "Do not compare the host process with containers: their memory is counted differently. For containers it "
+            "is what the cgroup uses, less the file cache that the kernel can drop, as docker stats shows it. For "
+            "the host process it is the proportional share (PSS), which includes shared libraries. Three replicas "
+            f"hold the model three times. {INTERVALS}",
+            charts.memory_by_deployment(loads),
         ),
         _chart(
             "memory-time",
             "Memory in each second",
-            "A line that climbs to the end may not have found its level yet.",
-            charts.over_time(loads, "memory"),
+            "A line that still rises at the end may not have reached its final level. The line of the host process "
+            "is dotted, because its memory is counted differently.",
+            charts.over_time(loads, "memory_mean_mb"),
         ),
     )
 
@@ -167,16 +174,16 @@ def _network(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "network-client",
-            "Bytes in and out: the client's view",
-            "Bodies of requests and answers, as the load generator counts them: the same thing in every deployment, "
-            "the host process included. More answers make more bytes.",
+            "Bytes in and out, counted by the client",
+            "The bodies of requests and answers. The load generator counts them in the same way for every "
+            "deployment. More answers make more bytes.",
             charts.traffic(loads, "body"),
         ),
         _chart(
             "network-interfaces",
-            "Bytes in and out: the containers' interfaces",
-            "Counters of the containers' own interfaces: bodies and also HTTP, TCP, IP and Ethernet headers and, under "
-            "Swarm, what ingress adds. A host process has no interfaces of its own, so this is not measured for it.",
+            "Bytes in and out, counted at the containers' network interfaces",
+            "The bodies, and the headers of HTTP, TCP, IP and Ethernet. Under Swarm, also what the routing mesh "
+            "(ingress) adds. A host process has no network interface of its own, so this is not measured for it.",
             charts.traffic(loads, "interface"),
         ),
     )
@@ -187,17 +194,17 @@ def _parts(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-parts",
             "Where the time of a request goes, under load",
-            "The service says how long a text waited for the model and how long the model took (Server-Timing); the "
-            "rest is HTTP, network, Docker's proxy or ingress, and the client. Medians of the parts need not add up to "
-            "the median of the whole.",
+            "The service reports how long a text waited for the model and how long the model took (header "
+            "Server-Timing). The rest is HTTP, the network, Docker's proxy or ingress, and the client. Each part is "
+            "a median, so the parts may not add up to the median of the whole.",
             charts.where_the_time_goes(loads),
         ),
         _chart(
             "cpu-hidden",
             "Where the CPU time of an answer goes",
-            "The service's own, and what stands in no container's account: Docker's proxy, its daemon, the kernel's "
-            "work for the network (softirq, with that of all other programs), and the load generator. A part that is "
-            "not there was not measured.",
+            "The lowest part is the CPU time of the service. No container's statistics contain the others: Docker's "
+            "proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this machine), and the "
+            "load generator. A part that is missing was not measured; the table says why.",
             charts.where_the_cpu_goes(loads),
         ),
     )
@@ -207,9 +214,9 @@ def _events(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "events",
-            "What became of the replicas",
-            "One row a replica and round, on the time axis of its run. A replica that ended or was restarted in the "
-            "measured phase makes the run invalid: its figures are those of fewer replicas, or of a cold one.",
+            "What happened to the replicas",
+            "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
+            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm.",
             replica_charts.events(loads),
         ),
     )
@@ -222,7 +229,8 @@ def _by_round(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-rounds",
             "Under load: the median of each round",
-            "How far the rounds of one deployment lie apart is the noise that a difference has to stand out from.",
+            "The rounds of one deployment differ by chance. A difference between deployments has to be larger than "
+            "that.",
             charts.by_round(loads, "median_ms"),
         ),
     )
@@ -235,8 +243,8 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
-            "Without anyone else in the queue this is what one answer costs. The spread comes mostly from the texts: "
-            "long ones take the model longer.",
+            "One user sends each text once, so no request waits for another. This is what a single answer costs. The "
+            "times differ mostly because the texts do: the model takes longer for long texts.",
             charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )
@@ -261,20 +269,22 @@ def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
         _chart(
             f"{balance.id}-network-time",
             f"{title}: network I/O of each replica over time",
-            "Bytes a second through each replica's interfaces. Where they lie on each other the load is spread evenly.",
+            "Bytes per second through the network interfaces of each replica. Lines that lie on each other mean that "
+            "the load was spread evenly.",
             replica_charts.network_over_time(run, balance.shares),
         ),
         _chart(
             f"{balance.id}-network-total",
             f"{title}: network I/O of each replica in total",
-            "The same bytes over the whole measured phase, in and out apart.",
+            "The same bytes over the whole measured phase, in and out separately.",
             replica_charts.network_totals(balance.shares),
         ),
         _chart(
             f"{balance.id}-shares",
-            f"{title}: share against expected",
-            "Swarm's ingress deals out connections in turn, not requests. With a connection a request the shares are "
-            "even; users that keep their connection stay with the replica that it leads to.",
+            f"{title}: share of each replica",
+            "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at "
+            "requests. If each request has its own connection, the shares are even. A user that keeps its connection "
+            "stays with one replica. The dashed line is the largest share to expect.",
             replica_charts.request_shares(run, balance.shares),
         ),
     )

@@ -18,17 +18,18 @@ from analysis.show.elements import Cell, Column, Row, Table
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNDECIDED: "undecided", NONE: "none"}
 HOW_PAIRS_ARE_READ = (
-    "Ratios of the rounds' figures, paired by round, with their 95% interval. A verdict counts all comparisons of this "
-    "table (Holm's correction): the chance that any of them calls a difference where there is none is at most 5%. An "
-    "interval may leave out 1 and still give no verdict: among so many, one may do so by chance."
+    "Each ratio compares two deployments round by round. It stands with its 95% interval; fewer than three rounds "
+    "give none. The verdicts are corrected for the number of comparisons in this table (Holm's correction): the "
+    "chance that even one of them reports a difference where there is none is at most 5%. Because of the correction "
+    "an interval may exclude 1 and still give no verdict."
 )
 SHARE_COLUMNS = (
     "Replica",
-    "Connections, whole run",
+    "Connections in the whole run",
     "Answers",
     "Share of answers",
-    "In, its interfaces",
-    "Out, its interfaces",
+    "Bytes in",
+    "Bytes out",
     "Share of bytes",
     "Share of CPU",
 )
@@ -45,7 +46,7 @@ def pair_tables(verdicts: Sequence[Verdict]) -> tuple[Table, ...]:
     for verdict in next(iter(pairs.values())):
         name = "Median" if verdict.key == "median_ms" else "p95"
         columns += [Column(f"{name}: ratio"), Column("Verdict")]
-    title = "Each deployment against another"
+    title = "Each pair of deployments"
     rows = tuple(_pair_row(pair) for pair in pairs.values())
     return (Table(title, title, tuple(columns), rows, HOW_PAIRS_ARE_READ),)
 
@@ -84,15 +85,15 @@ def _share_row(id: str, place: int, share: ReplicaShare) -> Row:
 
 def _evenness(even: Evenness) -> str:
     said = (
-        f"The busiest replica gave {_percent(even.largest)} of the answers; {_percent(even.expected_largest)} were to "
-        f"be expected at most: {even.why}. Jain's index of the answers is {even.jain:.3f} (1: all replicas gave as "
-        "many). "
+        f"The busiest replica gave {_percent(even.largest)} of the answers. At most {_percent(even.expected_largest)} "
+        f"were expected: {even.why}. Jain's index of the answers is {even.jain:.3f}; it is 1 where all replicas give "
+        "the same number. "
     )
     if math.isnan(even.p_value):
-        return f"{said}Too few {even.cards} were dealt for a test of evenness."
-    verdict = "no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
+        return f"{said}There were too few {even.cards} to test whether they were dealt evenly."
+    verdict = "there is no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
     chance = words.p_value(even.p_value)
-    return f"{said}A fair draw of as many {even.cards} comes out at least as uneven with {chance}: {verdict}."
+    return f"{said}A fair deal of as many {even.cards} is at least this uneven with {chance}: {verdict}."
 
 
 def figure_tables(analysis: Analysis) -> tuple[Table, ...]:
@@ -105,7 +106,7 @@ def figure_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 
 def _figures(run: str, heading: str, measured: Sequence[Measurement], validity: Validity) -> Table:
-    columns = [Column("Figure")]
+    columns = [Column("Quantity")]
     for measurement in measured:
         warning = "not valid" if validity.of(measurement.name) else ""
         columns.append(Column(measurement.title, colour(measurement.name), warning))
