@@ -1,4 +1,4 @@
-"""What all charts share: colours, bars with intervals, labels, and long series made short."""
+"""What all charts share: colours, bars with intervals, labels, reasons in empty places, and shortened series."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYMBOLS = {"host": "circle", "docker": "square", "compose": "diamond", "swarm-1"
 """Beside the colour, for those who print in grey."""
 
 MOST_POINTS = 600
-"""A longer series is drawn as means over so many stretches of equal length."""
+"""A longer series is divided into so many parts of equal length, and their means are drawn."""
 
 LEAST_ROUNDS = 3
 """An interval from fewer rounds is too wide to be of use, and is not shown."""
@@ -76,8 +76,10 @@ def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[st
 
 
 def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -> None:
-    """The reason where a bar would stand, upwards: an empty place alone could be read as zero. ``place`` is the bar's
-    label, or a number where it stands beside a label (0 is the first label's place)."""
+    """Write the reason upwards in the place of a bar: an empty place alone could be read as zero.
+
+    ``place`` is the bar's label or, for a bar beside its label's middle, a number: 0 is the first label, 1 the next.
+    """
     chart.add_annotation(
         x=place,
         y=0,
@@ -92,7 +94,7 @@ def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -
 
 
 def say_nothing_measured(chart: go.Figure, reason: str | None) -> None:
-    """The reason in the middle of a chart that is empty."""
+    """Write the reason in the middle of an empty chart."""
     place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
     chart.add_annotation(**place, text=_not_measured(reason), showarrow=False, font={"size": 12})
 
@@ -132,7 +134,7 @@ def coarse(series: pd.Series) -> pd.Series:
 
 
 def line_or_point(points: int) -> str:
-    """How a course over time is drawn: a single second is a point, of which no line can be seen."""
+    """How a series over time is drawn: a single second gives no line, so it is drawn as a point."""
     return "lines" if points > 1 else "markers"
 
 

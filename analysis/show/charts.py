@@ -37,18 +37,18 @@ ECDF_POINTS = 200
 BARS_WIDTH = 0.8
 """The part of a label's place that its group of bars takes."""
 FEW_BARS = 3
-"""In a group of no more bars there is room for a reason in the place of one."""
+"""A group with no more bars has room for a reason in the place of one."""
 LEAST_RATIO_RANGE = (0.95, 1.05)
 """The chart of ratios reaches at least from here to there, so that a tiny difference does not look large."""
 ROOM_FOR_WORDS = 1.3
-"""So much higher than its bars is a chart that has words above them."""
+"""The height of a chart with words above its bars, over the height of the highest bar."""
 HOST_PATTERN = "/"
-"""Of a bar that is counted in another way than those beside it."""
+"""The pattern of a bar that is counted differently from those beside it."""
 Loads = Sequence[Measurement]
 
 
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
-    """Ratios of one quantity with their intervals around 1, a row a pair, the first pair on top."""
+    """Ratios of one quantity with their intervals around 1, one row per pair, the first pair on top."""
     chart = empty_chart()
     rows = [f"{title_of(verdict.one)} / {title_of(verdict.other)}" for verdict in verdicts]
     for row, verdict in zip(rows, verdicts, strict=True):
@@ -84,7 +84,7 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
 
 
 def by_round(loads: Loads, key: str) -> go.Figure:
-    """One quantity of each round, a line a deployment."""
+    """One quantity of each round, one line per deployment."""
     chart = empty_chart()
     for load in loads:
         values = load.values(key)
@@ -103,7 +103,7 @@ def by_round(loads: Loads, key: str) -> go.Figure:
 
 
 def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Sequence[Run]]) -> go.Figure:
-    """The share of requests answered within a time, one line a deployment, drawn from 200 quantiles each."""
+    """The share of requests answered within a time, one line per deployment, drawn from 200 quantiles each."""
     chart = empty_chart()
     shares = np.linspace(0, 1, ECDF_POINTS + 1)
     shown: list[float] = []
@@ -143,7 +143,7 @@ def percentiles(loads: Loads) -> go.Figure:
 
 
 def _say_missing(chart: go.Figure, loads: Loads, key: str, place: int) -> None:
-    """Words in the empty places of a group of bars: once with the reason where the whole group is empty."""
+    """Write why bars are missing in a group; where the whole group is empty, once for all of them."""
     missing = [number for number, load in enumerate(loads) if not load.summary[key].is_measured]
     if missing and len(missing) == len(loads):
         say_not_measured(chart, place, loads[0].summary[key].missing)
@@ -175,7 +175,7 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
 
 
 def by_deployment(loads: Loads, key: str) -> go.Figure:
-    """One quantity, a bar a deployment."""
+    """One quantity, one bar per deployment."""
     chart = empty_chart()
     for load in loads:
         name = title_of(load)
@@ -190,7 +190,7 @@ def by_deployment(loads: Loads, key: str) -> go.Figure:
 
 
 def memory_by_deployment(loads: Loads) -> go.Figure:
-    """Mean memory, a bar a deployment. Host process and containers are counted differently and are kept apart."""
+    """Mean memory, one bar per deployment. Host process and containers are counted differently and are kept apart."""
     key = "memory_mean_mb"
     chart = by_deployment(loads, key)
     if not is_counted_differently(loads):
@@ -217,7 +217,7 @@ def memory_by_deployment(loads: Loads) -> go.Figure:
 
 
 def is_counted_differently(loads: Loads) -> bool:
-    """Whether the memory of some deployments is counted as a process's, and that of others as a container's."""
+    """Whether there is both a host process and containers: their memory is counted differently."""
     return len({load.deployment.is_host for load in loads}) > 1
 
 
@@ -242,7 +242,7 @@ def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, tit
 
 
 def where_the_time_goes(loads: Loads) -> go.Figure:
-    """Medians of queue, inference and the rest of the response time, stacked a deployment."""
+    """Medians of queue, inference and the rest of the response time, stacked per deployment."""
     parts = (
         ("waiting for the model", "#999999", "queue_ms"),
         ("in the model", "#56B4E9", "inference_ms"),
@@ -252,7 +252,7 @@ def where_the_time_goes(loads: Loads) -> go.Figure:
 
 
 def where_the_cpu_goes(loads: Loads) -> go.Figure:
-    """CPU time an answer: the service's own, and what is in no container's account, stacked a deployment."""
+    """CPU time an answer: the service's own, and what is in no container's account, stacked per deployment."""
     colours = ("#D55E00", "#E69F00", "#F0E442", "#999999")
     hidden = [(name, own, key) for (key, name), own in zip(HIDDEN.items(), colours, strict=True)]
     return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms an answer")
@@ -267,7 +267,7 @@ SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
 
 
 def over_time(loads: Loads, key: str) -> go.Figure:
-    """Throughput, CPU or memory in each second of the measured phase, a line a deployment: the mean of its rounds."""
+    """Throughput, CPU or memory in each second, one line per deployment: the mean of its rounds."""
     per_second, unit = SERIES[key]
     is_apart = key == "memory_mean_mb" and is_counted_differently(loads)
     chart = empty_chart()

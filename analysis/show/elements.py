@@ -1,4 +1,4 @@
-"""What the page is made of. The values are ready to be shown: the template formats nothing and decides nothing."""
+"""The parts of the page. Their values are ready to be shown: the template formats nothing and decides nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Value:
-    """A large number or a few large words on a card, and what stands below. ``style``: CSS classes."""
+    """A large number, or a few large words, on a card, and the small text below. ``style``: CSS classes."""
 
     text: str
     detail: str
@@ -81,7 +81,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; ``detail`` stands below in small letters, ``id`` is an anchor, ``style`` are CSS classes."""
+    """One cell; ``detail`` is the small text below, ``id`` is an anchor, ``style`` are CSS classes."""
 
     text: str
     detail: str = ""
@@ -122,7 +122,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class Fact:
-    """What something is called, and what it was. ``code``: what was typed."""
+    """A term and what it was in this experiment. ``code``: a command, as it was typed."""
 
     term: str
     text: str = ""
@@ -131,8 +131,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under one heading. Its parts stand in the order of these fields; most sections have one or
-    two of them. ``menu`` is what the navigation calls it; ``csv_button`` are the words on the button that saves the
+    """A part of the page under one heading. Its contents are shown in the order of these fields; most sections have
+    one or two of them. ``menu`` is its name in the navigation, ``csv_button`` the text of the button that saves the
     figures."""
 
     id: str
@@ -162,7 +162,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page. ``headline`` is what was found, in one sentence. ``note`` stands in the experiment's folder.
+    """The whole page. ``headline`` is what was found, in one sentence. ``note`` comes from the experiment's folder.
     ``alert`` says why the experiment is not valid. ``plots`` are all charts by their ID."""
 
     name: str

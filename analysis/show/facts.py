@@ -1,6 +1,6 @@
-"""What was run, on what and with what, as the records say: the facts in the page's header and at its end.
+"""The facts in the page's header and at its end: what was run, and on which machine, as the records say.
 
-All that the page and Markdown take from the records stands here.
+Everything that the page and Markdown take from the records is taken here.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _named(versions: Mapping[str, Any]) -> list[str]:
 
 
 def _first_run(load: Measurement) -> str:
-    """What served, and how its replicas were sampled, in the first round of a deployment's loads."""
+    """The inference engine, its versions, and how the replicas were sampled, in the first load of a deployment."""
     run = next(iter(load.deployment.loads.values()))
     service, replicas = run.record.get("service") or {}, run.record["replicas"]
     parts = [*_inference_engine(service.get("engine") or {}), *_named(service.get("versions") or {})]
@@ -200,7 +200,7 @@ def _inference_engine(engine: Mapping[str, Any]) -> list[str]:
 
 
 def _sources(run: Run) -> dict[str, str]:
-    """How each group of columns of the replicas was had: CPU, memory, network, ...; empty where it was not told."""
+    """How each group of the replicas' columns (CPU, memory, network, ...) was read; empty where no record says it."""
     found: dict[str, dict[str, None]] = {}
     for replica in run.record["replicas"]["list"]:
         for group, how in (replica.get("sources") or {}).items():

@@ -95,7 +95,7 @@ def _row(quantity: Quantity, measured: Sequence[Measurement]) -> str:
 
 
 def _missing(quantity: Quantity, measured: Sequence[Measurement]) -> list[str]:
-    """Why a figure is missing, a line for each deployment of which it is."""
+    """Why a figure is missing, one line per deployment."""
     lines = []
     for measurement in measured:
         estimate = measurement.summary[quantity.key]

@@ -21,7 +21,7 @@ HOW_CARDS_ARE_READ = (
     "needs whole seconds. So a card may show fewer answers than requests although none was lost."
 )
 HOW_FIGURES_ARE_READ = (
-    "Each value is the mean over the rounds. Below it stand its 95% interval, which is computed from how the rounds "
+    "Each value is the mean over the rounds. Below it are its 95% interval, which is computed from how the rounds "
     "differ, and the number n that the value was computed from. Fewer than three rounds give no interval. For CPU, "
     "100% is one core."
 )

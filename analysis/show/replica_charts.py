@@ -80,7 +80,7 @@ def request_shares(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
 
 
 def events(loads: Sequence[Measurement]) -> go.Figure:
-    """What happened to each replica, on the time axis of its run; a row a replica and round."""
+    """What happened to each replica, on the time axis of its run; one row per replica and round."""
     chart = empty_chart()
     found: dict[str, tuple[list[float], list[str], list[str]]] = {}
     rows: list[str] = []

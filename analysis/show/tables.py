@@ -18,7 +18,7 @@ from analysis.show.elements import Cell, Column, Row, Table
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNDECIDED: "undecided", NONE: "none"}
 HOW_PAIRS_ARE_READ = (
-    "Each ratio compares two deployments round by round. It stands with its 95% interval; fewer than three rounds "
+    "Each ratio compares two deployments round by round. It has a 95% interval; fewer than three rounds "
     "give none. The verdicts are corrected for the number of comparisons in this table (Holm's correction): the "
     "chance that even one of them reports a difference where there is none is at most 5%. Because of the correction "
     "an interval may exclude 1 and still give no verdict."
