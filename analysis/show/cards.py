@@ -76,13 +76,14 @@ def _counts(load: Measurement) -> list[str]:
     counts = [f"{requests.value:,.0f} requests sent{rounds}, {failures.value:,.0f} failed"]
     if answers.is_measured:
         counts.append(f"{answers.n:,} answers in whole seconds")
-    if cpu.is_measured:
-        counts.append(f"CPU from {cpu.n:,} {cpu.of} of samples")
+    counts.append(f"CPU from {cpu.n:,} {cpu.of} of samples" if cpu.is_measured else "CPU not measured")
     return counts
 
 
 def _verdict(verdict: Verdict) -> Value:
     is_difference = verdict.kind in (SLOWER, FASTER)
     ratio = words.ratio(verdict.comparison)
-    detail = f"{PREPOSITIONS.get(verdict.kind, 'against')} {verdict.other.title}" + (f": {ratio}" if ratio else "")
+    detail = f"{PREPOSITIONS.get(verdict.kind, 'against')} {verdict.other.title}" + (
+        f": ratio of medians {ratio}" if ratio else ""
+    )
     return Value(verdict.kind, detail) if is_difference else Value(verdict.kind, f"{detail}\n{verdict.detail}", "none")

@@ -156,7 +156,7 @@ def _say_missing(chart: go.Figure, loads: Loads, key: str, place: int) -> None:
 def percentiles_over_time(loads: Loads) -> go.Figure:
     """Median and p95 of the requests sent in each second (or longer stretch), those of all rounds together."""
     chart = empty_chart()
-    for load in loads:
+    for number, load in enumerate(loads):
         series = [_times(run) for run in load.deployment.loads.values()]
         at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
         x, both = _binned_quantiles(at, times, (0.5, 0.95))
@@ -164,10 +164,12 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
             chart.add_scatter(
                 x=x.tolist(),
                 y=y.round(3).tolist(),
-                name=f"{title_of(load)}, {label}",
+                name=title_of(load),
+                legendgroup=f"deployment {number}",
+                showlegend=label == "median",
                 mode=line_or_point(len(x)),
                 line={"color": colour(load.name), "width": 2, "dash": dash},
-                hovertemplate="second %{x}: %{y:.2f} ms<extra>%{fullData.name}</extra>",
+                hovertemplate=f"second %{{x}}: %{{y:.2f}} ms<extra>%{{fullData.name}}, {label}</extra>",
             )
     chart.update_xaxes(title="seconds of the measured phase")
     chart.update_yaxes(title="response time in ms", rangemode="tozero")

@@ -17,8 +17,8 @@ from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section,
 from analysis.show.tables import figure_tables, pair_tables
 
 HOW_CARDS_ARE_READ = (
-    "Requests are counted over the whole measured phase. Answers are counted in its whole seconds only, because a rate "
-    "needs whole seconds. So a card may show fewer answers than requests although none was lost."
+    "Requests are counted when they are sent in the measured phase. Answers are counted when they arrive, and only in "
+    "whole seconds, because a rate needs them. So the two numbers differ even if no request was lost."
 )
 HOW_FIGURES_ARE_READ = (
     "Each value is the mean over the rounds. Below it are its 95% interval, which is computed from how the rounds "

@@ -97,8 +97,9 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-time",
             "Under load: percentiles over time",
-            "Median and p95 of the requests sent in each second. Level lines mean a steady run. A slope means that "
-            "something warmed up or was slowed down. A spike means that something else disturbed the run.",
+            "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
+            "slope means that something warmed up or was slowed down. A spike means that something else disturbed "
+            "the run.",
             charts.percentiles_over_time(loads),
         ),
     )
