@@ -12,6 +12,8 @@ FORM = 2
 
 EXPERIMENT_FILE = "experiment.json"
 REPORT_FILE = "report.html"
+NOTE_FILE = "note.txt"
+"""What a reader of the page has to know first, in words of whoever keeps the experiment. It may lack."""
 
 REQUESTS_SUFFIX = "_requests.csv"
 REPLICA_STATS_SUFFIX = "_replica_stats.csv"

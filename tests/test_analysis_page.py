@@ -6,11 +6,16 @@ import csv
 import html
 import io
 import json
+import math
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from markupsafe import escape
 from recorded_runs import (
@@ -29,8 +34,10 @@ from recorded_runs import (
 from analysis.analyse import Analysis, analyse
 from analysis.judge.words import figures_csv
 from analysis.read.results import read_results
-from analysis.show.charts import percentiles
+from analysis.show.charts import by_deployment, memory_by_deployment, over_time, percentiles, traffic
+from analysis.show.markdown import render_markdown
 from analysis.show.page import render
+from analysis.show.sections import ratio_charts
 
 NO_ENGINE = "no Docker engine at unix:///var/run/docker.sock, start one and run again"
 
@@ -68,10 +75,75 @@ def test_an_invalid_experiment_has_its_own_exit_code_and_is_red_on_the_page(tmp_
     assert '<li class="serious"><b>The load generator was short of CPU</b>' in page
 
 
-def test_what_was_not_run_stands_on_the_page_with_its_reason(tmp_path: Path) -> None:
-    page = page_of(whole_experiment(tmp_path))
-    assert f"<b>docker run</b>: not run: {NO_ENGINE}" in page
-    assert "no &lt;IPVS&gt; here" in page
+def test_each_deployment_has_a_card_and_one_that_was_not_measured_says_why(tmp_path: Path) -> None:
+    analysis = read(whole_experiment(tmp_path))
+    page, markdown = render(analysis), render_markdown(analysis)
+    cards = re.findall(r'<section class="card deployment (\w*)".*?<h3>(.*?)</h3>(.*?)</section>', page, re.DOTALL)
+    assert [(title, style) for style, title, _ in cards] == [
+        ("Host process", ""),
+        ("docker run", "unmeasured"),
+        ("Docker Compose", "unmeasured"),
+        ("Swarm, 1 replica", "unmeasured"),
+        ("Swarm, 3 replicas", ""),
+    ]
+    contents = {title: content for _, title, content in cards}
+    assert f'<div class="big none">not measured</div><small>not run: {NO_ENGINE}</small>' in contents["docker run"]
+    assert "<small>not run: no &lt;IPVS&gt; here</small>" in contents["Swarm, 1 replica"]
+    rows = re.findall(r"^\| ([^|]+) \| (.*) \|$", markdown[: markdown.index("## Verdicts")], re.MULTILINE)
+    assert [title for title, _ in rows if title in contents] == list(contents)
+    assert dict(rows)["docker run"] == f"**not measured** not run: {NO_ENGINE}"
+
+
+def test_a_card_says_what_each_number_counts(tmp_path: Path) -> None:
+    page = page_of(whole_experiment(tmp_path, rounds=3))
+    counts = "3,000 requests sent in 3 rounds, 0 failed\n3,000 answers in whole seconds\nCPU from 30 seconds of samples"
+    assert f'<small class="counts">{counts}</small>' in page
+    assert "n = " not in page[page.index('<div class="cards">') : page.index('<div class="findings">')]
+
+
+def test_a_deployment_of_which_no_load_can_be_read_has_a_card_that_says_so(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host"), measured("docker")])
+    write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
+    page = page_of(tmp_path)
+    card = page[page.index("<h3>docker run</h3>") :]
+    assert '<div class="big none">not measured</div><small>docker run: docker/round-1/load_run.json is missing' in card
+
+
+def test_the_headline_and_the_note_of_the_folder_stand_before_the_figures(tmp_path: Path) -> None:
+    whole_experiment(tmp_path)
+    (tmp_path / "note.txt").write_text(f"Recorded elsewhere,\nnot here. {NASTY}")
+    analysis = replace(read(tmp_path), headline="Nothing is slower.")
+    page, markdown = render(analysis), render_markdown(analysis)
+    assert NASTY not in page
+    head = page[page.index("<header>") : page.index("</header>")]
+    assert '<p class="headline">Nothing is slower.</p>' in head
+    assert f'<p class="note">Recorded elsewhere, not here. {escape(NASTY)}</p>' in head
+    assert markdown.splitlines()[2] == "Nothing is slower."
+    assert markdown.splitlines()[4].startswith("Recorded elsewhere, not here. ")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_note_that_can_not_be_read_is_none(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(whole_experiment(tmp_path) / "note.txt")
+    assert read(tmp_path).results.note == ""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").iterdir()))
+def test_a_recorded_example_says_so_before_the_figures(name: str) -> None:
+    page = page_of(ROOT / "examples" / name)
+    note = page[page.index('<p class="note">') : page.index("</header>")]
+    assert "a recorded example, not measured on your machine" in note
+    assert ("emulated" in note) == name.startswith("mesh")
+
+
+def test_the_template_decides_and_formats_nothing() -> None:
+    template = (ROOT / "analysis" / "show" / "page.html.j2").read_text()
+    for code in re.findall(r"{[{%](.*?)[%}]}", template):
+        if not code.startswith(" macro") and "include" not in code:
+            call = r"(drawn\(chart\)|listed\((page|section)\.facts\))"
+            value = r"[\w.]+(\|tojson)?"
+            loop = r"(for \w+ in [\w.]+|if (not )?[\w.]+|else|endif|endfor|endmacro)"
+            assert re.fullmatch(rf" ({call}|{value}|{loop}) ", code), code
 
 
 def test_the_sections_stand_in_the_order_of_the_reading(tmp_path: Path) -> None:
@@ -174,9 +246,13 @@ def test_a_deployment_of_another_name_stays_text(tmp_path: Path) -> None:
 
 def test_what_was_not_run_leaves_no_zero_in_the_charts(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path))
-    charts = page[page.index("const charts = new Map") :]
-    chart = charts[charts.index('"network-interfaces"') :].split("\n")[0]
-    assert "not measured" in chart
+    start, end = page.index("const charts = new Map(") + len("const charts = new Map("), page.index("const figuresCsv")
+    charts = dict(json.loads(page[start:end].strip().removesuffix(");")))
+    texts = [
+        html.unescape(note["text"].replace("<br>", " "))
+        for note in charts["network-interfaces"]["layout"]["annotations"]
+    ]
+    assert texts == ["not measured: a process has no network interfaces of its own; see the client's view"]
 
 
 def test_an_interval_that_is_not_known_is_not_drawn_as_none_wide(tmp_path: Path) -> None:
@@ -184,6 +260,46 @@ def test_an_interval_that_is_not_known_is_not_drawn_as_none_wide(tmp_path: Path)
     write_run(tmp_path / "host", "load", [request(2 + i / 50, 5 + i % 7) for i in range(500)])
     (bars,) = percentiles(read(tmp_path).loads).data
     assert list(bars.error_y.array) == ["none"] * 3
+
+
+def test_an_interval_from_two_rounds_is_not_drawn_and_one_from_three_is(tmp_path: Path) -> None:
+    for rounds, is_drawn in ((2, False), (3, True)):
+        analysis = read(whole_experiment(tmp_path / str(rounds), rounds=rounds))
+        assert not math.isnan(analysis.loads[0].summary["median_ms"].low)
+        for bars in percentiles(analysis.loads).data:
+            assert (bars.error_y.array[0] != "none") is is_drawn
+        (chart,) = ratio_charts(analysis.verdicts)
+        assert (chart.plot["data"][0]["error_x"]["array"] != ["none"]) is is_drawn
+        assert "Fewer than three rounds" in chart.how_to_read
+        assert ("no interval from 2 rounds" in render(analysis)) is not is_drawn
+        row = next(line for line in render_markdown(analysis).splitlines() if line.startswith("| Median response time"))
+        assert ("(" in row) is is_drawn
+
+
+def test_an_empty_place_in_a_chart_says_why(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    write_run(tmp_path / "host", "load", [request(2 + i / 50, 5 + i % 7) for i in range(500)])
+    loads = read(tmp_path).loads
+    for chart, place in (
+        (percentiles(loads), 1),
+        (by_deployment(loads, "cpu_percent"), "Host process"),
+        (over_time(loads, "cpu_percent"), 0.5),
+        (traffic(loads, "interface"), "Host process"),
+    ):
+        note = next(note for note in chart.layout.annotations if note.x == place)
+        assert note.text.startswith("not measured: ")
+
+
+def test_memory_of_host_process_and_containers_is_kept_apart(tmp_path: Path) -> None:
+    loads = read(whole_experiment(tmp_path)).loads
+    host, swarm = memory_by_deployment(loads).data
+    assert host.marker.pattern.shape
+    assert not swarm.marker.pattern.shape
+    (words,) = (note.text for note in memory_by_deployment(loads).layout.annotations)
+    assert words == "Host process and containers are counted<br>differently: do not compare them"
+    assert [line.line.dash for line in over_time(loads, "memory_mean_mb").data] == ["dot", None]
+    for same in (loads[:1], loads[1:]):
+        assert not memory_by_deployment(same).layout.annotations
 
 
 def test_all_figures_can_be_had_as_csv_that_no_spreadsheet_takes_for_a_formula(tmp_path: Path) -> None:

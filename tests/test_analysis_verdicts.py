@@ -138,7 +138,7 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
     assert "Docker Compose is slower than docker run" in said
     assert "Host" not in said
     (chart,) = ratio_charts(analysis.verdicts)
-    assert "Host" not in json.dumps(chart.figure)
+    assert "Host" not in json.dumps(chart.plot)
     for text in (render(analysis), render_markdown(analysis), render_junit(cases_of(analysis))):
         assert APART in text
     line = [sys.executable, "-m", "analysis", str(tmp_path)]

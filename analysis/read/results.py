@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.csvs import UnreadableFile, read_csv
+from analysis.read.note import read_note
 from analysis.read.records import (
     DEPLOYMENT,
     EXPERIMENT,
@@ -205,11 +206,13 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Results:
-    """One experiment: its folder, its record, its deployments in the order in which they are shown."""
+    """One experiment: its folder, its record, its deployments in the order in which they are shown, and the ``note``
+    in its folder, empty where there is none."""
 
     folder: Path
     experiment: dict[str, Any]
     deployments: tuple[Deployment, ...]
+    note: str = ""
 
     @cached_property
     def engine_elsewhere(self) -> EngineElsewhere | None:
@@ -247,7 +250,8 @@ def read_results(folder: Path) -> Results:
         for number, one in enumerate(row["rounds"], 1):
             check(path, f"deployment {place}, round {number}: ", one, ROUND)
     _refuse_duplicates(folder, path, experiment["deployments"])
-    return Results(folder, experiment, tuple(_read_deployment(folder, row) for row in experiment["deployments"]))
+    deployments = tuple(_read_deployment(folder, row) for row in experiment["deployments"])
+    return Results(folder, experiment, deployments, read_note(folder))
 
 
 def _refuse_duplicates(folder: Path, path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,12 +1,14 @@
-"""What all charts share: colours, bars with intervals, labels, and long series made short."""
+"""What all charts share: colours, bars with intervals, labels, reasons in empty places, and shortened series."""
 
 from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -28,11 +30,16 @@ SYMBOLS = {"host": "circle", "docker": "square", "compose": "diamond", "swarm-1"
 """Beside the colour, for those who print in grey."""
 
 MOST_POINTS = 600
-"""A longer series is drawn as means over so many stretches of equal length."""
+"""A longer series is divided into so many parts of equal length, and their means are drawn."""
+
+FEW_TICKS = 4
+
+REASON_WIDTH, REASON_LINES = 38, 3
+"""A reason in an empty place of a chart: characters a line, and lines. The tables give reasons in full."""
 
 
-def empty_figure() -> go.Figure:
-    """A figure without Plotly's own look, which the page gives it."""
+def empty_chart() -> go.Figure:
+    """A chart without Plotly's own look, which the page gives it."""
     return go.Figure(layout={"template": {}})
 
 
@@ -41,15 +48,15 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER_COLOUR)
 
 
-def title_of(one: Measurement) -> str:
+def title_of(measurement: Measurement) -> str:
     """Plotly reads tags in names, so a name from outside is escaped for it."""
-    return html.escape(one.title)
+    return html.escape(measurement.title)
 
 
-def add_bars(figure: go.Figure, one: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
-    """Bars of a deployment's colour with their intervals; what was not measured leaves its place empty."""
-    figure.add_bar(
-        name=title_of(one),
+def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
+    """Bars in a deployment's colour with their intervals. The place of a missing estimate stays empty."""
+    chart.add_bar(
+        name=title_of(measurement),
         x=[label for label, _ in bars],
         y=[or_none(bar.value) for _, bar in bars],
         error_y={
@@ -60,25 +67,48 @@ def add_bars(figure: go.Figure, one: Measurement, bars: Sequence[tuple[str, Esti
             "thickness": 1.5,
             "color": GREY,
         },
-        marker={"color": colour(one.name)},
+        marker={"color": colour(measurement.name)},
         customdata=[f"n = {bar.n:,} {bar.of}, {bar.rounds} round{'s' * (bar.rounds != 1)}" for _, bar in bars],
         hovertemplate="%{fullData.name}, %{x}: %{y:.4g}<br>%{customdata}<extra></extra>",
     )
 
 
-def say_not_measured(figure: go.Figure, label: str) -> None:
-    """Words where a bar would stand: an empty place alone could be read as zero."""
-    figure.add_annotation(
-        x=label, y=0, text="not measured", textangle=-90, showarrow=False, yanchor="bottom", font={"size": 12}
+def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -> None:
+    """Write the reason upwards in the place of a bar: an empty place alone could be read as zero.
+
+    ``place`` is the bar's label or, for a bar beside its label's middle, a number: 0 is the first label, 1 the next.
+    """
+    chart.add_annotation(
+        x=place,
+        y=0,
+        yref="paper",
+        text=_not_measured(reason),
+        textangle=-90,
+        showarrow=False,
+        yanchor="bottom",
+        align="left",
+        font={"size": 11},
     )
 
 
-def label_deployments(figure: go.Figure, loads: Sequence[Measurement]) -> None:
+def say_nothing_measured(chart: go.Figure, reason: str | None) -> None:
+    """Write the reason in the middle of an empty chart."""
+    place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    chart.add_annotation(**place, text=_not_measured(reason), showarrow=False, font={"size": 12})
+
+
+def _not_measured(reason: str | None) -> str:
+    text = f"not measured: {reason}" if reason else "not measured"
+    lines = textwrap.wrap(text, REASON_WIDTH, max_lines=REASON_LINES, placeholder=" ...")
+    return "<br>".join(html.escape(line) for line in lines)
+
+
+def label_deployments(chart: go.Figure, loads: Sequence[Measurement]) -> None:
     """Upright labels in short lines, which fit a phone, in the order of the deployments also where a bar is missing."""
-    labels = [title_of(one) for one in loads]
+    labels = [title_of(load) for load in loads]
     margin = max(0.0, (3 - len(labels)) / 2)  # or a lone bar fills the chart
-    figure.update_yaxes(rangemode="nonnegative")
-    figure.update_xaxes(
+    chart.update_yaxes(rangemode="nonnegative")
+    chart.update_xaxes(
         type="category",
         categoryorder="array",
         categoryarray=labels,
@@ -97,17 +127,22 @@ def coarse(series: pd.Series) -> pd.Series:
 
 
 def line_or_point(points: int) -> str:
-    """How a course over time is drawn: a single second is a point, of which no line can be seen."""
+    """How a series over time is drawn: a single second gives no line, so it is drawn as a point."""
     return "lines" if points > 1 else "markers"
 
 
 def round_numbers(values: Sequence[float]) -> list[float]:
-    """1, 2 and 5 times the powers of ten around ``values``: ticks for a logarithmic axis."""
+    """Ticks for a logarithmic axis: 1, 2 and 5 times the powers of ten around ``values``, or a few numbers between the
+    least and the largest value where hardly any of those lie between them."""
     positive = [value for value in values if value > 0]
     if not positive:
         return []
-    first, last = (math.floor(math.log10(end(positive))) for end in (min, max))
-    return [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)] + [10.0 ** (last + 1)]
+    least, largest = min(positive), max(positive)
+    powers = range(math.floor(math.log10(least)), math.floor(math.log10(largest)) + 2)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    if sum(least <= tick <= largest for tick in ticks) < 2:
+        return [float(f"{value:.2g}") for value in np.linspace(least, largest, FEW_TICKS)]
+    return ticks
 
 
 def or_none(value: Any) -> float | None:
@@ -115,9 +150,9 @@ def or_none(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), 6)
 
 
-def _arm(of: Estimate, length: float) -> float | str:
-    """One arm of an interval, where both bounds are known.
+def _arm(estimate: Estimate, length: float) -> float | str:
+    """One arm of an interval that is shown.
 
-    Plotly reads None as an arm of length 0, which would claim certainty; words it does not draw.
+    Plotly draws None as an arm of length 0, which would claim certainty. It does not draw text.
     """
-    return round(length, 6) if of.has_interval else "none"
+    return round(length, 6) if estimate.has_interval else "none"

@@ -1,7 +1,8 @@
-"""The charts of deployments: each from figures or binned series, never a point a request."""
+"""The charts of deployments: each from estimates or binned series, never a point a request."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,167 +21,228 @@ from analysis.show.chart_style import (
     add_bars,
     coarse,
     colour,
-    empty_figure,
+    empty_chart,
     label_deployments,
     line_or_point,
     or_none,
     round_numbers,
     say_not_measured,
+    say_nothing_measured,
     title_of,
 )
 
 ECDF_POINTS = 200
+BARS_WIDTH = 0.8
+"""The part of a label's place that its group of bars takes."""
+FEW_BARS = 3
+"""A group with no more bars has room for a reason in the place of one."""
+LEAST_RATIO_RANGE = (0.95, 1.05)
+"""The chart of ratios reaches at least from here to there, so that a tiny difference does not look large."""
+ROOM_FOR_WORDS = 1.3
+"""The height of a chart with words above its bars, over the height of the highest bar."""
+HOST_PATTERN = "/"
+"""The pattern of a bar that is counted differently from those beside it."""
 Loads = Sequence[Measurement]
 
 
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
-    """Ratios of one figure with their intervals around 1, a row a pair, the first pair on top."""
-    figure = empty_figure()
-    rows = [f"{title_of(one.subject)} / {title_of(one.baseline)}" for one in verdicts]
-    for row, one in zip(rows, verdicts, strict=True):
-        found = one.comparison
-        known = found.has_interval
-        figure.add_scatter(
-            x=[or_none(found.ratio)],
+    """Ratios of one quantity with their intervals around 1, one row per pair, the first pair on top."""
+    chart = empty_chart()
+    rows = [f"{title_of(verdict.subject)} / {title_of(verdict.baseline)}" for verdict in verdicts]
+    for row, verdict in zip(rows, verdicts, strict=True):
+        comparison = verdict.comparison
+        known = comparison.has_interval
+        chart.add_scatter(
+            x=[or_none(comparison.ratio)],
             y=[row],
             mode="markers",
             marker={
-                "color": colour(one.subject.name),
+                "color": colour(verdict.subject.name),
                 "size": 12,
-                "symbol": SYMBOLS.get(one.subject.name, "circle") + ("" if one.p_value < 0.05 else "-open"),
+                "symbol": SYMBOLS.get(verdict.subject.name, "circle") + ("" if verdict.p_value < 0.05 else "-open"),
             },
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [round(found.high - found.ratio, 6) if known else "none"],
-                "arrayminus": [round(found.ratio - found.low, 6) if known else "none"],
-                "color": colour(one.subject.name),
+                "array": [round(comparison.high - comparison.ratio, 6) if known else "none"],
+                "arrayminus": [round(comparison.ratio - comparison.low, 6) if known else "none"],
+                "color": colour(verdict.subject.name),
                 "thickness": 3,
             },
-            hovertemplate=f"{row}: %{{x:.3f}}, {found.rounds} rounds<br>{one.kind}<extra></extra>",
+            hovertemplate=f"{row}: %{{x:.3f}}, {comparison.rounds} rounds<br>{verdict.kind}<extra></extra>",
             showlegend=False,
         )
-    figure.add_vline(x=1, line={"dash": "dash", "color": GREY})
-    figure.update_xaxes(title="ratio (1: no difference)")
-    figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
-    return figure
+    chart.add_vline(x=1, line={"dash": "dash", "color": GREY})
+    chart.add_scatter(
+        x=LEAST_RATIO_RANGE, y=[rows[0]] * 2, mode="markers", opacity=0, hoverinfo="skip", showlegend=False
+    )
+    chart.update_xaxes(title="ratio (1: no difference)")
+    chart.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
+    return chart
 
 
 def by_round(loads: Loads, key: str) -> go.Figure:
-    """One figure of each round, a line a deployment."""
-    figure = empty_figure()
-    for one in loads:
-        values = one.values(key)
-        figure.add_scatter(
+    """One quantity of each round, one line per deployment."""
+    chart = empty_chart()
+    for load in loads:
+        values = load.values(key)
+        chart.add_scatter(
             x=list(values),
             y=[or_none(value) for value in values.values()],
-            name=title_of(one),
+            name=title_of(load),
             mode="lines+markers",
-            line={"color": colour(one.name), "width": 1.5},
-            marker={"symbol": SYMBOLS.get(one.name, "circle"), "size": 9},
+            line={"color": colour(load.name), "width": 1.5},
+            marker={"symbol": SYMBOLS.get(load.name, "circle"), "size": 9},
             hovertemplate="round %{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title="round", dtick=1 if max((len(one.rounds) for one in loads), default=0) < 12 else None)
-    figure.update_yaxes(title=f"{QUANTITIES[key].title.lower()}, {QUANTITIES[key].unit}", rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="round", dtick=1 if max((len(load.rounds) for load in loads), default=0) < 12 else None)
+    chart.update_yaxes(title=f"{QUANTITIES[key].title.lower()}, {QUANTITIES[key].unit}", rangemode="tozero")
+    return chart
 
 
 def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Sequence[Run]]) -> go.Figure:
-    """The share of requests answered within a time, one line a deployment, drawn from 200 quantiles each."""
-    figure = empty_figure()
+    """The share of requests answered within a time, one line per deployment, drawn from 200 quantiles each."""
+    chart = empty_chart()
     shares = np.linspace(0, 1, ECDF_POINTS + 1)
     shown: list[float] = []
-    for one in measured:
-        times = np.concatenate([_times(run)[1] for run in runs_of(one)] or [np.array([])])
+    for measurement in measured:
+        times = np.concatenate([_times(run)[1] for run in runs_of(measurement)] or [np.array([])])
         if len(times):
             quantiles = np.quantile(np.sort(times), shares).round(3).tolist()
             shown += [quantiles[0], quantiles[-1]]
-            figure.add_scatter(
+            chart.add_scatter(
                 x=quantiles,
                 y=(shares * 100).round(2).tolist(),
-                name=f"{title_of(one)} (n = {len(times):,})",
+                name=f"{title_of(measurement)} (n = {len(times):,})",
                 mode="lines",
-                line={"color": colour(one.name), "width": 2.5},
+                line={"color": colour(measurement.name), "width": 2.5},
                 hovertemplate="%{y:.1f}% within %{x:.2f} ms<extra></extra>",
             )
     ticks = round_numbers(shown)
-    figure.update_xaxes(
-        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks]
+    chart.update_xaxes(
+        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
     )
-    figure.update_yaxes(title="% of requests answered", range=[0, 101])
-    return figure
+    chart.update_yaxes(title="% of requests answered", range=[0, 101])
+    return chart
 
 
 def percentiles(loads: Loads) -> go.Figure:
     """Median, p95 and p99 of each deployment with their intervals."""
-    figure = empty_figure()
+    chart = empty_chart()
     names = {"median_ms": "median", "p95_ms": "p95", "p99_ms": "p99"}
-    for one in loads:
-        add_bars(figure, one, [(label, one.summary[key]) for key, label in names.items()])
-    figure.update_xaxes(showgrid=False)
-    figure.update_yaxes(title="response time in ms")
-    figure.update_layout(barmode="group")
-    return figure
+    for load in loads:
+        add_bars(chart, load, [(label, load.summary[key]) for key, label in names.items()])
+    for place, key in enumerate(names):
+        _say_missing(chart, loads, key, place)
+    chart.update_xaxes(showgrid=False)
+    chart.update_yaxes(title="response time in ms")
+    chart.update_layout(barmode="group", bargap=1 - BARS_WIDTH)
+    return chart
+
+
+def _say_missing(chart: go.Figure, loads: Loads, key: str, place: int) -> None:
+    """Write why bars are missing in a group; where the whole group is empty, once for all of them."""
+    missing = [number for number, load in enumerate(loads) if not load.summary[key].is_measured]
+    if missing and len(missing) == len(loads):
+        say_not_measured(chart, place, loads[0].summary[key].missing)
+        return
+    for number in missing:
+        middle = place - BARS_WIDTH / 2 + BARS_WIDTH * (number + 0.5) / len(loads)
+        say_not_measured(chart, middle, loads[number].summary[key].missing if len(loads) <= FEW_BARS else None)
 
 
 def percentiles_over_time(loads: Loads) -> go.Figure:
     """Median and p95 of the requests sent in each second (or longer stretch), those of all rounds together."""
-    figure = empty_figure()
-    for one in loads:
-        series = [_times(run) for run in one.deployment.loads.values()]
+    chart = empty_chart()
+    for number, load in enumerate(loads):
+        series = [_times(run) for run in load.deployment.loads.values()]
         at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
         x, both = _binned_quantiles(at, times, (0.5, 0.95))
         for y, dash, label in zip(both, ("solid", "dot"), ("median", "p95"), strict=True):
-            figure.add_scatter(
+            chart.add_scatter(
                 x=x.tolist(),
                 y=y.round(3).tolist(),
-                name=f"{title_of(one)}, {label}",
+                name=title_of(load),
+                legendgroup=f"deployment {number}",
+                showlegend=label == "median",
                 mode=line_or_point(len(x)),
-                line={"color": colour(one.name), "width": 2, "dash": dash},
-                hovertemplate="second %{x}: %{y:.2f} ms<extra>%{fullData.name}</extra>",
+                line={"color": colour(load.name), "width": 2, "dash": dash},
+                hovertemplate=f"second %{{x}}: %{{y:.2f}} ms<extra>%{{fullData.name}}, {label}</extra>",
             )
-    figure.update_xaxes(title="seconds of the measured phase")
-    figure.update_yaxes(title="response time in ms", rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="seconds of the measured phase")
+    chart.update_yaxes(title="response time in ms", rangemode="tozero")
+    return chart
 
 
 def by_deployment(loads: Loads, key: str) -> go.Figure:
-    """One bar a deployment for one figure."""
-    figure = empty_figure()
-    for one in loads:
-        name = title_of(one)
-        add_bars(figure, one, [(name, one.summary[key])])
-        if not one.summary[key].is_measured:
-            say_not_measured(figure, name)
-    label_deployments(figure, loads)
+    """One quantity, one bar per deployment."""
+    chart = empty_chart()
+    for load in loads:
+        name = title_of(load)
+        add_bars(chart, load, [(name, load.summary[key])])
+        if not load.summary[key].is_measured:
+            say_not_measured(chart, name, load.summary[key].missing)
+    label_deployments(chart, loads)
     unit = QUANTITIES[key].unit
-    figure.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
-    figure.update_layout(showlegend=False)
-    return figure
+    chart.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
+    chart.update_layout(showlegend=False)
+    return chart
+
+
+def memory_by_deployment(loads: Loads) -> go.Figure:
+    """Mean memory, one bar per deployment. Host process and containers are counted differently and are kept apart."""
+    key = "memory_mean_mb"
+    chart = by_deployment(loads, key)
+    if not is_counted_differently(loads):
+        return chart
+    for bar, load in zip(chart.data, loads, strict=True):
+        if load.deployment.is_host:
+            bar.marker.pattern = {"shape": HOST_PATTERN}
+    for place, (left, right) in enumerate(itertools.pairwise(loads)):
+        if left.deployment.is_host != right.deployment.is_host:
+            edge, height = place + 0.5, 1 / ROOM_FOR_WORDS
+            chart.add_shape(x0=edge, x1=edge, y0=0, y1=height, yref="paper", line={"dash": "dot", "color": GREY})
+    tops = [value for load in loads for value in (load.summary[key].value, load.summary[key].high) if value > 0]
+    chart.update_yaxes(range=[0, ROOM_FOR_WORDS * max(tops, default=1)])
+    chart.add_annotation(
+        x=0.5,
+        y=1,
+        xref="paper",
+        yref="paper",
+        yanchor="top",
+        text="Host process and containers are counted<br>differently: do not compare them",
+        showarrow=False,
+    )
+    return chart
+
+
+def is_counted_differently(loads: Loads) -> bool:
+    """Whether there is both a host process and containers: their memory is counted differently."""
+    return len({load.deployment.is_host for load in loads}) > 1
 
 
 def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, title: str) -> go.Figure:
-    """Bars of a deployment's parts on each other: of each part its name, colour and figure."""
-    figure = empty_figure()
+    """Bars of a deployment's parts on each other: of each part its name, colour and quantity."""
+    chart = empty_chart()
     for name, own, key in parts:
-        figure.add_bar(
+        chart.add_bar(
             name=name,
-            x=[title_of(one) for one in loads],
-            y=[or_none(one.summary[key].value) for one in loads],
+            x=[title_of(load) for load in loads],
+            y=[or_none(load.summary[key].value) for load in loads],
             marker={"color": own},
             hovertemplate=f"%{{x}}: %{{y:.2f}} {unit} {name}<extra></extra>",
         )
-    for one in loads:
-        if not any(one.summary[key].is_measured for *_, key in parts):
-            say_not_measured(figure, title_of(one))
-    label_deployments(figure, loads)
-    figure.update_layout(barmode="stack")
-    figure.update_yaxes(title=title)
-    return figure
+    for load in loads:
+        if not any(load.summary[key].is_measured for *_, key in parts):
+            say_not_measured(chart, title_of(load), load.summary[parts[0][-1]].missing)
+    label_deployments(chart, loads)
+    chart.update_layout(barmode="stack")
+    chart.update_yaxes(title=title)
+    return chart
 
 
 def where_the_time_goes(loads: Loads) -> go.Figure:
-    """Medians of queue, inference and the rest of the response time, stacked a deployment."""
+    """Medians of queue, inference and the rest of the response time, stacked per deployment."""
     parts = (
         ("waiting for the model", "#999999", "queue_ms"),
         ("in the model", "#56B4E9", "inference_ms"),
@@ -190,57 +252,66 @@ def where_the_time_goes(loads: Loads) -> go.Figure:
 
 
 def where_the_cpu_goes(loads: Loads) -> go.Figure:
-    """CPU time an answer: the service's own, and what is in no container's account, stacked a deployment."""
+    """CPU time an answer: the service's own, and what is in no container's account, stacked per deployment."""
     colours = ("#D55E00", "#E69F00", "#F0E442", "#999999")
     hidden = [(name, own, key) for (key, name), own in zip(HIDDEN.items(), colours, strict=True)]
     return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms an answer")
 
 
 SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
-    "throughput": (throughput_per_second, "answers a second"),
-    "cpu": (cpu_per_second, "CPU in percent of one core"),
-    "memory": (lambda run: memory_per_second(run) / 1e6, "MB"),
+    "throughput_per_s": (throughput_per_second, "answers per second"),
+    "cpu_percent": (cpu_per_second, "CPU in percent of one core"),
+    "memory_mean_mb": (lambda run: memory_per_second(run) / 1e6, "MB"),
 }
+"""Quantity -> its values by second, and their unit."""
 
 
-def over_time(loads: Loads, of: str) -> go.Figure:
-    """Throughput, CPU or memory in each second of the measured phase, a line a deployment: the mean of its rounds."""
-    per_second, unit = SERIES[of]
-    figure = empty_figure()
-    for one in loads:
-        rounds = [per_second(run) for run in one.deployment.loads.values()]
+def over_time(loads: Loads, key: str) -> go.Figure:
+    """Throughput, CPU or memory in each second, one line per deployment: the mean of its rounds."""
+    per_second, unit = SERIES[key]
+    is_apart = key == "memory_mean_mb" and is_counted_differently(loads)
+    chart = empty_chart()
+    for load in loads:
+        rounds = [per_second(run) for run in load.deployment.loads.values()]
         series = coarse(pd.concat(rounds).dropna().groupby(level=0).mean())
-        figure.add_scatter(
+        chart.add_scatter(
             x=series.index.tolist(),
             y=[or_none(value) for value in series],
-            name=title_of(one),
+            name=title_of(load) + ("" if len(series) else " (not measured)"),
             mode=line_or_point(len(series)),
-            line={"color": colour(one.name), "width": 2},
+            line={
+                "color": colour(load.name),
+                "width": 2,
+                "dash": "dot" if is_apart and load.deployment.is_host else None,
+            },
             hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title="seconds of the measured phase")
-    figure.update_yaxes(title=unit, rangemode="tozero")
-    return figure
+    chart.update_xaxes(title="seconds of the measured phase")
+    chart.update_yaxes(title=unit, rangemode="tozero")
+    if not any(line.x for line in chart.data):
+        say_nothing_measured(chart, loads[0].summary[key].missing)
+    return chart
 
 
 def traffic(loads: Loads, seen_from: str) -> go.Figure:
     """Bytes into and out of the service in a round's measured phase: of bodies, or through the interfaces."""
-    figure = empty_figure()
+    chart = empty_chart()
     for way, pattern in (("in", "/"), ("out", "")):
-        figure.add_bar(
+        chart.add_bar(
             name=way,
-            x=[title_of(one) for one in loads],
-            y=[or_none(one.summary[f"{seen_from}_{way}_mb"].value) for one in loads],
-            marker={"color": [colour(one.name) for one in loads], "pattern": {"shape": pattern}},
+            x=[title_of(load) for load in loads],
+            y=[or_none(load.summary[f"{seen_from}_{way}_mb"].value) for load in loads],
+            marker={"color": [colour(load.name) for load in loads], "pattern": {"shape": pattern}},
             hovertemplate=f"%{{x}}: %{{y:.3f}} MB {way}<extra></extra>",
         )
-    for one in loads:
-        if not one.summary[f"{seen_from}_out_mb"].is_measured:
-            say_not_measured(figure, title_of(one))
-    label_deployments(figure, loads)
-    figure.update_layout(barmode="group")
-    figure.update_yaxes(title="MB in the measured phase of a round")
-    return figure
+    for load in loads:
+        estimate = load.summary[f"{seen_from}_out_mb"]
+        if not estimate.is_measured:
+            say_not_measured(chart, title_of(load), estimate.missing)
+    label_deployments(chart, loads)
+    chart.update_layout(barmode="group")
+    chart.update_yaxes(title="MB in the measured phase of a round")
+    return chart
 
 
 def _times(run: Run) -> tuple[np.ndarray, np.ndarray]:

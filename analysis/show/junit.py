@@ -1,4 +1,4 @@
-"""What was found, as JUnit XML, which CI systems show."""
+"""The checks and verdicts as JUnit XML, which CI systems show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that was looked at. ``failure``: what is wrong; ``error``: why it could not be told."""
+    """One check. ``failure``: what is wrong; ``error``: why it could not be checked; ``said``: what was found."""
 
     suite: str
     name: str
@@ -22,26 +22,26 @@ class Case:
 
 
 def render_junit(cases: Sequence[Case]) -> str:
-    """The cases, by their suites."""
+    """The cases as XML, those of one suite together."""
     root = ElementTree.Element("testsuites")
-    for name in dict.fromkeys(one.suite for one in cases):
-        own = [one for one in cases if one.suite == name]
+    for name in dict.fromkeys(case.suite for case in cases):
+        own = [case for case in cases if case.suite == name]
         counts = {
-            "failures": sum(one.failure is not None for one in own),
-            "errors": sum(one.error is not None for one in own),
+            "failures": sum(case.failure is not None for case in own),
+            "errors": sum(case.error is not None for case in own),
         }
         suite = ElementTree.SubElement(root, "testsuite", name=_text(name), tests=str(len(own)))
         suite.attrib.update({key: str(value) for key, value in counts.items()})
-        for one in own:
-            case = ElementTree.SubElement(suite, "testcase", classname=_text(name), name=_text(one.name))
-            for kind, text in (("failure", one.failure), ("error", one.error)):
+        for case in own:
+            element = ElementTree.SubElement(suite, "testcase", classname=_text(name), name=_text(case.name))
+            for kind, text in (("failure", case.failure), ("error", case.error)):
                 if text is not None:
-                    ElementTree.SubElement(case, kind, message=_text(text))
-            if one.said:
-                ElementTree.SubElement(case, "system-out").text = _text(one.said)
+                    ElementTree.SubElement(element, kind, message=_text(text))
+            if case.said:
+                ElementTree.SubElement(element, "system-out").text = _text(case.said)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
 def _text(text: str) -> str:
-    """Without the characters that XML can't hold."""
+    """The text without the characters that XML can't hold."""
     return NOT_XML.sub("?", text)

@@ -3,60 +3,110 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.measure.quantity import QUANTITIES, Estimate
-from runfiles.events import MEASURED
+from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
+from analysis.measure.rounds import Measurement
+from analysis.show import facts
+from analysis.show.cards import cards
+from analysis.show.elements import Card
+
+LINE = "\n"
 
 
 def render_markdown(analysis: Analysis) -> str:
-    """Validity, verdicts, findings and all figures; texts from outside can't become Markdown or HTML of their own."""
-    experiment = analysis.results.experiment
-    plan = experiment["plan"]
-    lines = [f"# Fourfold, {words.time_of_day(experiment['started_at'])}", ""]
-    lines += [
-        f"{plan['users']} user{'s' if plan['users'] != 1 else ''} ({safe(plan['user_class'])}), "
-        f"{words.rounds(analysis.loads, plan['rounds'])}, `{_code(experiment['command'])}`"
+    """Validity, verdicts, findings and all figures. Texts from outside can't become Markdown or HTML of their own."""
+    lines = [
+        *_head(analysis),
+        *_invalid(analysis),
+        *_key_figures(analysis),
+        *_verdicts(analysis),
+        *_findings(analysis),
+        *_figures("Under load", analysis.loads),
+        *_figures("Single pass", analysis.passes),
+        *_caveats(analysis),
     ]
-    if not analysis.validity.is_valid:
-        lines += ["", "**This experiment is not valid.**", ""]
-        lines += [f"- **{one.title}**: {safe(one.text)}" for one in analysis.validity.invalid]
-    not_measured = [one for one in analysis.results.deployments if one.status != MEASURED]
-    if not_measured:
-        lines += ["", "## Not measured", ""]
-        lines += [
-            f"- {safe(one.title)}: {one.status}: {safe(one.reason or 'no reason was given')}" for one in not_measured
-        ]
-    if analysis.verdicts:
-        lines += ["", "## Verdicts", "", "| pair | figure | ratio (95% interval) | verdict |", "|---|---|---|---|"]
-        for verdict in analysis.verdicts:
-            pair = f"{safe(verdict.subject.title)} against {safe(verdict.baseline.title)}"
-            name = QUANTITIES[verdict.key].title
-            lines.append(f"| {pair} | {name} | {words.ratio(verdict.comparison)} | {safe(words.verdict(verdict))} |")
-    if analysis.findings:
-        lines += ["", "## Findings", ""]
-        lines += [f"- **{one.title}.** {safe(one.text)}" for one in analysis.findings]
-    for heading, measured in (("Under load", analysis.loads), ("Single pass", analysis.passes)):
-        if measured:
-            lines += ["", f"## {heading}", "", f"| figure | {' | '.join(safe(one.title) for one in measured)} |"]
-            lines.append("|---" * (len(measured) + 1) + "|")
-            lacking: list[str] = []
-            for measure in words.rows_of(measured):
-                cells = [_cell(one.summary[measure.key], measure.digits) for one in measured]
-                for one in measured:
-                    figure = one.summary[measure.key]
-                    if not figure.is_measured:
-                        lacking.append(
-                            f"- {safe(one.title)}, {measure.title}: not measured: {safe(figure.missing or '')}"
-                        )
-                unit = f", {measure.unit}" if measure.unit else ""
-                lines.append(f"| {measure.title}{unit} | {' | '.join(cells)} |")
-            lines += ["", *lacking] if lacking else []
-    if analysis.validity.caveats:
-        lines += ["", "## To mind", ""]
-        lines += [f"- {safe(one.text)}" for one in analysis.validity.caveats]
     return "\n".join(lines) + "\n"
+
+
+def _head(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    who = f"{facts.users(results)} ({safe(facts.user_class(results))})"
+    command = _code(facts.command(results))
+    lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
+    for text in (analysis.headline, results.note):
+        lines += [safe(text), ""] if text else []
+    return [*lines, f"{who}, {facts.rounds(analysis)}, `{command}`"]
+
+
+def _invalid(analysis: Analysis) -> list[str]:
+    if analysis.validity.is_valid:
+        return []
+    reasons = [f"- **{doubt.title}**: {safe(doubt.text)}" for doubt in analysis.validity.invalid]
+    return ["", "**This experiment is not valid.**", "", *reasons]
+
+
+def _key_figures(analysis: Analysis) -> list[str]:
+    """The page's cards, a row each: also why a deployment was not measured."""
+    head = ["", "## Key figures, under load", "", "| deployment | figures |", "|---|---|"]
+    return [*head, *(_card_row(card) for card in cards(analysis))]
+
+
+def _card_row(card: Card) -> str:
+    parts = [f"**{safe(value.text)}** {safe(value.detail.replace(LINE, ', '))}" for value in card.values]
+    parts += [safe(card.counts.replace(LINE, "; "))] if card.counts else []
+    return f"| {safe(card.title)} | {'<br>'.join(parts)} |"
+
+
+def _verdicts(analysis: Analysis) -> list[str]:
+    rows = []
+    for verdict in analysis.verdicts:
+        pair = f"{safe(verdict.subject.title)} against {safe(verdict.baseline.title)}"
+        ratio, said = words.ratio(verdict.comparison), safe(words.verdict(verdict))
+        rows.append(f"| {pair} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
+    head = ["", "## Verdicts", "", "| pair | quantity | ratio (95% interval) | verdict |", "|---|---|---|---|"]
+    return [*head, *rows] if rows else []
+
+
+def _findings(analysis: Analysis) -> list[str]:
+    paragraphs = [f"- **{finding.title}.** {safe(finding.text)}" for finding in analysis.findings]
+    return ["", "## Findings", "", *paragraphs] if paragraphs else []
+
+
+def _figures(heading: str, measured: Sequence[Measurement]) -> list[str]:
+    """A table of all figures, and below it why some are missing."""
+    if not measured:
+        return []
+    titles = " | ".join(safe(measurement.title) for measurement in measured)
+    quantities = words.rows_of(measured)
+    rows = [_row(quantity, measured) for quantity in quantities]
+    missing = [line for quantity in quantities for line in _missing(quantity, measured)]
+    head = ["", f"## {heading}", "", f"| quantity | {titles} |", "|---" * (len(measured) + 1) + "|"]
+    return [*head, *rows, *(["", *missing] if missing else [])]
+
+
+def _row(quantity: Quantity, measured: Sequence[Measurement]) -> str:
+    cells = (_cell(measurement.summary[quantity.key], quantity.digits) for measurement in measured)
+    unit = f", {quantity.unit}" if quantity.unit else ""
+    return f"| {quantity.title}{unit} | {' | '.join(cells)} |"
+
+
+def _missing(quantity: Quantity, measured: Sequence[Measurement]) -> list[str]:
+    """Why a figure is missing, one line per deployment."""
+    lines = []
+    for measurement in measured:
+        estimate = measurement.summary[quantity.key]
+        if not estimate.is_measured:
+            reason = safe(estimate.missing or "")
+            lines.append(f"- {safe(measurement.title)}, {quantity.title}: not measured: {reason}")
+    return lines
+
+
+def _caveats(analysis: Analysis) -> list[str]:
+    rows = [f"- {safe(doubt.text)}" for doubt in analysis.validity.caveats]
+    return ["", "## Caveats", "", *rows] if rows else []
 
 
 def safe(text: str) -> str:
@@ -68,7 +118,8 @@ def _code(text: str) -> str:
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
 
 
-def _cell(figure: Estimate, digits: int) -> str:
-    low_to_high = f" ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})" if figure.has_interval else ""
-    part = f", {words.PART}" if figure.is_part and figure.is_measured else ""
-    return words.number(figure, digits) + low_to_high + part
+def _cell(estimate: Estimate, digits: int) -> str:
+    text = words.number(estimate, digits)
+    if estimate.has_interval:
+        text += f" ({words.low_to_high(estimate, digits)})"
+    return f"{text}, {words.PART}" if estimate.is_part and estimate.is_measured else text

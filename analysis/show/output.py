@@ -1,4 +1,4 @@
-"""Writing what was made of an experiment: whole or not at all, and never over what was measured."""
+"""Writing pages and reports: whole or not at all, and never over a recording."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ RECORDED = (
 )
 """Ends of the names of files that were recorded, by Fourfold, Locust or the service."""
 REPORTS = (".html", ".md", ".xml")
-"""Ends of the names of what is made of an experiment: of the files in its folder only these are written over."""
+"""Ends of the names of pages and reports. In an experiment's folder only these files are written over."""
 
 
 class RecordedFile(Exception):
-    """A file that was recorded is no place for a page. The message says which."""
+    """A page or report would be written over a recorded file. The message names the file."""
 
 
 def write_output(path: Path, text: str, follow_link: bool, results: Sequence[Path]) -> None:
-    """Write a page or a report. A device or a pipe, such as ``/dev/stdout``, is written to as it is. What UTF-8 can't
-    hold, as in a folder's name, becomes ``?``.
+    """Write a page or a report. A device or a pipe, such as ``/dev/stdout``, gets the text directly. Characters that
+    UTF-8 can't hold, as in a folder's name, become ``?``.
 
     Args:
-        path: where to.
-        text: what.
-        follow_link: where ``path`` is a link, what it leads to is written, as a user who named the link wants it; else
-            the link is replaced.
+        path: where to write.
+        text: what to write.
+        follow_link: what happens where ``path`` is a link. True: the file that the link leads to is written, which is
+            what a user who names the link wants. False: the link is replaced.
         results: the experiments' folders.
 
     Raises:
-        OSError: it can't be written.
-        RecordedFile: ``path`` is a file that was recorded, or one in an experiment's folder that is no report.
+        OSError: the file can't be written.
+        RecordedFile: ``path`` is a recorded file, or a file in an experiment's folder that is no report.
     """
     place = path.resolve() if follow_link else path
-    is_in_results = any(path.resolve().is_relative_to(one.resolve()) for one in results)
+    is_in_results = any(path.resolve().is_relative_to(folder.resolve()) for folder in results)
     is_kept = is_in_results and place.is_file() and not place.name.endswith(REPORTS)
     if place.name.endswith(RECORDED) or is_kept:
         raise RecordedFile(f"{path} is a file of a recording; name another place")

@@ -4,13 +4,13 @@ const plot = (id) => document.getElementById("chart-" + id);
 
 function themed(chart, ink, line, background) {
   const small = innerWidth < 640 ? 10.5 : 12.5;
-  const titled = (one) => ({...one, title: {...one.title, font: {size: small}, standoff: 8}});
-  const axis = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
+  const titled = (axis) => ({...axis, title: {...axis.title, font: {size: small}, standoff: 8}});
+  const look = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
   const {template, ...own} = chart.layout;
   return {...own, paper_bgcolor: background, plot_bgcolor: background,
     font: {color: ink, family: "system-ui, sans-serif", size: small}, margin: {l: 50, r: 15, t: 15, b: 40},
     legend: {orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom"}, hoverlabel: {font: {size: 13}},
-    xaxis: titled({...axis, ...own.xaxis}), yaxis: titled({...axis, ...own.yaxis})};
+    xaxis: titled({...look, ...own.xaxis}), yaxis: titled({...look, ...own.yaxis})};
 }
 
 function draw(id) {
@@ -20,7 +20,7 @@ function draw(id) {
     {responsive: true, displaylogo: false, displayModeBar: false});
 }
 
-// A chart in a closed tab has no size yet: it is drawn when its tab opens.
+// A chart in a closed tab has no size yet. It is drawn when its tab opens.
 const isShown = (id) => plot(id).offsetParent !== null;
 function drawAll() {
   const left = [...charts.keys()].filter(isShown);
@@ -54,14 +54,14 @@ document.getElementById("save-csv")?.addEventListener("click", () => {
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 function open(tab) {
-  for (const one of tabs) {
-    const isOpen = one === tab;
-    one.setAttribute("aria-selected", isOpen);
-    one.tabIndex = isOpen ? 0 : -1;
-    document.getElementById(one.getAttribute("aria-controls")).hidden = !isOpen;
+  for (const each of tabs) {
+    const isOpen = each === tab;
+    each.setAttribute("aria-selected", isOpen);
+    each.tabIndex = isOpen ? 0 : -1;
+    document.getElementById(each.getAttribute("aria-controls")).hidden = !isOpen;
   }
-  for (const one of document.getElementById(tab.getAttribute("aria-controls")).querySelectorAll(".plot")) {
-    draw(one.id.slice("chart-".length));
+  for (const chart of document.getElementById(tab.getAttribute("aria-controls")).querySelectorAll(".plot")) {
+    draw(chart.id.slice("chart-".length));
   }
 }
 for (const [place, tab] of tabs.entries()) {
@@ -75,14 +75,14 @@ for (const [place, tab] of tabs.entries()) {
   });
 }
 
-// On paper there are no tabs to open.
+// Nobody can open a tab on paper: print all of them.
 let closed = [];
 addEventListener("beforeprint", () => {
   closed = [...document.querySelectorAll("[role=tabpanel][hidden]")];
-  for (const one of closed) one.hidden = false;
+  for (const panel of closed) panel.hidden = false;
   for (const id of charts.keys()) draw(id);
 });
-addEventListener("afterprint", () => { for (const one of closed) one.hidden = true; });
+addEventListener("afterprint", () => { for (const panel of closed) panel.hidden = true; });
 
 drawAll();
 dark.addEventListener("change", drawAll);

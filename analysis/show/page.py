@@ -1,9 +1,6 @@
-"""One self-contained HTML page: verdicts, doubts, charts, all figures, and what was run."""
+"""One self-contained HTML page: verdicts, caveats, charts, all figures, and what was run."""
 
 from __future__ import annotations
-
-from importlib.metadata import version
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,13 +8,23 @@ from plotly.offline import get_plotlyjs
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.findings import estimate_anchor
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, against_first
-from analysis.measure.rounds import Measurement
-from analysis.read.results import Results, Run
-from analysis.show.chart_style import colour
-from analysis.show.sections import event_section, ratio_charts, replica_tabs, sections, time_section
-from runfiles.events import FAILED, MEASURED
+from analysis.judge.doubts import Validity
+from analysis.judge.findings import Finding
+from analysis.read.results import Results
+from analysis.show import facts, sections
+from analysis.show.cards import cards
+from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
+from analysis.show.tables import figure_tables, pair_tables
+
+HOW_CARDS_ARE_READ = (
+    "Requests are counted when they are sent in the measured phase. Answers are counted when they arrive, and only in "
+    "whole seconds, because a rate needs them. So the two numbers differ even if no request was lost."
+)
+HOW_FIGURES_ARE_READ = (
+    "Each value is the mean over the rounds. Below it are its 95% interval, which is computed from how the rounds "
+    "differ, and the number n that the value was computed from. Fewer than three rounds give no interval. For CPU, "
+    "100% is one core."
+)
 
 
 def render(analysis: Analysis) -> str:
@@ -25,85 +32,100 @@ def render(analysis: Analysis) -> str:
     environment = Environment(
         loader=PackageLoader("analysis.show", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(
-        number=words.number,
-        interval=words.interval,
-        ratio=words.ratio,
-        verdict=words.verdict,
-        time=words.time_of_day,
-        p_value=words.p_value,
-    )
-    environment.globals.update(
-        anchor=estimate_anchor, colour=colour, sources_of=_sources, FAILED=FAILED, MEASURED=MEASURED
-    )
-    results = analysis.results
-    tables = (
-        ("load", "Under load", analysis.loads, words.rows_of(analysis.loads)),
-        ("pass", "Single pass: one user, each text once", analysis.passes, words.rows_of(analysis.passes)),
-    )
-    return environment.get_template("page.html.j2").render(
-        results=results,
-        elsewhere=results.engine_elsewhere,
-        experiment=results.experiment,
-        plan=results.experiment["plan"],
-        deployments=results.deployments,
-        not_measured=[one for one in results.deployments if one.status != MEASURED],
-        measured=[one.title for one in results.deployments if one.loads or one.single_passes],
-        rounds=words.rounds(analysis.loads, results.experiment["plan"]["rounds"]),
-        models=_models(results),
-        validity=analysis.validity,
-        findings=analysis.findings,
-        loads=analysis.loads,
-        against_first=against_first(analysis.verdicts),
-        pairs=_pairs(analysis.verdicts),
-        classes={SLOWER: "slower", FASTER: "faster", UNDECIDED: "undecided", NONE: "none"},
-        ratio_charts=ratio_charts(analysis.verdicts),
-        sections=sections(analysis),
-        tabs=replica_tabs(analysis.balances),
-        balances=analysis.balances,
-        late_sections=[*time_section(analysis.loads), *event_section(analysis.loads)],
-        tables=[table for table in tables if table[2]],
+    plotly = Markup(get_plotlyjs().replace("</script", "<\\/script"))  # noqa: S704 - no text from outside
+    return environment.get_template("page.html.j2").render(page=page(analysis), plotly=plotly)
+
+
+def page(analysis: Analysis) -> Page:
+    """All that the page shows."""
+    found = page_sections(analysis)
+    return Page(
+        name=facts.time_of_start(analysis.results),
+        headline=analysis.headline,
+        note=analysis.results.note,
+        subject=_subject(analysis.results),
+        facts=facts.header_facts(analysis),
+        alert=_alert(analysis.validity),
+        sections=found,
+        plots=tuple((chart.id, chart.plot) for section in found for chart in section.all_charts),
         csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts),
-        texts=_texts(results),
-        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - no text from outside
-        versions=_versions(analysis.loads) | (results.experiment.get("versions") or {}),
     )
 
 
-def _pairs(verdicts: tuple[Verdict, ...]) -> list[list[Verdict]]:
-    """The verdicts on each pair of deployments together, one a figure."""
-    pairs: dict[tuple[str, str], list[Verdict]] = {}
-    for one in verdicts:
-        pairs.setdefault((one.baseline.name, one.subject.name), []).append(one)
-    return list(pairs.values())
+def page_sections(analysis: Analysis) -> tuple[Section, ...]:
+    """The sections in the order in which they are read; those without content are left out."""
+    loads = analysis.loads
+    found = (
+        _key(analysis),
+        _validity(analysis),
+        sections.latency(loads, analysis.passes),
+        sections.cpu(loads),
+        sections.memory(loads),
+        sections.network(loads),
+        sections.replicas(analysis.balances),
+        sections.where_the_time_goes(loads),
+        sections.events(loads),
+        _figures(analysis),
+        Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
+    )
+    return tuple(section for section in found if not section.is_empty)
 
 
-def _models(results: Results) -> list[str]:
-    """The models that answered, by name; more than one is a reason not to compare."""
-    models = [((run.record.get("service") or {}).get("model") or {}).get("name") for run in results.runs]
-    return list(dict.fromkeys(str(name) for name in models if name))
+def _subject(results: Results) -> str:
+    count = sum(1 for deployment in results.deployments if deployment.loads or deployment.single_passes)
+    if not count:
+        return "No deployment was measured."
+    where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
+    return f"One sentiment service ran in {where}. The page shows response times, throughput, CPU, memory and network."
 
 
-def _texts(results: Results) -> list[str]:
-    """The texts that were replayed: file, how many, and the digest that says whether two runs had the same."""
-    found = [run.record["texts"] for run in results.runs]
-    return list(
-        dict.fromkeys(f"{one.get('file')}, {one.get('count')} texts, sha256 {one['sha256'][:12]}" for one in found)
+def _alert(validity: Validity) -> str:
+    """How many reasons make the experiment invalid, and which; empty where it is valid."""
+    reasons = validity.invalid
+    if not reasons:
+        return ""
+    kinds = dict.fromkeys(reason.title for reason in reasons)
+    return f"{len(reasons)} reason{'s' if len(reasons) != 1 else ''}: {'; '.join(kinds)}."
+
+
+def _key(analysis: Analysis) -> Section:
+    return Section(
+        "key",
+        "Verdicts and key figures, under load",
+        "Verdicts",
+        HOW_CARDS_ARE_READ if analysis.loads else "",
+        cards=cards(analysis),
+        findings=_paragraphs(analysis.findings),
+        charts=sections.ratio_charts(analysis.verdicts),
+        tables=pair_tables(analysis.verdicts),
     )
 
 
-def _sources(run: Run) -> dict[str, str]:
-    """How each group of columns of the replicas was had: CPU, memory, network, ...; empty where it was not told."""
-    found: dict[str, dict[str, None]] = {}
-    for one in run.record["replicas"]["list"]:
-        for group, how in (one.get("sources") or {}).items():
-            found.setdefault(str(group), {})[str(how)] = None
-    return {group: " and ".join(ways) for group, ways in found.items()}
+def _paragraphs(findings: tuple[Finding, ...]) -> tuple[Paragraph, ...]:
+    paragraphs = []
+    before = ""
+    for finding in findings:
+        parts = (Words(part) if isinstance(part, str) else Words(part.text, part.anchor) for part in finding.parts)
+        paragraphs.append(Paragraph(finding.id, "" if finding.title == before else finding.title, tuple(parts)))
+        before = finding.title
+    return tuple(paragraphs)
 
 
-def _versions(loads: tuple[Measurement, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one in loads:
-        for run in one.deployment.loads.values():
-            found |= run.record.get("versions") or {}
-    return found | {name: version(name) for name in ("numpy", "pandas", "plotly", "scipy")}
+def _validity(analysis: Analysis) -> Section:
+    validity = analysis.validity
+    invalid = [Caveat(doubt.title[0].upper() + doubt.title[1:], doubt.text, "serious") for doubt in validity.invalid]
+    caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
+    lists = (("Not valid", invalid), ("Caveats", caveats))
+    return Section(
+        "doubts",
+        "Validity: when not to trust these figures",
+        "Validity",
+        how_to_read="" if invalid or caveats else "No reason was found to doubt these figures.",
+        caveats=tuple(CaveatList(heading, tuple(items)) for heading, items in lists if items),
+    )
+
+
+def _figures(analysis: Analysis) -> Section:
+    tables = figure_tables(analysis)
+    how_to_read = HOW_FIGURES_ARE_READ if tables else ""
+    return Section("table", "All figures", "Table", how_to_read, "Download as CSV", tables=tables)

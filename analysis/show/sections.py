@@ -1,287 +1,299 @@
-"""Which charts the page has, in which order, and how each is read."""
+"""The sections of charts: which charts each has, and how they are read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.analyse import Analysis
 from analysis.judge.findings import Balance
 from analysis.judge.verdicts import Verdict
 from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
+from analysis.show.elements import Chart, Section, Tab
+from analysis.show.tables import share_table
 
 MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
+FEW_ROUNDS = "Fewer than three rounds give no interval that is of use, so none is drawn."
+INTERVALS = f"A thin line on a bar is the 95% interval, computed from how the rounds differ. {FEW_ROUNDS}"
 
-@dataclass(frozen=True)
-class Chart:
-    """A chart with its title and how to read it."""
-
-    id: str
-    title: str
-    how_to_read: str
-    figure: dict[str, Any]
+Loads = Sequence[Measurement]
 
 
-@dataclass(frozen=True)
-class Section:
-    """Charts that belong together, under one heading that the navigation leads to."""
-
-    id: str
-    title: str
-    charts: tuple[Chart, ...]
+def latency(loads: Loads, passes: Loads) -> Section:
+    """Response times and throughput."""
+    shown = (*_response_times(loads), *_by_round(loads), *_throughput(loads)) if loads else ()
+    return _section("latency", "Latency and throughput", *shown, *_single_pass(passes))
 
 
-@dataclass(frozen=True)
-class Tab:
-    """The charts of one round's replicas."""
-
-    id: str
-    title: str
-    charts: tuple[Chart, ...]
+def cpu(loads: Loads) -> Section:
+    """The CPU that the service used."""
+    return _section("cpu", "CPU", *(_cpu(loads) if loads else ()))
 
 
-def sections(analysis: Analysis) -> list[Section]:
-    """The sections before the replicas' and after the verdicts'."""
-    loads, passes = analysis.loads, analysis.passes
-    found = [Section("latency", "Latency and throughput", (*_latency(loads), *_single_pass(passes)))]
-    if loads:
-        found += [
-            Section("cpu", "CPU", _cpu(loads)),
-            Section("memory", "Memory", _memory(loads)),
-            Section("network", "Network I/O", _network(loads)),
-        ]
-    return [one for one in found if one.charts]
+def memory(loads: Loads) -> Section:
+    """The memory that the service held."""
+    return _section("memory", "Memory", *(_memory(loads) if loads else ()))
 
 
-def time_section(loads: Sequence[Measurement]) -> list[Section]:
-    """Where the time goes, and the CPU time."""
-    if not loads:
-        return []
-    shown = (
-        _chart(
-            "latency-parts",
-            "Where the time of a request goes, under load",
-            "The service says how long a text waited for the model and how long the model took (Server-Timing); the "
-            "rest is HTTP, network, Docker's proxy or ingress, and the client. Medians of the parts need not add up to "
-            "the median of the whole.",
-            charts.where_the_time_goes(loads),
-        ),
-        _chart(
-            "cpu-hidden",
-            "Where the CPU time of an answer goes",
-            "The service's own, and what stands in no container's account: Docker's proxy, its daemon, the kernel's "
-            "work for the network (softirq, with that of all other programs), and the load generator. A part that is "
-            "not there was not measured.",
-            charts.where_the_cpu_goes(loads),
-        ),
-    )
-    return [Section("time", "Where the time goes", shown)]
+def network(loads: Loads) -> Section:
+    """Bytes in and out, as the client counts them and as the containers do."""
+    return _section("network", "Network I/O", *(_network(loads) if loads else ()))
 
 
-def event_section(loads: Sequence[Measurement]) -> list[Section]:
-    """What became of the replicas, where that was recorded."""
-    if not any(len(run.events) for one in loads for run in one.deployment.loads.values()):
-        return []
-    chart = _chart(
-        "events",
-        "What became of the replicas",
-        "One row a replica and round, on the time axis of its run. A replica that ended or was restarted in the "
-        "measured phase makes the run invalid: its figures are those of fewer replicas, or of a cold one.",
-        replica_charts.events(loads),
-    )
-    return [Section("events", "Replica events", (chart,))]
+def where_the_time_goes(loads: Loads) -> Section:
+    """The parts of a response time, and of the CPU time that an answer costs."""
+    return _section("time", "Where the time goes", *(_parts(loads) if loads else ()))
+
+
+def events(loads: Loads) -> Section:
+    """What happened to the replicas, where that was recorded."""
+    is_recorded = any(len(run.events) for load in loads for run in load.deployment.loads.values())
+    return _section("events", "Replica events", *(_events(loads) if is_recorded else ()))
+
+
+def replicas(balances: Sequence[Balance]) -> Section:
+    """How the load was spread over the replicas of the Swarm deployments."""
+    title = "Replicas under Swarm"
+    return Section("replicas", title, "Replicas", tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
 
 
 def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
     """The ratios of median response times, where there is more than one deployment."""
-    medians = [one for one in verdicts if one.key == "median_ms" and one.comparison.rounds]
+    medians = [verdict for verdict in verdicts if verdict.key == "median_ms" and verdict.comparison.rounds]
     if not medians:
         return ()
     chart = _chart(
         "ratios",
-        "Median response time: each deployment against another",
-        "A mark right of 1 is slower. The bar is the 95% interval from how the rounds differ: where it crosses 1, the "
-        "run can't tell which is faster. A filled mark is a verdict, after the correction for so many comparisons.",
+        "Median response time: each pair of deployments",
+        "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval, "
+        "computed from how the rounds differ. If it crosses 1, this experiment can't tell which of the two is "
+        f"faster. A filled mark is a verdict, corrected for the number of comparisons. {FEW_ROUNDS}",
         charts.ratios(medians),
     )
     return (chart,)
 
 
-def replica_tabs(balances: Sequence[Balance]) -> list[Tab]:
-    """A tab for each of the first rounds of each Swarm deployment."""
-    tabs = []
-    for one in balances:
-        numbers = [other.number for other in balances if other.measurement is one.measurement]
-        if one.number not in numbers[:MOST_TABS]:
-            continue
-        title = one.measurement.title + (f", round {one.number}" if len(numbers) > 1 else "")
-        tabs.append(Tab(one.id, title, _replicas(one, title)))
-    return tabs
-
-
-def _latency(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
-    if not loads:
-        return ()
-    shown = [
+def _response_times(loads: Loads) -> tuple[Chart, ...]:
+    return (
         _chart(
             "latency-load",
             "Under load: median, p95 and p99",
-            "Half of the requests were answered within the median, 95 and 99 of 100 within p95 and p99. The thin lines "
-            "are 95% intervals from how the rounds differ; one round has none. A percentile with fewer than 100 "
-            "requests above it is not shown.",
+            "Half of the requests were answered within the median, 95 of 100 within p95, and 99 of 100 within p99. "
+            f"Lower is better. A percentile is shown only if at least 100 requests lie above it. {INTERVALS}",
             charts.percentiles(loads),
         ),
         _chart(
             "latency-load-distribution",
             "Under load: all response times",
-            "A line further to the left is faster. Read across at 50% for the median and at 95% for p95; a long flat "
-            "end at the top is a tail of slow answers. All rounds together.",
-            charts.latency_distribution(loads, lambda one: [*one.deployment.loads.values()]),
+            "Each line says how many requests were answered within a given time. A line further to the left is "
+            "faster. Read across at 50% for the median and at 95% for p95. A long flat end at the top means that "
+            "some answers were slow. All rounds are taken together.",
+            charts.latency_distribution(loads, lambda load: [*load.deployment.loads.values()]),
         ),
         _chart(
             "latency-time",
             "Under load: percentiles over time",
-            "Median and p95 of the requests sent in each second. Level lines are one steady state; a slope says that "
-            "something warmed up or was throttled, a spike that something came between.",
+            "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
+            "slope means that something warmed up or was slowed down. A spike means that something else disturbed "
+            "the run.",
             charts.percentiles_over_time(loads),
         ),
-    ]
-    if any(len(one.rounds) > 1 for one in loads):
-        shown.append(
-            _chart(
-                "latency-rounds",
-                "Under load: the median of each round",
-                "How far the rounds of one deployment lie apart is the noise that a difference has to stand out from.",
-                charts.by_round(loads, "median_ms"),
-            )
-        )
-    shown += [
+    )
+
+
+def _throughput(loads: Loads) -> tuple[Chart, ...]:
+    return (
         _chart(
             "throughput-mean",
-            "Answers a second, under load",
-            "The workload is closed: a user sends its next request when it has its answer, so throughput is users "
-            "divided by latency and not what a larger crowd would get.",
+            "Answers per second, under load",
+            "Each user sends its next request only after it has its answer. So throughput is the number of users "
+            f"divided by the response time; it does not say what more users would get. {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         _chart(
             "throughput-time",
             "Answers in each second",
-            "A level line is what a mean can stand for; a slope says that something was not warm or busy.",
-            charts.over_time(loads, "throughput"),
+            "A level line means that the mean describes the run well. A slope means that something warmed up or was "
+            "slowed down.",
+            charts.over_time(loads, "throughput_per_s"),
         ),
-    ]
-    return tuple(shown)
+    )
 
 
-def _single_pass(passes: Sequence[Measurement]) -> tuple[Chart, ...]:
+def _cpu(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "cpu-mean",
+            "CPU under load",
+            "The mean over the measured phase, all replicas together. 100% is one core. A service that gives more "
+            f"answers also uses more CPU; the next chart shows what one answer costs. {INTERVALS}",
+            charts.by_deployment(loads, "cpu_percent"),
+        ),
+        _chart(
+            "cpu-request",
+            "CPU time per answer",
+            "The CPU time of the service divided by the number of its answers. In seconds, it is the CPU time of "
+            "1,000 answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
+            f"'Where the CPU time of an answer goes' has it. {INTERVALS}",
+            charts.by_deployment(loads, "cpu_ms_per_answer"),
+        ),
+        _chart(
+            "cpu-time",
+            "CPU in each second",
+            "All replicas of a deployment together. 100% is one core.",
+            charts.over_time(loads, "cpu_percent"),
+        ),
+    )
+
+
+def _memory(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "memory-mean",
+            "Memory, all replicas together",
+            "Do not compare the host process with containers: their memory is counted differently. For containers it "
+            "is what the cgroup uses, less the file cache that the kernel can drop, as docker stats shows it. For "
+            "the host process it is the proportional share (PSS), which includes shared libraries. Three replicas "
+            f"hold the model three times. {INTERVALS}",
+            charts.memory_by_deployment(loads),
+        ),
+        _chart(
+            "memory-time",
+            "Memory in each second",
+            "A line that still rises at the end may not have reached its final level. The line of the host process "
+            "is dotted, because its memory is counted differently.",
+            charts.over_time(loads, "memory_mean_mb"),
+        ),
+    )
+
+
+def _network(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "network-client",
+            "Bytes in and out, counted by the client",
+            "The bodies of requests and answers. The load generator counts them in the same way for every "
+            "deployment. More answers make more bytes.",
+            charts.traffic(loads, "body"),
+        ),
+        _chart(
+            "network-interfaces",
+            "Bytes in and out, counted at the containers' network interfaces",
+            "The bodies, and the headers of HTTP, TCP, IP and Ethernet. Under Swarm, also what the routing mesh "
+            "(ingress) adds. A host process has no network interface of its own, so this is not measured for it.",
+            charts.traffic(loads, "interface"),
+        ),
+    )
+
+
+def _parts(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "latency-parts",
+            "Where the time of a request goes, under load",
+            "The service reports how long a text waited for the model and how long the model took (header "
+            "Server-Timing). The rest is HTTP, the network, Docker's proxy or ingress, and the client. Each part is "
+            "a median, so the parts may not add up to the median of the whole.",
+            charts.where_the_time_goes(loads),
+        ),
+        _chart(
+            "cpu-hidden",
+            "Where the CPU time of an answer goes",
+            "The lowest part is the CPU time of the service. No container's statistics contain the others: Docker's "
+            "proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this machine), and the "
+            "load generator. A part that is missing was not measured; the table says why.",
+            charts.where_the_cpu_goes(loads),
+        ),
+    )
+
+
+def _events(loads: Loads) -> tuple[Chart, ...]:
+    return (
+        _chart(
+            "events",
+            "What happened to the replicas",
+            "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
+            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm.",
+            replica_charts.events(loads),
+        ),
+    )
+
+
+def _by_round(loads: Loads) -> tuple[Chart, ...]:
+    if all(len(load.rounds) < 2 for load in loads):
+        return ()
+    return (
+        _chart(
+            "latency-rounds",
+            "Under load: the median of each round",
+            "The rounds of one deployment differ by chance. A difference between deployments has to be larger than "
+            "that.",
+            charts.by_round(loads, "median_ms"),
+        ),
+    )
+
+
+def _single_pass(passes: Loads) -> tuple[Chart, ...]:
     if not passes:
         return ()
     return (
         _chart(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
-            "Without anyone else in the queue this is what one answer costs. The spread comes mostly from the texts: "
-            "long ones take the model longer.",
-            charts.latency_distribution(passes, lambda one: [*one.deployment.single_passes.values()]),
+            "One user sends each text once, so no request waits for another. This is what a single answer costs. The "
+            "times differ mostly because the texts do: the model takes longer for long texts.",
+            charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )
 
 
-def _cpu(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
-    return (
-        _chart(
-            "cpu-mean",
-            "CPU under load",
-            "The mean over the seconds of the measured phase, all replicas together; 100 is one core. A service that "
-            "answers more also uses more: for the cost of an answer see the next chart.",
-            charts.by_deployment(loads, "cpu_percent"),
-        ),
-        _chart(
-            "cpu-request",
-            "CPU time an answer",
-            "The service's own CPU time divided by its answers: what a deployment costs whatever its throughput; as "
-            "many CPU-seconds for 1,000 answers. Docker's proxy and the kernel's work for the network are in no "
-            "container's account, and not in here.",
-            charts.by_deployment(loads, "cpu_ms_per_answer"),
-        ),
-        _chart(
-            "cpu-time",
-            "CPU in each second",
-            "100 is one core, all replicas of a deployment together.",
-            charts.over_time(loads, "cpu"),
-        ),
+def _tabs(balances: Sequence[Balance]) -> tuple[Tab, ...]:
+    """A tab for each of the first rounds of each Swarm deployment; the last one is open."""
+    drawn = []
+    for balance in balances:
+        numbers = [other.number for other in balances if other.measurement is balance.measurement]
+        if balance.number in numbers[:MOST_TABS]:
+            round_ = f", round {balance.number}" if len(numbers) > 1 else ""
+            drawn.append((balance, f"{balance.measurement.title}{round_}"))
+    return tuple(
+        Tab(balance.id, title, _replicas(balance, title), is_open=balance is drawn[-1][0]) for balance, title in drawn
     )
 
 
-def _memory(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
+def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
+    run = balance.measurement.deployment.loads[balance.number]
     return (
         _chart(
-            "memory-mean",
-            "Memory, all replicas together",
-            "Containers: what they use less the file cache that can go, as docker stats shows it. Host process: its "
-            "proportional share (PSS), shared libraries included. The two are counted differently; a small difference "
-            "between host and container is no finding. Three replicas hold the model three times.",
-            charts.by_deployment(loads, "memory_mean_mb"),
-        ),
-        _chart(
-            "memory-time",
-            "Memory in each second",
-            "A line that climbs to the end may not have found its level yet.",
-            charts.over_time(loads, "memory"),
-        ),
-    )
-
-
-def _network(loads: Sequence[Measurement]) -> tuple[Chart, ...]:
-    return (
-        _chart(
-            "network-client",
-            "Bytes in and out: the client's view",
-            "Bodies of requests and answers, as the load generator counts them: the same thing in every deployment, "
-            "the host process included. More answers make more bytes.",
-            charts.traffic(loads, "body"),
-        ),
-        _chart(
-            "network-interfaces",
-            "Bytes in and out: the containers' interfaces",
-            "Counters of the containers' own interfaces: bodies and also HTTP, TCP, IP and Ethernet headers and, under "
-            "Swarm, what ingress adds. A host process has no interfaces of its own, so this is not measured for it.",
-            charts.traffic(loads, "interface"),
-        ),
-    )
-
-
-def _replicas(one: Balance, title: str) -> tuple[Chart, ...]:
-    run = one.measurement.deployment.loads[one.number]
-    return (
-        _chart(
-            f"{one.id}-network-time",
+            f"{balance.id}-network-time",
             f"{title}: network I/O of each replica over time",
-            "Bytes a second through each replica's interfaces. Where they lie on each other the load is spread evenly.",
-            replica_charts.network_over_time(run, one.shares),
+            "Bytes per second through the network interfaces of each replica. Lines that lie on each other mean that "
+            "the load was spread evenly.",
+            replica_charts.network_over_time(run, balance.shares),
         ),
         _chart(
-            f"{one.id}-network-total",
+            f"{balance.id}-network-total",
             f"{title}: network I/O of each replica in total",
-            "The same bytes over the whole measured phase, in and out apart.",
-            replica_charts.network_totals(one.shares),
+            "The same bytes over the whole measured phase, in and out separately.",
+            replica_charts.network_totals(balance.shares),
         ),
         _chart(
-            f"{one.id}-shares",
-            f"{title}: share against expected",
-            "Swarm's ingress deals out connections in turn, not requests. With a connection a request the shares are "
-            "even; users that keep their connection stay with the replica that it leads to.",
-            replica_charts.request_shares(run, one.shares),
+            f"{balance.id}-shares",
+            f"{title}: share of each replica",
+            "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at "
+            "requests. If each request has its own connection, the shares are even. A user that keeps its connection "
+            "stays with one replica. The dashed line is the largest share to expect.",
+            replica_charts.request_shares(run, balance.shares),
         ),
     )
 
 
-def _chart(id: str, title: str, how_to_read: str, figure: go.Figure) -> Chart:
-    return Chart(id, title, how_to_read, json.loads(figure.to_json(engine="json")))
+def _section(id: str, title: str, *shown: Chart) -> Section:
+    return Section(id, title, title, charts=shown)
+
+
+def _chart(id: str, title: str, how_to_read: str, drawn: go.Figure) -> Chart:
+    return Chart(id, title, how_to_read, json.loads(drawn.to_json(engine="json")))
