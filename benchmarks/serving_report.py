@@ -1,4 +1,4 @@
-"""docs/performance.md's tables, from what was measured."""
+"""Writes the tables of docs/performance.md from the results of benchmarks.serving."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def write_report(record: dict[str, Any], path: Path) -> None:
-    """Put the tables between BEGIN and END in ``path``, or at its end where there are no such lines."""
+    """Replace the text between BEGIN and END in ``path``, or add it at the end if there are no such lines."""
     text = path.read_text(encoding="utf-8") if path.is_file() else f"{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
@@ -42,8 +42,8 @@ def _services(record: dict[str, Any]) -> list[str]:
         "| service | connections | requests/s | p50 ms | p95 ms | p99 ms | throughput ratio | p99 ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in services.items():
-        for number, measured in one["connections"].items():
+    for name, service in services.items():
+        for number, measured in service["connections"].items():
             ratio = record.get("ratios", {}).get(name, {}).get(number)
             told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
             lines.append(
@@ -51,8 +51,8 @@ def _services(record: dict[str, Any]) -> list[str]:
                 f"| {measured['p95_ms']:.1f} | {measured['p99_ms']:.1f} | {told} |"
             )
     lines += ["", "| service | memory MB | healthy after s |", "|---|---|---|"]
-    for name, one in services.items():
-        lines.append(f"| {name} | {one['memory_bytes'] / 1e6:.0f} | {one['seconds_to_healthy']:.2f} |")
+    for name, service in services.items():
+        lines.append(f"| {name} | {service['memory_bytes'] / 1e6:.0f} | {service['seconds_to_healthy']:.2f} |")
     alone = record["engine_alone"]["median"]
     lines += ["", f"The engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
     return lines
@@ -61,11 +61,11 @@ def _services(record: dict[str, Any]) -> list[str]:
 def _overload(found: dict[str, Any]) -> list[str]:
     many, at_once = found["connections_200"], found["burst"]
     answers = ", ".join(
-        f"{status}: {one['count']}, half within {one['half_within_ms']:.0f} ms, all in {one['all_within_ms']:.0f} ms"
-        for status, one in at_once.items()
-        if isinstance(one, dict)
+        f"{status}: {told['count']}, half within {told['half_within_ms']:.0f} ms, all in {told['all_within_ms']:.0f} ms"
+        for status, told in at_once.items()
+        if isinstance(told, dict)
     )
-    memory = ", ".join(f"{one / 1e6:.0f}" for one in found["memory_bytes"])
+    memory = ", ".join(f"{size / 1e6:.0f}" for size in found["memory_bytes"])
     return [
         f"Overload: 200 connections: {many['throughput']:.0f} answers a second, {many['refused']} of all refused, "
         f"p99 {many['p99_ms']:.0f} ms. {at_once['requests']} requests at once: {answers}. Memory before, between and "

@@ -1,16 +1,17 @@
-"""How often the verdicts are right: experiments whose truth is known, drawn from recorded rounds of one deployment.
+"""How often the page's verdicts are right, in experiments whose truth is known.
 
     python -m benchmarks.verdicts [--experiments 40] [--rounds 20] [--json FILE]
 
-``rounds.csv.gz`` holds rounds of the host process, each with a start of its own (benchmarks.rounds recorded them). An
-experiment draws pairs of rounds that ran one after another, as an interleaved experiment has them, and tosses which of
-the two is A and which B; so how rounds differ is what was measured, and not a model of it. Within a round whole seconds
-of requests are drawn anew, because requests of the same second are alike. A/A compares the two as they are: the truth
-is 1. A/B makes each response time of B 10% longer: the truth is 1.1. Then the same code judges as for the page.
+``rounds.csv.gz`` holds rounds of the host process that benchmarks.rounds recorded, each with its own start of the
+service. An experiment draws pairs of rounds that ran one after another, as an interleaved experiment has them, and
+decides at random which of the two is A and which is B. So rounds differ as much as they did when they were recorded;
+no model of the noise is needed. Within a round, whole seconds of requests are drawn again with replacement, because
+requests of the same second are alike. A/A compares the two as they are: the true ratio is 1. A/B makes each response
+time of B 10% longer: the true ratio is 1.1. The code that judges is the page's own.
 
 ``aa_false``: A/A experiments in which any verdict was given; ``ab_found``: A/B experiments in which B's median was
-called slower; ``ab_covered``: those whose 95% interval of the median holds 1.1. The table beside them says how methods
-and numbers of rounds compare, from 2,000 experiments each on the rounds' medians.
+called slower; ``ab_covered``: those whose 95% interval of the median contains 1.1. The table compares methods and
+numbers of rounds, with 2,000 experiments each on the rounds' medians.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from benchmarks.needs import Figures, output_file, positive, require, run, why_n
 from benchmarks.rounds import ROUNDS_FILE
 
 FEWEST_RECORDED = 4
-"""Two pairs: of one pair there is no spread."""
+"""Two pairs: a single pair has no spread."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.verdicts", description=(__doc__ or "").split("\n", 1)[0]
     )
-    parser.add_argument("--experiments", type=positive, default=40, help="A/A, and as many A/B (40)")
-    parser.add_argument("--rounds", type=positive, default=20, help="of each experiment (20)")
-    parser.add_argument("--recorded", type=Path, default=ROUNDS_FILE, help="what benchmarks.rounds wrote")
+    parser.add_argument("--experiments", type=positive, default=40, help="experiments of each kind, A/A and A/B (40)")
+    parser.add_argument("--rounds", type=positive, default=20, help="rounds of each experiment (20)")
+    parser.add_argument("--recorded", type=Path, default=ROUNDS_FILE, help="the file that benchmarks.rounds wrote")
     parser.add_argument("--json", type=output_file, help="write all figures there")
     arguments = parser.parse_args()
     if arguments.rounds < 2:
         parser.error("an experiment needs at least 2 rounds (--rounds)")
     if not arguments.recorded.is_file():
-        parser.error(f"{arguments.recorded} is not there; record rounds with python -m benchmarks.rounds")
+        parser.error(f"{arguments.recorded} does not exist; record rounds with python -m benchmarks.rounds")
     require(why_no_packages("numpy", "pandas", "scipy"))
     measure(arguments)
     return 0
@@ -65,9 +66,9 @@ def measure(arguments: argparse.Namespace) -> None:
     figures.keep(
         experiments=arguments.experiments,
         rounds=arguments.rounds,
-        aa_false=sum(one["any_verdict"] for one in same),
-        ab_found=sum(one["found"] for one in slower),
-        ab_covered=sum(one["low"] <= INJECTED <= one["high"] for one in slower),
+        aa_false=sum(drawn["any_verdict"] for drawn in same),
+        ab_found=sum(drawn["found"] for drawn in slower),
+        ab_covered=sum(drawn["low"] <= INJECTED <= drawn["high"] for drawn in slower),
         recorded_rounds=len(pool),
         spread_of_pairs=spread,
         rounds_needed_for_10_percent=rounds_needed(spread, np.log(INJECTED), ALPHA / len(JUDGED)),
@@ -77,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> None:
     figures.keep(aa=same, ab=slower)
     table = coverage(logs, np.random.default_rng(SEED))
     figures.keep(coverage=table.to_dict("records"))
-    print("\n95% intervals that hold the truth, and 10% differences that were found, in % of the experiments")
+    print("\n95% intervals that contain the true value, and 10% differences that were found, in % of the experiments")
     print(table.to_string(index=False))
 
 

@@ -15,14 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gevent
 import psutil
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 import addresses
-from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
 from runfiles.events import ENOUGH_REQUESTS, MEASURED, RUN_TIME, STOPPED, WARM_UP
 from runfiles.files import (
     FORM,
@@ -40,14 +38,21 @@ from _health import health
 from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
-from _row_file import MOST_KEPT_BYTES, Folder, RowFile
+from _run_files import RunFiles
 from _texts import read_reviews, texts_record
 
-FLUSH_EVERY_S = 1.0
 RESERVE_BYTES = 4096
 """Added to twice the record's size: what is kept free for the next record, which says more."""
 
 RUN_TIME_SLACK_S = 1.0
+
+LIVE_SUFFIXES = {
+    "requests": REQUESTS_SUFFIX,
+    "replica_stats": REPLICA_STATS_SUFFIX,
+    "replica_events": REPLICA_EVENTS_SUFFIX,
+    "machine_stats": MACHINE_STATS_SUFFIX,
+}
+"""Name in the URL of a download in the web UI -> file of the run."""
 
 logger = logging.getLogger("fourfold")
 
@@ -55,88 +60,84 @@ logger = logging.getLogger("fourfold")
 class Recording:
     """The files of one run, from its start to the last request that is reported.
 
-    ``end`` is called with the reason once as many requests are measured as were asked for.
+    ``begin`` opens the files, ``begin_to_sample`` starts the monitors, ``stop`` notes the end of the load and ``close``
+    closes the files. ``end`` is called with the reason once as many requests are measured as were asked for.
 
-    A full disk ends nothing: rows are kept in memory and tried again, and room for the record is set aside from the
-    start. What could not be kept is among the record's ``faults``.
-
-    Raises:
-        OSError: the files can't be opened.
+    A full disk does not end a run: rows are kept in memory and tried again, and room for the record is reserved from
+    the start. What could not be kept is among the record's ``faults``.
     """
 
     def __init__(self, environment: Environment, prefix: str, end: Callable[[str], None]) -> None:
         self.environment = environment
+        self._prefix = prefix
         self._end = end
         self._options = environment.parsed_options
-        self._prefix = prefix
-        self._folder, name = Folder(Path(prefix).parent), Path(prefix).name
-        self._requests = RowFile(self._folder, name + REQUESTS_SUFFIX, REQUEST_COLUMNS)
-        self._samples = RowFile(self._folder, name + REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS)
-        self._machine_stats = RowFile(self._folder, name + MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS)
-        self._events = RowFile(self._folder, name + REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS)
-        self._files = (self._requests, self._samples, self._machine_stats, self._events)
-        suffixes = {
-            "requests": REQUESTS_SUFFIX,
-            "replica_stats": REPLICA_STATS_SUFFIX,
-            "replica_events": REPLICA_EVENTS_SUFFIX,
-            "machine_stats": MACHINE_STATS_SUFFIX,
-        }
-        self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
-        self._failures = 0
-        self._faults: list[dict[str, str]] = []
-        self._texts_sent: set[int] = set()
-        self._clocks_off_s: dict[str, float] = {}
-        self._disk_error: OSError | None = None
-        self._record_error: OSError | None = None
-        self._record_path = self._folder.path / (name + RUN_RECORD_SUFFIX)
-        self._record_written: os.stat_result | None = None
-        self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
-        self._is_whole: bool | None = None
-        self._ending = RLock()  # a master's run may end in two greenlets at once
-        # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
+        self._asked = self._options.replicas
+        self._interval_s = self._options.replica_interval
         self._warm_up_s = self._options.warm_up
-        self._settings = {
+        self._settings = self._present_settings()
+        self._measured = self._failures = self._cpu_warnings = 0
+        self._texts_sent: set[int] = set()
+        self._faults: list[dict[str, str]] = []
+        self._problems: list[str] = []
+        self._workers: dict[str, dict[str, float]] = {}
+        self._clocks_off_s: dict[str, float] = {}
+        self._service: dict[str, Any] | None = None
+        self._monitor: Monitor | None = None
+        self._machine: MachineMonitor | None = None
+        self._generator = psutil.Process()
+        self._generator_percents: list[float] = []
+        self._machine_percent: float | None = None
+        self._users: int | None = None
+        self._ended_at_unix_s: float | None = None
+        self._ended_by: str | None = None
+        self._ending = RLock()  # a master's run may end in two greenlets at once
+        self._is_whole: bool | None = None
+        self._record_error: OSError | None = None
+        self._record_written: os.stat_result | None = None
+
+    def begin(self) -> None:
+        """Open the files, and write a first record.
+
+        Raises:
+            OSError: a file can't be opened.
+        """
+        self.files = self._files = RunFiles(self._prefix)
+        self._folder, self._requests = self.files.folder, self.files.requests
+        self._record_path = self._folder.path / (Path(self._prefix).name + RUN_RECORD_SUFFIX)
+        self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
+        self.live = Live(
+            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
+        )
+        self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
+        self._begin_now()
+        self._write_record()
+        self.files.flush()
+
+    def begin_to_sample(self) -> None:
+        """Ask who serves, start the monitors, and count the time of the run from now on.
+
+        The end of the run may interrupt this. The record then says what is known so far.
+        """
+        self._who_serves()
+        self._monitor = self._find_replicas()
+        self._begin_now()
+        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
+        self.files.flush()
+        self._write_record()
+
+    def _present_settings(self) -> dict[str, Any]:
+        """The host and the web UI's options as they are now: the form of the next run changes them."""
+        return {
             "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
-            "user_class": "+".join(one.__name__ for one in environment.user_classes),
-            "host": addresses.without_password(environment.host or "") or None,
+            "user_class": "+".join(one.__name__ for one in self.environment.user_classes),
+            "host": addresses.without_password(self.environment.host or "") or None,
             "spawn_rate": self._options.spawn_rate,
             "run_time_s": self._options.run_time or None,
             "warm_up_s": self._warm_up_s,
             "end_after_requests": self._options.requests,
             "seed": self._options.seed,
         }
-        self._measured = 0
-        self._users: int | None = None
-        self._asked = self._options.replicas
-        self._interval_s = self._options.replica_interval
-        self._cpu_warnings = 0
-        self._workers: dict[str, dict[str, float]] = {}
-        self._ended_at_unix_s: float | None = None
-        self._ended_by: str | None = None
-        self._generator_percents: list[float] = []
-        self._service: dict[str, Any] | None = None
-        self._problems: list[str] = []
-        self._monitor: Monitor | None = None
-        self._machine: MachineMonitor | None = None
-        self._generator = psutil.Process()
-        self._machine_percent: float | None = None
-        self._began_steady_s = time.monotonic()  # when Locust's own run time began, but for a moment
-        self._begin_now()
-        self._write_record()
-        self._flush()
-        self._flusher = gevent.spawn(self._flush_regularly)
-
-    def start(self) -> None:
-        """Ask who serves, begin to sample, and count the time of the run from now on.
-
-        The end of the run may cut this off. The record says then what is known so far.
-        """
-        self._who_serves()
-        self._monitor = self._find_replicas()
-        self._begin_now()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
-        self._flush()
-        self._write_record()
 
     def _begin_now(self) -> None:
         self._generator_cpu_before = cpu_seconds(self._generator)
@@ -147,7 +148,7 @@ class Recording:
         row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
         self._texts_sent.add(row["text_id"])
-        self._requests.write(row)
+        self.files.requests.write(row)
         self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
@@ -159,12 +160,12 @@ class Recording:
         runner = self.environment.runner
         row["phase"] = self._phase(row["sampled_at_unix_s"])
         row["users"] = runner.user_count if runner else None
-        self._samples.write(row)
+        self.files.samples.write(row)
         self.live.add_sample(row)
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["sampled_at_unix_s"])
-        self._machine_stats.write(row)
+        self.files.machine_stats.write(row)
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
@@ -216,7 +217,7 @@ class Recording:
                 self._note_problem(f"the last samples are missing: {error!r}")
         if not isinstance(runner, MasterRunner):  # whose workers have more to report
             self._note_missing_texts()
-        self._flush()
+        self.files.flush()
         self._write_record()
 
     def close(self) -> bool:
@@ -227,15 +228,8 @@ class Recording:
             return self._is_whole
 
     def _close(self) -> bool:
-        self._flusher.kill()
         self._note_missing_texts()
-        for file in self._files:
-            try:
-                file.close()
-            except OSError as error:
-                logger.error(  # noqa: TRY400  what a user can cause needs no traceback
-                    "%d of %d rows of %s are lost (%s)", file.lost, file.rows, file.path, error.strerror
-                )
+        self.files.close()
         self._write_record()
         with suppress(OSError):
             self._folder.check()
@@ -255,7 +249,7 @@ class Recording:
             return None
         try:
             finder = Finder(self._asked, self.environment.host or "", self._who_serves, self._options.docker_host)
-            monitor = Monitor(finder, self._interval_s, self.add_sample, self._events.write, self.note_fault)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
             self._note_problem(f"no replica is sampled: {error}")
@@ -288,30 +282,6 @@ class Recording:
 
     def _phase(self, at_unix_s: float) -> str:
         return WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else MEASURED
-
-    def _flush_regularly(self) -> None:
-        while True:
-            gevent.sleep(FLUSH_EVERY_S)
-            self._flush()
-
-    def _flush(self) -> None:
-        """Bring all rows to the disk. While it takes none they are kept; the log says when that begins and ends."""
-        had, self._disk_error = self._disk_error, None
-        for file in self._files:
-            try:
-                file.flush()
-            except OSError as error:
-                self._disk_error = error
-        if self._disk_error is not None and had is None:
-            logger.error(
-                "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
-                "every second until the run ends",
-                self._prefix,
-                self._disk_error.strerror,
-                MOST_KEPT_BYTES / 1e6,
-            )
-        elif self._disk_error is None and had is not None:
-            logger.warning("%s_*: rows can be written again; all that were kept are written", self._prefix)
 
     def _all_faults(self) -> list[dict[str, str]]:
         """Those noted so far, those of clocks as they are now, and at the end the rows that are lost."""

@@ -120,7 +120,8 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {real!r})
 from locust import User, events, task
-from _listeners import end_run
+import _users  # which makes Locust record
+from _ending import end_run
 
 class Idle(User):
     fixed_count = 1
@@ -192,7 +193,7 @@ def test_a_host_process_that_is_killed_fails_its_round_at_once(tmp_path: Path) -
     while not list(tmp_path.glob("*/host/round-1/load_run.json")):
         assert time.monotonic() < until
         time.sleep(0.1)
-    (service,) = [one for one in psutil.Process(run.pid).children() if one.cmdline()[-1] == "inference"]
+    (service,) = [child for child in psutil.Process(run.pid).children() if child.cmdline()[-1] == "inference"]
     os.kill(service.pid, signal.SIGKILL)
     said = said_by(run)
     assert run.returncode == 1, said
