@@ -21,7 +21,7 @@ RESAMPLES = 1000
 
 
 def read_pool(path: Path) -> list[list[np.ndarray]]:
-    """The rounds in the order in which they ran. A round is a list of seconds, a second a list of response times in ms."""
+    """The rounds in the order in which they ran, each a list of seconds, each a list of times in ms."""
     table = pd.read_csv(path)
     table["second"] = table["sent_s"].astype(int)
     return [

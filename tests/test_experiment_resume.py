@@ -29,7 +29,10 @@ from runfiles.machines import machine_record
 from runfiles.strict_json import read_record
 
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
-QUICK = ["--set", "rounds=3", "users=1", "seconds=60", "requests=60", "warm_up_s=1", "rest_s=0"]
+REQUESTS = 120
+"""Of a load: three loads are enough for a median, and so for findings on the page."""
+
+QUICK = ["--set", "rounds=3", "users=1", "seconds=60", f"requests={REQUESTS}", "warm_up_s=1", "rest_s=0"]
 
 OPTIONS = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
 UNKNOWN = dict.fromkeys(("machine", "git", "versions", "environment", "engine", "model"))
@@ -78,7 +81,7 @@ def kill_in_round(run: subprocess.Popen[str], folder: Path, round_folder: str) -
 def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: Path) -> None:
     options = ["run", "--only", "host", *QUICK, "--port", f"host={free_port()}", "--results"]
     through = infra(*options, str(tmp_path / "through"))
-    assert through.wait(240) in (0, 3), said_by(through)  # 3: too little for the analysis' taste
+    assert through.wait(240) == 0, said_by(through)
     said_by(through)
     killed = infra(*options, str(tmp_path / "killed"))
     kill_in_round(killed, tmp_path / "killed", "host/round-2")
@@ -93,7 +96,7 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
         said = said_by(continued)
     finally:
         said_by(infra("down", "host"))
-    assert continued.returncode in (0, 3), said
+    assert continued.returncode == 0, said
     assert "removed what was left: host process" in said
 
     assert but_for_times(record(half)) == but_for_times(record(whole))
@@ -104,15 +107,14 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     ends = {read_record(load / "load_run.json")["ended_by"] for load in loads}
     assert ends == {ENOUGH_REQUESTS}
     counts = [len(sent(load)) for load in loads]
-    assert min(counts) >= 60, counts  # some more are answered while Locust ends the run
+    assert min(counts) >= REQUESTS, counts  # some more are answered while Locust ends the run
     shown = page_but_for_figures(whole)
-    if continued.returncode == through.returncode:  # a busy machine may make one invalid: such a page has no findings
-        assert page_but_for_figures(half) == shown
+    assert page_but_for_figures(half) == shown
     assert {"key", "doubts", "chart-latency-load", "chart-cpu-mean", "load-host-median_ms"} <= set(shown)
 
     again = infra("run", "--resume", str(half))
     assert "nothing is left to measure" in said_by(again)
-    assert again.returncode in (0, 3)
+    assert again.returncode == 0
 
 
 def command_lines() -> list[str]:
