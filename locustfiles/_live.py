@@ -19,10 +19,10 @@ from plotly.offline import get_plotlyjs
 PAGE = Path(__file__).with_name("live.html.j2")
 
 SHOWN_S = 120.0
-"""How far the charts look back."""
+"""The charts show this much of the run."""
 
 LEAST_STEP_S = 1.0
-"""Between two points of a line: samples between them are not drawn."""
+"""Between two points of a line. Samples in between are not drawn."""
 
 COLUMNS = {
     "replica": "Replica",
@@ -51,7 +51,7 @@ FILES = {
 
 
 class Live:
-    """What is shown of one run: the last samples of each replica, and who answered how often."""
+    """The data of a run that is shown: the last samples of each replica, and how often each replica answered."""
 
     def __init__(self, files: Mapping[str, Path], flush: Callable[[], None]) -> None:
         self.files = files

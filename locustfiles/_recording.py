@@ -1,4 +1,4 @@
-"""What one run did, request by request and replica by replica, in the files beside Locust's own."""
+"""Records one run: each request, each sample of a replica and of the machine, and the record of the run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Recording:
         """The host and the web UI's options as they are now: the form of the next run changes them."""
         return {
             "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
-            "user_class": "+".join(one.__name__ for one in self.environment.user_classes),
+            "user_class": "+".join(user.__name__ for user in self.environment.user_classes),
             "host": addresses.without_password(self.environment.host or "") or None,
             "spawn_rate": self._options.spawn_rate,
             "run_time_s": self._options.run_time or None,
@@ -171,26 +171,26 @@ class Recording:
         self._cpu_warnings += 1
 
     def note_fault(self, kind: str, text: str) -> None:
-        """Something is wrong with this recording: a kind of ``runfiles.FAULTS``, and what happened, in one sentence."""
+        """Note a fault of this recording: a kind of ``runfiles.events.FAULTS``, and a sentence on what happened."""
         fault = {"kind": kind, "text": text}
         if fault not in self._faults:
             self._faults.append(fault)
 
     def note_worker(self, client_id: str, spent: dict[str, float]) -> None:
-        """What a worker process says of its own CPU since the run began."""
+        """Note what a worker says of its own CPU since the run began."""
         self._workers[client_id] = spent
 
     def note_clock(self, client_id: str, ahead_s: float) -> None:
-        """By how much the time of a worker's request was changed; 0: not at all."""
+        """Note by how many seconds the time of a worker's request was changed; 0: not at all."""
         if abs(ahead_s) > abs(self._clocks_off_s.get(client_id, 0.0)):
             if client_id not in self._clocks_off_s:
                 logger.warning(_clock_text(client_id, ahead_s))
             self._clocks_off_s[client_id] = ahead_s
 
     def stop(self, ended_by: str | None, ended_at_unix_s: float | None = None) -> None:
-        """The load has ended: the last samples, the end in the record. A second call does nothing.
+        """Take the last samples, and note in the record that the load has ended. A second call does nothing.
 
-        ``ended_by`` None: nothing ended it but its run time, or somebody's hand. ``ended_at_unix_s`` None: just now.
+        ``ended_by`` None: the run time ended it, or a person did. ``ended_at_unix_s`` None: just now.
         """
         with self._ending:
             if self._ended_at_unix_s is None:
@@ -205,7 +205,7 @@ class Recording:
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
-        spent += [one["cpu_seconds"] for one in self._workers.values()]
+        spent += [worker["cpu_seconds"] for worker in self._workers.values()]
         self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
         self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
         if self._machine is not None:
@@ -215,13 +215,13 @@ class Recording:
                 self._monitor.stop()
             except Exception as error:  # whatever it is, the record comes first
                 self._note_problem(f"the last samples are missing: {error!r}")
-        if not isinstance(runner, MasterRunner):  # whose workers have more to report
+        if not isinstance(runner, MasterRunner):  # a master's workers have more to report
             self._note_missing_texts()
         self.files.flush()
         self._write_record()
 
     def close(self) -> bool:
-        """Nothing more will be reported: the files are whole. Whether all of the recording is on the disk."""
+        """Close the files: nothing more will be reported. Returns whether all of the recording is on the disk."""
         with self._ending:
             if self._is_whole is None:
                 self._is_whole = self._close()
@@ -260,8 +260,11 @@ class Recording:
         return None
 
     def _who_serves(self) -> dict[str, Any] | None:
-        """What the service says of itself, asked again as long as it has not answered, and while the load runs whenever
-        the monitor wants to know. The record keeps the first answer."""
+        """What the service says of itself. The record keeps the first answer.
+
+        Before the monitor starts, the service is asked only until it has answered; the monitor gets a new answer each
+        time.
+        """
         said = self._service if self._monitor is None else None
         said = said or health(self.environment.host or "")
         self._service = self._service or said
@@ -272,8 +275,8 @@ class Recording:
         logger.warning(text)
 
     def _note_missing_texts(self) -> None:
-        """Of user classes that send each text once: whether they did."""
-        if any(getattr(one, "sends_each_text_once", False) for one in self.environment.user_classes):
+        """Note texts that were not sent, if a user class should send each text once."""
+        if any(getattr(user, "sends_each_text_once", False) for user in self.environment.user_classes):
             sent, there = len(self._texts_sent), len(read_reviews())
             text = f"{sent} of {there} texts were sent"
             if sent < there and text not in (fault["text"] for fault in self._faults):
@@ -371,7 +374,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def _machine_cpu_seconds() -> float:
-    """CPU time that all programs of this machine, its kernel and its hypervisor have taken from its processors."""
+    """CPU time used by all programs of this machine, its kernel and its hypervisor."""
     times = psutil.cpu_times()._asdict()
     return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 
