@@ -24,7 +24,7 @@ logger = logging.getLogger("fourfold")
 
 
 def health(host: str) -> dict[str, Any] | None:
-    """What the service says of itself. None if its ``/health`` does not answer within ``TIMEOUT_S`` with a JSON object."""
+    """What the service says of itself. None if its ``/health`` does not answer with a JSON object in ``TIMEOUT_S``."""
     url = f"{host}/health"
     try:
         said = nested = parse_record(_answer(url))

@@ -15,7 +15,7 @@ import gevent
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
-from runfiles.events import INTERRUPTED, RECORDING_FAILED_EXIT_CODE, STOPPED
+from runfiles.events import INTERRUPTED, OPTION, RECORDING_FAILED_EXIT_CODE, STOPPED
 
 import _ending
 import _locust_files
@@ -120,7 +120,7 @@ class Listeners:
             self._end_before_it_begins(environment, error)
         for text in self._wrong_fields:
             logger.warning(text)
-            self.recording.note_fault("option", text)
+            self.recording.note_fault(OPTION, text)
         self.recording.begin_to_sample()
 
     def _close(self, environment: Environment) -> None:

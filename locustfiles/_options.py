@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, jsonify, request
 
+from runfiles.events import AUTO
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -93,7 +94,7 @@ def prefix(text: str) -> str:
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--replicas": {
         "type": replicas_argument,
-        "default": "auto",
+        "default": AUTO,
         "help": "auto (the replicas that serve --host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE "
         "or process:PID",
     },

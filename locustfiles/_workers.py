@@ -11,6 +11,8 @@ import psutil
 from locust.env import Environment, Events
 from locust.runners import MasterRunner, WorkerRunner
 
+from runfiles.events import ROWS_LOST
+
 from _clocks import Clocks
 from _ending import ignore_signals_while_finishing
 from _recording import Recording, cpu_seconds
@@ -121,7 +123,7 @@ class Workers:
             return
         for lost in sorted((workers | self._last_report_unix_s.keys()) - self._reported_last):
             text = f"worker {lost} was lost {self._when_lost(lost)}; no count includes the requests it did not report"
-            recording.note_fault("rows lost", text)
+            recording.note_fault(ROWS_LOST, text)
             logger.error(text)
 
     def load_ended_unix_s(self) -> float | None:
