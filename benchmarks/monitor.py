@@ -2,10 +2,10 @@
 
     python -m benchmarks.monitor [--replicas 10] [--pairs 60] [--seconds 6] [--image NAME] [--json FILE]
 
-Needs a Docker engine on this machine and the image llm-inference-image (make image). Starts that many containers, the
-first of them the service, and removes them at the end. Takes about six minutes. Three rounds measure the ways of
-sampling in turn; their figures are medians over the rounds. The throughput comes from a single run, in which the
-monitor is switched on and off (monitor_load.py).
+Needs a Docker engine on this machine and the image llm-inference-image (make image). Starts that many containers, one
+of them the service, and removes them again; takes about six minutes. The ways of sampling are measured one after the
+other in each of three rounds, and their figures are medians over the rounds. The throughput is that of one run, in
+which the monitor goes on and off (monitor_load.py).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ HERTZ = 4
 USERS = 8
 ROUNDS = 3
 START_S = 2.0
-"""Time for a way of sampling to start, before it is measured."""
+"""What a way of sampling has to start, before it is measured."""
 
 LONGEST_START_S, LONGEST_PAIR_S = 60.0, 15.0
-"""A load that takes longer is ended."""
+"""The load is ended if it takes longer."""
 
 FEWEST_PAIRS = 2
 RESAMPLES = 9_999
@@ -53,18 +53,18 @@ RESAMPLES = 9_999
 MONITOR = """
 import sys, tempfile
 sys.path[:0] = [{root!r}, {locustfiles!r}]
-import locust, gevent
+import locust, gevent, runfiles
 from pathlib import Path
 from _machine import MachineMonitor
 from _monitor import Monitor
 from _find_replicas import Finder
-from _run_files import RunFiles
+from _row_file import RowFile
 folder = tempfile.TemporaryDirectory()
-files = RunFiles(str(Path(folder.name, "run")))
-samples = files.samples
+samples = RowFile(Path(folder.name, "samples.csv"), runfiles.REPLICA_STATS_COLUMNS)
+machine = RowFile(Path(folder.name, "machine.csv"), runfiles.MACHINE_STATS_COLUMNS)
 monitor = Monitor(Finder("compose:{project}/{service}", "", None), 1 / {hertz}, samples.write, lambda event: None)
 monitor.start()
-of_machine = MachineMonitor(files.machine_stats.write)
+of_machine = MachineMonitor(machine.write)
 counted = lambda: samples.rows
 """
 """The monitor as Locust runs it."""
@@ -72,8 +72,7 @@ counted = lambda: samples.rows
 NO_STREAM = """
 import locust, gevent, docker
 engine = docker.from_env()
-found = engine.api.containers(filters={{"label": "com.docker.compose.project={project}"}})
-ids = [container["Id"] for container in found]
+ids = [one["Id"] for one in engine.api.containers(filters={{"label": "com.docker.compose.project={project}"}})]
 count = 0
 def sample(id):
     global count
@@ -89,29 +88,24 @@ counted = lambda: count
 MEASURE = """
 import time, psutil
 gevent.sleep({start})
-running = psutil.process_iter(["name"])
-watched = [psutil.Process()] + [process for process in running if process.info["name"] == "dockerd"]
-used = lambda: [times.user + times.system for times in (process.cpu_times() for process in watched)]
+watched = [psutil.Process()] + [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
+used = lambda: [times.user + times.system for times in (one.cpu_times() for one in watched)]
 before, began, had = used(), time.monotonic(), counted()
 gevent.sleep({seconds})
 after, elapsed = used(), time.monotonic() - began
 own, *engine = [(late - early) / elapsed * 100 for late, early in zip(after, before)]
 print(own, sum(engine), (counted() - had) / elapsed, sep="\\n")
 """
-"""Added to both scripts: prints CPU percent of its process, that of dockerd meanwhile, and the samples per second."""
+"""Ends either script: prints CPU percent of its process, that of dockerd meanwhile, and the samples a second."""
 
 
 def main() -> int:
     description = (__doc__ or "").split("\n", 1)[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitor", description=description)
     parser.add_argument("--replicas", type=positive, default=10)
-    parser.add_argument(
-        "--pairs", type=positive, default=60, help="pairs of windows, with the monitor and without it (60)"
-    )
-    parser.add_argument(
-        "--seconds", type=positive, default=6, help="seconds of each measurement of a way of sampling (6)"
-    )
-    parser.add_argument("--image", default=IMAGE, help=f"image of the service ({IMAGE})")
+    parser.add_argument("--pairs", type=positive, default=60, help="of windows with the monitor and without it (60)")
+    parser.add_argument("--seconds", type=positive, default=6, help="of each measurement of a way of sampling (6)")
+    parser.add_argument("--image", default=IMAGE, help=f"of the service ({IMAGE})")
     parser.add_argument("--json", type=output_file, help="write all raw figures there")
     arguments = parser.parse_args()
     if arguments.pairs < FEWEST_PAIRS:
@@ -134,7 +128,7 @@ def ways(figures: Figures, seconds: int) -> None:
     found: dict[str, list[float]] = {}
     for number in range(1, ROUNDS + 1):
         say(f"ways of sampling, round {number} of {ROUNDS} ...")
-        for name, value in measure_ways(seconds).items():
+        for name, value in one_round(seconds).items():
             found.setdefault(name, []).append(value)
         medians = {name: statistics.median(values) for name, values in found.items()}
         figures.keep(**medians, rounds=number, raw=figures["raw"] | found)
@@ -152,7 +146,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def containers(count: int, image: str) -> Iterator[str]:
-    """Start this many containers, labelled as replicas of a Compose service. The first is the service, at the URL."""
+    """So many containers, labelled as replicas of one Compose service; the first is the service, at the URL."""
     import docker
 
     from infra.deployments.waiting import until_healthy
@@ -172,12 +166,12 @@ def containers(count: int, image: str) -> Iterator[str]:
         until_healthy(url, 60, lambda: None)
         yield url
     finally:
-        for container in made:
-            container.remove(force=True, v=True)
+        for one in made:
+            one.remove(force=True, v=True)
 
 
-def measure_ways(seconds: int) -> dict[str, float]:
-    """Measure each way of sampling once: its CPU and that of dockerd meanwhile, in percent of a core."""
+def one_round(seconds: int) -> dict[str, float]:
+    """CPU of all ways of sampling, once, and of dockerd meanwhile, in percent of a core."""
     places = {"root": str(ROOT), "locustfiles": str(ROOT / "locustfiles"), "project": PROJECT, "service": SERVICE}
     values: dict[str, float] = {}
     for name, script in (("monitor", MONITOR), ("no_stream", NO_STREAM)):
@@ -194,14 +188,14 @@ def measure_ways(seconds: int) -> dict[str, float]:
 
 
 def docker_stats(seconds: int) -> tuple[float, float]:
-    """CPU percent of ``docker stats`` of all containers, which samples once a second, and that of dockerd."""
+    """CPU percent of the docker command's own stats of all containers, once a second as it is, and that of dockerd."""
     import psutil
 
     process = subprocess.Popen(["docker", "stats"], stdout=subprocess.DEVNULL)
     try:
         time.sleep(START_S)
         watched = psutil.Process(process.pid)
-        engines = [running for running in psutil.process_iter(["name"]) if running.info["name"] == "dockerd"]
+        engines = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "dockerd"]
         before, before_engines, began = cpu_seconds(watched), sum(map(cpu_seconds, engines)), time.monotonic()
         time.sleep(seconds)
         elapsed = time.monotonic() - began
@@ -218,7 +212,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def throughput(figures: Figures, url: str, pairs: int) -> None:
-    """Answers per second in windows with the monitor and without it, pair by pair, in a single run of Locust.
+    """Answers a second of the windows with the monitor and without it, pair by pair, in one run of Locust.
 
     Pairs that were measured before the run broke are kept.
 
