@@ -1,4 +1,4 @@
-"""The load: wrk for a steady load, and an own burst of requests for overload."""
+"""The load: wrk for a steady load, and a burst of requests for overload."""
 
 from __future__ import annotations
 
