@@ -7,9 +7,8 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,7 +25,7 @@ from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import RecordedFile, write_output
-from runfiles.machines import engine_elsewhere
+from runfiles.machines import DockerEngine, Machine, are_different
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
@@ -143,7 +142,7 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
         UnreadableResults: two of their runs began at the same moment, or have the same response times.
     """
     before, after = (
-        {run.record["started_at_unix_s"] for run in analysis.results.runs}
+        {run.record.started_at_unix_s for run in analysis.results.runs}
         | {run.fingerprint for run in analysis.results.runs}
         for analysis in (old, new)
     )
@@ -205,42 +204,47 @@ def _why_not(
     return _why_other_circumstances(name, before, after, old, new)
 
 
-def _both(old: Analysis, new: Analysis, part: str) -> list[dict[str, Any]]:
-    return [analysis.results.experiment.get(part) or {} for analysis in (old, new)]
+def _machines(old: Analysis, new: Analysis) -> tuple[Machine, Machine]:
+    return old.results.experiment.machine, new.results.experiment.machine
 
 
-def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _engines(old: Analysis, new: Analysis) -> tuple[DockerEngine, DockerEngine]:
+    """The Docker engines; of none nothing is told."""
+    return old.results.experiment.engine or DockerEngine(), new.results.experiment.engine or DockerEngine()
+
+
+def _are_other_machines(before: Machine, after: Machine) -> bool:
     """Whether processor, memory or system differ. A kernel may be a newer one of the same machine."""
-    systems = {machine.get("system") for machine in (before, after)} - {None}
-    is_other_cpu = any(before.get(key) != after.get(key) for key in ("cpu_model", "cpu_count"))
-    hardware = {key: value for key, value in before.items() if key != "kernel"}
-    return is_other_cpu or len(systems) > 1 or engine_elsewhere(hardware, after) is not None
+    systems = {before.system, after.system} - {None}
+    is_other_cpu = (before.cpu_model, before.cpu_count) != (after.cpu_model, after.cpu_count)
+    return is_other_cpu or len(systems) > 1 or are_different(replace(before, kernel=None), after)
 
 
 def _are_other_engines(old: Analysis, new: Analysis) -> bool:
     """Whether containers ran on two machines: the engine is at another place or, if elsewhere, another engine."""
     if old.results.engine_elsewhere != new.results.engine_elsewhere:
         return True
-    before, after = _both(old, new, "engine")
-    hosts = {urlsplit(engine.get("endpoint") or "unix:").hostname for engine in (before, after)}
-    return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
+    before, after = _engines(old, new)
+    hosts = {urlsplit(engine.endpoint or "unix:").hostname for engine in (before, after)}
+    return old.results.engine_elsewhere is not None and (len(hosts) > 1 or are_different(before, after))
 
 
 def changed_circumstances(old: Analysis, new: Analysis) -> list[str]:
     """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared."""
     found = []
-    machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
-    for (before, after), key, what in (
-        (machines, "node", "name of the machine"),
-        (machines, "kernel", "kernel"),
-        (engines, "version", "version of the Docker engine"),
+    machines, engines = _machines(old, new), _engines(old, new)
+    for (before, after), what in (
+        ([machine.node for machine in machines], "name of the machine"),
+        ([machine.kernel for machine in machines], "kernel"),
+        ([engine.version for engine in engines], "version of the Docker engine"),
     ):
-        if before.get(key) != after.get(key):
-            found.append(
-                f"the {what} changed from {before.get(key) or 'not recorded'} to {after.get(key) or 'not recorded'}"
-            )
-    for key, what in (("cpu_model", "processor"), ("cpu_count", "number of CPUs")):
-        if None in (machines[0].get(key), machines[1].get(key)):
+        if before != after:
+            found.append(f"the {what} changed from {before or 'not recorded'} to {after or 'not recorded'}")
+    for told, what in (
+        ([machine.cpu_model for machine in machines], "processor"),
+        ([machine.cpu_count for machine in machines], "number of CPUs"),
+    ):
+        if None in told:
             found.append(f"the {what} is not recorded for both experiments, so they may have run on two machines")
     return found
 
@@ -249,7 +253,7 @@ def _why_other_circumstances(
     name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
     """What keeps two measurements of a deployment from being compared: another machine, other limits, another load."""
-    if _are_other_machines(*_both(old, new, "machine")):
+    if _are_other_machines(*_machines(old, new)):
         return "not compared: they ran on different machines"
     if not after[name].deployment.is_host and _are_other_engines(old, new):
         return "not compared: the Docker engine did not run on the same machine"

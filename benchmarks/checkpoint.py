@@ -1,10 +1,10 @@
-"""A checkpoint of DistilBERT's real shape, where the real one can't be had: 66 million seeded random weights.
+"""Makes a checkpoint of DistilBERT's real shape, for machines without the real one: 66 million seeded random weights.
 
-All weights are drawn as transformers draws them. Random weights tell texts apart by little, and the real checkpoint's
-scores spread from 0 to 1: so the last layer, and it alone, is set to look along the direction in which 320 of the
-training sentences differ most, scaled to a standard deviation of 3 in the difference of the two logits, half of them
-positive. The tokenizer is the bundled model's. Its labels mean nothing: what is measured is time, and whether two
-engines agree.
+transformers draws all weights. With random weights all texts get nearly the same score, but the scores of the real
+checkpoint spread from 0 to 1. So the last layer is replaced: it looks along the direction in which 320 training
+sentences differ most, scaled so that the difference of the two logits has a standard deviation of 3 and half the
+sentences are positive. The tokenizer is the bundled model's. The labels mean nothing: the benchmarks measure time, and
+whether two inference engines agree.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make_checkpoint(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the checkpoint is written")
+    parser.add_argument("folder", type=Path, help="folder to write the checkpoint to")
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     require(why_no_packages("torch", "transformers"), why_no_space(folder, CHECKPOINT_BYTES))

@@ -1,7 +1,7 @@
-"""What the engine does alone, called in a loop: ``python -m benchmarks.engine_alone MODEL BODIES SECONDS``.
+"""How fast the inference engine is without the service: ``python -m benchmarks.engine_alone MODEL BODIES SECONDS``.
 
-As many threads call it as it has lanes, each with batches of the texts in their order, as large as the service makes
-them. Prints texts a second.
+One thread for each lane of the engine calls it in a loop, with the texts in order, in batches as large as the service
+makes them. Prints texts per second.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def main() -> int:
         prog="python -m benchmarks.engine_alone", description=(__doc__ or "").split(":")[0]
     )
     parser.add_argument("model", type=Path, help="a folder that inference.fetch wrote")
-    parser.add_argument("bodies", type=Path, help='a file of {"text": ...}, one a line')
+    parser.add_argument("bodies", type=Path, help='a file with one {"text": ...} per line')
     parser.add_argument("seconds", type=float)
     arguments = parser.parse_args()
     if not (arguments.model / "onnx_engine").is_dir():
         parser.error(f"{arguments.model} holds no exported model; make it with python -m inference.fetch FOLDER")
     if not arguments.bodies.is_file():
-        parser.error(f"{arguments.bodies} is not there")
+        parser.error(f"{arguments.bodies} does not exist")
     require(why_no_packages("numpy", "onnxruntime", "tokenizers"))
     print(texts_per_s(arguments.model, arguments.bodies, arguments.seconds))
     return 0

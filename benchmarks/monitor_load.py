@@ -1,7 +1,7 @@
-"""The load of benchmarks/monitor.py: one run, in which the replica monitor is switched on and off in short windows.
+"""The load of benchmarks/monitor.py: one run, in which the replica monitor goes on and off in short windows.
 
-Windows come in pairs, one with the monitor and one without. The order changes from pair to pair (ABBA), so that other
-load on the machine affects both alike. The monitor writes its samples where a run's own monitor does.
+Windows come in pairs, one with the monitor and one without. Each pair has the opposite order of the one before (ABBA),
+so that other work on the machine affects both alike. The monitor writes its rows where a run's own monitor would.
 """
 
 from __future__ import annotations
@@ -14,28 +14,26 @@ from typing import Any
 
 import gevent
 from locust import events
-from locust.env import Environment
+from locust.env import Environment, Events
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
-from keep_alive import KeepAliveUser  # noqa: F401 - whom Locust finds here and runs
+from keep_alive import KeepAliveUser  # noqa: F401 - the user class that Locust finds here and runs
+
+from runfiles.files import write_whole
 
 from _find_replicas import Finder
-from _listeners import Hook
 from _machine import MachineMonitor
 from _monitor import Monitor
 from _recording import Recording
 
 WARM_UP_S = 5.0
 SETTLE_S = 0.4
-"""At the start of each window, not counted: the monitor opens its files, or the end of the window before is over."""
+"""Not counted at the start of each window: the monitor starts, or the one of the last window ends."""
 
 COUNTED_S = 2.0
-"""The period of all that the monitor does: one look for replicas, two samples of the machine, eight of each replica."""
-
-
-class _Answers:
-    count = 0
+"""The period after which the monitor repeats itself: one look for replicas, two samples of the machine, eight of each
+replica."""
 
 
 @events.init_command_line_parser.add_listener
@@ -46,60 +44,59 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--windows", type=Path, help="where to write the rates of all windows, as JSON")
 
 
-@events.request.add_listener
-def count_answer(exception: Exception | None, **_: Any) -> None:
-    _Answers.count += exception is None
+class Windows:
+    """All windows of one run, and the rates of answers that were measured in them."""
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._rates: dict[str, list[Any]] = {"on": [], "off": [], "samples_per_s": [], "problems": []}
+
+    def register(self, events: Events) -> None:
+        events.request.add_listener(self._count_answer)
+        events.test_start.add_listener(self._begin)
+
+    def _count_answer(self, exception: Exception | None, **_: Any) -> None:
+        self._answers += exception is None
+
+    def _begin(self, environment: Environment, **_: Any) -> None:
+        gevent.spawn(self._run, environment)
+
+    def _run(self, environment: Environment) -> None:
+        """All windows; then the run ends."""
+        options = environment.parsed_options
+        gevent.sleep(WARM_UP_S)
+        recording = environment.fourfold.recording
+        if recording is None:
+            raise RuntimeError("the load needs --csv PREFIX")
+        for number in range(options.pairs):
+            for is_on in (number % 2 == 0, number % 2 == 1):
+                if is_on:
+                    self._measure_with_monitor(recording, options, environment.host or "")
+                else:
+                    self._rates["off"].append(self._answers_per_s())
+            write_whole(options.windows, json.dumps(self._rates))  # now: the run may be interrupted
+        environment.runner.quit()
+
+    def _measure_with_monitor(self, recording: Recording, options: Any, host: str) -> None:
+        """One window with the monitor. Its start and end are not counted."""
+        samples, events_file = recording.files.samples, recording.files.events
+        finder = Finder(options.monitored, host, None)
+        monitor = Monitor(finder, 1 / options.hertz, recording.add_sample, events_file.write)
+        monitor.start()
+        machine = MachineMonitor(recording.add_machine_sample)
+        had, began = samples.rows, time.monotonic()
+        self._rates["on"].append(self._answers_per_s())
+        self._rates["samples_per_s"].append((samples.rows - had) / (time.monotonic() - began))
+        machine.stop()
+        monitor.stop()
+        self._rates["problems"] += monitor.problems
+
+    def _answers_per_s(self) -> float:
+        """Answers without error per second, in the counted part of a window."""
+        gevent.sleep(SETTLE_S)
+        had, began = self._answers, time.monotonic()
+        gevent.sleep(COUNTED_S)
+        return (self._answers - had) / (time.monotonic() - began)
 
 
-@events.test_start.add_listener
-def begin(environment: Environment, **_: Any) -> None:
-    gevent.spawn(run_windows, environment)
-
-
-def run_windows(environment: Environment) -> None:
-    """All windows; then the run ends."""
-    options = environment.parsed_options
-    gevent.sleep(WARM_UP_S)
-    recording = Hook.recording
-    if recording is None:
-        raise RuntimeError("the load needs --csv PREFIX")
-    found: dict[str, list[Any]] = {"on": [], "off": [], "samples_per_s": [], "problems": []}
-    for number in range(options.pairs):
-        for is_on in (number % 2 == 0, number % 2 == 1):
-            if is_on:
-                with_monitor(recording, options, environment.host or "", found)
-            else:
-                found["off"].append(answers_per_s())
-        beside = options.windows.with_suffix(".new")  # now, and whole: the run may be interrupted
-        beside.write_text(json.dumps(found), encoding="utf-8")
-        beside.replace(options.windows)
-    environment.runner.quit()
-
-
-def with_monitor(recording: Recording, options: Any, host: str, found: dict[str, list[Any]]) -> None:
-    """One window with the monitor. Its start and end are not counted."""
-    finder = Finder(options.monitored, host, None)
-    count = 0
-
-    def add_sample(row: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        recording.add_sample(row)
-
-    monitor = Monitor(finder, 1 / options.hertz, add_sample, lambda event: None)
-    monitor.start()
-    machine = MachineMonitor(recording.add_machine_sample)
-    had, began = count, time.monotonic()
-    found["on"].append(answers_per_s())
-    found["samples_per_s"].append((count - had) / (time.monotonic() - began))
-    machine.stop()
-    monitor.stop()
-    found["problems"] += monitor.problems
-
-
-def answers_per_s() -> float:
-    """Answers without error per second, in the counted part of a window."""
-    gevent.sleep(SETTLE_S)
-    had, began = _Answers.count, time.monotonic()
-    gevent.sleep(COUNTED_S)
-    return (_Answers.count - had) / (time.monotonic() - began)
+Windows().register(events)

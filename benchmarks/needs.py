@@ -24,7 +24,7 @@ BENCHMARK_REQUIREMENTS = "benchmarks/requirements.txt"
 
 
 def require(*reasons: str | None) -> None:
-    """End with a line for each thing that is missing; None is nothing.
+    """End with a line for each thing that is missing. A reason that is None is not missing.
 
     Raises:
         SystemExit: something is missing.
@@ -46,14 +46,14 @@ def why_no_packages(*names: str, requirements: str = "requirements.txt") -> str 
 
 
 def why_no_program(*names: str) -> str | None:
-    """Why none of these programs can be started; the first one is the name of its Debian package too."""
+    """Why none of these programs can be started. The first name is also that of the Debian package."""
     if any(map(shutil.which, names)):
         return None
     return f"{' or '.join(names)} is not installed; install it (Debian, Ubuntu: sudo apt install {names[0]})"
 
 
 def why_no_image(image: str, *, on_this_machine: bool = False) -> str | None:
-    """Why the Docker engine can't run an image; an image of a registry is pulled."""
+    """Why the Docker engine can't run an image. An image of a registry is pulled."""
     try:
         from infra.deployments.docker_engine import connect
         from infra.deployments.images import find_image
@@ -97,7 +97,7 @@ def output_file(text: str) -> Path:
     """A command-line option: a file that can be written later, without changing it now."""
     path = Path(text).resolve()
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-        raise argparse.ArgumentTypeError(f"{text} is no file that can be written; name another one")
+        raise argparse.ArgumentTypeError(f"{text} is not a file that can be written; name another file")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             return path
@@ -114,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Figures(dict[str, Any]):
-    """What was measured so far: each part is in the file (if there is one) as soon as it is kept."""
+    """What was measured so far. ``keep`` writes each new part to the file at once, if there is a file."""
 
     def __init__(self, path: Path | None, **known: Any) -> None:
         super().__init__(known)

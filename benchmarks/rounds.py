@@ -1,12 +1,12 @@
-"""Records rounds of one deployment, the host process with the bundled model: what benchmarks.verdicts draws from.
+"""Records rounds of the host process with the bundled model, for benchmarks.verdicts to draw from.
 
     python -m benchmarks.rounds [--rounds 64] [--users 8] [--seconds 5] [--output benchmarks/rounds.csv.gz]
 
-Each round starts the service anew, loads it after a second of warm-up, and ends it, as a round of an experiment does.
-So the rounds differ by what really changes between two starts of the same thing on this machine.
+Each round starts the service, loads it after a second of warm-up, and ends it, as a round of an experiment does. So the
+rounds differ by what really changes between two starts of the same service on this machine.
 
-Each round is written as soon as it is done, to a file beside the output, ``unfinished-NAME``; that file takes the
-output's place after the last round.
+Each round is written as soon as it is done, to ``unfinished-NAME`` beside the output. After the last round that file is
+renamed to the output.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +40,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rounds", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=positive, default=64)
     parser.add_argument("--users", type=positive, default=8)
-    parser.add_argument("--seconds", type=positive, default=5, help="of load that are recorded in each round (5)")
-    parser.add_argument("--output", type=output_file, default=str(ROUNDS_FILE), help="CSV, packed if it ends with .gz")
+    parser.add_argument("--seconds", type=positive, default=5, help="seconds of load that each round records (5)")
+    parser.add_argument(
+        "--output", type=output_file, default=str(ROUNDS_FILE), help="CSV file, compressed if the name ends with .gz"
+    )
     arguments = parser.parse_args()
     require(why_no_packages("pandas", "requests", "locust", "uvicorn", "onnxruntime"))
     unfinished = arguments.output.with_name(f"unfinished-{arguments.output.name}")
     unfinished.unlink(missing_ok=True)
     for number in range(1, arguments.rounds + 1):
-        rows = one_round(arguments.users, arguments.seconds).assign(round=number)
+        rows = record_round(arguments.users, arguments.seconds).assign(round=number)
         rows = rows[["round", "sent_s", "response_time_ms"]]
         rows.to_csv(unfinished, index=False, mode="a", header=number == 1)
         median = rows["response_time_ms"].median()
@@ -54,10 +58,35 @@ def main() -> int:
     return 0
 
 
-def one_round(users: int, seconds: int) -> pd.DataFrame:
+def record_round(users: int, seconds: int) -> pd.DataFrame:
     """The measured requests of one start of the service: when each was sent, after the warm-up, and its time."""
     import pandas as pd
 
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with running_service(folder) as (url, pid):
+            command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
+            command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
+            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{pid}"]
+            subprocess.run(command, cwd=folder, env=for_load(folder), capture_output=True, check=True)
+        requests = pd.read_csv(f"{folder}/run{REQUESTS_SUFFIX}")
+        began = json.loads(Path(f"{folder}/run{RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]
+    requests = requests[requests["phase"] == MEASURED]
+    return pd.DataFrame(
+        {
+            "sent_s": (requests["started_at_unix_s"] - began - WARM_UP_S).round(1),
+            "response_time_ms": requests["response_time_ms"].round(2),
+        }
+    )
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[tuple[str, int]]:
+    """The URL and the process ID of a service that has answered its health check; it ends with the block.
+
+    Raises:
+        DeploymentError: it does not become healthy.
+    """
     from infra.deployments.waiting import until_healthy
 
     def evidence() -> str:
@@ -70,36 +99,23 @@ def one_round(users: int, seconds: int) -> pd.DataFrame:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": f"{folder}/metrics.csv"}
-        own["INFERENCE_MODEL"] = str(ROOT / "inference" / "bundled_model")
-        log = Path(folder, "service.log")
-        with log.open("wb") as output:
-            service = subprocess.Popen(
-                [sys.executable, "-m", "inference"],
-                cwd=ROOT,
-                env=for_service() | own,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            until_healthy(url, 60, evidence)
-            command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
-            command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
-            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{service.pid}"]
-            subprocess.run(command, cwd=folder, env=for_load(Path(folder)), capture_output=True, check=True)
-        finally:
-            service.terminate()
-            service.wait(40)
-        requests = pd.read_csv(f"{folder}/run{REQUESTS_SUFFIX}")
-        began = json.loads(Path(f"{folder}/run{RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]
-    requests = requests[requests["phase"] == MEASURED]
-    return pd.DataFrame(
-        {
-            "sent_s": (requests["started_at_unix_s"] - began - WARM_UP_S).round(1),
-            "response_time_ms": requests["response_time_ms"].round(2),
-        }
-    )
+    own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": str(folder / "metrics.csv")}
+    own["INFERENCE_MODEL"] = str(ROOT / "inference" / "bundled_model")
+    log = folder / "service.log"
+    with log.open("wb") as output:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "inference"],
+            cwd=ROOT,
+            env=for_service() | own,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until_healthy(url, 60, evidence)
+        yield url, service.pid
+    finally:
+        service.terminate()
+        service.wait(40)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast the service is, beside the usual app and its peers: ``python -m benchmarks.serving --json FILE``.
+"""How fast the service is, compared with the usual app and its peers: ``python -m benchmarks.serving --json FILE``.
 
-All services are started, and loaded one after the other, by turns and in another order each round, so that whatever
-changes on the machine meanwhile meets all of them; those that are not loaded are halted. Each figure is the median over
-the rounds.
+All services are started first. They are then loaded in turn, in the opposite order each round, so that changes on the
+machine affect all of them. Services that are not loaded are stopped (SIGSTOP). Each result is the median over the
+rounds.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ CONNECTIONS = (1, 8, 32)
 WARM_UP_S = 1.0
 PARTS = ("load", "overload", "docker")
 REVIEWS = ROOT / "texts" / "reviews.csv"
+INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx2")
 MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
 
 
@@ -92,15 +93,21 @@ def _packages(options: argparse.Namespace) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rounds", type=positive, default=3, help="measure each so many times (3)")
-    parser.add_argument("--seconds", type=float, default=6, help="load for so long each time, after 1 s of warm-up (6)")
-    parser.add_argument("--only", default=",".join(ALL), help=f"services, by commas ({', '.join(ALL)})")
-    parser.add_argument("--parts", default="load,overload", help=f"what to measure, by commas ({', '.join(PARTS)})")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often each service is measured (3)")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds of load each time, after 1 s of warm-up (6)")
     parser.add_argument(
-        "--model", type=Path, help="a folder that inference.fetch wrote (a checkpoint of random weights)"
+        "--only", default=",".join(ALL), help=f"services to measure, separated by commas ({', '.join(ALL)})"
+    )
+    parser.add_argument(
+        "--parts", default="load,overload", help=f"parts to measure, separated by commas ({', '.join(PARTS)})"
+    )
+    parser.add_argument(
+        "--model", type=Path, help="a folder that inference.fetch wrote (default: a checkpoint of random weights)"
     )
     parser.add_argument("--image", default="llm-inference-image", help="the service's image, for the part docker")
-    parser.add_argument("--json", type=output_file, help="write all figures there; parts measured before are kept")
+    parser.add_argument(
+        "--json", type=output_file, help="write all figures there; parts that the file already has are kept"
+    )
     parser.add_argument("--report", type=output_file, help="write the tables there, as Markdown")
     options = parser.parse_args()
     options.only = [name.strip() for name in options.only.split(",")]
@@ -115,19 +122,19 @@ def _options() -> argparse.Namespace:
         try:
             options.known = dict(json.loads(options.json.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
-            parser.error(f"{options.json} is not a file of this benchmark; name another one (--json)")
+            parser.error(f"{options.json} is not a file of this benchmark; name another file (--json)")
     return options
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """The machine that measured."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
     models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
     return {
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
-        "instructions": [one for one in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx2") if one in flags],
+        "instructions": [name for name in INSTRUCTIONS if name in flags],
         "system": platform.platform(),
         "python": platform.python_version(),
     }
@@ -147,7 +154,10 @@ def _checkpoint(folder: Path) -> Path:
 def measure_load(
     record: Figures, options: argparse.Namespace, model: Path, bodies: Path, texts: list[str], folder: Path
 ) -> None:
-    """Throughput, latency, memory, start-up of each service, and what the engine does alone; kept after each round."""
+    """Throughput, latency, memory and start-up time of each service, and how fast the inference engine is alone.
+
+    The results are kept after each round.
+    """
     found: dict[str, dict[str, Any]] = {
         name: {"starts_s": _starts_s(name, options.rounds, model, folder), "memory_bytes": 0, "connections": {}}
         for name in options.only
@@ -181,23 +191,23 @@ def measure_load(
 
 
 def _medians(found: dict[str, dict[str, Any]], alone: list[float]) -> dict[str, Any]:
-    """The figures of the rounds so far."""
-    for one in found.values():
-        one["seconds_to_healthy"] = statistics.median(one["starts_s"])
-        for measured in one["connections"].values():
+    """The results of the rounds so far."""
+    for service in found.values():
+        service["seconds_to_healthy"] = statistics.median(service["starts_s"])
+        for measured in service["connections"].values():
             measured |= {name: statistics.median(part[name] for part in measured["rounds"]) for name in MEASURES}
     medians: dict[str, Any] = {
         "services": found,
         "engine_alone": {"rounds": alone, "median": statistics.median(alone)},
     }
     if USUAL in found:
-        medians["ratios"] = {name: _ratios(one, found[USUAL]) for name, one in found.items()}
+        medians["ratios"] = {name: _ratios(service, found[USUAL]) for name, service in found.items()}
         medians["ratio_to_usual_app"] = medians["ratios"].get(OWN)
     return medians
 
 
 def _starts_s(name: str, times: int, model: Path, folder: Path) -> list[float]:
-    """How long the service takes to its first answer, alone: beside others it starts slower."""
+    """How long the service takes until its first answer. No other service runs: that would slow the start."""
     found = []
     for _ in range(times):
         with running(name, model, folder) as service:
@@ -225,19 +235,19 @@ def _url(service: Running) -> str:
     return f"http://127.0.0.1:{service.port}{service.path}"
 
 
-def _ratios(one: dict[str, Any], usual: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Throughput and p99 over the usual app's, by connections."""
+def _ratios(service: dict[str, Any], usual: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Throughput and p99 divided by those of the usual app, by connections."""
     return {
         number: {
             "throughput": measured["throughput"] / usual["connections"][number]["throughput"],
             "p99": measured["p99_ms"] / usual["connections"][number]["p99_ms"],
         }
-        for number, measured in one["connections"].items()
+        for number, measured in service["connections"].items()
     }
 
 
 def _same_labels(services: list[Running], texts: list[str]) -> dict[str, int]:
-    """On how many of the texts each of our engines says what the usual app says."""
+    """For how many texts each of our inference engines gives the same label as the usual app."""
     said = {
         service.name: [service.answer(text)["sentiment"] for text in texts]
         for service in services
@@ -252,7 +262,7 @@ def _same_labels(services: list[Running], texts: list[str]) -> dict[str, int]:
 
 
 def measure_overload(model: Path, bodies: Path, texts: list[str], folder: Path) -> dict[str, Any]:
-    """200 connections for 5 s, then 2,000 requests at once: what is answered, what refused, how it is afterwards."""
+    """200 connections for 5 s, then 2,000 requests at once: answers, refusals, and the time of a request afterwards."""
     with running(OWN, model, folder) as service:
         steady(_url(service), bodies, 32, 2)
         memory = [service.memory_bytes()]

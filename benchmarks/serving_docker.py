@@ -1,4 +1,4 @@
-"""Three replicas with 0.6 CPU each against one with 1.8, on the Docker engine that answers here."""
+"""Compares three replicas with 0.6 CPU each with a single replica with 1.8, on the present Docker engine."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CONNECTIONS = 30
 
 
 def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """Throughput of both, by turns, with as many connections in all; and what the engines say of themselves.
+    """Throughput of both, in turn, each with the same number of connections in total; and the engines' thread counts.
 
-    Yields the figures so far after each round.
+    Yields the results so far after each round.
     """
     found: dict[str, list[float]] = {"one_1.8": [], "three_0.6": []}
     engines: dict[str, Any] = {}
     containers: list[str] = []
     try:
-        one = [_start(image, model, 1.8, containers)]
+        single = [_start(image, model, 1.8, containers)]
         three = [_start(image, model, 0.6, containers) for _ in range(3)]
-        for port in one + three:
+        for port in single + three:
             _wait(port)
         engines = {"one_1.8": _threads(containers[0]), "three_0.6": _threads(containers[1])}
         for _ in range(rounds):
-            for name, ports in (("one_1.8", one), ("three_0.6", three)):
+            for name, ports in (("one_1.8", single), ("three_0.6", three)):
                 for length in (1.0, seconds):
                     loads = [
                         start_wrk(f"http://127.0.0.1:{port}/infer", bodies, CONNECTIONS // len(ports), length)
@@ -40,7 +40,7 @@ def measure(image: str, model: Path, bodies: Path, rounds: int, seconds: float) 
                     ]
                     total = sum(result_of(load)["throughput"] for load in loads)
                 found[name].append(total)
-            medians = {name: statistics.median(some) for name, some in found.items()}
+            medians = {name: statistics.median(rates) for name, rates in found.items()}
             yield {
                 "rounds": found,
                 "median": medians,
@@ -73,7 +73,7 @@ def _wait(port: int) -> None:
 
 
 def _threads(container: str) -> int:
-    """How many threads the engine in a container computes with, as its /health says."""
+    """How many threads the inference engine in a container computes with, from its /health."""
     get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:5000/health').read().decode())"
     return int(json.loads(_output(["docker", "exec", container, "python", "-c", get]))["engine"]["threads"])
 

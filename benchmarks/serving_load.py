@@ -1,4 +1,4 @@
-"""The load: wrk for a steady one, and a burst of its own for overload."""
+"""The load: wrk for a steady load, and a burst of requests for overload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_ANSWER_S = 60
 def start_wrk(
     url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False
 ) -> subprocess.Popen[str]:
-    """Begin to load ``url``; the last line that it prints is JSON."""
+    """Begin to load ``url``. The last line that wrk prints is JSON."""
     own = {"BODIES": str(bodies)} | ({"NEW_CONNECTIONS": "1"} if new_connections else {})
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(SCRIPT), url]
     return subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True)
@@ -40,9 +40,9 @@ def steady(
 
 
 def burst(port: int, path: str, text: str, requests: int) -> dict[str, Any]:
-    """As many connections as requests, opened first; then all requests at once.
+    """Open as many connections as requests first, then send all requests at once.
 
-    Returns the number of answers by status, and of each status the time in ms that half and all of them took.
+    Returns for each status the number of answers, and the times in ms after which half and all of them had arrived.
     """
     return asyncio.run(_burst(port, path, text, requests))
 
@@ -55,7 +55,7 @@ async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, An
     opened = 0
     began = 0.0
 
-    async def one() -> tuple[int, float]:
+    async def send() -> tuple[int, float]:
         nonlocal opened
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -70,7 +70,7 @@ async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, An
         except (OSError, IndexError):
             return 0, (time.monotonic() - began) * 1000
 
-    tasks = [asyncio.create_task(one()) for _ in range(requests)]
+    tasks = [asyncio.create_task(send()) for _ in range(requests)]
     until = time.monotonic() + 30
     while opened < requests and time.monotonic() < until:
         await asyncio.sleep(0.02)
@@ -79,7 +79,7 @@ async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, An
     answers = await asyncio.gather(*tasks)
     found: dict[str, Any] = {"requests": requests, "opened": opened}
     for status in sorted({status for status, _ in answers}):
-        times = sorted(took for one_status, took in answers if one_status == status)
+        times = sorted(took for answered, took in answers if answered == status)
         found[str(status) if status else "no answer"] = {
             "count": len(times),
             "half_within_ms": times[len(times) // 2],

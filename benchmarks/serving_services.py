@@ -1,4 +1,4 @@
-"""The services that are measured: how each starts, when it answers, what memory it holds."""
+"""The services that are measured: how each is started, when it answers, how much memory it uses."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Running:
     seconds_to_healthy: float
 
     def memory_bytes(self) -> int:
-        """The memory of all its processes; what they share is counted once (PSS), where the system tells."""
+        """The memory of all its processes. Shared memory is counted once (PSS) where the system reports it."""
         import psutil
 
         own = psutil.Process(self.process.pid)
-        infos = [one.memory_full_info() for one in [own, *own.children(recursive=True)]]
+        infos = [process.memory_full_info() for process in [own, *own.children(recursive=True)]]
         return sum(getattr(info, "pss", info.rss) for info in infos)
 
     def halt(self) -> None:
-        """Stop all its processes where they are: what polls while it waits would cost the one that is measured."""
+        """Stop all its processes: a service that polls while it waits would slow the service that is measured."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def settle(self) -> None:
-        """Wait until it computes nothing any more: what a client left behind would count against the next one."""
+        """Wait until it is idle: work left over from this load would slow the next load."""
         until = time.monotonic() + SETTLE_TIMEOUT_S
         while time.monotonic() < until:
             before = self._cpu_s()
@@ -64,11 +64,11 @@ class Running:
         import psutil
 
         own = psutil.Process(self.process.pid)
-        times = [one.cpu_times() for one in [own, *own.children(recursive=True)]]
-        return sum(one.user + one.system for one in times)
+        times = [process.cpu_times() for process in [own, *own.children(recursive=True)]]
+        return sum(spent.user + spent.system for spent in times)
 
     def answer(self, text: str) -> dict[str, object]:
-        """What it says of a text, as JSON."""
+        """Its answer to a text, as JSON."""
         return ask(self.port, self.path, text)
 
 
@@ -101,7 +101,7 @@ def running(name: str, model: Path, folder: Path) -> Iterator[Running]:
 
 
 def ask(port: int, path: str, text: str) -> dict[str, object]:
-    """What a service says of a text, as JSON.
+    """A service's answer to a text, as JSON.
 
     Raises:
         OSError: it does not answer.

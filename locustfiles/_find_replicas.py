@@ -12,6 +12,8 @@ from _find_target import container_name, holders, is_one_off, target_behind, tar
 from _replicas import NoReplicas, Replica, Target, named_target
 from _sockets import is_service, listener_with_id, program_name
 
+from runfiles.events import AUTO, CONTAINER, PROCESS, SWARM_SERVICE
+
 from _read_cgroup import CgroupReader
 from _read_docker import READ_FAILURES, Engine, explained
 from _read_process import ProcessReader, process_reader
@@ -51,7 +53,7 @@ class Finder:
         self._process: CgroupReader | ProcessReader | None = None
         self._name: str | None = None
         self._doubt: str | None = None
-        self._is_auto = asked == "auto"
+        self._is_auto = asked == AUTO
         self.target: Target | None = None if self._is_auto else named_target(asked)
 
     def explain_unsampled(self, names: Sequence[str]) -> str:
@@ -65,7 +67,7 @@ class Finder:
         said = self._said()
         process = listener_with_id(said.get("pid")) if said.get("replica") in names else None
         if process is not None:
-            found.setdefault(said["replica"], Target("process", str(process.pid)))
+            found.setdefault(said["replica"], Target(PROCESS, str(process.pid)))
         options = " or ".join(f"--replicas {target}" for target in sorted(set(map(str, found.values()))))
         unknown = [name for name in names if name not in found]
         parts = [f"use {options}"] if found else []
@@ -81,9 +83,9 @@ class Finder:
         """
         self._has_asked = False
         target = self._current_target()
-        if target.kind == "process":
+        if target.kind == PROCESS:
             return [self._process_as_replica(int(target.name))]
-        if target.kind == "swarm":
+        if target.kind == SWARM_SERVICE:
             return self._tasks(self._connect(), target.name)
         return self._containers(self._connect(), target)
 
@@ -119,7 +121,7 @@ class Finder:
 
     def _containers(self, engine: Engine, target: Target) -> list[Replica]:
         """The container of this name, or the containers of this Compose service."""
-        if target.kind == "container":
+        if target.kind == CONTAINER:
             filters: dict[str, Any] = {"name": target.name}
         else:
             project, service = target.name.split("/")
@@ -130,7 +132,7 @@ class Finder:
                 ]
             }
         found = {container_name(listed): listed for listed in engine.client.api.containers(filters=filters)}
-        if target.kind == "container":  # the API's name filter also matches parts of names
+        if target.kind == CONTAINER:  # the API's name filter also matches parts of names
             found = {name: listed for name, listed in found.items() if name == target.name}
         elif not all(map(is_one_off, found.values())):  # `docker compose run` beside `up` does something else
             found = {name: listed for name, listed in found.items() if not is_one_off(listed)}

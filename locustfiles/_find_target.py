@@ -11,6 +11,7 @@ from _replicas import ALL_OPTIONS, NoReplicas, Target
 from _sockets import confirmed, container_ids, eldest, forwarder_name, listener_with_id, listeners, program_name
 
 import addresses
+from runfiles.events import COMPOSE_SERVICE, CONTAINER, PROCESS, SWARM_SERVICE
 
 from _read_docker import READ_FAILURES, Engine, explained
 
@@ -33,7 +34,7 @@ def target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], M
     processes = listeners(ips, port) if is_here else []
     service = said() if processes else {}
     if process := confirmed(processes, service.get("pid")):
-        return Target("process", str(process.pid))
+        return Target(PROCESS, str(process.pid))
     try:
         engine = connect()
         target = published(engine, ips, port, set(_resolved(name)) | container_ids(processes))
@@ -66,7 +67,7 @@ def _unconfirmed(processes: Sequence[psutil.Process], port: int, service: Mappin
             f"so it is no replica and is not sampled; {looked}; "
             f"name what answers (--replicas {_option(service)}), or the engine that it runs on (DOCKER_HOST)"
         )
-    return Target("process", str(process.pid))
+    return Target(PROCESS, str(process.pid))
 
 
 def why_not_service(process: psutil.Process, said: Mapping[str, Any]) -> str:
@@ -111,7 +112,7 @@ def published(engine: Engine, ips: Sequence[str], port: int, marks: Collection[s
     if is_manager:
         services = [service for service in api.services() if _publishes(service, port)]
         if services and (of_engine or set(ips) & {node["Status"].get("Addr") for node in api.nodes()}):
-            return Target("swarm", services[0]["Spec"]["Name"])
+            return Target(SWARM_SERVICE, services[0]["Spec"]["Name"])
     containers = api.containers()
     closeness = [_closeness(container, of_engine, port, marks if is_local else ()) for container in containers]
     if not any(closeness):
@@ -121,7 +122,7 @@ def published(engine: Engine, ips: Sequence[str], port: int, marks: Collection[s
     targets = [target_of(container, is_manager) for container in containers]
     of_same = [close for close, other in zip(closeness, targets, strict=True) if other == target]
     # If each container of a Compose service publishes a port of its own, only one of them is behind this one.
-    return target if all(of_same) else Target("container", container_name(container))
+    return target if all(of_same) else Target(CONTAINER, container_name(container))
 
 
 def target_of(container: Mapping[str, Any], is_manager: bool) -> Target:
@@ -129,11 +130,11 @@ def target_of(container: Mapping[str, Any], is_manager: bool) -> Target:
     Compose service, or the container itself."""
     labels = container.get("Labels") or {}
     if is_manager and (name := labels.get("com.docker.swarm.service.name")):
-        return Target("swarm", name)
+        return Target(SWARM_SERVICE, name)
     project, service = (labels.get(f"com.docker.compose.{part}") for part in ("project", "service"))
     if project and service and not is_one_off(container):
-        return Target("compose", f"{project}/{service}")
-    return Target("container", container_name(container))
+        return Target(COMPOSE_SERVICE, f"{project}/{service}")
+    return Target(CONTAINER, container_name(container))
 
 
 def is_one_off(container: Mapping[str, Any]) -> bool:

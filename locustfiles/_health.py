@@ -1,4 +1,4 @@
-"""What a service says of itself before a run: its ``/health``."""
+"""Asks a service at ``/health`` what it says of itself."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from runfiles.strict_json import parse_record
 TIMEOUT_S = 3.0
 NOT_FOUND = "status 404"
 MOST_BYTES = 64 * 1024
-"""Ours says 1 kB. More is not kept in the record of a run."""
+"""Our service answers with 1 kB. A longer answer is not kept in the record of a run."""
 
 SPARE_LEVELS = 500
-"""Half of Python's recursion limit: what can be written with so many levels around it can be read by all readers."""
+"""Half of Python's recursion limit. An answer that can be written inside this many lists can be read again by all."""
 
 logger = logging.getLogger("fourfold")
 
 
 def health(host: str) -> dict[str, Any] | None:
-    """What the service says of itself; None where it has no ``/health`` that answers at once with JSON of a service."""
+    """What the service says of itself. None if its ``/health`` does not answer with a JSON object in ``TIMEOUT_S``."""
     url = f"{host}/health"
     try:
         said = nested = parse_record(_answer(url))
@@ -38,7 +38,7 @@ def health(host: str) -> dict[str, Any] | None:
 
 
 def _why(error: Exception, host: str) -> str:
-    """What is wrong, in words for who wrote the host."""
+    """What is wrong, in words for the person who gave ``--host``."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
@@ -51,11 +51,11 @@ def _why(error: Exception, host: str) -> str:
 
 
 def _answer(url: str) -> bytes:
-    """The body that a URL answers with. The service itself is asked: through no proxy, and not where it redirects to.
+    """The body of the answer. Asks the service itself: without a proxy, and without following a redirect.
 
     Raises:
         requests.RequestException: no answer.
-        ValueError: it took too long, is too long, or is of another status than 200.
+        ValueError: it took too long, is too long, or its status is not 200.
     """
     content = b""
     with requests.Session() as session, gevent.Timeout(TIMEOUT_S, ValueError("it did not end in time")):

@@ -1,271 +1,147 @@
-"""The hook into Locust: its options, and what becomes of its events, in one process or in a master and its workers.
+"""Records the runs of Locust: listens to its events and hands what they say to a recording (_recording.py).
 
-With ``--csv PREFIX`` a run leaves ``PREFIX_requests.csv``, ``PREFIX_replica_stats.csv`` and ``PREFIX_run.json``
-(_recording.py). A further run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none
-overwrites another.
+With ``--csv PREFIX`` a run leaves ``PREFIX_requests.csv``, ``PREFIX_replica_stats.csv`` and ``PREFIX_run.json``. The
+next run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none overwrites another.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
-import time
-from argparse import ArgumentTypeError
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
-import psutil
-from flask import jsonify, request
-from gevent.os import make_nonblocking, nb_read
-from locust import events
-from locust.env import Environment
+from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
-# runfiles.py and addresses.py, wherever Locust was started
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+from runfiles.events import INTERRUPTED, OPTION, RECORDING_FAILED_EXIT_CODE, STOPPED
 
-from _replicas import host_argument, replicas_argument
-
-from runfiles.events import ALL_TEXTS, INTERRUPTED, RECORDING_FAILED_EXIT_CODE, STOPPED
-
+import _ending
 import _locust_files
 import _options
-from _clocks import Clocks
 from _live import show_live
-from _monitor import LEAST_INTERVAL_S
-from _recording import Recording, cpu_seconds
-from _server_timing import server_timing
-
-LAST_REPORTS_S = 10.0
-"""How long the master waits for its workers' last rows; Locust itself gives them half a second."""
-
-FINISH_WITHIN_S = 30.0
-"""How long a run that is interrupted may take to write all that is left; a further Ctrl-C or SIGTERM is ignored."""
-
-WORKER_ROWS, WORKER_CPU, WORKER_IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
-WORKER_STEADY_S = "fourfold_steady_s"
-"""A worker's ``time.monotonic()``: in its reports as of the sending, in their rows as of the start of the request."""
-
-LONGEST_NAME = 200
-"""Characters that are kept of what a service calls itself, and of an error."""
+from _recording import Recording
+from _request_row import request_row
+from _workers import Worker, Workers
 
 logger = logging.getLogger("fourfold")
 
 
-class ConnectionCount:
-    """How many connections a user has opened since its last request began."""
+class Listeners:
+    """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
+
+    ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
+    A locustfile finds it at ``environment.fourfold.recording``.
+    """
 
     def __init__(self) -> None:
-        self.opened = 0
+        self.recording: Recording | None = None
+        self._runs = 0
+        self._ended_by: str | None = None
+        self._wrong_fields: list[str] = []
+        self._temporary_folder: TemporaryDirectory[str] | None = None
+        self._workers = Workers()
 
-    def count(self, _socket: Any) -> None:
-        self.opened += 1
+    def register(self, events: Events) -> None:
+        """Listen. To be called when the locustfile is loaded, before Locust makes its runner and its files.
 
+        Locust calls listeners to ``quitting`` in reverse. A master's own one, which comes with its runner, waits for
+        the workers' last reports, so ``_finish`` comes after it.
+        """
+        events.init_command_line_parser.add_listener(_options.add_arguments)
+        events.init.add_listener(self._know_the_runner)
+        events.quitting.add_listener(self._finish)
+        events.quit.add_listener(_ending.ignore_signals_to_the_end)
+        events.quit.add_listener(_ending.forget_unwritable_output)
+        _locust_files.install()
 
-class Hook:
-    """What the listeners below share: the recording of the run that goes on; in a worker, what it has yet to send."""
+    def _know_the_runner(self, environment: Environment, **_: Any) -> None:
+        # gevent counts a time from when its loop last woke. Loading has taken a second or more since then, by which
+        # Locust's run time would end too early.
+        gevent.get_hub().loop.update_now()
+        _ending.handle_ctrl_c()
+        environment.fourfold = self
+        if isinstance(environment.runner, WorkerRunner):
+            Worker(environment.runner).register(environment.events)
+        else:
+            environment.runner.register_message(_ending.END_RUN, self._end_as_told)
+            self._register_for_runs(environment.events)
+        if environment.parsed_options.end_with_stdin:
+            gevent.spawn(_ending.end_with_stdin)
+        if environment.web_ui is not None:
+            show_live(environment, lambda: self.recording.live if self.recording else None)
+            _options.check_form(environment, self._note_wrong_fields)
+            self._note_stop_button(environment)
 
-    recording: Recording | None = None
-    kept_nowhere: TemporaryDirectory[str] | None = None
-    runs = 0
-    ended_by: str | None = None
-    is_worker = False
-    has_stopped = False
-    reported_last: set[str] = set()
-    last_report_unix_s: dict[str, float] = {}
-    load_ended_unix_s: float | None = None
-    unsent: list[dict[str, Any]] = []
-    cpu_seconds_before = 0.0
-    cpu_warnings = 0
-    clocks = Clocks()
-    wrong_fields: list[str] = []
+    def _register_for_runs(self, events: Events) -> None:
+        events.test_start.add_listener(self._begin)
+        events.request.add_listener(self._record_request)
+        events.worker_report.add_listener(self._receive_report)
+        events.cpu_warning.add_listener(self._note_cpu_warning)
+        events.test_stop.add_listener(self._stop)
+        events.quitting.add_listener(self._note_interruption)
 
+    def _end_as_told(self, environment: Environment, msg: Any, **_: Any) -> None:
+        self._end(environment, msg.data)
 
-def end_run(environment: Environment, reason: str = ALL_TEXTS) -> None:
-    """End the run from within a user: the whole process when headless, just the run under the web UI."""
-    runner = environment.runner
-    if runner is None:
-        return
-    Hook.ended_by = reason
-    if Hook.is_worker:
-        runner.send_message("fourfold_end_run", reason)
-    else:
-        gevent.spawn(runner.stop if environment.web_ui else runner.quit)
+    def _end(self, environment: Environment, reason: str) -> None:
+        self._ended_by = reason
+        _ending.stop_or_quit(environment)
 
+    def _note_wrong_fields(self, texts: list[str]) -> None:
+        self._wrong_fields = texts
 
-@events.init_command_line_parser.add_listener
-def add_arguments(parser: Any) -> None:
-    for argument in parser._actions:  # Locust's own take any text, and fail with it later
-        argument.type = {"host": host_argument, "csv_prefix": _options.prefix}.get(argument.dest, argument.type)
-    parser.add_argument(
-        "--replicas",
-        type=replicas_argument,
-        default="auto",
-        help="auto (who serves the host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, process:PID",
-    )
-    parser.add_argument(
-        "--replica-interval",
-        type=_options.interval,
-        default=0.25,
-        help=f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
-    )
-    parser.add_argument(
-        "--docker-host",
-        action="append",
-        default=[],
-        metavar="URL",
-        include_in_web_ui=False,
-        help="The engine of a swarm's other node (ssh://USER@NODE or tcp://NODE:2376), to sample its replicas too; "
-        "repeatable",
-    )
-    parser.add_argument(
-        "--seed",
-        type=_options.seed,
-        default=0,
-        help="Shuffle the texts of a load, the same way for the same seed; 0: they come in the order of their file (0)",
-    )
-    parser.add_argument(
-        "--requests",
-        type=_options.count,
-        include_in_web_ui=False,
-        help="End the run once so many requests of the measured phase are reported, if its run time has not ended it",
-    )
-    parser.add_argument(
-        "--end-with-stdin",
-        action="store_true",
-        include_in_web_ui=False,
-        help="End the run, as SIGTERM does, once standard input ends: whoever holds the other end of that pipe is gone",
-    )
-    parser.add_argument(
-        "--warm-up",
-        type=_options.seconds,
-        default=0.0,
-        help="Seconds at the start of a run whose requests and samples are marked 'warm-up' and enter no figure (0)",
-    )
+    def _note_stop_button(self, environment: Environment) -> None:
+        web = environment.web_ui
+        stop_run = web.app.view_functions["locust.stop"]
 
+        @web.auth_required_if_enabled
+        def noted_stop() -> Any:
+            if environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+                self._ended_by = self._ended_by or STOPPED
+            return stop_run()
 
-@events.init.add_listener
-def know_the_runner(environment: Environment, **_: Any) -> None:
-    def end(environment: Environment, msg: Any, **_: Any) -> None:
-        end_run(environment, msg.data)
+        web.app.view_functions["locust.stop"] = noted_stop
 
-    # gevent counts a time from when its loop last woke. Loading took a second or more since, by which Locust's run time
-    # would end too early.
-    gevent.get_hub().loop.update_now()
-    Hook.is_worker = isinstance(environment.runner, WorkerRunner)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        gevent.signal_handler(signal.SIGINT, interrupt)
-    if isinstance(environment.runner, MasterRunner):
-        environment.runner.register_message("fourfold_end_run", end)
-    # Only now: of these listeners Locust calls the last one first, and a master's own would stop the run before it.
-    environment.events.quitting.add_listener(note_interruption)
-    if environment.parsed_options.end_with_stdin:
-        gevent.spawn(end_with_stdin)
-    show_live(environment, lambda: Hook.recording.live if Hook.recording else None)
-    check_form(environment)
-
-
-def end_with_stdin() -> None:
-    """Until Locust handles SIGTERM, which it does before a user starts, the signal just ends it."""
-    stdin = sys.stdin.fileno()
-    make_nonblocking(stdin)
-    while nb_read(stdin, 4096):
-        pass
-    logger.warning("whoever started this run is gone, so it ends")
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def check_form(environment: Environment) -> None:
-    """Check what the web UI's form says of the host and of Fourfold's own options, which Locust would take as it is."""
-    web = environment.web_ui
-    if web is None:
-        return
-    options = vars(environment.parsed_options)
-    at_start = dict(options)
-    start = web.app.view_functions["locust.swarm"]
-
-    @web.auth_required_if_enabled
-    def checked_start() -> Any:
-        form = request.form.copy()
-        Hook.wrong_fields = _options.take_fields(form, options, at_start)
-        if "host" in form:
-            try:
-                form["host"] = host_argument(form["host"])
-            except ArgumentTypeError as error:
-                if form["host"].strip() or not at_start["host"]:
-                    return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
-                form["host"] = at_start["host"]
-                Hook.wrong_fields.append(f"host of the web UI's form: the field was empty; {form['host']} was used")
-        for name in _options.FIELDS:
-            form.poplist(name)
-        request.form = type(request.form)(form)
-        return start()
-
-    web.app.view_functions["locust.swarm"] = checked_start
-    stop_run = web.app.view_functions["locust.stop"]
-
-    @web.auth_required_if_enabled
-    def noted_stop() -> Any:
-        if environment.runner is not None and environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
-            Hook.ended_by = Hook.ended_by or STOPPED
-        return stop_run()
-
-    web.app.view_functions["locust.stop"] = noted_stop
-
-
-def interrupt() -> None:
-    """Ctrl-C reaches Locust as it would anyway, but between two events: Python alone raises it in the midst of whatever
-    runs, and the rows or Locust's own counts of a report that is just being taken in would be lost."""
-    finish_undisturbed()
-    hub = gevent.get_hub()
-    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
-
-
-def finish_undisturbed() -> None:
-    """Ignore further signals to end, for a while: they would cut off the writing of what is left."""
-    until_s = time.monotonic() + FINISH_WITHIN_S
-
-    def ignore(number: int, _frame: Any) -> None:
-        if time.monotonic() > until_s:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        with suppress(OSError):
-            os.write(2, b"the run is being finished; please wait\n")  # a logger may be in the midst of a line
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ignore)
-
-
-@events.test_start.add_listener
-def begin(environment: Environment, **_: Any) -> None:
-    if Hook.is_worker:
-        Hook.unsent, Hook.has_stopped = [], False
-        Hook.cpu_seconds_before, Hook.cpu_warnings = cpu_seconds(psutil.Process()), 0
-        return
-    if Hook.recording is not None:
-        if not Hook.recording.close():
-            environment.process_exit_code = RECORDING_FAILED_EXIT_CODE
-        Hook.recording = None
-    Hook.ended_by = None
-    Hook.reported_last, Hook.last_report_unix_s, Hook.load_ended_unix_s = set(), {}, None
-    prefix = environment.parsed_options.csv_prefix
-    if not prefix:
-        logger.info("requests and replicas are not kept; --csv PREFIX would keep them")
-        if environment.web_ui is None:
+    def _begin(self, environment: Environment, **_: Any) -> None:
+        """Record the run that starts, or end it if that can't be done."""
+        self._close(environment)
+        self._ended_by = None
+        self._workers.begin_run()
+        prefix = self._prefix(environment)
+        if prefix is None:
             return
-        Hook.kept_nowhere = Hook.kept_nowhere or TemporaryDirectory(prefix="fourfold-")
-        prefix = str(Path(Hook.kept_nowhere.name, "run"))
-    Hook.runs += 1
-    prefix = prefix if Hook.runs == 1 else f"{prefix}_run{Hook.runs}"
-    try:
-        Hook.recording = Recording(environment, prefix, lambda reason: end_run(environment, reason))
-    except OSError as error:
-        logger.error(  # noqa: TRY400  what a user can cause needs no traceback
+        self.recording = Recording(environment, prefix, lambda reason: self._end(environment, reason))
+        try:
+            self.recording.begin()
+        except OSError as error:
+            self.recording = None
+            self._end_before_it_begins(environment, error)
+        for text in self._wrong_fields:
+            logger.warning(text)
+            self.recording.note_fault(OPTION, text)
+        self.recording.begin_to_sample()
+
+    def _close(self, environment: Environment) -> None:
+        if self.recording is not None and not self.recording.close():
+            environment.process_exit_code = RECORDING_FAILED_EXIT_CODE
+        self.recording = None
+
+    def _prefix(self, environment: Environment) -> str | None:
+        """What the names of the run's files begin with. None: no files, and no web UI that shows them."""
+        prefix = environment.parsed_options.csv_prefix
+        if not prefix:
+            logger.info("requests and replica samples are not kept; add --csv PREFIX to keep them")
+            if environment.web_ui is None:
+                return None
+            self._temporary_folder = self._temporary_folder or TemporaryDirectory(prefix="fourfold-")
+            prefix = str(Path(self._temporary_folder.name, "run"))
+        self._runs += 1
+        return prefix if self._runs == 1 else f"{prefix}_run{self._runs}"
+
+    def _end_before_it_begins(self, environment: Environment, error: OSError) -> NoReturn:
+        logger.error(
             "%s can't be written (%s), so the run ends before it begins; make room, or choose another --csv PREFIX",
             error.filename,
             error.strerror,
@@ -274,176 +150,40 @@ def begin(environment: Environment, **_: Any) -> None:
         if environment.web_ui is None:
             gevent.spawn(environment.runner.quit)
         raise gevent.GreenletExit from None  # or Locust would start the users first
-    for text in Hook.wrong_fields:
-        logger.warning(text)
-        Hook.recording.note_fault("option", text)
-    Hook.recording.start()
 
+    def _record_request(self, **event: Any) -> None:
+        if self.recording is not None:
+            self.recording.add_request(request_row(**event))
 
-@events.request.add_listener
-def record_request(
-    response_time: float,
-    response_length: int,
-    response: Any,
-    context: dict[str, Any],
-    exception: Exception | None,
-    start_time: float,
-    **_: Any,
-) -> None:
-    headers = getattr(response, "headers", None) or {}
-    durations = server_timing(_header(headers, "server-timing") or "")
-    connections = context.get("connections")
-    row = {
-        "started_at_unix_s": start_time,
-        "response_time_ms": response_time,
-        "status": getattr(response, "status_code", 0) or 0,
-        "error": _brief(str(exception).partition("\n")[0]) or type(exception).__name__ if exception else "",
-        "request_bytes": context.get("request_bytes"),
-        "response_bytes": response_length,
-        "text_id": context.get("text_id"),
-        "replica": _brief(_header(headers, "x-replica") or ""),
-        "queue_ms": durations.get("queue"),
-        "inference_ms": durations.get("inference"),
-        "connection_reused": None if connections is None else int(connections.opened == 0),
-    }
-    if Hook.recording is not None:
-        Hook.recording.add_request(row)
-    elif Hook.is_worker:
-        Hook.unsent.append(row | {WORKER_STEADY_S: time.monotonic() - response_time / 1000})
+    def _receive_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        self._workers.receive(client_id, data, self.recording)
 
+    def _note_cpu_warning(self, **_: Any) -> None:
+        if self.recording is not None:
+            self.recording.add_cpu_warning()
 
-@events.report_to_master.add_listener
-def send_rows(data: dict[str, Any], **_: Any) -> None:
-    data[WORKER_ROWS], Hook.unsent = Hook.unsent, []
-    spent = cpu_seconds(psutil.Process()) - Hook.cpu_seconds_before
-    data[WORKER_CPU] = {"cpu_seconds": spent, "cpu_warnings": Hook.cpu_warnings}
-    data[WORKER_IS_LAST] = Hook.has_stopped
-    data[WORKER_STEADY_S] = time.monotonic()
+    def _stop(self, environment: Environment, **_: Any) -> None:
+        if isinstance(environment.runner, MasterRunner):
+            self._workers.await_last_reports(environment.runner, self.recording)
+        if self.recording is not None:
+            self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
 
+    def _note_interruption(self, environment: Environment, **_: Any) -> None:
+        """Before a master's own listener, which stops the run: a run that still goes on was ended by Ctrl-C or SIGTERM.
+        A run that has stopped keeps its own reason."""
+        _ending.ignore_signals_while_finishing()
+        self._ended_by = self._ended_by or INTERRUPTED
+        runner = environment.runner
+        if isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            self._workers.await_last_reports(runner, self.recording)
 
-@events.worker_report.add_listener
-def receive_rows(client_id: str, data: dict[str, Any], **_: Any) -> None:
-    Hook.last_report_unix_s[client_id] = time.time()
-    if WORKER_STEADY_S in data:
-        Hook.clocks.note_report(client_id, data[WORKER_STEADY_S])
-    if Hook.recording is not None:
-        for row in data.get(WORKER_ROWS, []):
-            began_steady_s, said_unix_s = row.pop(WORKER_STEADY_S), row["started_at_unix_s"]
-            row["started_at_unix_s"] = Hook.clocks.by_this_clock(client_id, said_unix_s, began_steady_s)
-            Hook.recording.note_clock(client_id, said_unix_s - row["started_at_unix_s"])
-            Hook.recording.add_request(row)
-        if WORKER_CPU in data:
-            Hook.recording.note_worker(client_id, data[WORKER_CPU])
-        if data.get(WORKER_IS_LAST):
-            Hook.reported_last.add(client_id)
-
-
-@events.cpu_warning.add_listener
-def note_cpu_warning(**_: Any) -> None:
-    Hook.cpu_warnings += 1
-    if Hook.recording is not None:
-        Hook.recording.add_cpu_warning()
-
-
-@events.test_stop.add_listener
-def stop(environment: Environment, **_: Any) -> None:
-    if Hook.is_worker and environment.runner is not None:
-        Hook.has_stopped = True
-        environment.runner._send_stats()  # what this worker did since its last report, also if it ends now
-    elif isinstance(environment.runner, MasterRunner):
-        await_last_reports(environment.runner)
-    if Hook.recording is not None:
-        Hook.recording.stop(Hook.ended_by, load_ended_unix_s())
-
-
-def load_ended_unix_s() -> float | None:
-    """When a master's load ended: at its last report, but for what it waited in vain; None: now."""
-    began_to_wait = Hook.load_ended_unix_s
-    return None if began_to_wait is None else max([began_to_wait, *Hook.last_report_unix_s.values()])
-
-
-def await_last_reports(master: MasterRunner) -> None:
-    """Have workers that still run end, and wait until each has sent its last report: on a busy machine that can take
-    longer than the half second for which Locust would wait, and rows would be lost without a word.
-
-    A worker that no longer answers is waited for no more. That rows of it may be lost is noted."""
-    Hook.load_ended_unix_s = Hook.load_ended_unix_s or time.time()
-    workers = {client.id for client in master.clients.spawning + master.clients.running} - Hook.reported_last
-    if workers:
-        master.send_message("quit")
-    with gevent.Timeout(LAST_REPORTS_S, False):
-        while not workers <= Hook.reported_last | {client.id for client in master.clients.missing}:
-            gevent.sleep(0.05)
-    for lost in sorted((workers | Hook.last_report_unix_s.keys()) - Hook.reported_last):
-        if Hook.recording is not None:
-            heard_unix_s = Hook.last_report_unix_s.get(lost)
-            when = "before its first report"
-            if heard_unix_s is not None:
-                when = f"{max(0.0, Hook.load_ended_unix_s - heard_unix_s):.0f} s before the end"
-            text = f"worker {lost} was lost {when}; requests that it had not reported are in no count"
-            Hook.recording.note_fault("rows lost", text)
-            logger.error(text)
-
-
-def note_interruption(environment: Environment, **_: Any) -> None:
-    """Quitting before the run has stopped is Ctrl-C or SIGTERM; a run that has stopped keeps its own reason.
-
-    A worker stops first, and so reports first: once it has said that it quits, the master listens to it no more.
-    """
-    finish_undisturbed()
-    Hook.ended_by = Hook.ended_by or INTERRUPTED
-    runner = environment.runner
-    if Hook.is_worker and runner is not None:
-        runner.stop()
-    elif isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
-        await_last_reports(runner)
-
-
-@events.quitting.add_listener
-def finish(environment: Environment, **_: Any) -> None:
-    """Write all that is left. Locust fixes its exit code after this, and its runner would stop only then.
-
-    Of the listeners to this event Locust calls the first one last: a master has its workers' last reports by now.
-    """
-    recording = Hook.recording
-    if recording is None:
-        return
-    if not isinstance(environment.runner, MasterRunner):
-        environment.runner.stop()
-    recording.stop(Hook.ended_by, load_ended_unix_s())
-    if not recording.close():
-        environment.process_exit_code = RECORDING_FAILED_EXIT_CODE
-    if Hook.kept_nowhere is not None:
-        Hook.kept_nowhere.cleanup()
-
-
-@events.quit.add_listener
-def end_undisturbed(**_: Any) -> None:
-    """Locust closes its own files after this, and Python takes its handlers of signals away as it ends: from then on a
-    signal would end the process with an exit code of its own."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    signal.alarm(int(FINISH_WITHIN_S))  # for all that may hang
-
-
-@events.quit.add_listener
-def forget_what_nobody_can_read(**_: Any) -> None:
-    """Python would end with its own exit code if the log is on a full disk too."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _header(headers: Any, name: str) -> str | None:
-    """A header's value; of one that came several times, as through a proxy that adds its own, all values."""
-    value = headers.get(name)
-    return ", ".join(value) if isinstance(value, list) else value
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "..."
-
-
-_locust_files.install()
+    def _finish(self, environment: Environment, **_: Any) -> None:
+        """Write all that is left. Locust sets its exit code after this, and its runner would stop only then."""
+        if self.recording is None:
+            return
+        if not isinstance(environment.runner, MasterRunner):
+            environment.runner.stop()
+        self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        self._close(environment)
+        if self._temporary_folder is not None:
+            self._temporary_folder.cleanup()

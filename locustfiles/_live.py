@@ -1,4 +1,4 @@
-"""The replicas while a run goes on, in Locust's web UI: a table in a tab, a page of charts, and the files."""
+"""Locust's web UI shows the replicas while a run goes on: a table in a tab, a page of charts, and the files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from plotly.offline import get_plotlyjs
 PAGE = Path(__file__).with_name("live.html.j2")
 
 SHOWN_S = 120.0
-"""How far the charts look back."""
+"""The charts show this much of the run."""
 
 LEAST_STEP_S = 1.0
-"""Between two points of a line: samples between them are not drawn."""
+"""Between two points of a line. Samples in between are not drawn."""
 
 TITLES = {
     "replica": "Replica",
@@ -48,10 +48,10 @@ CHARTS = {
 """Chart -> the columns of ``REPLICA_STATS_COLUMNS`` whose sum it shows, and by what that is multiplied."""
 
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What makes a spreadsheet compute a cell (OWASP, CSV injection)."""
+"""A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV injection)."""
 
 ROWS_AT_ONCE = 500
-"""Rows of a download between two moments in which the load goes on."""
+"""A download is read in pieces of this many rows. Between two pieces the load goes on."""
 
 NOT_MEASURED = "not measured"
 FILES = {
@@ -63,7 +63,7 @@ FILES = {
 
 
 class Live:
-    """What is shown of one run: the last samples of each replica, and who answered how often."""
+    """The data of a run that is shown: the last samples of each replica, and how often each replica answered."""
 
     def __init__(self, files: Mapping[str, Path], flush: Callable[[], None]) -> None:
         self.files = files
@@ -125,7 +125,7 @@ class Live:
         return charts
 
     def _answers_by_name(self) -> dict[str, Counter[int]]:
-        """Containers answer by their ID where nobody gave them a name."""
+        """The counts by replica name. A container without a name of its own answers with its ID."""
         found: dict[str, Counter[int]] = {}
         for said, counts in self._answers.items():
             found.setdefault(self._names.get(said, said), Counter()).update(counts)
@@ -133,7 +133,7 @@ class Live:
 
 
 def show_live(environment: Environment, current: Callable[[], Live | None]) -> None:
-    """Add the tab, the page and the files to the web UI; ``current`` gives the run that is shown, None before one."""
+    """Add the tab, the page and the files to the web UI. ``current`` gives the run that is shown; None before a run."""
     web = environment.web_ui
     if web is None:
         return
@@ -147,6 +147,15 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
     web.template_args["extended_csv_files"] = [
         {"href": f"{base}/replicas/{name}.csv", "title": f"Download {title} CSV"} for name, title in FILES.items()
     ] + [{"href": f"{base}/replicas", "title": "Replicas: live charts"}]
+
+    _add_charts(pages, web, base, current)
+    _add_downloads(pages, web, current)
+    _add_table(web, base, current)
+    web.app.register_blueprint(pages)
+
+
+def _add_charts(pages: Blueprint, web: Any, base: str, current: Callable[[], Live | None]) -> None:
+    """The page of charts, its data, and the script that draws them."""
 
     @pages.route("/replicas")
     @web.auth_required_if_enabled
@@ -164,12 +173,16 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
         live = current()
         return jsonify({"charts": live.series() if live else {}, "table": live.table() if live else []})
 
+
+def _add_downloads(pages: Blueprint, web: Any, current: Callable[[], Live | None]) -> None:
+    """The files of the run."""
+
     @pages.route("/replicas/<name>.csv")
     @web.auth_required_if_enabled
     def file(name: str) -> Response:
         live = current()
         if live is None or name not in live.files:
-            # Returned, not raised: behind --web-login Locust turns what is raised into a page of status 200.
+            # Returned, not raised: with --web-login Locust turns what is raised into a page of status 200.
             return Response("no run has begun yet", 404, mimetype="text/plain")
         live.flush()
         path = live.files[name]
@@ -179,6 +192,10 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
         answer.headers.set("Content-Disposition", "attachment", filename=path.name)
         return answer
 
+
+def _add_table(web: Any, base: str, current: Callable[[], Live | None]) -> None:
+    """The rows of the tab, in Locust's own answer with its statistics."""
+
     @web.app.after_request
     def add_table(response: Response) -> Response:
         if request.path == f"{base}/stats/requests" and response.is_json:
@@ -187,13 +204,11 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
             response.set_data(json.dumps((response.json or {}) | {"extended_stats": rows}))
         return response
 
-    web.app.register_blueprint(pages)
-
 
 def for_spreadsheets(path: Path) -> Iterator[str]:
-    """The content of a CSV file, piece by piece, in which no text of a service is taken for a formula.
+    """The content of a CSV file, piece by piece, with text that a spreadsheet would take for a formula made harmless.
 
-    An apostrophe before such a text makes it text in a spreadsheet. Numbers stay as they are.
+    An apostrophe before such a text makes the spreadsheet show it as text. Numbers stay as they are.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)

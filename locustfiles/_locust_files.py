@@ -1,4 +1,4 @@
-"""Locust's own CSV files, written so that a full disk ends nothing and their last second is in them."""
+"""Locust's own CSV files, written so that a full disk does not end the run and that they include its last second."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +23,8 @@ logger = logging.getLogger("fourfold")
 class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
     """Locust's writer of ``PREFIX_stats.csv`` and its like.
 
-    Locust's own one ends at the first write that fails, and raises once more when Locust ends, which hides the exit
-    code. It wakes once a second and is not called again when the run ends, so its totals lack up to a second.
+    Locust's own writer ends at the first write that fails, and raises again when Locust ends, which hides the exit
+    code. It writes once a second but not at the end of the run, so its totals lack up to a second.
     """
 
     def __init__(self, environment: Any, percentiles: Any, prefix: str, *arguments: Any) -> None:
@@ -35,9 +36,11 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
             logger.error("%s: %s; choose another --csv PREFIX", first, error.strerror)  # noqa: TRY400
             sys.exit(RECORDING_FAILED_EXIT_CODE)
         super().__init__(environment, percentiles, prefix, *arguments)
+        self._has_told = False
         for name in ("requests", "stats_history", "failures", "exceptions"):
             opened = getattr(self, f"{name}_csv_filehandle")
-            file = io.TextIOWrapper(_WholeOrNot(opened.name), "utf-8", newline="", write_through=True)
+            whole_or_not = _WholeOrNot(opened.name, self._tell_once)
+            file = io.TextIOWrapper(whole_or_not, "utf-8", newline="", write_through=True)
             opened.close()
             setattr(self, f"{name}_csv_filehandle", file)
             setattr(self, f"{name}_csv_writer", csv.writer(file))
@@ -54,30 +57,29 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
             file.truncate()
         super().close_files()
 
+    def _tell_once(self, what: str) -> None:
+        """Log the first time that one of these files lacks something."""
+        if not self._has_told:
+            logger.warning("Locust's own files lack rows: %s", what)
+        self._has_told = True
+
 
 class _WholeOrNot(io.FileIO):
-    """A file to which each piece of text is written whole or, where there is no room for it, not at all.
+    """A file to which each piece of text is written whole or, where there is no room for it, not at all."""
 
-    The first time that one of these files lacks something the log says so.
-    """
-
-    has_failed = False
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tell: Callable[[str], None]) -> None:
         super().__init__(path, "w")
+        self._tell = tell
 
     def write(self, data: Any) -> int:
         began, left = self.tell(), memoryview(data)
-        if not _WholeOrNot.has_failed and not self._is_in_place():
-            logger.warning("Locust's own files lack rows: %s was removed while the run went on", self.name)
-            _WholeOrNot.has_failed = True
+        if not self._is_in_place():
+            self._tell(f"{self.name} was removed while the run went on")
         try:
             while left:
                 left = left[super().write(left) or 0 :]
         except OSError as error:
-            if not _WholeOrNot.has_failed:
-                logger.warning("Locust's own files lack rows, %s is the first (%s)", self.name, error.strerror)
-            _WholeOrNot.has_failed = True
+            self._tell(f"{self.name} could not be written ({error.strerror})")
             with suppress(OSError):
                 self.truncate(began)
                 self.seek(began, os.SEEK_SET)

@@ -22,7 +22,9 @@ from runfiles.events import (
     RESTARTED,
     SAMPLED_AGAIN,
     STARTED,
+    UNSAMPLED,
 )
+from runfiles.records import ReplicaRecord
 
 from _counters import Counters, began_anew, rates
 from _find_replicas import Finder
@@ -96,20 +98,20 @@ class Monitor:
         self._tell_unsampled(self._unsampled())
         self.finder.close()
 
-    def record(self) -> list[dict[str, Any]]:
+    def record(self) -> tuple[ReplicaRecord, ...]:
         """All replicas seen, for the record of the run."""
-        return [
-            {
-                "name": replica.name,
-                "id": replica.id,
-                "answers_as": sorted(self._answers_as.get(replica.id, ())),
-                "node": replica.node,
-                "sampled": replica.id in self._sampled,
-                "reason": replica.reason,
-                "sources": dict(replica.sources()),
-            }
+        return tuple(
+            ReplicaRecord(
+                name=replica.name,
+                id=replica.id,
+                answers_as=tuple(sorted(self._answers_as.get(replica.id, ()))),
+                node=replica.node,
+                sampled=replica.id in self._sampled,
+                reason=replica.reason,
+                sources=dict(replica.sources()),
+            )
             for replica in self._seen.values()
-        ]
+        )
 
     def sampling(self) -> str | None:
         """How the CPU of the replicas is read, for the record of the run; None if none was sampled."""
@@ -152,7 +154,7 @@ class Monitor:
         if names:
             text = self._unsampled_text(names, successors, why)
             self._problem(text)
-            self._note_fault("unsampled", text)
+            self._note_fault(UNSAMPLED, text)
 
     def _learn_other_names(self, names: set[str]) -> None:
         """Note which of these names belong to sampled replicas."""

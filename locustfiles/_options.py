@@ -1,17 +1,19 @@
-"""What Fourfold's options may be: on the command line, in the environment and in the web UI's form."""
+"""Fourfold's options and their checks: on the command line, in the environment and in the web UI's form."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from _replicas import replicas_argument
+from _replicas import host_argument, replicas_argument
+from flask import Response, jsonify, request
 
+from runfiles.events import AUTO
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -21,6 +23,9 @@ from runfiles.files import (
 )
 
 from _monitor import LEAST_INTERVAL_S
+
+if TYPE_CHECKING:  # importing Locust patches sockets, which checking an option does not need
+    from locust.env import Environment
 
 LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
 SUFFIXES = (
@@ -33,7 +38,7 @@ SUFFIXES = (
 
 
 def seconds(text: str) -> float:
-    """``--warm-up``: a finite number of seconds that is not negative."""
+    """``--warm-up``: a finite number of seconds, 0 or more."""
     number = _number(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
@@ -68,7 +73,7 @@ def seed(text: str) -> int:
 
 @cache  # Locust reads its command line again for each page of its web UI
 def prefix(text: str) -> str:
-    """``--csv``: all files of a run can be written there. Makes the folder, as Locust does."""
+    """``--csv``: checks that all files of a run can be written there. Makes the folder, as Locust does."""
     path = Path(text + RUN_RECORD_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,20 +91,100 @@ def prefix(text: str) -> str:
     return text
 
 
-FIELDS: Mapping[str, Callable[[str], Any]] = {
-    "warm_up": seconds,
-    "replica_interval": interval,
-    "seed": seed,
-    "replicas": replicas_argument,
-    "requests": count,
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "--replicas": {
+        "type": replicas_argument,
+        "default": AUTO,
+        "help": "auto (the replicas that serve --host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE "
+        "or process:PID",
+    },
+    "--replica-interval": {
+        "type": interval,
+        "default": 0.25,
+        "help": f"Seconds between two samples of a replica (0.25; at least {LEAST_INTERVAL_S:g})",
+    },
+    "--docker-host": {
+        "action": "append",
+        "default": [],
+        "metavar": "URL",
+        "include_in_web_ui": False,
+        "help": "The Docker engine of another node of a swarm (ssh://USER@NODE or tcp://NODE:2376), to sample the "
+        "replicas on that node too; repeatable",
+    },
+    "--seed": {
+        "type": seed,
+        "default": 0,
+        "help": "Shuffle the texts of a load; the same seed gives the same order. 0: the order of their file (0)",
+    },
+    "--requests": {
+        "type": count,
+        "include_in_web_ui": False,
+        "help": "End the run after this many requests of the measured phase, unless its run time ends it first",
+    },
+    "--end-with-stdin": {
+        "action": "store_true",
+        "include_in_web_ui": False,
+        "help": "End the run, as SIGTERM does, when standard input ends: the program that started the run has ended",
+    },
+    "--warm-up": {
+        "type": seconds,
+        "default": 0.0,
+        "help": "Seconds at the start of a run. Requests and samples in them are marked 'warm-up' and left out of "
+        "all results (0)",
+    },
 }
-"""Fourfold's own fields of the web UI's form -> what checks each."""
+
+FIELDS: Mapping[str, Callable[[str], Any]] = {
+    flag.removeprefix("--").replace("-", "_"): argument["type"]
+    for flag, argument in ARGUMENTS.items()
+    if "type" in argument
+}
+"""Fourfold's own fields of the web UI's form -> the check of each."""
+
+
+def add_arguments(parser: Any, **_: Any) -> None:
+    """Add Fourfold's options to Locust's, and check Locust's own ``--host`` and ``--csv`` too.
+
+    Locust takes any text for these two, and fails later. A listener to ``init_command_line_parser``.
+    """
+    for argument in parser._actions:
+        argument.type = {"host": host_argument, "csv_prefix": prefix}.get(argument.dest, argument.type)
+    for flag, settings in ARGUMENTS.items():
+        parser.add_argument(flag, **settings)
+
+
+def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]) -> None:
+    """Check the host and Fourfold's own fields of the web UI's form at each start: Locust would take any text.
+
+    ``note_wrong`` is called at each start with a sentence on each field that could not be used.
+    """
+    web = environment.web_ui
+    options = vars(environment.parsed_options)
+    at_start = dict(options)
+    start = web.app.view_functions["locust.swarm"]
+
+    @web.auth_required_if_enabled
+    def checked_start() -> Response:
+        form = request.form.copy()
+        wrong = take_fields(form, options, at_start)
+        note_wrong(wrong)
+        try:
+            wrong += _take_host(form, at_start["host"])
+        except argparse.ArgumentTypeError as error:
+            return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
+        for name in FIELDS:
+            form.poplist(name)
+        request.form = type(request.form)(form)
+        answer: Response = start()
+        return answer
+
+    web.app.view_functions["locust.swarm"] = checked_start
 
 
 def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapping[str, Any]) -> list[str]:
-    """Put the form's own fields into Locust's options; what was wrong with them.
+    """Put the form's own fields into Locust's options. Returns a sentence on each field that could not be used.
 
-    In place of a field that can't be used, the value is used that Locust was started with (``at_start``).
+    In its place the value is used that Locust was started with (``at_start``).
     """
     wrong = []
     for name in FIELDS.keys() & form.keys():
@@ -112,8 +197,26 @@ def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapp
             used = "no limit" if at_start[name] is None else at_start[name]
             wrong.append(f"{name.replace('_', ' ')} of the web UI's form: {given}; {used} was used")
     if "run_time" in form and not form["run_time"].strip():
-        options["run_time"] = None  # Locust would keep that of the run before, which does not end this one
+        options["run_time"] = None  # or Locust would keep that of the last run, which does not end this one
     return wrong
+
+
+def _take_host(form: MutableMapping[str, str], at_start: str | None) -> list[str]:
+    """Complete the form's host. Returns a sentence if the field was empty and the host of the start is used instead.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not the address of a service.
+    """
+    if "host" not in form:
+        return []
+    try:
+        form["host"] = host_argument(form["host"])
+    except argparse.ArgumentTypeError:
+        if form["host"].strip() or not at_start:
+            raise
+        form["host"] = at_start
+        return [f"host of the web UI's form: the field was empty; {at_start} was used"]
+    return []
 
 
 def _number(text: str) -> float:

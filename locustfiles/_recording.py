@@ -1,21 +1,15 @@
-"""What one run did, request by request and replica by replica, in the files beside Locust's own."""
+"""Records one run: each request, each sample of a replica and of the machine, and the record of the run."""
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gevent
 import psutil
 from _replicas import NoReplicas
 from gevent.lock import RLock
@@ -23,32 +17,45 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 import addresses
-from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
-from runfiles.events import ENOUGH_REQUESTS, MEASURED, RUN_TIME, STOPPED, WARM_UP
+from runfiles.events import (
+    CLOCK,
+    ENOUGH_REQUESTS,
+    INCOMPLETE,
+    MEASURED,
+    NO_REPLICAS,
+    ROWS_LOST,
+    RUN_TIME,
+    STOPPED,
+    WARM_UP,
+)
 from runfiles.files import (
-    FORM,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
     REQUESTS_SUFFIX,
     RUN_RECORD_SUFFIX,
-    write_whole,
 )
-from runfiles.machines import machine_record
+from runfiles.machines import this_machine
+from runfiles.records import Fault, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
 from _live import Live
 from _machine import MachineMonitor
 from _monitor import Monitor
-from _row_file import MOST_KEPT_BYTES, Folder, RowFile
+from _run_files import RunFiles
+from _run_record import RecordFile, generator_record, recorder_versions, replicas_record
 from _texts import read_reviews, texts_record
 
-FLUSH_EVERY_S = 1.0
-RESERVE_BYTES = 4096
-"""Added to twice the record's size: what is kept free for the next record, which says more."""
-
 RUN_TIME_SLACK_S = 1.0
+
+LIVE_SUFFIXES = {
+    "requests": REQUESTS_SUFFIX,
+    "replica_stats": REPLICA_STATS_SUFFIX,
+    "replica_events": REPLICA_EVENTS_SUFFIX,
+    "machine_stats": MACHINE_STATS_SUFFIX,
+}
+"""Name in the URL of a download in the web UI -> file of the run."""
 
 logger = logging.getLogger("fourfold")
 
@@ -56,88 +63,80 @@ logger = logging.getLogger("fourfold")
 class Recording:
     """The files of one run, from its start to the last request that is reported.
 
-    ``end`` is called with the reason once as many requests are measured as were asked for.
+    ``begin`` opens the files, ``begin_to_sample`` starts the monitors, ``stop`` notes the end of the load and ``close``
+    closes the files. ``end`` is called with the reason once as many requests are measured as were asked for.
 
-    A full disk ends nothing: rows are kept in memory and tried again, and room for the record is set aside from the
-    start. What could not be kept is among the record's ``faults``.
-
-    Raises:
-        OSError: the files can't be opened.
+    A full disk does not end a run: rows are kept in memory and tried again, and room for the record is reserved from
+    the start. What could not be kept is among the record's ``faults``.
     """
 
     def __init__(self, environment: Environment, prefix: str, end: Callable[[str], None]) -> None:
         self.environment = environment
+        self._prefix = prefix
         self._end = end
         self._options = environment.parsed_options
-        self._prefix = prefix
-        self._folder, name = Folder(Path(prefix).parent), Path(prefix).name
-        self._requests = RowFile(self._folder, name + REQUESTS_SUFFIX, REQUEST_COLUMNS)
-        self._samples = RowFile(self._folder, name + REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS)
-        self._machine_stats = RowFile(self._folder, name + MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS)
-        self._events = RowFile(self._folder, name + REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS)
-        self._files = (self._requests, self._samples, self._machine_stats, self._events)
-        suffixes = {
-            "requests": REQUESTS_SUFFIX,
-            "replica_stats": REPLICA_STATS_SUFFIX,
-            "replica_events": REPLICA_EVENTS_SUFFIX,
-            "machine_stats": MACHINE_STATS_SUFFIX,
-        }
-        self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
-        self._failures = 0
-        self._faults: list[dict[str, str]] = []
-        self._texts_sent: set[int] = set()
-        self._clocks_off_s: dict[str, float] = {}
-        self._disk_error: OSError | None = None
-        self._record_error: OSError | None = None
-        self._record_path = self._folder.path / (name + RUN_RECORD_SUFFIX)
-        self._record_written: os.stat_result | None = None
-        self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
-        self._is_whole: bool | None = None
-        self._ending = RLock()  # a master's run may end in two greenlets at once
-        # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
+        self._asked = self._options.replicas
+        self._interval_s = self._options.replica_interval
         self._warm_up_s = self._options.warm_up
-        self._settings = {
+        self._settings = self._present_settings()
+        self._measured = self._failures = self._cpu_warnings = 0
+        self._texts_sent: set[int] = set()
+        self._faults: list[Fault] = []
+        self._problems: list[str] = []
+        self._workers: dict[str, dict[str, float]] = {}
+        self._clocks_off_s: dict[str, float] = {}
+        self._service: dict[str, Any] | None = None
+        self._monitor: Monitor | None = None
+        self._machine: MachineMonitor | None = None
+        self._generator = psutil.Process()
+        self._generator_percents: list[float] = []
+        self._machine_percent: float | None = None
+        self._users: int | None = None
+        self._ended_at_unix_s: float | None = None
+        self._ended_by: str | None = None
+        self._ending = RLock()  # a master's run may end in two greenlets at once
+        self._is_whole: bool | None = None
+
+    def begin(self) -> None:
+        """Open the files, and write a first record.
+
+        Raises:
+            OSError: a file can't be opened.
+        """
+        self.files = RunFiles(self._prefix)
+        self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
+        self.live = Live(
+            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
+        )
+        self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
+        self._begin_now()
+        self._write_record()
+        self.files.flush()
+
+    def begin_to_sample(self) -> None:
+        """Ask who serves, start the monitors, and count the time of the run from now on.
+
+        The end of the run may interrupt this. The record then says what is known so far.
+        """
+        self._who_serves()
+        self._monitor = self._find_replicas()
+        self._begin_now()
+        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != NO_REPLICAS else None
+        self.files.flush()
+        self._write_record()
+
+    def _present_settings(self) -> dict[str, Any]:
+        """The host and the web UI's options as they are now: the form of the next run changes them."""
+        return {
             "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
-            "user_class": "+".join(one.__name__ for one in environment.user_classes),
-            "host": addresses.without_password(environment.host or "") or None,
+            "user_class": "+".join(user.__name__ for user in self.environment.user_classes),
+            "host": addresses.without_password(self.environment.host or "") or None,
             "spawn_rate": self._options.spawn_rate,
             "run_time_s": self._options.run_time or None,
             "warm_up_s": self._warm_up_s,
             "end_after_requests": self._options.requests,
             "seed": self._options.seed,
         }
-        self._measured = 0
-        self._users: int | None = None
-        self._asked = self._options.replicas
-        self._interval_s = self._options.replica_interval
-        self._cpu_warnings = 0
-        self._workers: dict[str, dict[str, float]] = {}
-        self._ended_at_unix_s: float | None = None
-        self._ended_by: str | None = None
-        self._generator_percents: list[float] = []
-        self._service: dict[str, Any] | None = None
-        self._problems: list[str] = []
-        self._monitor: Monitor | None = None
-        self._machine: MachineMonitor | None = None
-        self._generator = psutil.Process()
-        self._machine_percent: float | None = None
-        self._began_steady_s = time.monotonic()  # when Locust's own run time began, but for a moment
-        self._begin_now()
-        self._write_record()
-        self._flush()
-        self._flusher = gevent.spawn(self._flush_regularly)
-
-    def start(self) -> None:
-        """Ask who serves, begin to sample, and count the time of the run from now on.
-
-        The end of the run may cut this off. The record says then what is known so far.
-        """
-        self._who_serves()
-        self._monitor = self._find_replicas()
-        self._begin_now()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
-        self._flush()
-        self._write_record()
 
     def _begin_now(self) -> None:
         self._generator_cpu_before = cpu_seconds(self._generator)
@@ -148,7 +147,7 @@ class Recording:
         row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
         self._texts_sent.add(row["text_id"])
-        self._requests.write(row)
+        self.files.requests.write(row)
         self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
@@ -160,37 +159,37 @@ class Recording:
         runner = self.environment.runner
         row["phase"] = self._phase(row["sampled_at_unix_s"])
         row["users"] = runner.user_count if runner else None
-        self._samples.write(row)
+        self.files.samples.write(row)
         self.live.add_sample(row)
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["sampled_at_unix_s"])
-        self._machine_stats.write(row)
+        self.files.machine_stats.write(row)
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
 
     def note_fault(self, kind: str, text: str) -> None:
-        """Something is wrong with this recording: a kind of ``runfiles.FAULTS``, and what happened, in one sentence."""
-        fault = {"kind": kind, "text": text}
+        """Note a fault of this recording: a kind of ``runfiles.events.FAULTS``, and a sentence on what happened."""
+        fault = Fault(kind=kind, text=text)
         if fault not in self._faults:
             self._faults.append(fault)
 
     def note_worker(self, client_id: str, spent: dict[str, float]) -> None:
-        """What a worker process says of its own CPU since the run began."""
+        """Note what a worker says of its own CPU since the run began."""
         self._workers[client_id] = spent
 
     def note_clock(self, client_id: str, ahead_s: float) -> None:
-        """By how much the time of a worker's request was changed; 0: not at all."""
+        """Note by how many seconds the time of a worker's request was changed; 0: not at all."""
         if abs(ahead_s) > abs(self._clocks_off_s.get(client_id, 0.0)):
             if client_id not in self._clocks_off_s:
                 logger.warning(_clock_text(client_id, ahead_s))
             self._clocks_off_s[client_id] = ahead_s
 
     def stop(self, ended_by: str | None, ended_at_unix_s: float | None = None) -> None:
-        """The load has ended: the last samples, the end in the record. A second call does nothing.
+        """Take the last samples, and note in the record that the load has ended. A second call does nothing.
 
-        ``ended_by`` None: nothing ended it but its run time, or somebody's hand. ``ended_at_unix_s`` None: just now.
+        ``ended_by`` None: the run time ended it, or a person did. ``ended_at_unix_s`` None: just now.
         """
         with self._ending:
             if self._ended_at_unix_s is None:
@@ -205,7 +204,7 @@ class Recording:
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
-        spent += [one["cpu_seconds"] for one in self._workers.values()]
+        spent += [worker["cpu_seconds"] for worker in self._workers.values()]
         self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
         self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
         if self._machine is not None:
@@ -215,48 +214,39 @@ class Recording:
                 self._monitor.stop()
             except Exception as error:  # whatever it is, the record comes first
                 self._note_problem(f"the last samples are missing: {error!r}")
-        if not isinstance(runner, MasterRunner):  # whose workers have more to report
+        if not isinstance(runner, MasterRunner):  # a master's workers have more to report
             self._note_missing_texts()
-        self._flush()
+        self.files.flush()
         self._write_record()
 
     def close(self) -> bool:
-        """Nothing more will be reported: the files are whole. Whether all of the recording is on the disk."""
+        """Close the files: nothing more will be reported. Returns whether all of the recording is on the disk."""
         with self._ending:
             if self._is_whole is None:
                 self._is_whole = self._close()
             return self._is_whole
 
     def _close(self) -> bool:
-        self._flusher.kill()
         self._note_missing_texts()
-        for file in self._files:
-            try:
-                file.close()
-            except OSError as error:
-                logger.error(  # noqa: TRY400  what a user can cause needs no traceback
-                    "%d of %d rows of %s are lost (%s)", file.lost, file.rows, file.path, error.strerror
-                )
+        self.files.close()
         self._write_record()
-        with suppress(OSError):
-            self._folder.check()
-            self._reserve.unlink(missing_ok=True)
-        self._folder.close()
-        if self._record_error is not None:
+        self._record_file.close()
+        self.files.folder.close()
+        if self._record_file.error is not None:
             logger.error(
                 "%s%s could not be written (%s): this run is not recorded",
                 self._prefix,
                 RUN_RECORD_SUFFIX,
-                self._record_error.strerror,
+                self._record_file.error.strerror,
             )
-        return self._record_error is None and not any(file.lost for file in self._files)
+        return self._record_file.error is None and not any(file.lost for file in self.files)
 
     def _find_replicas(self) -> Monitor | None:
-        if self._asked == "none":
+        if self._asked == NO_REPLICAS:
             return None
         try:
             finder = Finder(self._asked, self.environment.host or "", self._who_serves, self._options.docker_host)
-            monitor = Monitor(finder, self._interval_s, self.add_sample, self._events.write, self.note_fault)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
             self._note_problem(f"no replica is sampled: {error}")
@@ -267,8 +257,11 @@ class Recording:
         return None
 
     def _who_serves(self) -> dict[str, Any] | None:
-        """What the service says of itself, asked again as long as it has not answered, and while the load runs whenever
-        the monitor wants to know. The record keeps the first answer."""
+        """What the service says of itself. The record keeps the first answer.
+
+        Before the monitor starts, the service is asked only until it has answered; the monitor gets a new answer each
+        time.
+        """
         said = self._service if self._monitor is None else None
         said = said or health(self.environment.host or "")
         self._service = self._service or said
@@ -279,121 +272,50 @@ class Recording:
         logger.warning(text)
 
     def _note_missing_texts(self) -> None:
-        """Of user classes that send each text once: whether they did."""
-        if any(getattr(one, "sends_each_text_once", False) for one in self.environment.user_classes):
+        """Note texts that were not sent, if a user class should send each text once."""
+        if any(getattr(user, "sends_each_text_once", False) for user in self.environment.user_classes):
             sent, there = len(self._texts_sent), len(read_reviews())
             text = f"{sent} of {there} texts were sent"
-            if sent < there and text not in (fault["text"] for fault in self._faults):
+            if sent < there and text not in (fault.text for fault in self._faults):
                 logger.warning(text)
-                self.note_fault("incomplete", text)
+                self.note_fault(INCOMPLETE, text)
 
     def _phase(self, at_unix_s: float) -> str:
         return WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else MEASURED
 
-    def _flush_regularly(self) -> None:
-        while True:
-            gevent.sleep(FLUSH_EVERY_S)
-            self._flush()
-
-    def _flush(self) -> None:
-        """Bring all rows to the disk. While it takes none they are kept; the log says when that begins and ends."""
-        had, self._disk_error = self._disk_error, None
-        for file in self._files:
-            try:
-                file.flush()
-            except OSError as error:
-                self._disk_error = error
-        if self._disk_error is not None and had is None:
-            logger.error(
-                "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
-                "every second until the run ends",
-                self._prefix,
-                self._disk_error.strerror,
-                MOST_KEPT_BYTES / 1e6,
-            )
-        elif self._disk_error is None and had is not None:
-            logger.warning("%s_*: rows can be written again; all that were kept are written", self._prefix)
-
-    def _all_faults(self) -> list[dict[str, str]]:
-        """Those noted so far, those of clocks as they are now, and at the end the rows that are lost."""
+    def _all_faults(self) -> tuple[Fault, ...]:
+        """The faults noted so far, those of clocks as they are now, and at the end the rows that are lost."""
         found = [*self._faults]
-        found += [{"kind": "clock", "text": _clock_text(*off)} for off in self._clocks_off_s.items()]
+        found += [Fault(kind=CLOCK, text=_clock_text(*off)) for off in self._clocks_off_s.items()]
         if self._ended_at_unix_s is not None:
-            lost = [one for one in self._files if one.lost]
-            texts = [f"{one.lost} of {one.rows} rows of {one.path.name} are not in it" for one in lost]
-            found += [{"kind": "rows lost", "text": text} for text in texts]
-        return found
+            lost = [file for file in self.files if file.lost]
+            texts = [f"{file.lost} of {file.rows} rows of {file.path.name} are not in it" for file in lost]
+            found += [Fault(kind=ROWS_LOST, text=text) for text in texts]
+        return tuple(found)
 
     def _write_record(self) -> None:
-        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside.
+        self._record_file.write(self._record())
 
-        What has taken the place of the record or of its folder is left alone.
-        """
-        text = self._record()
-        try:
-            self._folder.check()
-            self._check_record()
-            try:
-                write_whole(self._record_path, text)
-            except OSError:
-                self._reserve.unlink(missing_ok=True)
-                write_whole(self._record_path, text)
-            self._record_written = self._record_path.stat()
-            self._record_error = None
-        except FileExistsError as error:
-            self._record_error = error
-            return
-        except OSError as error:
-            self._record_error = error
-        with suppress(OSError):
-            self._reserve.write_bytes(bytes(2 * len(text) + RESERVE_BYTES))
-
-    def _check_record(self) -> None:
-        """
-        Raises:
-            FileExistsError: what has the record's name now is not what this run wrote.
-        """
-        with suppress(FileNotFoundError):
-            there = self._record_path.lstat()
-            if self._record_written is not None and not os.path.samestat(there, self._record_written):
-                raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self._record_path))
-
-    def _record(self) -> str:
+    def _record(self) -> RunRecord:
         runner, monitor = self.environment.runner, self._monitor
         users = runner.target_user_count if runner and self._ended_at_unix_s is None else self._users
-        warnings = self._cpu_warnings + sum(int(one["cpu_warnings"]) for one in self._workers.values())
-        record = self._settings | {
-            "form": FORM,
-            "users": users,
-            "started_at_unix_s": self._started_at_unix_s,
-            "ended_at_unix_s": self._ended_at_unix_s,
-            "ended_by": self._ended_by,
-            "requests": self._requests.rows,
-            "failures": self._failures,
-            "faults": self._all_faults(),
-            "service": self._service,
-            "texts": texts_record(read_reviews()),
-            "replicas": {
-                "asked": self._asked,
-                "found": str(monitor.finder.target) if monitor and monitor.finder.target else None,
-                "sampling": monitor.sampling() if monitor else None,
-                "interval_s": self._interval_s,
-                "list": monitor.record() if monitor else [],
-                "problems": self._problems + (monitor.problems if monitor else []),
-            },
-            "generator": {
-                "cpu_percent": max(self._generator_percents, default=None),
-                "cpu_percent_all": sum(self._generator_percents) if self._generator_percents else None,
-                "processes": 1 + len(self._workers),
-                "cpu_warnings": warnings,
-            },
-            "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
-            | {"python": sys.version.split()[0]},
-            "machine": machine_record() | {"cpu_percent": self._machine_percent},
-        }
-        # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
-        clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
-        return json.dumps(json.loads(clean, parse_constant=lambda _: None), indent=1) + "\n"
+        warnings = self._cpu_warnings + sum(int(worker["cpu_warnings"]) for worker in self._workers.values())
+        return RunRecord(
+            **self._settings,
+            users=users,
+            started_at_unix_s=self._started_at_unix_s,
+            ended_at_unix_s=self._ended_at_unix_s,
+            ended_by=self._ended_by,
+            requests=self.files.requests.rows,
+            failures=self._failures,
+            faults=self._all_faults(),
+            service=None if self._service is None else Service(answer=self._service),
+            texts=texts_record(read_reviews()),
+            replicas=replicas_record(self._asked, self._interval_s, monitor, self._problems),
+            generator=generator_record(self._generator_percents, len(self._workers), warnings),
+            versions=recorder_versions(),
+            machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
+        )
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -402,7 +324,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def _machine_cpu_seconds() -> float:
-    """CPU time that all programs of this machine, its kernel and its hypervisor have taken from its processors."""
+    """CPU time used by all programs of this machine, its kernel and its hypervisor."""
     times = psutil.cpu_times()._asdict()
     return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 

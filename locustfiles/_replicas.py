@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import addresses
+from runfiles.events import AUTO, COMPOSE_SERVICE, NO_REPLICAS, PROCESS, REPLICA_KINDS
 
 from _counters import Counters
 
-KINDS = ("container", "compose", "swarm", "process")
 ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
 
 
@@ -81,9 +81,9 @@ def named_target(text: str) -> Target:
         NoReplicas: it names none.
     """
     kind, _, name = text.partition(":")
-    wrong = kind not in KINDS or not name
-    wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
-    wrong = wrong or (kind == "process" and not (name.isascii() and name.isdecimal()))
+    wrong = kind not in REPLICA_KINDS or not name
+    wrong = wrong or (kind == COMPOSE_SERVICE and not re.fullmatch(r"[^/]+/[^/]+", name))
+    wrong = wrong or (kind == PROCESS and not (name.isascii() and name.isdecimal()))
     if wrong:
         raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
     return Target(kind, name)
@@ -99,7 +99,7 @@ def host_argument(text: str) -> str:
 
 def replicas_argument(text: str) -> str:
     """Check ``--replicas`` when the command line is read, so that a mistake ends the run before it begins."""
-    if text not in ("auto", "none"):
+    if text not in (AUTO, NO_REPLICAS):
         try:
             named_target(text)
         except NoReplicas as error:

@@ -1,4 +1,4 @@
-"""A CSV file that grows row by row while a run goes on, and loses no row while its disk is full."""
+"""A CSV file that grows row by row while a run goes on, and keeps its rows while the disk is full."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ logger = logging.getLogger("fourfold")
 
 
 def claim(file: IO[Any], path: Path | str) -> None:
-    """Keep other Locusts from a file as long as it is open here. One that can't be had is closed.
+    """Lock a file against other Locusts as long as it is open here.
 
     Raises:
-        BlockingIOError: another one has it.
+        BlockingIOError: another Locust has locked it. The file is closed.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise BlockingIOError(errno.EAGAIN, "another Locust is writing it", str(path)) from None
-    except OSError as error:  # a file system that knows no locks
+    except OSError as error:  # a file system without locks
         logger.debug("%s can't be locked (%s)", path, error.strerror)
 
 
 class Folder:
-    """The folder of a run's files, held open: so it is told from whatever takes its place while the run goes on.
+    """The folder of a run's files. It is held open, so that another folder that takes its place is noticed.
 
     Raises:
         OSError: it is not there.
@@ -52,10 +52,10 @@ class Folder:
         self._descriptor = self._open()
 
     def check(self) -> None:
-        """Make the folder anew if somebody removed it. To be called before anything in it is touched by name.
+        """Make the folder again if it was removed. To be called before a file in it is opened by name.
 
         Raises:
-            FileExistsError: another folder has its place, or a link leads elsewhere now.
+            FileExistsError: another folder has taken its place, or a link leads elsewhere now.
             OSError: it can't be made.
         """
         try:
@@ -78,31 +78,33 @@ class Folder:
 
 
 class RowFile:
-    """``write`` takes a row, ``flush`` brings all rows taken so far to the disk.
+    """``write`` takes a row, ``flush`` writes all rows taken so far to the disk.
 
-    The file ends with a whole row after each ``flush``. Rows that can't be written are kept, and the next ``flush``
-    tries them again. A file that was removed meanwhile is written anew. Of one that was cut short the rows that are
-    gone are lost. What has taken the place of the file or of its folder is left alone.
+    After each ``flush`` the file ends with a whole row. Rows that can't be written are kept, and the next ``flush``
+    tries them again. If the file was removed meanwhile, it is written again. If it was cut short, the rows cut off are
+    lost. Another file that has taken its place, or the place of its folder, is left alone.
 
     ``rows`` is the number of rows taken.
 
     Raises:
-        OSError: the file can't be opened, or another Locust writes it.
+        OSError: the file can't be opened, or another Locust is writing it.
     """
 
     def __init__(self, folder: Folder, name: str, columns: tuple[Column, ...]) -> None:
         self.path = folder.path / name
         self.rows = 0
         self._folder = folder
-        self._file = self.path.open("a+b", buffering=0)  # its end is the kernel's to find: no row is written beyond it
+        self._file = self.path.open(
+            "a+b", buffering=0
+        )  # append: the kernel finds the end, also if the file was cut short
         claim(self._file, self.path)
         self._file.truncate(0)
         self._line = io.StringIO(newline="")
-        # With \n as line end the csv module would leave a lone \r unquoted, and readers would end the row there.
+        # With \n as line end the csv module would not quote a lone \r, and readers would end the row there.
         self._writer = csv.DictWriter(self._line, column_names(columns), lineterminator="\r\n")
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
-        self._written = -1  # the header is no row
+        self._written = -1  # the header is not counted
         self._written_bytes = 0
         self._is_away = False
         self._writer.writeheader()
@@ -110,11 +112,11 @@ class RowFile:
 
     @property
     def lost(self) -> int:
-        """How many of the rows are not in the file; while it is open, ``flush`` may still write those that are kept."""
+        """How many rows are not in the file. While it is open, ``flush`` may still write those that are kept."""
         return self.rows if self._is_away else self.rows - max(0, self._written)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Take one row; None becomes an empty field."""
+        """Take a row. None becomes an empty field."""
         self.rows += 1
         if self._kept_bytes < MOST_KEPT_BYTES:
             self._writer.writerow(row)
@@ -138,7 +140,7 @@ class RowFile:
             raise
 
     def close(self) -> None:
-        """Write what is left, and end. Rows that can't be written now are lost.
+        """Write the rows that are left and close the file. Rows that can't be written now are lost.
 
         Raises:
             OSError: not all rows could be written.
@@ -153,7 +155,7 @@ class RowFile:
         row = self._line.getvalue().removesuffix("\r\n") + "\n"
         self._line.seek(0)
         self._line.truncate()
-        # Half of a surrogate pair, from a name in some service's JSON, is no character and has no encoding.
+        # Half of a surrogate pair, as in a name in a service's JSON, is not a character and can't be encoded.
         self._kept.append(row.encode("utf-8", "backslashreplace"))
         self._kept_bytes += len(self._kept[-1])
         return self._kept[-1]
@@ -162,7 +164,7 @@ class RowFile:
         block = b"".join(itertools.islice(self._kept, ROWS_AT_ONCE))
         taken = self._file.write(block)
         while taken < len(self._kept[0]):
-            taken += self._file.write(block[taken:])  # the error that kept it from writing more
+            taken += self._file.write(block[taken:])  # raises the error that stopped the first write
         while self._kept and taken >= len(self._kept[0]):
             size = len(self._kept.popleft())
             taken -= size
@@ -171,7 +173,7 @@ class RowFile:
             self._written += 1
 
     def _mend_if_cut_short(self) -> None:
-        """Go on after the last whole row that is left if somebody emptied the file, or cut it short."""
+        """If the file was emptied or cut short, go on after the last whole row that is left."""
         if os.fstat(self._file.fileno()).st_size >= self._written_bytes:
             return
         whole = end = at = quotes = 0
@@ -191,10 +193,10 @@ class RowFile:
         logger.error("%s was cut short while the run went on: %d of its rows are lost", self.path, gone)
 
     def _return_if_removed(self) -> None:
-        """Write the file anew if somebody removed it or its folder; what was written is still open here.
+        """Write the file again if it or its folder was removed. The old content is still open here.
 
         Raises:
-            OSError: it can't be written, or another file has its name now, or another folder that of its folder.
+            OSError: it can't be written, or another file or folder has taken its place or that of its folder.
         """
         try:
             self._folder.check()

@@ -8,12 +8,14 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from runfiles.records import Texts
+
 TEXTS_FILE = Path(__file__).resolve().parents[1] / "texts" / "reviews.csv"
 
 
 @dataclass(frozen=True)
 class Review:
-    """One text to classify, by its number in the file."""
+    """A text to classify, and its number in the file."""
 
     id: int
     text: str
@@ -26,15 +28,12 @@ def read_reviews() -> list[Review]:
 
 
 def in_order(reviews: list[Review], seed: int) -> list[Review]:
-    """The texts in the order in which a load sends them, round after round; seed 0: as they are."""
+    """The texts in the order in which a load sends them, round after round. Seed 0: the order of the file."""
     return random.Random(seed).sample(reviews, len(reviews)) if seed else reviews  # noqa: S311  no secret
 
 
-def texts_record(reviews: list[Review]) -> dict[str, str | int]:
-    """Which texts a run sent, for its record: runs with other texts are not comparable."""
-    return {
-        "file": TEXTS_FILE.name,
-        # The same texts have the same digest, whatever an editor or Git made of the ends of lines.
-        "sha256": hashlib.sha256(TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")).hexdigest(),
-        "count": len(reviews),
-    }
+def texts_record(reviews: list[Review]) -> Texts:
+    """Which texts a run sent, for its record: runs with different texts can't be compared."""
+    # An editor or Git may change the line ends. The digest stays the same.
+    content = TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")
+    return Texts(file=TEXTS_FILE.name, sha256=hashlib.sha256(content).hexdigest(), count=len(reviews))

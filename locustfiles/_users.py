@@ -1,12 +1,16 @@
-"""What all user classes do: post a review to ``/infer`` and tell the recording about the connection."""
+"""What all user classes do: post reviews to ``/infer`` and say whether each was sent over a new connection.
+
+Importing this module makes Locust record its runs.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 import zlib
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from locust import FastHttpUser, events
@@ -14,7 +18,14 @@ from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, ErrorResponse, FastRespo
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
-from _listeners import ConnectionCount
+# Locust may be started in any folder. This one holds runfiles/ and addresses.py.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from runfiles.events import ALL_TEXTS
+
+from _ending import end_run
+from _listeners import Listeners
+from _request_row import ConnectionCount
 from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()
@@ -22,7 +33,7 @@ HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 
 class Answer(FastResponse):
-    """Locust's response, with any body that can't be read or decoded reported as a failed request, and empty."""
+    """Locust's response. If its body can't be read or decoded, it is empty and the request is reported as failed."""
 
     def _content(self) -> Any:
         try:
@@ -32,15 +43,14 @@ class Answer(FastResponse):
             self.release()  # or the user would run out of connections
             if isinstance(error, FAILURE_EXCEPTIONS):
                 raise
-            # brotli's own, or ValueError for an encoding that is unknown: Locust reports what it knows from gzip.
+            # brotli's own error, or ValueError for an unknown encoding. Locust reports zlib.error, which gzip raises.
             raise zlib.error(f"the body can't be decoded: {error}") from error
 
 
 class ReviewUser(FastHttpUser):
     """Posts reviews, one at a time and without pause: a closed workload.
 
-    Locust's own client keeps its connection open for the next request; each request is counted as sent over a new
-    connection or over one already open.
+    Locust's own client keeps its connection open for the next request.
     """
 
     abstract = True
@@ -52,6 +62,15 @@ class ReviewUser(FastHttpUser):
         pool = self.client.client.clientpool.get_client(self.client.base_url)._connection_pool
         pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
 
+    def next_review(self) -> Review:
+        """The next text of an endless round that all users share, so each text is sent equally often."""
+        review: Review = next(self.environment.reviews)
+        return review
+
+    def end_run(self) -> None:
+        """End the run: all texts have been sent."""
+        end_run(self.environment, ALL_TEXTS)
+
     def ask(self, review: Review) -> Any:
         """Post one review and return Locust's response."""
         body = json.dumps({"text": review.text}, ensure_ascii=False).encode()
@@ -62,7 +81,7 @@ class ReviewUser(FastHttpUser):
             return self.client.post("/infer", data=body, headers=HEADERS | self.extra_headers, context=context)
         except (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser):
             raise
-        except Exception as error:  # what Locust's client does not expect of an answer; it was a request all the same
+        except Exception as error:  # an answer that Locust's client does not expect still counts as a failed request
             self.environment.events.request.fire(
                 request_type="POST",
                 name="/infer",
@@ -77,17 +96,9 @@ class ReviewUser(FastHttpUser):
             return ErrorResponse(None, error)
 
 
-class _Turn:
-    """Whose turn it is: all users of a run take the next text of one endless round, so each is sent equally often."""
-
-    reviews: Iterator[Review] = itertools.cycle(REVIEWS)
-
-
 @events.test_start.add_listener
 def begin_with_the_first_text(environment: Environment, **_: Any) -> None:
-    _Turn.reviews = itertools.cycle(in_order(REVIEWS, environment.parsed_options.seed))
+    environment.reviews = itertools.cycle(in_order(REVIEWS, environment.parsed_options.seed))
 
 
-def next_review() -> Review:
-    """The next text of the run."""
-    return next(_Turn.reviews)
+Listeners().register(events)

@@ -1,16 +1,16 @@
-"""``locust -f locustfiles/keep_alive.py``: each user keeps its connection and sends its requests over it.
+"""``locust -f locustfiles/keep_alive.py``: each user keeps one connection open and sends all its requests over it.
 
-Swarm's ingress balances connections, not requests: here a user stays with the replica it met first.
+Swarm's ingress balances connections, not requests: each user stays with the replica that its connection reached.
 """
 
 from locust import task
 
-from _users import ReviewUser, next_review
+from _users import ReviewUser
 
 
 class KeepAliveUser(ReviewUser):
-    """Closed workload, one connection a user."""
+    """Closed workload, one connection per user."""
 
     @task
     def infer(self) -> None:
-        self.ask(next_review())
+        self.ask(self.next_review())

@@ -1,18 +1,18 @@
-"""``locust -f locustfiles/new_connection.py``: each request opens a connection of its own, as curl does.
+"""``locust -f locustfiles/new_connection.py``: each request opens its own connection, as curl does.
 
-Swarm's ingress balances connections: here it spreads every single request.
+Swarm's ingress balances connections, so it balances these requests one by one.
 """
 
 from locust import task
 
-from _users import ReviewUser, next_review
+from _users import ReviewUser
 
 
 class NewConnectionUser(ReviewUser):
-    """Closed workload, one connection a request; the time to open it is part of the response time."""
+    """Closed workload, one connection per request. The response time includes opening it."""
 
     extra_headers = {"Connection": "close"}
 
     @task
     def infer(self) -> None:
-        self.ask(next_review())
+        self.ask(self.next_review())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-NO_REPLICAS = "none"
-PROCESS = "process"
-SWARM = "swarm"
-"""What ``replicas.asked`` and ``replicas.found`` of a run may be: nothing; KIND:NAME, of which these are two kinds."""
-
 HOST = "host"
 """The one deployment that is no container."""
+
+SWARM = "swarm"
+"""The kind of those that Swarm runs. Their names have the number of replicas behind it."""
 
 DEPLOYMENTS = {
     HOST: "Host process",

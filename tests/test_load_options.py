@@ -25,7 +25,7 @@ def load(service: Service, prefix: Path, *arguments: str) -> subprocess.Complete
 def test_a_seed_shuffles_the_texts_the_same_way_each_time() -> None:
     assert in_order(REVIEWS, 0) == REVIEWS
     assert in_order(REVIEWS, 1) == in_order(REVIEWS, 1) != in_order(REVIEWS, 2)
-    assert sorted(in_order(REVIEWS, 1), key=lambda one: one.id) == REVIEWS
+    assert sorted(in_order(REVIEWS, 1), key=lambda review: review.id) == REVIEWS
 
 
 def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
@@ -36,9 +36,11 @@ def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "load_requests.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["text_id"]) for row in rows[:160]] == [one.id for one in in_order(REVIEWS, 7)][: len(rows[:160])]
+    assert [int(row["text_id"]) for row in rows[:160]] == [review.id for review in in_order(REVIEWS, 7)][
+        : len(rows[:160])
+    ]
     phases = [row["phase"] for row in rows]
-    assert phases.count("measured") in (50, 51)  # the one user's next request may be answered before it is ended
+    assert phases.count("measured") in (50, 51)  # the user's next request may be answered before it is ended
     assert phases == sorted(phases, reverse=True)
     record = json.loads((tmp_path / "load_run.json").read_text())
     assert (record["ended_by"], record["end_after_requests"], record["seed"]) == ("number of requests", 50, 7)

@@ -113,10 +113,10 @@ def test_the_process_behind_the_port_is_sampled(shared_service: Service, tmp_pat
     assert locust("keep_alive", shared_service, prefix, "-u", "2", "-t", "3").wait(60) == 0
     samples = rows(f"{prefix}{REPLICA_STATS_SUFFIX}")
     assert 8 <= len(samples) <= 15
-    assert {(one["replica"], one["replica_id"]) for one in samples} == {
+    assert {(sample["replica"], sample["replica_id"]) for sample in samples} == {
         ("test-replica", str(shared_service.process.pid))
     }
-    assert {one["net_rx_bytes"] for one in samples} == {""}
+    assert {sample["net_rx_bytes"] for sample in samples} == {""}
     used = float(samples[-1]["cpu_seconds"]) - float(samples[0]["cpu_seconds"])
     assert used > 0.5
     assert record(prefix)["replicas"]["found"] == f"process:{shared_service.process.pid}"
@@ -129,7 +129,7 @@ def test_an_address_in_another_form_is_loaded_and_sampled(shared_service: Servic
     assert totals_agree(prefix) > 20
     said = record(prefix)
     assert said["host"] == shared_service.url
-    assert [one["name"] for one in said["replicas"]["list"]] == ["test-replica"]
+    assert [replica["name"] for replica in said["replicas"]["list"]] == ["test-replica"]
     assert "secret" not in json.dumps(said)
 
 
@@ -140,7 +140,7 @@ def test_who_answers_behind_a_proxy_is_told_with_the_option_that_samples_it(
     with forwarder("unheard-of", shared_service.port) as (url, pid):
         assert locust("keep_alive", shared_service, prefix, "--host", url, "-t", "2").wait(60) == 0
     said = record(prefix)
-    assert [(one["name"], one["id"]) for one in said["replicas"]["list"]] == [("unheard-of", str(pid))]
+    assert [(replica["name"], replica["id"]) for replica in said["replicas"]["list"]] == [("unheard-of", str(pid))]
     option = f"--replicas process:{shared_service.process.pid}"
     text = f"test-replica answered and was not sampled (sampled: unheard-of); use {option}"
     assert said["faults"] == [{"kind": "unsampled", "text": text}]
@@ -233,7 +233,7 @@ def test_a_worker_that_is_lost_is_told(shared_service: Service, tmp_path: Path) 
     totals_agree(prefix)
     (fault,) = record(prefix)["faults"]
     assert fault["kind"] == "rows lost"
-    text = r"worker \S+ was lost \d s before the end; requests that it had not reported are in no count"
+    text = r"worker \S+ was lost \d s before the end; no count includes the requests it did not report"
     assert re.fullmatch(text, fault["text"])
     assert record(prefix)["ended_at_unix_s"] - ended_unix_s < 2
 
@@ -307,7 +307,7 @@ def test_the_web_ui_shows_replicas_live_and_gives_the_files(shared_service: Serv
             found: list[dict[str, Any]] = requests.get(f"{web}/replicas/data", timeout=10).json()["table"]
             return found
 
-        assert until_true(lambda: any(one["requests"] > 20 and isinstance(one["cpu"], float) for one in table()), 30)
+        assert until_true(lambda: any(row["requests"] > 20 and isinstance(row["cpu"], float) for row in table()), 30)
         (row,) = table()
         assert row["replica"] == "test-replica"
         assert row["share"] == 100
@@ -333,7 +333,7 @@ def test_the_web_ui_shows_replicas_live_and_gives_the_files(shared_service: Serv
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
-    assert [one.name for one in tmp_path.iterdir()] == ["web.log"]
+    assert [path.name for path in tmp_path.iterdir()] == ["web.log"]
 
 
 def answers_at(url: str) -> bool:

@@ -237,7 +237,7 @@ def test_who_has_just_come_or_has_another_name_is_not_unsampled(monkeypatch: pyt
     watched.monitor.note_answer("its-host-name")
     watched.monitor.stop()
     assert watched.faults == []
-    assert [replica["answers_as"] for replica in watched.monitor.record()] == [[], ["its-host-name"]]
+    assert [replica.answers_as for replica in watched.monitor.record()] == [(), ("its-host-name",)]
     assert "2" in {row["replica_id"] for row in watched.samples}
 
 

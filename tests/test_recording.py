@@ -87,7 +87,7 @@ def record(prefix: Path) -> dict[str, Any]:
 
 def faults(prefix: Path) -> dict[str, str]:
     """Kind -> text."""
-    return {one["kind"]: one["text"] for one in record(prefix)["faults"]}
+    return {fault["kind"]: fault["text"] for fault in record(prefix)["faults"]}
 
 
 def fill(disk: Path, prefix: Path) -> None:

@@ -19,9 +19,9 @@ from infra.deployments.waiting import until_true
 
 
 def test_ratios_are_of_the_same_number_of_connections() -> None:
-    one = {"connections": {"32": {"throughput": 600, "p99_ms": 80}}}
+    service = {"connections": {"32": {"throughput": 600, "p99_ms": 80}}}
     usual = {"connections": {"1": {"throughput": 30, "p99_ms": 60}, "32": {"throughput": 40, "p99_ms": 1600}}}
-    assert _ratios(one, usual) == {"32": {"throughput": 15, "p99": 0.05}}
+    assert _ratios(service, usual) == {"32": {"throughput": 15, "p99": 0.05}}
 
 
 def is_whole(path: Path) -> bool:
@@ -54,7 +54,7 @@ def test_a_short_run_leaves_figures_and_tables_also_where_its_last_part_is_inter
     found = json.loads(figures.read_text())
     assert "overload" not in found
     measured = found["services"]["fourfold (onnx)"]
-    assert {number: one["throughput"] > 0 for number, one in measured["connections"].items()} == {
+    assert {number: load["throughput"] > 0 for number, load in measured["connections"].items()} == {
         "1": True,
         "8": True,
         "32": True,

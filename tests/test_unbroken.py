@@ -103,7 +103,7 @@ class OwnEngine:
         """Start one more replica of the Compose service that the test makes up."""
         labels = {"project": PROJECT, "service": SERVICE, "oneoff": "False", "container-number": str(number)}
         options = [f"--label=com.docker.compose.{key}={value}" for key, value in labels.items()]
-        options += [f"--env={one}" for one in variables]
+        options += [f"--env={variable}" for variable in variables]
         self.docker("run", "--detach", "--init", "--network=host", f"--name=web-{number}", *options, image, *command)
 
 
@@ -125,7 +125,7 @@ def own_engine(engine: Engine, service_image: str, tmp_path: Path) -> Iterator[O
         os.chown(own.door, 0, 0)
         own.close()
         shutil.copy(folder / "dockerd.log", tmp_path)
-        for mounted in [one.mountpoint for one in psutil.disk_partitions(all=True)]:
+        for mounted in [disk.mountpoint for disk in psutil.disk_partitions(all=True)]:
             if mounted.startswith(f"{folder}/"):  # an engine leaves the mounts of its network behind
                 subprocess.run(["umount", mounted], check=True)
         shutil.rmtree(folder)
@@ -187,24 +187,24 @@ def test_nothing_is_lost_whatever_happens(own_engine: OwnEngine, service_image: 
     code, output = load_with_trouble(own_engine, service_image, prefix)
     assert code == 0, output
     requests = rows(Path(f"{prefix}{REQUESTS_SUFFIX}"))
-    (total,) = [one for one in rows(Path(f"{prefix}_stats.csv")) if one["Name"] == "Aggregated"]
+    (total,) = [row for row in rows(Path(f"{prefix}_stats.csv")) if row["Name"] == "Aggregated"]
     assert len(requests) == int(total["Request Count"]) > 10 * SECONDS
     assert int(total["Failure Count"]) == 0
     events = rows(Path(f"{prefix}{REPLICA_EVENTS_SUFFIX}"))
-    print(f"{len(requests)} requests", *(list(one.values()) for one in events), sep="\n")
+    print(f"{len(requests)} requests", *(list(event.values()) for event in events), sep="\n")
     all_events_are_told(events)
     said = json.loads(Path(f"{prefix}{RUN_RECORD_SUFFIX}").read_text())
     assert said["ended_by"] == "run time"
     problems = said["replicas"]["problems"]
     assert len(problems) == len(set(problems))
-    assert any("permission is denied" in one for one in problems)
+    assert any("permission is denied" in problem for problem in problems)
     for problem in problems:
         assert output.count(problem) == 1
     samples = rows(Path(f"{prefix}{REPLICA_STATS_SUFFIX}"))
     most = 100 * (psutil.cpu_count() or 1) * 1.2
-    assert all(0 <= float(one["cpu_percent"]) < most for one in samples if one["cpu_percent"])
+    assert all(0 <= float(sample["cpu_percent"]) < most for sample in samples if sample["cpu_percent"])
     # By its control group's files the replica that serves is sampled through all of it.
-    at = [float(one["sampled_at_unix_s"]) for one in samples if one["replica"] == "web-1"]
+    at = [float(sample["sampled_at_unix_s"]) for sample in samples if sample["replica"] == "web-1"]
     if "cgroup" in said["replicas"]["sampling"]:
         assert max(late - early for early, late in itertools.pairwise(at)) < 2
         assert len(at) > 3 * SECONDS
@@ -212,7 +212,7 @@ def test_nothing_is_lost_whatever_happens(own_engine: OwnEngine, service_image: 
 
 def all_events_are_told(events: list[dict[str, str]]) -> None:
     """Each in its order, those of replicas and those of the engine, with the reason where there is one."""
-    of_replicas = [(one["event"], one["replica"]) for one in events if one["replica"]]
+    of_replicas = [(event["event"], event["replica"]) for event in events if event["replica"]]
     assert of_replicas == [
         ("found", "web-1"),
         ("found", "web-2"),
@@ -223,8 +223,8 @@ def all_events_are_told(events: list[dict[str, str]]) -> None:
         ("ended", "web-4"),
         ("restarted", "web-4"),
     ]
-    details = {one["replica"]: one["detail"] for one in events if one["event"] == "ended"}
+    details = {event["replica"]: event["detail"] for event in events if event["event"] == "ended"}
     assert details["web-2"].startswith("exit code 137")
-    of_engine = [(one["event"], one["detail"]) for one in events if not one["replica"]]
+    of_engine = [(event["event"], event["detail"]) for event in events if not event["replica"]]
     assert [event for event, _ in of_engine] == ["engine does not answer", "engine answers again"] * 2
     assert of_engine[0][1] == "no answer within 3 s"

@@ -6,7 +6,7 @@ from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usa
 from analysis.judge.doubts import Doubt
 from analysis.measure.quantity import FEWEST_ROUNDS
 from analysis.read.results import Deployment, Results, Run
-from runfiles.machines import TELLING_KEYS
+from runfiles.machines import DockerEngine, can_be_told_apart
 
 FEW_ROUNDS = 5
 
@@ -35,9 +35,7 @@ def comparison_doubts(results: Results) -> list[Doubt]:
 def _of_images(measured: list[Deployment]) -> list[Doubt]:
     """Whether all containers ran the same image."""
     with_image = [deployment for deployment in measured if deployment.image]
-    images = {
-        str(deployment.image["id"]) for deployment in with_image if deployment.image and deployment.image.get("id")
-    }
+    images = {deployment.image.id for deployment in with_image if deployment.image and deployment.image.id}
     if len(images) <= 1:
         return []
     text = "The containers ran different images, so a difference may come from the image; measure again with one"
@@ -62,11 +60,11 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
 
 def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
     """What the record must say to tell whether host process and containers ran on one machine, and does not."""
-    machine, engine = results.experiment["machine"], results.experiment.get("engine") or {}
+    machine, engine = results.experiment.machine, results.experiment.engine or DockerEngine()
     found = []
-    if machine.get("cpu_count") is None:
+    if machine.cpu_count is None:
         found.append(Doubt("The record does not say how many CPUs the machine has."))
-    if containers and all(None in (machine.get(key), engine.get(key)) for key in TELLING_KEYS):
+    if containers and not can_be_told_apart(machine, engine):
         text = "The record does not tell whether the Docker engine ran on this machine: kernel and CPUs are missing."
         found.append(Doubt(text))
     return found
@@ -160,10 +158,10 @@ def _versions(deployment: Deployment) -> dict[str, str]:
     """The versions of Python and libraries that the service reported in its rounds."""
     found: dict[str, dict[str, None]] = {}
     for run in deployment.loads.values():
-        for name, version in ((run.record.get("service") or {}).get("versions") or {}).items():
+        for name, version in run.record.service_versions.items():
             found.setdefault(name, {})[str(version)] = None
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def _model_source(run: Run) -> str | None:
-    return ((run.record.get("service") or {}).get("model") or {}).get("source")
+    return run.record.model.source

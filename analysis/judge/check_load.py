@@ -27,9 +27,9 @@ RUN_TIME_SLACK_S = 2.0
 
 def generator_doubts(run: Run) -> Reasons:
     """Whether the load generator had the CPU that it needed."""
-    generator = run.record["generator"]
-    percent = generator.get("cpu_percent")
-    if not generator["cpu_warnings"] and (percent or 0) <= GENERATOR_LIMIT_PERCENT:
+    generator = run.record.generator
+    percent = generator.cpu_percent
+    if not generator.cpu_warnings and (percent or 0) <= GENERATOR_LIMIT_PERCENT:
         return []
     spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
     return [
@@ -46,9 +46,9 @@ def load_doubts(run: Run) -> Reasons:
     found: Reasons = []
     if run.measured_requests.empty:
         found.append(("no request was measured", "incomplete"))
-    ended, asked_s = run.record.get("ended_at_unix_s"), run.record.get("run_time_s")
-    if run.record.get("ended_by") == RUN_TIME and asked_s is not None and ended is not None:
-        took_s = ended - run.record["started_at_unix_s"]
+    ended, asked_s = run.record.ended_at_unix_s, run.record.run_time_s
+    if run.record.ended_by == RUN_TIME and asked_s is not None and ended is not None:
+        took_s = ended - run.record.started_at_unix_s
         if took_s < asked_s - RUN_TIME_SLACK_S:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
     seconds = throughput_per_second(run)
@@ -102,8 +102,8 @@ def trend(run: Run) -> float | None:
 def _cpu_of_others(run: Run) -> float | None:
     """CPU percent of this machine over the whole run, less that of the load generator and of the sampled replicas; None
     if the service ran elsewhere or a part was not recorded."""
-    machine = (run.record.get("machine") or {}).get("cpu_percent")
-    generator = run.record["generator"].get("cpu_percent_all", run.record["generator"].get("cpu_percent"))
+    machine = run.record.machine.cpu_percent
+    generator = run.record.generator.cpu_percent_all
     if not run.is_local or machine is None or generator is None or run.samples.empty:
         return None
     grouped = run.samples.sort_values("read_at_unix_s").groupby("replica_id", observed=True)

@@ -32,7 +32,7 @@ PART_ONLY = "for part of the run only"
 def replica_doubts(run: Run) -> Reasons:
     """Whether each replica was there, and was sampled, throughout."""
     found = _of_losses(run) + _of_unsampled(run) + _of_samples(run)
-    texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
+    texts = [*run.record.replicas.problems, why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
 
 
@@ -42,7 +42,7 @@ def limit_doubts(run: Run) -> Reasons:
     limited = run.samples["memory_limit_bytes"]
     if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
         found.append(("a sample shows a replica that holds more memory than its limit", "contradiction"))
-    cores = (run.record.get("machine") or {}).get("cpu_count")
+    cores = run.record.machine.cpu_count
     for name, own in run.samples.groupby("replica", observed=True) if run.is_local and cores else ():
         used = own["cpu_seconds"].iloc[-1] - own["cpu_seconds"].iloc[0]
         elapsed = own["read_at_unix_s"].iloc[-1] - own["read_at_unix_s"].iloc[0]
@@ -62,7 +62,7 @@ def _of_losses(run: Run) -> Reasons:
     for event in run.events.to_dict("records"):
         if event["event"] not in LOSSES or event["at_unix_s"] >= end:
             continue
-        after_s = event["at_unix_s"] - run.record["started_at_unix_s"]
+        after_s = event["at_unix_s"] - run.record.started_at_unix_s
         why = f" ({event['detail']})" if event["detail"] else ""
         text = f"{event['replica']}: {event['event']}, {after_s:.0f} s after the start{why}"
         found.append((text, LOSSES[event["event"]]))

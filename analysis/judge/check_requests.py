@@ -40,22 +40,22 @@ def request_doubts(run: Run) -> Reasons:
 def _of_record(run: Run) -> Reasons:
     """What a run's record says against it, and whether the rows are those that the record counts."""
     found: Reasons = []
-    if run.record.get("ended_by") not in WHOLE_ENDS:
+    if run.record.ended_by not in WHOLE_ENDS:
         found.append(("the run was cut off before its end", "cut off"))
-    for fault in run.record.get("faults") or []:
-        kind = fault["kind"] if fault["kind"] in SERIOUS_FAULTS else ""
-        found.append((fault["text"][:LONGEST_QUOTE], kind))
-    if run.record.get("ended_at_unix_s") is not None and run.rows_lost:
-        text = f"{run.record['requests']:,} requests were recorded, but only {len(run.requests):,} rows can be read; "
+    for fault in run.record.faults:
+        kind = fault.kind if fault.kind in SERIOUS_FAULTS else ""
+        found.append((fault.text[:LONGEST_QUOTE], kind))
+    if run.record.ended_at_unix_s is not None and run.rows_lost:
+        text = f"{run.record.requests:,} requests were recorded, but only {len(run.requests):,} rows can be read; "
         found.append((f"{text}the figures come from these rows", "rows lost"))
-    said = run.record.get("requests")
+    said = run.record.requests
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows; some belong to another run"
         found.append((text, "rows lost"))
     for name in run.absent:
         found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
-    told = run.record.get("failures")
-    if run.record.get("ended_at_unix_s") is not None and told is not None and not run.rows_lost:
+    told = run.record.failures
+    if run.record.ended_at_unix_s is not None and told is not None and not run.rows_lost:
         failed_rows = len(run.requests) - len(run.answered_unix_s)
         if failed_rows != told:
             text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows show a failure"
@@ -71,7 +71,7 @@ def _rows_there_twice(requests: pd.DataFrame) -> int:
 
 def _of_texts(run: Run) -> Reasons:
     """Whether each request sent one of the texts."""
-    count, told = run.record["texts"].get("count"), run.requests["text_id"].dropna()
+    count, told = run.record.texts.count, run.requests["text_id"].dropna()
     unknown = told[(told < 1) | (told > count) | (told % 1 != 0)] if count is not None else told[:0]
     if unknown.empty:
         return []
@@ -100,7 +100,7 @@ def _of_clock(run: Run) -> Reasons:
     sent = run.requests["started_at_unix_s"]
     if sent.empty:
         return []
-    began, ended = run.record["started_at_unix_s"], run.record.get("ended_at_unix_s")
+    began, ended = run.record.started_at_unix_s, run.record.ended_at_unix_s
     found: Reasons = []
     early, late = began - sent.iloc[0], sent.iloc[-1] - (ended or sent.iloc[-1])
     if max(early, late) > CLOCK_SLACK_S:
@@ -116,15 +116,15 @@ def _of_clock(run: Run) -> Reasons:
         )
         text = "; ".join(f"{count:,} requests {which} marked {phase}" for count, which, phase in wrong if count)
         found.append((f"{text}, so their times are from another clock", "clock"))
-    elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
-        text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s, so the measured phase began cold"
+    elif warm_up.empty and run.record.warm_up_s >= LEAST_WARM_UP_S and not found:
+        text = f"no request was sent in the warm-up of {run.record.warm_up_s:g} s, so the measured phase began cold"
         found.append((text, "clock"))
     return found
 
 
 def single_pass_doubts(run: Run) -> Reasons:
     """Whether each text was sent once."""
-    count = run.record["texts"].get("count")
+    count = run.record.texts.count
     rows, told = len(run.requests), run.requests["text_id"].dropna()
     if run.rows_lost:
         return []

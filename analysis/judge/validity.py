@@ -16,7 +16,7 @@ from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round, Run
-from runfiles.events import FAILED, MEASURED
+from runfiles.events import FAILED, STATUS_MEASURED
 
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
@@ -44,7 +44,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
         if round_.status == FAILED:
             text = f"{deployment.title}, round {round_.number} failed: {round_.reason or 'no reason was given'}"
             found.append(Doubt(text, is_of_a_lack=True))
-        if round_.status != MEASURED:
+        if round_.status != STATUS_MEASURED:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
@@ -61,18 +61,18 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
 def _of_status(deployment: Deployment) -> list[Doubt]:
     """Whether a deployment's status is that of its rounds."""
     own = (deployment.name,)
-    measured = [round_.number for round_ in deployment.rounds if round_.status == MEASURED]
-    if deployment.status != MEASURED and measured:
+    measured = [round_.number for round_ in deployment.rounds if round_.status == STATUS_MEASURED]
+    if deployment.status != STATUS_MEASURED and measured:
         text = f"the record calls {deployment.title} {deployment.status}, but its round {measured[0]} measured"
         return [Doubt(text, "contradiction", own)]
-    if deployment.status == MEASURED and not measured:
+    if deployment.status == STATUS_MEASURED and not measured:
         return [Doubt(f"the record calls {deployment.title} measured, but none of its rounds", "incomplete", own)]
     return []
 
 
 def _doubts(deployment: Deployment, where: str, run: Run, said: Reasons) -> list[Doubt]:
     """The reasons that one run gives, with its place in the experiment."""
-    faults = {fault["text"][:LONGEST_QUOTE] for fault in run.record.get("faults") or []}
+    faults = {fault.text[:LONGEST_QUOTE] for fault in run.record.faults}
     return [
         Doubt(
             f"{where}: {text}",
@@ -91,7 +91,7 @@ def _of_run(run: Run) -> Reasons:
 
 def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
     """Whether a round's service was healthy before the round's first run began."""
-    runs = [run.record["started_at_unix_s"] for run in (round_.single_pass, round_.load) if run is not None]
+    runs = [run.record.started_at_unix_s for run in (round_.single_pass, round_.load) if run is not None]
     if round_.started_at is None or round_.seconds_to_healthy is None or not runs:
         return []
     healthy_s = datetime.fromisoformat(round_.started_at).timestamp() + round_.seconds_to_healthy

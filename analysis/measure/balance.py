@@ -127,7 +127,7 @@ def _chance_of(dealt: np.ndarray) -> float:
 
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found or, if none were, those that answered; at least 1."""
-    found = {replica.get("name") for replica in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
+    found = {replica.name for replica in run.record.replicas.list} or set(run.samples["replica"].unique())
     answered = set(run.measured_requests["replica"].unique()) - {""}
     return max(1, len(found) or len(answered))
 
@@ -140,7 +140,7 @@ def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
     gets 1 / R.
     """
     reused = run.measured_requests["connection_reused"].mean()
-    users = run.record.get("users") or 0
+    users = run.record.users or 0
     if reused > 0.5 and users:
         share = math.ceil(users / replicas) / users
         return (

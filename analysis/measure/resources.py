@@ -21,7 +21,7 @@ from analysis.measure.series import (
     throughput_per_second,
 )
 from analysis.read.results import Run
-from runfiles.deployments import NO_REPLICAS, PROCESS
+from runfiles.events import NO_REPLICAS, PROCESS
 
 WAYS = {"in": "net_rx_bytes", "out": "net_tx_bytes"}
 INTERFACES = (
@@ -95,14 +95,14 @@ def _memory_maximum(run: Run) -> Estimate:
 
 def why_no_samples(run: Run) -> str | None:
     """Why CPU, memory and interfaces of all replicas together are not known; None if they are."""
-    unsampled = [replica for replica in run.record["replicas"]["list"] if not replica.get("sampled")]
+    unsampled = [replica for replica in run.record.replicas.list if not replica.sampled]
     if unsampled:
-        return f"{unsampled[0]['name']} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"
-    if run.record["replicas"].get("asked") == NO_REPLICAS:
+        return f"{unsampled[0].name} was not sampled: it {unsampled[0].reason or 'gave no reason'}"
+    if run.record.replicas.asked == NO_REPLICAS:
         return "sampling was switched off (--replicas none)"
     by_replica = coverage(run)
     if not any(part.covered_s for part in by_replica.values()):
-        problems = run.record["replicas"]["problems"]
+        problems = run.record.replicas.problems
         return str(problems[0]) if problems else "no replica was sampled long enough"
     never = [name for name, part in by_replica.items() if not part.covered_s]
     return f"{never[0]} was not sampled in the measured phase" if never else None
@@ -112,7 +112,7 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
     """Bytes through the containers' own interfaces."""
     counted = used[[*WAYS.values()]]
     if counted.isna().all(axis=None):
-        is_process = (run.record["replicas"].get("found") or "").partition(":")[0] == PROCESS
+        is_process = (run.record.replicas.found or "").partition(":")[0] == PROCESS
         reason = (
             "a process has no network interfaces of its own; see the client's view"
             if is_process

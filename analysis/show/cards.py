@@ -10,7 +10,7 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment
 from analysis.show.chart_style import colour
 from analysis.show.elements import Card, Value
-from runfiles.events import FAILED, MEASURED
+from runfiles.events import FAILED, STATUS_MEASURED
 
 PREPOSITIONS = {SLOWER: "than", FASTER: "than", UNDECIDED: "from"}
 """What follows a verdict: slower *than*, not distinguishable *from*."""
@@ -30,7 +30,7 @@ def cards(analysis: Analysis) -> tuple[Card, ...]:
 
 def why_not_measured(deployment: Deployment, analysis: Analysis) -> str:
     """Why a deployment has no figures under load."""
-    if deployment.status != MEASURED:
+    if deployment.status != STATUS_MEASURED:
         return f"{deployment.status}: {deployment.reason or 'no reason was given'}"
     reasons = dict.fromkeys(doubt.text for doubt in analysis.validity.of(deployment.name))
     return "; ".join(reasons) or "no run under load was recorded"

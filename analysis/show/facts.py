@@ -14,7 +14,9 @@ from analysis.judge import words
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Results, Run
 from analysis.show.elements import Fact
-from runfiles.events import MEASURED
+from runfiles.events import STATUS_MEASURED
+from runfiles.machines import Machine
+from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
 
 OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
 """Packages that the figures come from, in the versions that made this page."""
@@ -22,28 +24,28 @@ OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
 
 def time_of_start(results: Results) -> str:
     """When the experiment began."""
-    return words.time_of_day(results.experiment["started_at"])
+    return words.time_of_day(results.experiment.started_at)
 
 
 def command(results: Results) -> str:
     """The command that ran the experiment."""
-    return str(results.experiment["command"])
+    return str(results.experiment.command)
 
 
 def users(results: Results) -> str:
     """How many users sent requests."""
-    count = results.experiment["plan"]["users"]
+    count = results.experiment.plan.users
     return f"{count} user" + ("s" if count != 1 else "")
 
 
 def user_class(results: Results) -> str:
     """The class of the users, as the plan names it."""
-    return str(results.experiment["plan"]["user_class"])
+    return str(results.experiment.plan.user_class)
 
 
 def rounds(analysis: Analysis) -> str:
     """How many rounds were measured, of those in the plan."""
-    return words.rounds(analysis.loads, analysis.results.experiment["plan"]["rounds"])
+    return words.rounds(analysis.loads, analysis.results.experiment.plan.rounds)
 
 
 def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
@@ -52,7 +54,7 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
     measured = [deployment.title for deployment in results.deployments if deployment.loads or deployment.single_passes]
     return (
         Fact("Measured", f"{time_of_start(results)}: {'; '.join(measured) or 'nothing'}"),
-        Fact("Machine", _machine(results.experiment["machine"])),
+        Fact("Machine", _machine(results.experiment.machine)),
         Fact("Docker engine", _engine(results)),
         Fact("Model", ", ".join(_models(results)) or "no model answered"),
         Fact("Load", _load(analysis)),
@@ -68,68 +70,68 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Folder", str(results.folder)),
         Fact("Started, ended", _times(experiment)),
     ]
-    if experiment.get("order"):
-        facts.append(Fact("Order", _order(experiment["order"])))
+    if experiment.order:
+        facts.append(Fact("Order", _order(experiment.order)))
     facts += [
-        Fact("Machine", _machine_and_kernel(experiment["machine"])),
+        Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
     facts += _images(results)
-    facts += [Fact("Limits", _limits(experiment["plan"])), Fact("Commit", _commit(experiment.get("git")))]
+    facts += [Fact("Limits", _limits(experiment.plan)), Fact("Commit", _commit(experiment.git))]
     facts += [Fact("Texts", text) for text in _texts(results)]
     facts.append(Fact("Versions", ", ".join(_named(_versions(analysis)))))
     return (*facts, *(Fact(load.title, _first_run(load)) for load in analysis.loads))
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
-    count = machine.get("cpu_count")
+def _machine(machine: Machine) -> str:
+    count = machine.cpu_count
     parts = [
-        machine.get("cpu_model") or "unknown processor",
+        machine.cpu_model or "unknown processor",
         f"{count} cores" if count else "unknown number of cores",
     ]
-    if machine.get("memory_bytes"):
-        parts.append(f"{machine['memory_bytes'] / 1e9:.1f} GB")
+    if machine.memory_bytes:
+        parts.append(f"{machine.memory_bytes / 1e9:.1f} GB")
     return ", ".join(parts)
 
 
-def _machine_and_kernel(machine: Mapping[str, Any]) -> str:
-    return f"{_machine(machine)}, {machine.get('system') or 'unknown system'} {machine.get('kernel') or ''}"
+def _machine_and_kernel(machine: Machine) -> str:
+    return f"{_machine(machine)}, {machine.system or 'unknown system'} {machine.kernel or ''}"
 
 
 def _engine(results: Results) -> str:
-    engine = results.experiment.get("engine")
-    version_ = (engine.get("version") or "unknown version") if engine else "none"
+    engine = results.experiment.engine
+    version_ = (engine.version or "unknown version") if engine else "none"
     return f"{version_}; {results.engine_elsewhere}" if results.engine_elsewhere else version_
 
 
-def _whole_engine(experiment: Mapping[str, Any]) -> str:
-    engine = experiment.get("engine")
+def _whole_engine(experiment: ExperimentRecord) -> str:
+    engine = experiment.engine
     if not engine:
         return "none"
-    version_, endpoint, kernel = (engine.get(key) or "unknown" for key in ("version", "endpoint", "kernel"))
+    version_, endpoint, kernel = (told or "unknown" for told in (engine.version, engine.endpoint, engine.kernel))
     return f"version {version_} at {endpoint}, kernel {kernel}"
 
 
 def _models(results: Results) -> list[str]:
     """The models that answered, by name; more than one is a reason not to compare."""
-    models = [((run.record.get("service") or {}).get("model") or {}).get("name") for run in results.runs]
+    models = [run.record.model.name for run in results.runs]
     return list(dict.fromkeys(str(name) for name in models if name))
 
 
 def _load(analysis: Analysis) -> str:
-    plan = analysis.results.experiment["plan"]
-    length = f"{plan['requests']:,} requests" if plan.get("requests") else f"{plan.get('seconds')} s"
+    plan = analysis.results.experiment.plan
+    length = f"{plan.requests:,} requests" if plan.requests else f"{plan.seconds} s"
     who = f"{users(analysis.results)} ({user_class(analysis.results).replace('_', ' ')})"
     return (
-        f"{rounds(analysis)} of {who}, {length} each. A round begins with {plan['warm_up_s']} s of warm-up, "
+        f"{rounds(analysis)} of {who}, {length} each. A round begins with {plan.warm_up_s} s of warm-up, "
         "which is not counted."
     )
 
 
-def _times(experiment: Mapping[str, Any]) -> str:
-    ended = words.time_of_day(experiment["ended_at"]) if experiment.get("ended_at") else "cut off"
-    resumed = f"; resumed {', '.join(experiment['resumed_at'])}" if experiment.get("resumed_at") else ""
-    return f"{words.time_of_day(experiment['started_at'])}, {ended}{resumed}"
+def _times(experiment: ExperimentRecord) -> str:
+    ended = words.time_of_day(experiment.ended_at) if experiment.ended_at else "cut off"
+    resumed = f"; resumed {', '.join(experiment.resumed_at)}" if experiment.resumed_at else ""
+    return f"{words.time_of_day(experiment.started_at)}, {ended}{resumed}"
 
 
 def _order(order: Iterable[Iterable[str]]) -> str:
@@ -140,30 +142,28 @@ def _images(results: Results) -> list[Fact]:
     """The image of the first deployment that had one."""
     for deployment in results.deployments:
         image = deployment.image
-        if image and deployment.status == MEASURED:
-            size = f", {image['bytes'] / 1e6:.0f} MB" if image.get("bytes") else ""
-            name, id_ = image.get("name") or "unknown name", image.get("id") or "unknown ID"
+        if image and deployment.status == STATUS_MEASURED:
+            size = f", {image.bytes / 1e6:.0f} MB" if image.bytes else ""
+            name, id_ = image.name or "unknown name", image.id or "unknown ID"
             return [Fact("Image", f"{name}, {id_}{size}")]
     return []
 
 
-def _limits(plan: Mapping[str, Any]) -> str:
-    memory = plan.get("memory_mb")
-    return f"{plan.get('cpus') or 'no'} CPU limit, " + (
-        f"{memory} MB of memory a container" if memory else "no memory limit"
-    )
+def _limits(plan: PlanRecord) -> str:
+    memory = plan.memory_mb
+    return f"{plan.cpus or 'no'} CPU limit, " + (f"{memory} MB of memory a container" if memory else "no memory limit")
 
 
-def _commit(git: Mapping[str, Any] | None) -> str:
+def _commit(git: GitState | None) -> str:
     if not git:
         return "not a git checkout"
-    return (git.get("commit") or "unknown") + (" with changes" if git.get("dirty") else "")
+    return (git.commit or "unknown") + (" with changes" if git.dirty else "")
 
 
 def _texts(results: Results) -> list[str]:
     """The texts that were replayed: file, how many, and the digest that says whether two runs had the same."""
-    found = [run.record["texts"] for run in results.runs]
-    lines = (f"{texts.get('file')}, {texts.get('count')} texts, sha256 {texts['sha256'][:12]}" for texts in found)
+    found = [run.record.texts for run in results.runs]
+    lines = (f"{texts.file}, {texts.count} texts, sha256 {texts.sha256[:12]}" for texts in found)
     return list(dict.fromkeys(lines))
 
 
@@ -171,9 +171,9 @@ def _versions(analysis: Analysis) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for load in analysis.loads:
         for run in load.deployment.loads.values():
-            found |= run.record.get("versions") or {}
+            found |= run.record.versions or {}
     found |= {name: version(name) for name in OWN_PACKAGES}
-    return found | (analysis.results.experiment.get("versions") or {})
+    return found | dict(analysis.results.experiment.versions or {})
 
 
 def _named(versions: Mapping[str, Any]) -> list[str]:
@@ -183,26 +183,26 @@ def _named(versions: Mapping[str, Any]) -> list[str]:
 def _first_run(load: Measurement) -> str:
     """The inference engine, its versions, and how the replicas were sampled, in the first load of a deployment."""
     run = next(iter(load.deployment.loads.values()))
-    service, replicas = run.record.get("service") or {}, run.record["replicas"]
-    parts = [*_inference_engine(service.get("engine") or {}), *_named(service.get("versions") or {})]
-    sampling = f"{replicas.get('sampling') or 'not sampled'}, every {replicas.get('interval_s')} s"
-    parts.append(f"sampled: {replicas.get('found') or 'nothing'} ({sampling})")
+    replicas = run.record.replicas
+    parts = [*_inference_engine(run.record.inference_engine), *_named(run.record.service_versions)]
+    sampling = f"{replicas.sampling or 'not sampled'}, every {replicas.interval_s} s"
+    parts.append(f"sampled: {replicas.found or 'nothing'} ({sampling})")
     return "; ".join([", ".join(parts), *(f"{group}: {how}" for group, how in _sources(run).items())])
 
 
-def _inference_engine(engine: Mapping[str, Any]) -> list[str]:
-    if not engine:
+def _inference_engine(engine: InferenceEngine) -> list[str]:
+    if not engine.is_told:
         return []
-    weights, device = engine.get("weights") or "unknown weights", engine.get("device") or "unknown device"
-    slower = f"; the faster engine was not used: {engine['why_not_faster']}" if engine.get("why_not_faster") else ""
-    threads = f"{engine.get('threads') or '?'} threads"
-    return [f"inference engine {engine.get('name') or 'unknown'} ({weights}, {device}, {threads}{slower})"]
+    weights, device = engine.weights or "unknown weights", engine.device or "unknown device"
+    slower = f"; the faster engine was not used: {engine.why_not_faster}" if engine.why_not_faster else ""
+    threads = f"{engine.threads or '?'} threads"
+    return [f"inference engine {engine.name or 'unknown'} ({weights}, {device}, {threads}{slower})"]
 
 
 def _sources(run: Run) -> dict[str, str]:
     """How each group of the replicas' columns (CPU, memory, network, ...) was read; empty where no record says it."""
     found: dict[str, dict[str, None]] = {}
-    for replica in run.record["replicas"]["list"]:
-        for group, how in (replica.get("sources") or {}).items():
+    for replica in run.record.replicas.list:
+        for group, how in (replica.sources or {}).items():
             found.setdefault(str(group), {})[str(how)] = None
     return {group: " and ".join(found[group]) for group in sorted(found, key=str.lower)}

@@ -1,0 +1,74 @@
+"""The CSV files of one run, which grow together and end together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+
+from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
+from runfiles.files import MACHINE_STATS_SUFFIX, REPLICA_EVENTS_SUFFIX, REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX
+
+from _row_file import MOST_KEPT_BYTES, Folder, RowFile
+
+FLUSH_EVERY_S = 1.0
+
+logger = logging.getLogger("fourfold")
+
+
+class RunFiles:
+    """``PREFIX_requests.csv`` and its like. Rows are written to the disk every second and by ``flush``.
+
+    Raises:
+        OSError: a file can't be opened.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.folder, name = Folder(Path(prefix).parent), Path(prefix).name
+        self.requests = RowFile(self.folder, name + REQUESTS_SUFFIX, REQUEST_COLUMNS)
+        self.samples = RowFile(self.folder, name + REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS)
+        self.machine_stats = RowFile(self.folder, name + MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS)
+        self.events = RowFile(self.folder, name + REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS)
+        self._prefix = prefix
+        self._disk_error: OSError | None = None
+        self._flusher = gevent.spawn(self._flush_regularly)
+
+    def __iter__(self) -> Iterator[RowFile]:
+        return iter((self.requests, self.samples, self.machine_stats, self.events))
+
+    def flush(self) -> None:
+        """Write all rows to the disk. While it takes none they are kept; the log says when that begins and ends."""
+        had, self._disk_error = self._disk_error, None
+        for file in self:
+            try:
+                file.flush()
+            except OSError as error:
+                self._disk_error = error
+        if self._disk_error is not None and had is None:
+            logger.error(
+                "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
+                "every second until the run ends",
+                self._prefix,
+                self._disk_error.strerror,
+                MOST_KEPT_BYTES / 1e6,
+            )
+        elif self._disk_error is None and had is not None:
+            logger.warning("%s_*: rows can be written again; all kept rows are written", self._prefix)
+
+    def close(self) -> None:
+        """Write what is left, and end. The folder stays open, for the record."""
+        self._flusher.kill()
+        for file in self:
+            try:
+                file.close()
+            except OSError as error:
+                logger.error(  # noqa: TRY400  what a user can cause needs no traceback
+                    "%d of %d rows of %s are lost (%s)", file.lost, file.rows, file.path, error.strerror
+                )
+
+    def _flush_regularly(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_EVERY_S)
+            self.flush()

@@ -1,0 +1,138 @@
+"""Runs with Locust workers: a worker sends its rows to the master, and the master notes which workers it lost."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import gevent
+import psutil
+from locust.env import Environment, Events
+from locust.runners import MasterRunner, WorkerRunner
+
+from runfiles.events import ROWS_LOST
+
+from _clocks import Clocks
+from _ending import ignore_signals_while_finishing
+from _recording import Recording, cpu_seconds
+from _request_row import request_row
+
+LAST_REPORTS_S = 10.0
+"""How long the master waits for its workers' last reports. Locust itself gives them half a second."""
+
+ROWS, CPU, IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
+STEADY_S = "fourfold_steady_s"
+"""Keys of a worker's report. ``STEADY_S`` is the worker's ``time.monotonic()``: in the report when it was sent, in
+each row when the request began."""
+
+logger = logging.getLogger("fourfold")
+
+
+class Worker:
+    """A worker process: keeps the rows of its requests until its next report to the master."""
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner = runner
+        self._process = psutil.Process()
+        self._begin_run()
+
+    def register(self, events: Events) -> None:
+        """Listen to the events of a worker. Locust calls listeners to ``quitting`` in reverse, so ours comes before its
+        own: once a worker has said that it quits, the master no longer reads its reports."""
+        events.test_start.add_listener(self._begin_run)
+        events.request.add_listener(self._keep_row)
+        events.cpu_warning.add_listener(self._count_cpu_warning)
+        events.report_to_master.add_listener(self._add_to_report)
+        events.test_stop.add_listener(self._report_last)
+        events.quitting.add_listener(self._stop)
+
+    def _begin_run(self, **_: Any) -> None:
+        self._unsent: list[dict[str, Any]] = []
+        self._has_stopped = False
+        self._cpu_seconds_before = cpu_seconds(self._process)
+        self._cpu_warnings = 0
+
+    def _keep_row(self, **event: Any) -> None:
+        row = request_row(**event)
+        self._unsent.append(row | {STEADY_S: time.monotonic() - row["response_time_ms"] / 1000})
+
+    def _count_cpu_warning(self, **_: Any) -> None:
+        self._cpu_warnings += 1
+
+    def _add_to_report(self, data: dict[str, Any], **_: Any) -> None:
+        data[ROWS], self._unsent = self._unsent, []
+        spent = cpu_seconds(self._process) - self._cpu_seconds_before
+        data[CPU] = {"cpu_seconds": spent, "cpu_warnings": self._cpu_warnings}
+        data[IS_LAST] = self._has_stopped
+        data[STEADY_S] = time.monotonic()
+
+    def _report_last(self, **_: Any) -> None:
+        """Report at once what this worker did since its last report: it may end before the next one is due."""
+        self._has_stopped = True
+        self._runner._send_stats()
+
+    def _stop(self, environment: Environment, **_: Any) -> None:
+        ignore_signals_while_finishing()
+        environment.runner.stop()
+
+
+class Workers:
+    """The workers of a master, in one run after the other."""
+
+    def __init__(self) -> None:
+        self._clocks = Clocks()
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        self._reported_last: set[str] = set()
+        self._last_report_unix_s: dict[str, float] = {}
+        self._load_ended_unix_s: float | None = None
+
+    def receive(self, worker: str, data: dict[str, Any], recording: Recording | None) -> None:
+        """Put the rows of a worker's report into the recording, dated by the master's clock."""
+        self._last_report_unix_s[worker] = time.time()
+        if STEADY_S in data:
+            self._clocks.note_report(worker, data[STEADY_S])
+        if recording is None:
+            return
+        for row in data.get(ROWS, []):
+            began_steady_s, said_unix_s = row.pop(STEADY_S), row["started_at_unix_s"]
+            row["started_at_unix_s"] = self._clocks.by_this_clock(worker, said_unix_s, began_steady_s)
+            recording.note_clock(worker, said_unix_s - row["started_at_unix_s"])
+            recording.add_request(row)
+        if CPU in data:
+            recording.note_worker(worker, data[CPU])
+        if data.get(IS_LAST):
+            self._reported_last.add(worker)
+
+    def await_last_reports(self, master: MasterRunner, recording: Recording | None) -> None:
+        """End the workers that still run, and wait until each has sent its last report.
+
+        On a busy machine that can take longer than the half second that Locust waits, and rows would be lost silently.
+        A worker that no longer answers is not waited for. The recording notes that its rows may be lost.
+        """
+        self._load_ended_unix_s = self._load_ended_unix_s or time.time()
+        workers = {client.id for client in master.clients.spawning + master.clients.running} - self._reported_last
+        if workers:
+            master.send_message("quit")
+        with gevent.Timeout(LAST_REPORTS_S, False):
+            while not workers <= self._reported_last | {client.id for client in master.clients.missing}:
+                gevent.sleep(0.05)
+        if recording is None:
+            return
+        for lost in sorted((workers | self._last_report_unix_s.keys()) - self._reported_last):
+            text = f"worker {lost} was lost {self._when_lost(lost)}; no count includes the requests it did not report"
+            recording.note_fault(ROWS_LOST, text)
+            logger.error(text)
+
+    def load_ended_unix_s(self) -> float | None:
+        """When a master's load ended: at the last report, or when the master began to wait for one. None: just now."""
+        began_to_wait = self._load_ended_unix_s
+        return None if began_to_wait is None else max([began_to_wait, *self._last_report_unix_s.values()])
+
+    def _when_lost(self, worker: str) -> str:
+        heard_unix_s = self._last_report_unix_s.get(worker)
+        if heard_unix_s is None or self._load_ended_unix_s is None:
+            return "before its first report"
+        return f"{max(0.0, self._load_ended_unix_s - heard_unix_s):.0f} s before the end"
