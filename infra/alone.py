@@ -24,7 +24,7 @@ import psutil
 
 from infra.deployments.docker_engine import API_FAILURES, Engine, connect
 from infra.deployments.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
-from infra.deployments.settings import kind_of
+from infra.deployments.table import BY_NAME
 from infra.errors import DeploymentError, why
 from infra.paths import ROOT
 
@@ -148,7 +148,7 @@ def _machine_lock() -> IO[str]:
 
 
 def _engine_for(names: list[str]) -> Engine | None:
-    if all(kind_of(name) == "host" for name in names):
+    if not any(BY_NAME[name].facts.needs_engine for name in names):
         return None
     try:
         return connect()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from addresses import NO_PROXY
 from infra.paths import ROOT
 
 EVERY, DOCKER, DOWNLOAD, SERVICE = "every process", "Docker", "downloads", "the service"
@@ -77,7 +78,6 @@ PIP_SETTINGS = {
 """Settings of pip, from its files and PIP_ variables, that hold for set-up; all others (user, target, prefix, dry-run,
 no-deps, ...) would change where or whether it installs."""
 
-LOOPBACK = "localhost,127.0.0.1,::1"
 PROXY_TIMEOUT_S = 2
 _PROXIES = tuple(f"{scheme}_proxy" for scheme in ("http", "https", "all"))
 _PROXIES += tuple(name.upper() for name in _PROXIES)
@@ -205,7 +205,7 @@ def settle() -> None:
     forget_dead_proxies()
     never = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if never != "*":
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{LOOPBACK}".lstrip(",")
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{NO_PROXY}".lstrip(",")
 
 
 def _passed(*kinds: str) -> dict[str, str]:

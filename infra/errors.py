@@ -48,5 +48,5 @@ def why_disk_is_full(folder: Path) -> str | None:
 
 
 def _free(place: Path) -> str:
-    there = next(one for one in (place, *place.resolve().parents) if one.exists())
+    there = next(folder for folder in (place, *place.resolve().parents) if folder.exists())
     return f"{shutil.disk_usage(there).free / 1e9:.2f} GB are free at {place}"

@@ -19,7 +19,7 @@ _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](
 
 def printable(text: str) -> str:
     """One line without escape sequences and characters that can't be shown."""
-    shown = "".join(one if one.isprintable() else " " for one in _ESCAPES.sub("", text))
+    shown = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
     return " ".join(shown.split())
 
 

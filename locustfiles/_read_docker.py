@@ -17,14 +17,14 @@ import urllib3
 from docker.context import ContextAPI
 from docker.utils import parse_host
 
+from addresses import NO_PROXY
+
 from _counters import Counters, counters_of
 from _read_cgroup import NoCgroup, container_cgroup
 
 API_TIMEOUT_S = 3
 SLOW_ONE_SHOT_S = 0.5
 """Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
-
-LOOPBACK = "localhost,127.0.0.0/8,::1"
 
 COLUMN_GROUPS = ("CPU", "memory", "network", "block I/O", "PIDs", "throttling")
 
@@ -194,8 +194,8 @@ class Engine:
 def _spare_loopback_from_proxies() -> None:
     """docker-py would ask an engine at ``tcp://127.0.0.1`` through the user's proxy; the docker command does not."""
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if named != "*" and not named.endswith(LOOPBACK):
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{LOOPBACK}".lstrip(",")
+    if named != "*" and not named.endswith(NO_PROXY):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{NO_PROXY}".lstrip(",")
 
 
 class OneShot:

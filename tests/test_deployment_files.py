@@ -25,7 +25,8 @@ from infra.deployments.confinement import (
     TMP_BYTES,
 )
 from infra.deployments.docker_engine import why_docker_fails
-from infra.deployments.settings import IMAGE, PORTS
+from infra.deployments.settings import IMAGE
+from infra.deployments.table import PORTS
 
 ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 
@@ -39,7 +40,7 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
 
 def of(keyword: str) -> list[str]:
     """What the Dockerfile says with a keyword, in order."""
-    return [rest for one, rest in instructions((ROOT / "Dockerfile").read_text()) if one == keyword]
+    return [rest for found, rest in instructions((ROOT / "Dockerfile").read_text()) if found == keyword]
 
 
 def service(file: str, name: str) -> dict[str, Any]:
@@ -74,9 +75,9 @@ def test_the_dockerfile_says_what_the_assignment_asks_for() -> None:
 
 
 def test_compose_and_stack_name_the_same_image_and_port(compose: dict[str, Any], stack: dict[str, Any]) -> None:
-    for one in (compose, stack):
-        assert one["image"].startswith("${INFERENCE_IMAGE:-")
-        assert one["image"].endswith(f"{IMAGE}}}")
+    for described in (compose, stack):
+        assert described["image"].startswith("${INFERENCE_IMAGE:-")
+        assert described["image"].endswith(f"{IMAGE}}}")
     assert "${DOCKERHUB_USER" in compose["image"]
     assert compose["ports"] == [f"127.0.0.1:${{PUBLISHED_PORT:-{PORTS['compose']}}}:{PORT}"]
     assert stack["ports"] == [{"target": PORT, "published": PORTS["swarm"], "mode": "ingress"}]

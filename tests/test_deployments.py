@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from infra.deployments import table
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings
+from infra.deployments.service import Limits, Service
+from infra.deployments.settings import Settings
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:
     """Starts nothing, and removes it as the test says."""
-    service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=str)
+    service = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=str)
     running = Running("docker", "http://127.0.0.1:1", 0.0, service)
     monkeypatch.setattr(table, "start", lambda *_: running)
     monkeypatch.setattr(table, "remove", lambda *_: remove())

@@ -134,7 +134,7 @@ def test_keys_that_the_variables_ask_for_and_that_are_missing_are_named(
 def test_what_is_wrong_with_the_configuration_is_told(config: Path) -> None:
     assert doubts() == []
     write_config(config, credsStore="fourfold-none", credHelpers={"ghcr.io": "fourfold-other", "quay.io": 5})
-    assert [one.partition(" names ")[2].partition(",")[0] for one in doubts()] == [
+    assert [doubt.partition(" names ")[2].partition(",")[0] for doubt in doubts()] == [
         f"docker-credential-{name}" for name in ("5", "fourfold-none", "fourfold-other")
     ]
     write_config(config, credHelpers=5)

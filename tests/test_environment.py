@@ -281,9 +281,10 @@ def test_set_up_installs_into_its_own_venv_whatever_pip_is_told_elsewhere(
     hostile: dict[str, str], tmp_path: Path
 ) -> None:
     project, wheels = tmp_path / "a project", tmp_path / "wheels"
-    for name in ("__init__.py", "environment.py", "install.py", "setup.sh"):
+    for name in ("__init__.py", "environment.py", "install.py", "paths.py", "setup.sh"):
         (project / "infra").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "infra" / name, project / "infra" / name)
+    shutil.copy(ROOT / "addresses.py", project)
     (project / "inference").mkdir()
     (project / "inference" / "requirements.txt").write_text("")
     (project / "requirements.txt").write_text("tiny\n")

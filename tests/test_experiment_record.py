@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.deployments.images import _succeeds
-from infra.deployments.settings import PORTS
+from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment import experiment
 from infra.experiment.experiment import Experiment, resume

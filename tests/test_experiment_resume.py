@@ -16,7 +16,7 @@ import pytest
 from conftest import free_port
 from test_infra import infra, said_by
 
-from infra.deployments.settings import PORTS
+from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
 from infra.experiment.circumstances import differences

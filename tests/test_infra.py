@@ -19,6 +19,7 @@ from conftest import ROOT, free_port
 
 from infra.__main__ import _parser
 from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME
 
 NOWHERE = "unix:///nowhere/docker.sock"
 
@@ -43,7 +44,7 @@ def said_by(process: subprocess.Popen[str]) -> str:
 
 def deployments(results: Path) -> dict[str, dict[str, Any]]:
     (path,) = results.glob("*/experiment.json")
-    return {one["name"]: one for one in json.loads(path.read_text())["deployments"]}
+    return {deployment["name"]: deployment for deployment in json.loads(path.read_text())["deployments"]}
 
 
 def test_doctor_says_what_can_run_and_why_not() -> None:
@@ -111,7 +112,7 @@ def test_an_interrupted_run_ends_service_and_locust(tmp_path: Path, number: sign
     run.send_signal(number)
     said_by(run)
     assert run.returncode == 130
-    assert not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert deployments(tmp_path)["host"]["rounds"][0]["runs"] == ["single_pass"]
     assert list(tmp_path.glob("*/report.html"))
 
@@ -152,8 +153,11 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["run", "--start-timeout", "inf"], "'inf' is not a number of seconds"),
         (["up", "host", "--start-timeout=-1"], "'-1' is not a number of seconds"),
         (["run", "--start-timeout", "0"], "'0' is not a number of seconds"),
-        (["up"], "the following arguments are required: name"),
-        (["down"], "one of the arguments name --all is required"),
+        (["up"], "the following arguments are required: NAME"),
+        (["down"], "one of the arguments NAME --all is required"),
+        (["up", "swarm"], "there is no deployment 'swarm'; did you mean swarm-1 or swarm-3?"),
+        (["down", "pod"], "there is no deployment 'pod'; choose from host, docker, compose, swarm-1, swarm-3"),
+        (["run", "--only", "swarm"], "compose, swarm-1, swarm-3 (did you mean swarm-1 or swarm-3?)"),
     ],
 )
 def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected: str) -> None:
@@ -178,8 +182,8 @@ def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
 
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:
     settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
-    assert settings.url("docker") == "http://127.0.0.1:5000"
-    assert settings.url("swarm") == "http://server:11080"
+    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5000"
+    assert BY_NAME["swarm-3"].facts.url(settings) == "http://server:11080"
 
 
 @pytest.mark.parametrize(
@@ -193,4 +197,5 @@ def test_urls_are_of_loopback_unless_said_otherwise() -> None:
 )
 def test_where_a_port_answers_has_all_forms_of_an_address(reach: str, url: str) -> None:
     arguments = _parser().parse_args(["doctor", "--reach", f"swarm={reach}"])
-    assert Settings(reach=dict(arguments.reach)).url("swarm") == Settings(reach={"swarm": reach}).url("swarm") == url
+    for given in (dict(arguments.reach), {"swarm": reach}):
+        assert BY_NAME["swarm-1"].facts.url(Settings(reach=given)) == url

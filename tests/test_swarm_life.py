@@ -74,8 +74,8 @@ def infra(*arguments: str) -> str:
 def who_answers(mesh: Mesh, requests_sent: int) -> Counter[str]:
     """Each request over a connection of its own, as curl does."""
     answers = [requests.post(f"{mesh.url}/infer", json={"text": "fine"}, timeout=60) for _ in range(requests_sent)]
-    assert all(one.status_code == 200 for one in answers)
-    return Counter(one.headers["X-Replica"] for one in answers)
+    assert all(answer.status_code == 200 for answer in answers)
+    return Counter(answer.headers["X-Replica"] for answer in answers)
 
 
 @contextmanager
@@ -98,10 +98,10 @@ def load(mesh: Mesh, prefix: Path) -> Iterator[None]:
             assert until_true(lambda users=users: len(answers_of(prefix, users)) > 20, SLOW_S)  # type: ignore[misc]
         yield
     finally:
-        for one in running:
-            one.send_signal(signal.SIGINT)
-        for one in running:
-            one.wait(60)
+        for load in running:
+            load.send_signal(signal.SIGINT)
+        for load in running:
+            load.wait(60)
 
 
 def answers_of(prefix: Path, users: str) -> list[str]:
@@ -163,7 +163,7 @@ def test_one_scaled_to_three_all_answer_and_what_is_foreign_stays(mesh: Mesh, fo
         (first,) = containers_of(mesh, NAME)
         subprocess.run(["docker", "service", "scale", "--detach", f"{NAME}=3"], check=True, capture_output=True)
         assert until_true(lambda: healthy(mesh, NAME) == 3, SLOW_S)
-        assert first.id in {one.id for one in containers_of(mesh, NAME)}
+        assert first.id in {container.id for container in containers_of(mesh, NAME)}
         assert who_answers(mesh, 9) == {f"{NAME}.{slot}": 3 for slot in (1, 2, 3)}
     finally:
         assert infra("down", "swarm-1").strip() == f"removed: service {NAME}"
@@ -191,7 +191,7 @@ def test_a_swarm_of_ours_that_holds_what_is_not_ours_stays(mesh: Mesh) -> None:
 def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
     mesh: Mesh, stack: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = {one.id for one in containers_of(mesh, STACK_SERVICE)}
+    old = {container.id for container in containers_of(mesh, STACK_SERVICE)}
     service = mesh.engine.client.services.get(STACK_SERVICE)
 
     def rolled_out() -> bool:
@@ -202,7 +202,7 @@ def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
         deploy(NEXT)
         assert until_true(rolled_out, SLOW_S)
         assert until_true(lambda: len(containers_of(mesh, STACK_SERVICE, status="running")) == 3, SLOW_S)
-    assert not old & {one.id for one in containers_of(mesh, STACK_SERVICE, status="running")}
+    assert not old & {container.id for container in containers_of(mesh, STACK_SERVICE, status="running")}
     for users in ("keep_alive", "new_connection"):
         assert set(answers_of(tmp_path / "rollout", users)) == {"200"}
 

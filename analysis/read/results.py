@@ -28,7 +28,7 @@ from analysis.read.records import (
     unreadable,
 )
 from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
-from runfiles.deployments import DEPLOYMENTS, HOST, SWARM
+from runfiles.deployments import HOST, SWARM, title_of
 from runfiles.events import MEASURED
 from runfiles.files import (
     EXPERIMENT_FILE,
@@ -192,7 +192,7 @@ class Deployment:
 
     @property
     def title(self) -> str:
-        return DEPLOYMENTS.get(self.name, self.name)
+        return title_of(self.name)
 
     @property
     def measured_rounds(self) -> list[Round]:
@@ -267,7 +267,7 @@ def _refuse_duplicates(folder: Path, path: Path, rows: list[dict[str, Any]]) -> 
     titles: dict[str, str] = {}
     folders: dict[Path, str] = {}
     for row in rows:
-        title = DEPLOYMENTS.get(row["name"], row["name"])
+        title = title_of(row["name"])
         if title in titles:
             raise unreadable(path, f"name: two deployments are called {row['name']!r} or {title!r}")
         titles[title] = row["name"]

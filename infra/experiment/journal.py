@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.deployments.settings import Limits
+from infra.deployments.service import Limits
 from infra.errors import PlanError, RecordError, ResumeError, why
 from infra.experiment.plan import Plan, plan_of
 from infra.experiment.record_form import check_record
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import listed
 from runfiles.events import FAILED, MEASURED, NOT_RUN
 from runfiles.files import EXPERIMENT_FILE, FORM, flush_folder, inside, round_folder, write_whole
 from runfiles.strict_json import read_record
@@ -43,7 +43,7 @@ class Journal:
             **values,
             "plan": asdict(plan),
             "order": plan.order(),
-            "deployments": [_nothing_yet(name, plan) for name in DEPLOYMENTS],
+            "deployments": [_nothing_yet(name, plan) for name in listed(plan.deployments)],
         }
         journal = cls(folder, content)
         journal._write()

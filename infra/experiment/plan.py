@@ -17,7 +17,7 @@ from typing import Any
 from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.errors import PlanError
 from infra.last_words import tidy
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
 
 USER_CLASSES = ("keep_alive", "new_connection")
 MIB = 1024**2
@@ -38,7 +38,7 @@ class Plan:
     container, and not the host process.
     """
 
-    deployments: tuple[str, ...] = tuple(DEPLOYMENTS)
+    deployments: tuple[str, ...] = DEFAULT
     rounds: int = 3
     users: int = 8
     seconds: int = 10
@@ -171,8 +171,10 @@ def _user_class(value: Any) -> str:
 def _deployments(value: Any) -> tuple[str, ...]:
     """In the order in which they are shown, whatever the order in which they are named."""
     known = list(DEPLOYMENTS)
-    if not isinstance(value, list | tuple) or not value or any(one not in known for one in value):
-        raise ValueError(f"a list of {', '.join(known)}")
+    if not isinstance(value, list | tuple) or not value or any(name not in known for name in value):
+        named = value if isinstance(value, list | tuple) else []
+        hints = [hint for name in named if isinstance(name, str) and (hint := hint_for(name))]
+        raise ValueError(f"a list of {', '.join(known)}" + "".join(f" ({hint})" for hint in hints[:1]))
     return tuple(name for name in known if name in value)
 
 

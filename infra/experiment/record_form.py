@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from infra.deployments.settings import MOST_START_TIMEOUT_S, PORTS, kind_of
+from infra.deployments.settings import MOST_START_TIMEOUT_S
+from infra.deployments.table import PORTS
 from infra.experiment.plan import Plan, plan_of
 from infra.last_words import tidy
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import DEPLOYMENTS, listed
 from runfiles.events import FAILED, MEASURED, NOT_RUN
 from runfiles.files import FORM, LOAD, SINGLE_PASS, round_folder
 
@@ -39,11 +40,11 @@ def check_record(content: Any) -> None:
     plan = plan_of(content["plan"], "plan")
     if content["order"] != plan.order():
         raise ValueError("order is not that of its plan")
-    if lacking := [name for name in plan.deployments if kind_of(name) not in content["options"]["ports"]]:
+    if lacking := [name for name in plan.deployments if DEPLOYMENTS[name].kind not in content["options"]["ports"]]:
         raise ValueError(f"options.ports has no port for {', '.join(lacking)}")
     for place, deployment in enumerate(content["deployments"]):
         _check(f"deployments[{place}]", deployment, _DEPLOYMENT)
-    _refuse_other("the names in deployments", [one["name"] for one in content["deployments"]], DEPLOYMENTS)
+    _refuse_other("the names in deployments", [one["name"] for one in content["deployments"]], listed(plan.deployments))
     for deployment in content["deployments"]:
         _check_rounds(deployment, plan.rounds if deployment["name"] in plan.deployments else 0)
 
