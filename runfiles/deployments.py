@@ -31,6 +31,7 @@ class Row:
 DEPLOYMENTS = {
     HOST: Row("Host process", kind=HOST),
     "docker": Row("docker run", kind="docker"),
+    "docker-host-network": Row("docker run (host network)", kind="docker-host-network", is_default=False),
     "compose": Row("Docker Compose", kind="compose"),
     "swarm-1": Row("Swarm, 1 replica", kind=SWARM),
     "swarm-3": Row("Swarm, 3 replicas", kind=SWARM, replicas=3),

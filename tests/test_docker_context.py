@@ -49,7 +49,7 @@ def test_doctor_names_a_context_that_is_missing_with_its_remedy(config: Path) ->
     said = said_by(infra("doctor", "--port", f"host={free_port()}", DOCKER_HOST="", DOCKER_CONFIG=str(config)))
     assert "engine   the Docker context desktop-linux is missing (" in said
     assert "docker context use default, or unset DOCKER_CONTEXT" in said
-    assert said.count("can't run: the Docker context desktop-linux is missing") == 4
+    assert said.count("can't run: the Docker context desktop-linux is missing") == 5
     assert "host     Host process: can run" in said
 
 

@@ -50,7 +50,7 @@ def deployments(results: Path) -> dict[str, dict[str, Any]]:
 def test_doctor_says_what_can_run_and_why_not() -> None:
     said = said_by(infra("doctor", "--port", f"host={free_port()}"))
     assert "host     Host process: can run" in said
-    assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 4
+    assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 5
 
 
 def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_path: Path) -> None:
@@ -138,7 +138,10 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "--only", "host,pod"], "deployments = host,pod is not a list of host, docker, compose, swarm-1"),
+        (
+            ["run", "--only", "host,pod"],
+            "deployments = host,pod is not a list of host, docker, docker-host-network, compose",
+        ),
         (["run", "--set", "users=0"], "users = 0 is not a whole number from 1 to 1000"),
         (["run", "plan.toml"], "there is no plan plan.toml"),
         (["run", "--port", "docker=x"], "'docker=x' is not KIND=PORT"),
@@ -156,7 +159,10 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["up"], "the following arguments are required: NAME"),
         (["down"], "one of the arguments NAME --all is required"),
         (["up", "swarm"], "there is no deployment 'swarm'; did you mean swarm-1 or swarm-3?"),
-        (["down", "pod"], "there is no deployment 'pod'; choose from host, docker, compose, swarm-1, swarm-3"),
+        (
+            ["down", "pod"],
+            "there is no deployment 'pod'; choose from host, docker, docker-host-network, compose, swarm-1",
+        ),
         (["run", "--only", "swarm"], "compose, swarm-1, swarm-3 (did you mean swarm-1 or swarm-3?)"),
     ],
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from infra.deployments.compose import Compose
 from infra.deployments.deployment import Deployment, Facts
 from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.docker_host_network import DockerHostNetwork
 from infra.deployments.docker_run import DockerRun
 from infra.deployments.host import Host
 from infra.deployments.ownership import LABEL, is_ours
@@ -29,6 +30,7 @@ from infra.paths import ROOT
 ALL: tuple[Deployment, ...] = (
     Host(Facts("host", default_port=5000, needs_engine=False)),
     DockerRun(Facts("docker", default_port=5000)),
+    DockerHostNetwork(Facts("docker-host-network", default_port=5050)),
     Compose(Facts("compose", default_port=8080)),
     Swarm(Facts("swarm-1", default_port=8080)),
     Swarm(Facts("swarm-3", default_port=8080)),
