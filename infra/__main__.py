@@ -30,8 +30,7 @@ from infra.deployments.table import (
     why_not,
 )
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
-from infra.experiment.experiment import resume, run_new
-from infra.experiment.plan import read_plan
+from infra.install import not_installed
 from infra.paths import ROOT
 from runfiles.deployments import hint_for
 
@@ -71,6 +70,10 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    # Imported here: make doctor runs before all that an experiment needs is installed.
+    from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
+    from infra.experiment.plan import read_plan  # noqa: PLC0415
+
     if arguments.resume is None:
         only = [f"deployments={arguments.only}"] if arguments.only else []
         plan = read_plan(arguments.plan, only + arguments.set)
@@ -150,6 +153,8 @@ def _doctor(settings: Settings) -> int:
         print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
     except (DeploymentError, *API_FAILURES) as error:
         print(f"engine   {error}")
+    if missing := not_installed(ROOT / "requirements.txt"):
+        print(f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
         print(f"config   {doubt}")
     if reason := why_not_alone(engine):

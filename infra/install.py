@@ -1,15 +1,17 @@
-"""``python -m infra.install REQUIREMENTS``: install into this .venv; infra/setup.sh calls it.
+"""``python -m infra.install REQUIREMENTS``: install into this .venv. infra/setup.sh calls it.
 
-The user's settings of pip say where packages come from, and nothing else. Needs nothing but the standard library.
+Of the user's settings of pip only those apply that say where packages come from. Imports only the standard library.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from infra.environment import for_pip, forget_dead_proxies
@@ -38,8 +40,8 @@ def main(requirements: str) -> int:
         environment = for_pip()
     except subprocess.CalledProcessError:
         return _fail("pip can't read its settings; its reason is above")
-    needs_cpu_builds = platform.system() == "Linux" and not any(device.exists() for device in GPU_DEVICES)
-    if TORCH_INDEX or needs_cpu_builds:
+    is_for_cpu = platform.system() == "Linux" and not any(device.exists() for device in GPU_DEVICES)
+    if "torch" in names_in(ROOT / requirements) and (TORCH_INDEX or is_for_cpu):
         if _has_torch(TORCH_INDEX or CPU_BUILDS, environment):
             command += ["--extra-index-url", TORCH_INDEX or CPU_BUILDS]
         elif TORCH_INDEX:
@@ -54,6 +56,28 @@ def main(requirements: str) -> int:
         return _fail(f"pip could not install all of {requirements}; its reason is above")
     _find_project_first()
     return 0
+
+
+def names_in(requirements: Path) -> list[str]:
+    """The packages that a requirements file names, and those of the files that it includes."""
+    names = []
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            names += names_in(requirements.parent / line.removeprefix("-r ").strip())
+        elif found := re.match(r"[A-Za-z0-9._-]+", line):
+            names.append(found[0])
+    return names
+
+
+def not_installed(requirements: Path) -> list[str]:
+    """The packages of a requirements file that this Python does not have."""
+    missing = []
+    for name in dict.fromkeys(names_in(requirements)):
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    return missing
 
 
 def _has_torch(index: str, environment: dict[str, str]) -> bool:

@@ -20,6 +20,7 @@ from conftest import ROOT, free_port
 from infra.__main__ import _parser
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME
+from infra.install import names_in
 
 NOWHERE = "unix:///nowhere/docker.sock"
 
@@ -51,6 +52,36 @@ def test_doctor_says_what_can_run_and_why_not() -> None:
     said = said_by(infra("doctor", "--port", f"host={free_port()}"))
     assert "host     Host process: can run" in said
     assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 5
+
+
+def test_doctor_needs_only_its_own_requirements_and_names_what_bench_installs() -> None:
+    own = set(names_in(ROOT / "infra" / "requirements-doctor.txt"))
+    missing = [name for name in dict.fromkeys(names_in(ROOT / "requirements.txt")) if name not in own]
+    assert {"torch", "locust", "rich"} <= set(missing)
+    script = f"""
+import importlib.metadata, runpy, sys
+known = importlib.metadata.version
+def version(name):
+    if name in {missing!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return known(name)
+importlib.metadata.version = version
+sys.modules |= dict.fromkeys({missing!r})  # None: to import it is an error
+sys.argv = ["infra", "doctor", "--port", "host={free_port()}"]
+runpy.run_module("infra", run_name="__main__", alter_sys=True)
+"""
+    environment = os.environ | {"DOCKER_HOST": NOWHERE}
+    done = subprocess.run(
+        [sys.executable, "-E", "-X", "utf8", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "host     Host process: can run" in done.stdout
+    assert f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)" in done.stdout
 
 
 def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_path: Path) -> None:
