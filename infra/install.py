@@ -19,12 +19,12 @@ from infra.paths import ROOT
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 TORCH_INDEX = os.environ.get("FOURFOLD_TORCH_INDEX", "")
-"""An index of PyTorch's builds in place of PyTorch's own; its URL may hold a password."""
+"""An index of PyTorch's builds, instead of PyTorch's own. The URL may contain a password."""
 
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 QUICK_LOOK_S = 3
 LOOK_S = 15
-"""With the start of pip on a busy machine, and names that no server resolves."""
+"""Includes the start of pip on a busy machine, and names that no server resolves."""
 
 OTHER_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
 PTH = "fourfold.pth"
@@ -81,10 +81,10 @@ def not_installed(requirements: Path) -> list[str]:
 
 
 def _has_torch(index: str, environment: dict[str, str]) -> bool:
-    """Whether an index answers one short question for torch, asked with the user's proxy, certificates and logins.
+    """Whether an index has torch, asked briefly with the user's proxy, certificates and logins.
 
-    In a closed network pip would go on asking it for minutes. PyTorch from the usual index brings gigabytes of CUDA
-    packages on Linux.
+    PyTorch from the usual index brings gigabytes of CUDA packages on Linux, so this index is preferred. But in a closed
+    network pip would go on asking it for minutes.
     """
     ask = [sys.executable, "-m", "pip", "index", "versions", "torch", "--index-url", index]
     ask += ["--retries", "0", "--timeout", str(QUICK_LOOK_S), "--disable-pip-version-check", "--no-input"]
@@ -96,11 +96,10 @@ def _has_torch(index: str, environment: dict[str, str]) -> bool:
 
 
 def _find_project_first() -> None:
-    """Let this .venv's Python find the project's modules, then this .venv's packages, before those of a PYTHONPATH.
+    """Make this .venv's Python look for modules in the project first, then in this .venv, then in PYTHONPATH.
 
-    With PYTHONSAFEPATH it would not find the project at all, as it does not look into the current folder then.
-
-    Python runs this file's line at each start. The project is the folder that holds .venv.
+    With PYTHONSAFEPATH it would not find the project at all, as it does not look into the current folder then. Python
+    runs the line of the .pth file at each start. The project is the folder that contains .venv.
     """
     packages = str(Path(sysconfig.get_path("purelib")).resolve())
     line = f"import os, sys; sys.path[:0] = [os.path.dirname(os.path.abspath(sys.prefix)), {packages!r}]\n"

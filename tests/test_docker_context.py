@@ -151,5 +151,5 @@ def test_what_is_wrong_with_the_configuration_is_told(config: Path) -> None:
 @pytest.mark.parametrize("content", ["[]", '{"proxies": 5}', '{"auths": 5}'])
 def test_a_config_that_docker_py_can_not_use_is_named(config: Path, content: str) -> None:
     (config / "config.json").write_text(content)
-    with pytest.raises(DeploymentError, match=r"config\.json can't be used \(.*\); mend or remove it"):
+    with pytest.raises(DeploymentError, match=r"config\.json can't be used \(.*\); repair or remove it"):
         connect()

@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_or_for_root_is_a_reason(
 
     monkeypatch.setattr(socket, "create_server", refuse)
     assert why_not(KIND, Settings(ports={KIND: 80})) == (
-        f"port 80 is for root alone; choose one above 1023 (--port {KIND}=PORT) and run again"
+        f"only root may use port 80; choose one above 1023 (--port {KIND}=PORT) and run again"
     )
 
 

@@ -285,7 +285,7 @@ def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folde
     (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
     journal = Journal.reopen(results)
     results.rename(tmp_path / "moved")
-    expected = f"the record can't be written: {results}/experiment.json: No such file or directory; mend that"
+    expected = f"the record can't be written: {results}/experiment.json: No such file or directory; fix that"
     with pytest.raises(RecordError, match=expected):
         journal.note(ended_at="x")
     assert Journal.reopen(tmp_path / "moved").content["ended_at"] is None

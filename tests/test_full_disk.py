@@ -44,7 +44,7 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
     assert f"GB are free at {tmp_path / 'not there yet'}, " in full
     assert full.endswith("make room and run again")
     denied = why(PermissionError(errno.EACCES, "Permission denied", "x.csv"), tmp_path)
-    assert denied == "x.csv: Permission denied; mend that and run again"
+    assert denied == "x.csv: Permission denied; fix that and run again"
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_file_that_can_not_be_read_is_a_reason_not_to_run(monkeypatch: pytest.
 
     monkeypatch.setattr("infra.deployments.host._left", denied)
     assert why_not("host", Settings(ports={"host": free_port()})) == (
-        "host.json: Permission denied; mend that and run again"
+        "host.json: Permission denied; fix that and run again"
     )
 
 

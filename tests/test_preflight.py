@@ -77,7 +77,7 @@ def test_a_socket_that_is_denied_names_its_group(doctor: Doctor, monkeypatch: py
             if as_root:
                 os.seteuid(0)
             shutil.rmtree(folder)
-    assert f"is open to the group {group} alone, and this user is not in it" in said["engine"]
+    assert f"is open only to the group {group}, and this user is not in it" in said["engine"]
     assert f"sudo usermod -aG {group} $USER" in said["docker"]
 
 
@@ -133,7 +133,7 @@ def test_a_port_for_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "create_server", refuse)
     assert BY_NAME["host"].why_not(Settings(ports={"host": 80})) == (
-        "port 80 is for root alone; choose one above 1023 (--port host=PORT) and run again"
+        "only root may use port 80; choose one above 1023 (--port host=PORT) and run again"
     )
     assert preflight.why_port_is_taken([LOOPBACK], 80, None) is None  # all that is asked of a container's port
 
@@ -196,7 +196,7 @@ def test_a_name_that_a_foreign_container_has(doctor: Doctor, engine: Engine, ser
         said = doctor()
     finally:
         foreign.remove()
-    assert f"a container named {NAME} is there that Fourfold did not make; rename or remove it" in said["docker"]
+    assert f"there is a container named {NAME} that Fourfold did not make; rename or remove it" in said["docker"]
 
 
 @pytest.mark.engine

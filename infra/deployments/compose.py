@@ -99,7 +99,7 @@ def why_no_compose(engine: Engine) -> str | None:
             "only Compose v1 (docker-compose) is there, which is no longer kept" if has_v1 else "there is no Compose"
         ) + "; install Compose v2 (the package docker-compose-plugin or docker-compose-v2) and run again"
     if reason := why_docker_fails("version"):
-        return f"the docker command does not reach the engine at {engine.endpoint} ({reason}); see to it and run again"
+        return f"the docker command does not reach the engine at {engine.endpoint} ({reason}); check that and run again"
     return None
 
 
@@ -112,7 +112,7 @@ def _why_another_has_project(engine: Engine) -> str | None:
         if LABEL not in found:
             folder = found.get("com.docker.compose.project.working_dir", "")
             return (
-                f"a Compose project named {PROJECT} is there that Fourfold did not make"
+                f"there is a Compose project named {PROJECT} that Fourfold did not make"
                 f"{folder and f', in the folder {folder}'}; if nobody uses it, remove it by hand: {DOWN_BY_HAND}"
             )
         if reason := why_not_ours(found, f"Compose project {PROJECT}", "compose", DOWN_BY_HAND):

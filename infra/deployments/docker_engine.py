@@ -26,16 +26,16 @@ API_FAILURES = (
     ConnectionError,
     TimeoutError,
 )
-"""All that a call to an engine raises. Any other ``OSError`` is of a file: a full disk is no failure of the engine."""
+"""Everything that a call to an engine raises. Any other ``OSError`` comes from a file, such as on a full disk."""
 
 API_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that has answered. ``is_remote``: its published ports and its files are not this machine's.
+    """An engine that has answered. ``is_remote``: its published ports and its files are on another machine.
 
-    The rest is what it says of the machine that it runs on, which may be a virtual one; None where it does not say.
+    The other fields describe the machine that it runs on, which may be a virtual one. None: the engine did not tell.
     """
 
     client: docker.DockerClient
@@ -49,7 +49,7 @@ class Engine:
     operating_system: str | None
 
     def record(self) -> dict[str, str | int | None]:
-        """What ``experiment.json`` holds of it."""
+        """What ``experiment.json`` records of it."""
         return {
             "endpoint": self.endpoint,
             "version": self.version,
@@ -61,11 +61,11 @@ class Engine:
         }
 
     def elsewhere(self) -> EngineElsewhere | None:
-        """Whether it runs on another machine than this one, a virtual one included; None where nothing shows that."""
+        """The other machine that it runs on, which may be a virtual one. None if nothing shows that there is one."""
         return engine_elsewhere(machine_record(), self.record())
 
     def why_no_verdict(self) -> str | None:
-        """Why a host process here can't be compared with this engine's containers; None where it can."""
+        """Why a host process here can't be compared with this engine's containers. None if it can."""
         elsewhere = self.elsewhere()
         if elsewhere is None:
             return None
@@ -73,12 +73,12 @@ class Engine:
         return f"{no_verdict}; containers are still compared with each other"
 
     def swarm(self) -> dict[str, Any]:
-        """The engine's part in a swarm, as ``docker info`` gives it; changes as swarms are made and left."""
+        """The engine's part in a swarm, as ``docker info`` gives it now."""
         return self.client.info().get("Swarm") or {}
 
 
 def connect() -> Engine:
-    """Ask the engine who it is.
+    """Connect to the engine that this shell points to.
 
     Raises:
         DeploymentError: none answers, or it may not be talked to; with the remedy.
@@ -96,10 +96,10 @@ def connect() -> Engine:
             base_url=where.url, tls=where.tls or False, timeout=API_TIMEOUT_S, use_ssh_client=True
         )
         about = client.info()
-    except (*API_FAILURES, OSError, ValueError) as error:  # of an address that makes no sense, or can't be opened
+    except (*API_FAILURES, OSError, ValueError) as error:  # the address makes no sense, or can't be opened
         raise DeploymentError(_why_no_engine(where, error)) from error
-    except (AttributeError, TypeError) as error:  # docker-py takes each part of that file for what it should be
-        raise DeploymentError(f"{config_file()} can't be used ({error}); mend or remove it and run again") from error
+    except (AttributeError, TypeError) as error:  # docker-py does not check the types in that file
+        raise DeploymentError(f"{config_file()} can't be used ({error}); repair or remove it and run again") from error
     return Engine(
         client,
         endpoint=where.url,
@@ -120,17 +120,17 @@ def _why_no_engine(where: Address, error: BaseException) -> str:
     if any(isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES for cause in causes):
         group = _group_of(where.url) or "docker"
         return (
-            f"the Docker socket at {where} is open to the group {group} alone, and this user is not in it; "
+            f"the Docker socket at {where} is open only to the group {group}, and this user is not in it; "
             f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
         )
     other = "" if where.context is None else ", or choose another (docker context use default)"
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
         return f"no Docker engine at {where}, start one and run again{other}"
-    return f"no Docker engine answers at {where} ({error}); see to it (docker info) and run again{other}"
+    return f"no Docker engine answers at {where} ({error}); check it (docker info) and run again{other}"
 
 
 def _group_of(where: str) -> str | None:
-    """The group that owns a Unix socket, by name or number; None where there is none, or it can't be told."""
+    """The group that owns a Unix socket, by name or number. None if that can't be known."""
     if urlsplit(where).scheme != "unix":
         return None
     socket = Path(urlsplit(where).path)
@@ -143,7 +143,7 @@ def _group_of(where: str) -> str | None:
 
 
 def why_docker_fails(*arguments: str) -> str | None:
-    """The last word of a docker command that fails; None where it succeeds."""
+    """The last line of a docker command that fails. None if it succeeds."""
     try:
         done = subprocess.run(
             ["docker", *arguments],

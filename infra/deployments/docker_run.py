@@ -147,7 +147,7 @@ def why_name_is_taken(engine: Engine, name: str, facts: Facts) -> str | None:
     if is_ours(container.labels):
         return still_there(f"container {name}")
     return why_another_has_container(engine, name, facts) or (
-        f"a container named {name} is there that Fourfold did not make; "
+        f"there is a container named {name} that Fourfold did not make; "
         f"rename or remove it (docker rename {name} OTHER) and run again"
     )
 

@@ -35,15 +35,18 @@ def why_no_room(facts: Facts, engine: Engine | None) -> str | None:
 def why_too_little_memory(replicas: int, engine: Engine | None) -> str | None:
     """Why so many replicas of the model don't fit. Of an engine on another machine only the total memory is known."""
     if engine is not None and (engine.is_remote or engine.elsewhere()):
-        there, what = engine.memory_bytes or 0, "in all, where the engine runs"
+        there = engine.memory_bytes or 0
+        has = f"the engine's machine has {there / 1e9:.1f} GB in all"
     else:
-        there, what = psutil.virtual_memory().available, "free"
+        there = psutil.virtual_memory().available
+        has = f"{there / 1e9:.1f} GB are free"
     needed = replicas * RESERVED_MEMORY_BYTES
     if not there or there >= needed:
         return None
+    need = "replica needs" if replicas == 1 else "replicas need"
     return (
-        f"too little memory: {replicas} {'replica needs' if replicas == 1 else 'replicas need'} {needed / 1e9:.1f} GB, "
-        f"{there / 1e9:.1f} GB are {what}; end other programs, or leave this deployment out (--only), and run again"
+        f"too little memory: {replicas} {need} {needed / 1e9:.1f} GB, {has}; "
+        "end other programs, or leave this deployment out (--only), and run again"
     )
 
 
@@ -105,7 +108,7 @@ def why_port_is_for_root(kind: str, ips: Sequence[str], port: int) -> str | None
     """Why a process of this user may not listen on a TCP port. An engine may, as it runs as root."""
     if _why_not_bound(ips, port) != errno.EACCES:
         return None
-    return f"port {port} is for root alone; choose one above 1023 (--port {kind}=PORT) and run again"
+    return f"only root may use port {port}; choose one above 1023 (--port {kind}=PORT) and run again"
 
 
 def publisher(engine: Engine, ips: Sequence[str], port: int) -> str | None:

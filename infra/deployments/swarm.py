@@ -125,7 +125,7 @@ def why_no_mesh(engine: Engine) -> str | None:
     if state == "active" and not swarm.get("ControlAvailable"):
         return "this engine is a worker of a swarm; run Fourfold against a manager"
     if state not in ("active", "inactive"):
-        return f"this engine's part in its swarm is '{state}'; mend that (docker info) and run again"
+        return f"this engine's part in its swarm is '{state}'; repair that (docker info) and run again"
     same_kernel = not engine.is_remote and platform.system() == "Linux" and engine.kernel == platform.release()
     if same_kernel and not Path("/proc/net", IPVS).exists() and not _has_module(IPVS):
         return (
@@ -151,7 +151,7 @@ def _why_name_is_taken(engine: Engine) -> str | None:
     if is_ours(_labels_of(service)):
         return still_there(f"service {NAME}")
     return _why_another_has_service(engine) or (
-        f"a Swarm service named {NAME} is there that Fourfold did not make; "
+        f"there is a Swarm service named {NAME} that Fourfold did not make; "
         f"remove it (docker service rm {NAME}) and run again"
     )
 

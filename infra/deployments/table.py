@@ -61,7 +61,7 @@ def why_not(name: str, settings: Settings) -> str | None:
     except DeploymentError as error:
         return str(error)
     except API_FAILURES as error:
-        return f"the engine answers with an error: {error}; see to it (docker info) and run again"
+        return f"the engine answers with an error: {error}; check it (docker info) and run again"
     except OSError as error:
         return why(error, ROOT)
 
