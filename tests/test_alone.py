@@ -1,4 +1,4 @@
-"""One experiment at a time: of a checkout, on a machine, on an engine."""
+"""One experiment at a time: in a checkout, on a machine, on an engine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def hold(folder: Path, *names: str, **environment: str) -> subprocess.Popen[str]:
-    """What an experiment of another checkout does for as long as it runs."""
+    """A process that holds the locks as an experiment of another checkout does."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, *names],
         cwd=folder,

@@ -50,7 +50,7 @@ def docker(*arguments: str, **environment: str) -> str:
 
 
 def confinement(container: Any) -> dict[str, Any]:
-    """What an engine holds a container to, however it was told."""
+    """A container's confinement, whoever started it."""
     host, own = container.attrs["HostConfig"], container.attrs["Config"]
     said = {name: host.get(name) for name in CONFINEMENT} | {name: own.get(name) for name in RUN}
     health = dict(said["Healthcheck"])

@@ -1,4 +1,4 @@
-"""Which engine the docker command talks to, and what is told where its context or its configuration is broken."""
+"""Which engine the docker command talks to, and the errors if its context or its configuration is broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_config(folder: Path, **content: object) -> None:
 
 
 def write_context(folder: Path, name: str, meta: object) -> Path:
-    """What ``docker context create`` leaves; where its keys would lie."""
+    """Write what ``docker context create`` writes. Returns the folder where its keys would be."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     path = folder / "contexts" / "meta" / digest / "meta.json"
     path.parent.mkdir(parents=True, exist_ok=True)

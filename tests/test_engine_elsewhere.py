@@ -1,4 +1,4 @@
-"""An engine in a virtual machine, as Docker Desktop's and Colima's are: what is recorded of it, and told beforehand."""
+"""An engine in a virtual machine, as with Docker Desktop and Colima: what is recorded, and what doctor says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_VERDICT = (
 
 
 class Api(BaseHTTPRequestHandler):
-    """As much of Docker's API as is asked for here; nothing else is there."""
+    """The few parts of Docker's API that these tests need."""
 
     answers: dict[str, Any] = {"version": {"ApiVersion": "1.45"}, "info": INFO, "containers/json": []}
 

@@ -1,4 +1,4 @@
-"""The experiment against a real engine: docker run and Compose measured, and nothing left or harmed."""
+"""The experiment with a real engine: it measures docker run and Compose, leaves nothing, and harms nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which host process is ours: what ``.fourfold/host.json`` may hold, and that no other process is ended."""
+"""Which host process is ours: whatever ``.fourfold/host.json`` contains, no other process is ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two checkouts on one engine: each removes what it made, and names the other's folder."""
+"""Two checkouts on one engine: each removes only what it made, and names the other checkout's folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made_by(checkout: str) -> dict[str, str]:
 
 
 def checkout_in(folder: Path) -> Path:
-    """As much of a second checkout as infra needs to start containers of an image that is there."""
+    """A second checkout with the files that infra needs to start containers. The image exists already."""
     for name in ("infra", "inference", "runfiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "bundled_model"))
     for name in ("addresses.py", "docker-compose.yml"):
@@ -102,6 +102,8 @@ def test_another_checkouts_deployment_is_named_and_left(engine: Engine, clone: P
     port = free_port()
     code, said = infra(clone, "up", name, "--port", f"{name}={port}")
     assert code == 0, said
+    metrics = {"docker": "docker cp llm-inference-container:/app/", "compose": f"{clone}/.fourfold/compose/live/"}[name]
+    assert metrics in said
     belongs = f"{what} belongs to the checkout {clone}; end it there: python -m infra down {name}"
     assert infra(ROOT, "down", name) == (1, f"error: {belongs}\n")
     code, said = infra(ROOT, "down", "--all")

@@ -1,4 +1,4 @@
-"""``python -m infra doctor``, provoked into each of its messages."""
+"""Each message of ``python -m infra doctor``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, PORTS
 
 SILENT_PORT = "127.0.0.1:1"
-"""Nobody listens there: a registry that can't be reached."""
+"""A registry that can't be reached: nobody listens there."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 class Doctor:
-    """The command, asked with free ports unless told otherwise; ``self[name]`` is what it says of one subject."""
+    """The command, run with free ports unless told otherwise. Returns the first word of each line -> the rest."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
@@ -139,7 +139,7 @@ def test_a_port_for_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def publishing(*ports: dict[str, object]) -> Engine:
-    """An engine with one container, as it lists that."""
+    """An engine with one container that publishes these ports."""
     api = SimpleNamespace(containers=lambda: [{"Names": ["/names"], "Ports": list(ports)}])
     client = SimpleNamespace(api=api, info=lambda: {"Swarm": {}})
     return SimpleNamespace(client=client, is_remote=True, swarm=lambda: {})  # type: ignore[return-value]

@@ -32,7 +32,7 @@ SLOW_S = 300.0
 
 @pytest.fixture
 def foreign_swarm(mesh: Mesh) -> Iterator[list[str]]:
-    """A swarm that Fourfold did not make, with a service, a network and a container in it; yields all their names."""
+    """A swarm that Fourfold did not make, with a service, a network and a container. Yields all their names."""
     client = mesh.engine.client
     before = names_on(mesh.engine)
     client.swarm.init()
@@ -80,7 +80,7 @@ def who_answers(mesh: Mesh, requests_sent: int) -> Counter[str]:
 
 @contextmanager
 def load(mesh: Mesh, prefix: Path) -> Iterator[None]:
-    """Six users for as long as the block lasts: three keep their connections, three open one a request."""
+    """Six users as long as the block lasts: three keep their connections, three open a new one for each request."""
     running = [
         subprocess.Popen(
             [
@@ -105,7 +105,7 @@ def load(mesh: Mesh, prefix: Path) -> Iterator[None]:
 
 
 def answers_of(prefix: Path, users: str) -> list[str]:
-    """The status of each request so far; 0 where none came back."""
+    """The status of each request so far; 0 if there was no answer."""
     path = Path(f"{prefix}_{users}_requests.csv")
     if not path.exists():
         return []
@@ -115,8 +115,8 @@ def answers_of(prefix: Path, users: str) -> list[str]:
 
 @pytest.fixture
 def versions(mesh: Mesh) -> Iterator[None]:
-    """Two versions of the image. A light service waits in both instead of computing: the processors that start the next
-    replicas are not taken by the load, and a replica that is told to stop has requests in flight."""
+    """Two versions of the image, both with a light service that waits instead of computing. So the load leaves the CPUs
+    to the replicas that start, and a replica that is told to stop is answering requests."""
     images = mesh.engine.client.images
     try:
         for tag in (OLD, NEXT):
