@@ -24,7 +24,7 @@ from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
 from analysis.show.output import RecordedFile, write_output
 from analysis.show.page import render
-from runfiles.events import MEASURED
+from runfiles.events import STATUS_MEASURED
 from runfiles.files import REPORT_FILE
 
 
@@ -108,7 +108,7 @@ def _print_summary(analysis: Analysis) -> None:
             text = f"{verdict.one.title} against {verdict.other.title}: {words.ratio(verdict.comparison)}"
             console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
     for deployment in analysis.results.deployments:
-        if deployment.status != MEASURED:
+        if deployment.status != STATUS_MEASURED:
             text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
             console.print(text, markup=False, soft_wrap=True)
     if any(one.summary[key].is_part for one in analysis.loads for key in keys):

@@ -7,9 +7,8 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,7 +25,7 @@ from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import RecordedFile, write_output
-from runfiles.machines import engine_elsewhere
+from runfiles.machines import DockerEngine, Machine, are_different
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
@@ -139,7 +138,7 @@ def _refuse_one_experiment(old: Analysis, new: Analysis) -> None:
         UnreadableResults: a run of one began at the same moment as one of the other, or has its response times.
     """
     before, after = (
-        {run.record["started_at_unix_s"] for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
+        {run.record.started_at_unix_s for run in one.results.runs} | {run.fingerprint for run in one.results.runs}
         for one in (old, new)
     )
     if old.results.folder.resolve() == new.results.folder.resolve() or before & after - {None}:
@@ -200,43 +199,46 @@ def _why_not(
     return _why_other_conditions(name, before, after, old, new)
 
 
-def _both(old: Analysis, new: Analysis, part: str) -> list[dict[str, Any]]:
-    return [one.results.experiment.get(part) or {} for one in (old, new)]
+def _machines(old: Analysis, new: Analysis) -> tuple[Machine, Machine]:
+    return old.results.experiment.machine, new.results.experiment.machine
 
 
-def _are_other_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _engines(old: Analysis, new: Analysis) -> tuple[DockerEngine, DockerEngine]:
+    """The Docker engines; of none nothing is told."""
+    return old.results.experiment.engine or DockerEngine(), new.results.experiment.engine or DockerEngine()
+
+
+def _are_other_machines(before: Machine, after: Machine) -> bool:
     """Whether processor, memory or system differ. A kernel may be a newer one of the same machine."""
-    systems = {one.get("system") for one in (before, after)} - {None}
-    is_other_cpu = any(before.get(key) != after.get(key) for key in ("cpu_model", "cpu_count"))
-    hardware = {key: value for key, value in before.items() if key != "kernel"}
-    return is_other_cpu or len(systems) > 1 or engine_elsewhere(hardware, after) is not None
+    systems = {before.system, after.system} - {None}
+    is_other_cpu = (before.cpu_model, before.cpu_count) != (after.cpu_model, after.cpu_count)
+    return is_other_cpu or len(systems) > 1 or are_different(replace(before, kernel=None), after)
 
 
 def _are_other_engines(old: Analysis, new: Analysis) -> bool:
     """Whether containers ran on two machines: the engine's place differs, or, where it is elsewhere, its identity."""
     if old.results.engine_elsewhere != new.results.engine_elsewhere:
         return True
-    before, after = _both(old, new, "engine")
-    hosts = {urlsplit(one.get("endpoint") or "unix:").hostname for one in (before, after)}
-    return old.results.engine_elsewhere is not None and (len(hosts) > 1 or engine_elsewhere(before, after) is not None)
+    before, after = _engines(old, new)
+    hosts = {urlsplit(engine.endpoint or "unix:").hostname for engine in (before, after)}
+    return old.results.engine_elsewhere is not None and (len(hosts) > 1 or are_different(before, after))
 
 
 def other_surroundings(old: Analysis, new: Analysis) -> list[str]:
     """What of machine and engine is not the same, or not known, and keeps no figure from being compared."""
     found = []
-    machines, engines = _both(old, new, "machine"), _both(old, new, "engine")
-    for (before, after), key, what in (
-        (machines, "node", "name of the machine"),
-        (machines, "kernel", "kernel"),
-        (engines, "version", "version of the Docker engine"),
+    machines, engines = _machines(old, new), _engines(old, new)
+    for (before, after), what in (
+        ([machine.node for machine in machines], "name of the machine"),
+        ([machine.kernel for machine in machines], "kernel"),
+        ([engine.version for engine in engines], "version of the Docker engine"),
     ):
-        if before.get(key) != after.get(key):
-            found.append(
-                f"the {what} is not the same: {before.get(key) or 'not told'}, then {after.get(key) or 'not told'}"
-            )
-    for key, what in (("cpu_model", "processor"), ("cpu_count", "number of CPUs")):
-        if None in (machines[0].get(key), machines[1].get(key)):
-            found.append(f"the {what} is not known of both machines, so they may be two")
+        if before != after:
+            found.append(f"the {what} is not the same: {before or 'not told'}, then {after or 'not told'}")
+    if None in [machine.cpu_model for machine in machines]:
+        found.append("the processor is not known of both machines, so they may be two")
+    if None in [machine.cpu_count for machine in machines]:
+        found.append("the number of CPUs is not known of both machines, so they may be two")
     return found
 
 
@@ -244,7 +246,7 @@ def _why_other_conditions(
     name: str, before: Mapping[str, Measurement], after: Mapping[str, Measurement], old: Analysis, new: Analysis
 ) -> str | None:
     """What both must have in common: machine, limits as the rounds had them, and load."""
-    if _are_other_machines(*_both(old, new, "machine")):
+    if _are_other_machines(*_machines(old, new)):
         return "not compared: they ran on different machines"
     if not after[name].deployment.is_host and _are_other_engines(old, new):
         return "not compared: the engine did not run on the same machine"

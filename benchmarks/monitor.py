@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.needs import Figures, output_file, positive, require, run, why_no_image, why_no_packages
 from infra.environment import for_load
 from infra.errors import DeploymentError
-from runfiles.machines import machine_record
+from runfiles.machines import this_machine
 
 if TYPE_CHECKING:
     import psutil
@@ -115,7 +115,7 @@ def main() -> int:
         why_no_image(arguments.image, on_this_machine=True),
     )
     figures = Figures(arguments.json, replicas=arguments.replicas, hertz=HERTZ, users=USERS, raw={})
-    figures["machine"] = machine_record()
+    figures["machine"] = this_machine().to_json()
     with containers(arguments.replicas, arguments.image) as url:
         ways(figures, arguments.seconds)
         say(f"throughput, {arguments.pairs} pairs of windows ...")

@@ -49,7 +49,7 @@ from runfiles.files import (
     REQUESTS_SUFFIX,
     RUN_RECORD_SUFFIX,
 )
-from runfiles.machines import machine_record
+from runfiles.machines import this_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("analysis", "page")
@@ -251,7 +251,7 @@ def experiment_record() -> dict[str, Any]:
         "started_at": datetime.fromtimestamp(START, UTC).isoformat(),
         "command": "python -m benchmarks.scale",
         "plan": plan | {"user_class": "keep_alive"},
-        "machine": machine_record(),
+        "machine": this_machine().to_json(),
         "deployments": [{"name": "swarm-3", "status": "measured", "rounds": [round_]}],
     }
 

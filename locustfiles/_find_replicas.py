@@ -14,6 +14,15 @@ from typing import Any
 import psutil
 
 import addresses
+from runfiles.events import (
+    AUTO,
+    COMPOSE_SERVICE,
+    CONTAINER,
+    NO_REPLICAS,
+    PROCESS,
+    REPLICA_KINDS,
+    SWARM_SERVICE,
+)
 
 from _read_cgroup import CgroupReader
 from _read_docker import READ_FAILURES, Engine, Replica, explained
@@ -32,7 +41,6 @@ from _read_process import (
 
 CONNECT_TIMEOUT_S = 3.0
 
-KINDS = ("container", "compose", "swarm", "process")
 ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
 
 
@@ -61,7 +69,7 @@ def host_argument(text: str) -> str:
 
 def replicas_argument(text: str) -> str:
     """Checks ``--replicas`` when the command line is read, so that a slip ends the run before it begins."""
-    if text not in ("auto", "none"):
+    if text not in (AUTO, NO_REPLICAS):
         try:
             _named(text)
         except NoReplicas as error:
@@ -71,9 +79,9 @@ def replicas_argument(text: str) -> str:
 
 def _named(text: str) -> Target:
     kind, _, name = text.partition(":")
-    wrong = kind not in KINDS or not name
-    wrong = wrong or (kind == "compose" and not re.fullmatch(r"[^/]+/[^/]+", name))
-    wrong = wrong or (kind == "process" and not (name.isascii() and name.isdecimal()))
+    wrong = kind not in REPLICA_KINDS or not name
+    wrong = wrong or (kind == COMPOSE_SERVICE and not re.fullmatch(r"[^/]+/[^/]+", name))
+    wrong = wrong or (kind == PROCESS and not (name.isascii() and name.isdecimal()))
     if wrong:
         raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
     return Target(kind, name)
@@ -112,7 +120,7 @@ class Finder:
         self._process: CgroupReader | ProcessReader | None = None
         self._name: str | None = None
         self._doubt: str | None = None
-        self._is_auto = asked == "auto"
+        self._is_auto = asked == AUTO
         self.target: Target | None = None if self._is_auto else _named(asked)
 
     def explain_unsampled(self, names: Sequence[str]) -> str:
@@ -126,7 +134,7 @@ class Finder:
         said = self._said()
         process = listener_with_id(said.get("pid")) if said.get("replica") in names else None
         if process is not None:
-            found.setdefault(said["replica"], Target("process", str(process.pid)))
+            found.setdefault(said["replica"], Target(PROCESS, str(process.pid)))
         options = " or ".join(f"--replicas {one}" for one in sorted(set(map(str, found.values()))))
         unknown = [name for name in names if name not in found]
         parts = [f"use {options}"] if found else []
@@ -167,12 +175,12 @@ class Finder:
             if self._process is not None:
                 self._process.close()
             self._root = self._process = self._name = None
-        if self.target.kind == "process":
+        if self.target.kind == PROCESS:
             return [self._process_as_replica(int(self.target.name))]
         engine = self._connect()
-        if self.target.kind == "swarm":
+        if self.target.kind == SWARM_SERVICE:
             return self._tasks(engine, self.target.name)
-        if self.target.kind == "container":
+        if self.target.kind == CONTAINER:
             filters: dict[str, Any] = {"name": self.target.name}
         else:
             project, service = self.target.name.split("/")
@@ -183,7 +191,7 @@ class Finder:
                 ]
             }
         found = {_name(one): one for one in engine.client.api.containers(filters=filters)}
-        if self.target.kind == "container":  # the API's name filter matches parts of names
+        if self.target.kind == CONTAINER:  # the API's name filter matches parts of names
             found = {name: one for name, one in found.items() if name == self.target.name}
         elif not all(map(_is_one_off, found.values())):  # `docker compose run` beside `up`: another errand
             found = {name: one for name, one in found.items() if not _is_one_off(one)}
@@ -269,7 +277,7 @@ def _target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], 
     processes = listeners(ips, port) if is_here else []
     service = said() if processes else {}
     if process := confirmed(processes, service.get("pid")):
-        return Target("process", str(process.pid))
+        return Target(PROCESS, str(process.pid))
     try:
         engine = connect()
         target = _published(engine, ips, port, set(_resolved(name)) | container_ids(processes))
@@ -293,7 +301,7 @@ def _target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], 
             f"so it is no replica and is not sampled; {looked}; "
             f"name what answers (--replicas {_option(service)}), or the engine that it runs on (DOCKER_HOST)"
         )
-    return Target("process", str(process.pid))
+    return Target(PROCESS, str(process.pid))
 
 
 def _why_no_service(process: psutil.Process, said: Mapping[str, Any]) -> str:
@@ -313,7 +321,7 @@ def _option(said: Mapping[str, Any]) -> str:
     """What ``--replicas`` takes to sample the service that says this of itself: the process if it is one of this
     machine, else all that can be named."""
     process = listener_with_id(said.get("pid"))
-    return f"process:{process.pid}" if process else ALL_OPTIONS
+    return f"{PROCESS}:{process.pid}" if process else ALL_OPTIONS
 
 
 def _holders(host: str) -> list[psutil.Process]:
@@ -365,7 +373,7 @@ def _published(engine: Engine, ips: Sequence[str], port: int, marks: Collection[
     if is_manager:
         services = [one for one in api.services() if _publishes(one, port)]
         if services and (of_engine or set(ips) & {one["Status"].get("Addr") for one in api.nodes()}):
-            return Target("swarm", services[0]["Spec"]["Name"])
+            return Target(SWARM_SERVICE, services[0]["Spec"]["Name"])
     containers = api.containers()
     closeness = [_closeness(one, of_engine, port, marks if is_local else ()) for one in containers]
     if not any(closeness):
@@ -374,7 +382,7 @@ def _published(engine: Engine, ips: Sequence[str], port: int, marks: Collection[
     target = _target_of(container, is_manager)
     others = [close for close, one in zip(closeness, containers, strict=True) if _target_of(one, is_manager) == target]
     # If each container of a Compose service publishes a port of its own, one alone is behind this one.
-    return target if all(others) else Target("container", _name(container))
+    return target if all(others) else Target(CONTAINER, _name(container))
 
 
 def _publishes(service: Mapping[str, Any], port: int) -> bool:
@@ -399,11 +407,11 @@ def _target_of(container: Mapping[str, Any], is_manager: bool) -> Target:
     Compose service, or itself."""
     labels = container.get("Labels") or {}
     if is_manager and (name := labels.get("com.docker.swarm.service.name")):
-        return Target("swarm", name)
+        return Target(SWARM_SERVICE, name)
     project, service = (labels.get(f"com.docker.compose.{part}") for part in ("project", "service"))
     if project and service and not _is_one_off(container):
-        return Target("compose", f"{project}/{service}")
-    return Target("container", _name(container))
+        return Target(COMPOSE_SERVICE, f"{project}/{service}")
+    return Target(CONTAINER, _name(container))
 
 
 def _is_one_off(container: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 # runfiles.py and addresses.py, wherever Locust was started
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from runfiles.events import ALL_TEXTS, INTERRUPTED, RECORDING_FAILED_EXIT_CODE, STOPPED
+from runfiles.events import ALL_TEXTS, AUTO, INTERRUPTED, OPTION, RECORDING_FAILED_EXIT_CODE, ROWS_LOST, STOPPED
 
 import _locust_files
 import _options
@@ -104,7 +104,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--replicas",
         type=replicas_argument,
-        default="auto",
+        default=AUTO,
         help="auto (who serves the host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, process:PID",
     )
     parser.add_argument(
@@ -275,7 +275,7 @@ def begin(environment: Environment, **_: Any) -> None:
         raise gevent.GreenletExit from None  # or Locust would start the users first
     for text in Hook.wrong_fields:
         logger.warning(text)
-        Hook.recording.note_fault("option", text)
+        Hook.recording.note_fault(OPTION, text)
     Hook.recording.start()
 
 
@@ -380,7 +380,7 @@ def await_last_reports(master: MasterRunner) -> None:
             if heard_unix_s is not None:
                 when = f"{max(0.0, Hook.load_ended_unix_s - heard_unix_s):.0f} s before the end"
             text = f"worker {lost} was lost {when}; requests that it had not reported are in no count"
-            Hook.recording.note_fault("rows lost", text)
+            Hook.recording.note_fault(ROWS_LOST, text)
             logger.error(text)
 
 

@@ -13,7 +13,18 @@ from typing import Any
 import gevent
 from gevent.pool import Group
 
-from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
+from runfiles.events import (
+    ENDED,
+    ENGINE_ANSWERS,
+    ENGINE_SILENT,
+    FOUND,
+    NOT_SAMPLED,
+    RESTARTED,
+    SAMPLED_AGAIN,
+    STARTED,
+    UNSAMPLED,
+)
+from runfiles.records import ReplicaRecord
 
 from _counters import Counters, began_anew, cpu_percent, rate
 from _find_replicas import Finder, NoReplicas
@@ -87,20 +98,20 @@ class Monitor:
         self._tell_unsampled(self._unsampled())
         self.finder.close()
 
-    def record(self) -> list[dict[str, Any]]:
+    def record(self) -> tuple[ReplicaRecord, ...]:
         """All replicas seen, for the record of the run."""
-        return [
-            {
-                "name": one.name,
-                "id": one.id,
-                "answers_as": sorted(self._answers_as.get(one.id, ())),
-                "node": one.node,
-                "sampled": one.id in self._sampled,
-                "reason": one.reason,
-                "sources": dict(one.sources()),
-            }
-            for one in self._seen.values()
-        ]
+        return tuple(
+            ReplicaRecord(
+                name=replica.name,
+                id=replica.id,
+                answers_as=tuple(sorted(self._answers_as.get(replica.id, ()))),
+                node=replica.node,
+                sampled=replica.id in self._sampled,
+                reason=replica.reason,
+                sources=dict(replica.sources()),
+            )
+            for replica in self._seen.values()
+        )
 
     def sampling(self) -> str | None:
         """How the CPU of the replicas is had, for the record of the run; None where none was sampled."""
@@ -152,7 +163,7 @@ class Monitor:
                 since = f" after the process that was sampled as {', '.join(sorted(successors))} had ended"
             text = f"{who} answered{since} and {verb} not sampled{instead}; {why}"
             self._problem(text)
-            self._note_fault("unsampled", text)
+            self._note_fault(UNSAMPLED, text)
 
     def _find(self, event: str) -> bool:
         """Start sampling the replicas that are new, which is the ``event``; whether the engine told which there are."""
@@ -187,7 +198,7 @@ class Monitor:
     def _note_engine(self, *, answers: bool, detail: str) -> None:
         if answers != self._engine_answers:
             self._engine_answers = answers
-            self._event("engine answers again" if answers else "engine does not answer", None, detail)
+            self._event(ENGINE_ANSWERS if answers else ENGINE_SILENT, None, detail)
 
     def _end(self, replica: Replica) -> None:
         """Note, once, that a replica is no longer there."""

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gevent
 import psutil
+from _run_record import RecordFile, generator_record, recorder_versions, replicas_record
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 import addresses
 from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
-from runfiles.events import ENOUGH_REQUESTS, MEASURED, RUN_TIME, STOPPED, WARM_UP
+from runfiles.events import (
+    CLOCK,
+    ENOUGH_REQUESTS,
+    INCOMPLETE,
+    MEASURED,
+    NO_REPLICAS,
+    ROWS_LOST,
+    RUN_TIME,
+    STOPPED,
+    WARM_UP,
+)
 from runfiles.files import (
-    FORM,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
     REQUESTS_SUFFIX,
     RUN_RECORD_SUFFIX,
-    write_whole,
 )
-from runfiles.machines import machine_record
+from runfiles.machines import this_machine
+from runfiles.records import Fault, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder, NoReplicas
 from _health import health
@@ -44,9 +49,6 @@ from _row_file import MOST_KEPT_BYTES, Folder, RowFile
 from _texts import read_reviews, texts_record
 
 FLUSH_EVERY_S = 1.0
-RESERVE_BYTES = 4096
-"""Added to twice the record's size: what is kept free for the next record, which says more."""
-
 RUN_TIME_SLACK_S = 1.0
 
 logger = logging.getLogger("fourfold")
@@ -83,14 +85,11 @@ class Recording:
         }
         self.live = Live({name: Path(prefix + suffix) for name, suffix in suffixes.items()}, self._flush)
         self._failures = 0
-        self._faults: list[dict[str, str]] = []
+        self._faults: list[Fault] = []
         self._texts_sent: set[int] = set()
         self._clocks_off_s: dict[str, float] = {}
         self._disk_error: OSError | None = None
-        self._record_error: OSError | None = None
-        self._record_path = self._folder.path / (name + RUN_RECORD_SUFFIX)
-        self._record_written: os.stat_result | None = None
-        self._reserve = self._record_path.with_name(f"{self._record_path.name}.reserve")
+        self._record_file = RecordFile(self._folder, name + RUN_RECORD_SUFFIX)
         self._is_whole: bool | None = None
         self._ending = RLock()  # a master's run may end in two greenlets at once
         # Of the web UI's options and of the host only what holds now: the form of the next run overwrites them.
@@ -134,7 +133,7 @@ class Recording:
         self._who_serves()
         self._monitor = self._find_replicas()
         self._begin_now()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != "none" else None
+        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != NO_REPLICAS else None
         self._flush()
         self._write_record()
 
@@ -171,7 +170,7 @@ class Recording:
 
     def note_fault(self, kind: str, text: str) -> None:
         """Something is wrong with this recording: a kind of ``runfiles.FAULTS``, and what happened, in one sentence."""
-        fault = {"kind": kind, "text": text}
+        fault = Fault(kind=kind, text=text)
         if fault not in self._faults:
             self._faults.append(fault)
 
@@ -237,21 +236,19 @@ class Recording:
                     "%d of %d rows of %s are lost (%s)", file.lost, file.rows, file.path, error.strerror
                 )
         self._write_record()
-        with suppress(OSError):
-            self._folder.check()
-            self._reserve.unlink(missing_ok=True)
+        self._record_file.close()
         self._folder.close()
-        if self._record_error is not None:
+        if self._record_file.error is not None:
             logger.error(
                 "%s%s could not be written (%s): this run is not recorded",
                 self._prefix,
                 RUN_RECORD_SUFFIX,
-                self._record_error.strerror,
+                self._record_file.error.strerror,
             )
-        return self._record_error is None and not any(file.lost for file in self._files)
+        return self._record_file.error is None and not any(file.lost for file in self._files)
 
     def _find_replicas(self) -> Monitor | None:
-        if self._asked == "none":
+        if self._asked == NO_REPLICAS:
             return None
         try:
             finder = Finder(self._asked, self.environment.host or "", self._who_serves, self._options.docker_host)
@@ -282,9 +279,9 @@ class Recording:
         if any(getattr(one, "sends_each_text_once", False) for one in self.environment.user_classes):
             sent, there = len(self._texts_sent), len(read_reviews())
             text = f"{sent} of {there} texts were sent"
-            if sent < there and text not in (fault["text"] for fault in self._faults):
+            if sent < there and text not in (fault.text for fault in self._faults):
                 logger.warning(text)
-                self.note_fault("incomplete", text)
+                self.note_fault(INCOMPLETE, text)
 
     def _phase(self, at_unix_s: float) -> str:
         return WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else MEASURED
@@ -313,86 +310,39 @@ class Recording:
         elif self._disk_error is None and had is not None:
             logger.warning("%s_*: rows can be written again; all that were kept are written", self._prefix)
 
-    def _all_faults(self) -> list[dict[str, str]]:
+    def _all_faults(self) -> tuple[Fault, ...]:
         """Those noted so far, those of clocks as they are now, and at the end the rows that are lost."""
         found = [*self._faults]
-        found += [{"kind": "clock", "text": _clock_text(*off)} for off in self._clocks_off_s.items()]
+        found += [Fault(kind=CLOCK, text=_clock_text(*off)) for off in self._clocks_off_s.items()]
         if self._ended_at_unix_s is not None:
-            lost = [one for one in self._files if one.lost]
-            texts = [f"{one.lost} of {one.rows} rows of {one.path.name} are not in it" for one in lost]
-            found += [{"kind": "rows lost", "text": text} for text in texts]
-        return found
+            lost = [file for file in self._files if file.lost]
+            texts = [f"{file.lost} of {file.rows} rows of {file.path.name} are not in it" for file in lost]
+            found += [Fault(kind=ROWS_LOST, text=text) for text in texts]
+        return tuple(found)
 
     def _write_record(self) -> None:
-        """Write the record whole, or leave the one before; where the disk is full, in the room that was set aside.
+        self._record_file.write(self._record())
 
-        What has taken the place of the record or of its folder is left alone.
-        """
-        text = self._record()
-        try:
-            self._folder.check()
-            self._check_record()
-            try:
-                write_whole(self._record_path, text)
-            except OSError:
-                self._reserve.unlink(missing_ok=True)
-                write_whole(self._record_path, text)
-            self._record_written = self._record_path.stat()
-            self._record_error = None
-        except FileExistsError as error:
-            self._record_error = error
-            return
-        except OSError as error:
-            self._record_error = error
-        with suppress(OSError):
-            self._reserve.write_bytes(bytes(2 * len(text) + RESERVE_BYTES))
-
-    def _check_record(self) -> None:
-        """
-        Raises:
-            FileExistsError: what has the record's name now is not what this run wrote.
-        """
-        with suppress(FileNotFoundError):
-            there = self._record_path.lstat()
-            if self._record_written is not None and not os.path.samestat(there, self._record_written):
-                raise FileExistsError(errno.EEXIST, "another file has taken its place", str(self._record_path))
-
-    def _record(self) -> str:
+    def _record(self) -> RunRecord:
         runner, monitor = self.environment.runner, self._monitor
         users = runner.target_user_count if runner and self._ended_at_unix_s is None else self._users
-        warnings = self._cpu_warnings + sum(int(one["cpu_warnings"]) for one in self._workers.values())
-        record = self._settings | {
-            "form": FORM,
-            "users": users,
-            "started_at_unix_s": self._started_at_unix_s,
-            "ended_at_unix_s": self._ended_at_unix_s,
-            "ended_by": self._ended_by,
-            "requests": self._requests.rows,
-            "failures": self._failures,
-            "faults": self._all_faults(),
-            "service": self._service,
-            "texts": texts_record(read_reviews()),
-            "replicas": {
-                "asked": self._asked,
-                "found": str(monitor.finder.target) if monitor and monitor.finder.target else None,
-                "sampling": monitor.sampling() if monitor else None,
-                "interval_s": self._interval_s,
-                "list": monitor.record() if monitor else [],
-                "problems": self._problems + (monitor.problems if monitor else []),
-            },
-            "generator": {
-                "cpu_percent": max(self._generator_percents, default=None),
-                "cpu_percent_all": sum(self._generator_percents) if self._generator_percents else None,
-                "processes": 1 + len(self._workers),
-                "cpu_warnings": warnings,
-            },
-            "versions": {name: version(name) for name in ("locust", "gevent", "geventhttpclient", "docker", "psutil")}
-            | {"python": sys.version.split()[0]},
-            "machine": machine_record() | {"cpu_percent": self._machine_percent},
-        }
-        # Some text may hold half a surrogate, such as an argument that is not UTF-8, and some number may not be finite.
-        clean = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
-        return json.dumps(json.loads(clean, parse_constant=lambda _: None), indent=1) + "\n"
+        warnings = self._cpu_warnings + sum(int(worker["cpu_warnings"]) for worker in self._workers.values())
+        return RunRecord(
+            **self._settings,
+            users=users,
+            started_at_unix_s=self._started_at_unix_s,
+            ended_at_unix_s=self._ended_at_unix_s,
+            ended_by=self._ended_by,
+            requests=self._requests.rows,
+            failures=self._failures,
+            faults=self._all_faults(),
+            service=None if self._service is None else Service(answer=self._service),
+            texts=texts_record(read_reviews()),
+            replicas=replicas_record(self._asked, self._interval_s, monitor, self._problems),
+            generator=generator_record(self._generator_percents, len(self._workers), warnings),
+            versions=recorder_versions(),
+            machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
+        )
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from runfiles.records import Texts
+
 TEXTS_FILE = Path(__file__).resolve().parents[1] / "texts" / "reviews.csv"
 
 
@@ -30,11 +32,8 @@ def in_order(reviews: list[Review], seed: int) -> list[Review]:
     return random.Random(seed).sample(reviews, len(reviews)) if seed else reviews  # noqa: S311  no secret
 
 
-def texts_record(reviews: list[Review]) -> dict[str, str | int]:
+def texts_record(reviews: list[Review]) -> Texts:
     """Which texts a run sent, for its record: runs with other texts are not comparable."""
-    return {
-        "file": TEXTS_FILE.name,
-        # The same texts have the same digest, whatever an editor or Git made of the ends of lines.
-        "sha256": hashlib.sha256(TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")).hexdigest(),
-        "count": len(reviews),
-    }
+    # The same texts have the same digest, whatever an editor or Git made of the ends of lines.
+    content = TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")
+    return Texts(file=TEXTS_FILE.name, sha256=hashlib.sha256(content).hexdigest(), count=len(reviews))

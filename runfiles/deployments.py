@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-NO_REPLICAS = "none"
-PROCESS = "process"
-SWARM = "swarm"
-"""What ``replicas.asked`` and ``replicas.found`` of a run may be: nothing; KIND:NAME, of which these are two kinds."""
-
 HOST = "host"
 """The one deployment that is no container."""
+
+SWARM = "swarm"
+"""The kind of the deployments that Swarm runs."""
 
 
 @dataclass(frozen=True)

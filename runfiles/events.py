@@ -1,15 +1,17 @@
-"""The words that a recording is written with: phases, statuses, what ended a run, events of replicas, faults."""
+"""The words that a recording is written with: phases, statuses, what ended a run, replicas and their events, faults."""
 
 from __future__ import annotations
 
 WARM_UP = "warm-up"
 MEASURED = "measured"
-"""The phases of a run. Only rows of the phase ``measured`` enter a figure. The word is also a status, below."""
+"""The phases of a run. Only rows of the phase ``MEASURED`` enter a figure."""
 
+STATUS_MEASURED = "measured"
 FAILED = "failed"
 NOT_RUN = "not run"
-"""With ``MEASURED`` the statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never
-begun. A deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
+STATUSES = (STATUS_MEASURED, FAILED, NOT_RUN)
+"""The statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never begun. A
+deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
 
 RUN_TIME = "run time"
 ENOUGH_REQUESTS = "number of requests"
@@ -19,20 +21,38 @@ INTERRUPTED = "interrupted"
 """What ended a run (``ended_by``): its run time; as many requests as were asked for; a single pass that sent all its
 texts; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM. None: it was killed, or still runs."""
 
+AUTO = "auto"
+NO_REPLICAS = "none"
+"""What ``replicas.asked`` may be, besides KIND:NAME: whatever serves at the host; nothing."""
+
+PROCESS = "process"
+CONTAINER = "container"
+COMPOSE_SERVICE = "compose"
+SWARM_SERVICE = "swarm"
+REPLICA_KINDS = (CONTAINER, COMPOSE_SERVICE, SWARM_SERVICE, PROCESS)
+"""The kinds of replicas: KIND in the KIND:NAME of ``replicas.asked`` and ``replicas.found``."""
+
 FOUND = "found"
 STARTED = "started"
 RESTARTED = "restarted"
 ENDED = "ended"
 NOT_SAMPLED = "not sampled"
 SAMPLED_AGAIN = "sampled again"
-"""What becomes of a replica: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``, which explains them."""
+ENGINE_SILENT = "engine does not answer"
+ENGINE_ANSWERS = "engine answers again"
+"""What becomes of a replica, or of the Docker engine: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``."""
 
+ROWS_LOST = "rows lost"
+INCOMPLETE = "incomplete"
+UNSAMPLED = "unsampled"
+CLOCK = "clock"
+OPTION = "option"
 FAULTS = {
-    "rows lost": "rows are not in their file, or were lost with a worker",
-    "incomplete": "the single pass sent fewer texts than there are",
-    "unsampled": "a replica answered that was not sampled",
-    "clock": "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
-    "option": "an option could not be used as it was given; another value was used",
+    ROWS_LOST: "rows are not in their file, or were lost with a worker",
+    INCOMPLETE: "the single pass sent fewer texts than there are",
+    UNSAMPLED: "a replica answered that was not sampled",
+    CLOCK: "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
+    OPTION: "an option could not be used as it was given; another value was used",
 }
 """What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under
 ``faults``, as ``{"kind": one of these, "text": what happened, in one sentence}``. The analysis decides which of them

@@ -5,26 +5,53 @@ from __future__ import annotations
 import ipaddress
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from runfiles.fields import Address, Bytes, Cpus, Record
 
-def machine_record() -> dict[str, str | int | None]:
-    """What this machine is, as both JSON records state it; ``cpu_model`` and ``memory_bytes`` None where not told."""
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Record):
+    """The machine that the load generator and the host process run on. None: the machine does not tell it, or an
+    earlier version did not record it."""
+
+    node: str | None = None
+    system: str | None = None
+    kernel: str | None = None
+    cpu_model: str | None = None
+    architecture: str | None = None
+    cpu_count: Cpus | None = None
+    memory_bytes: Bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockerEngine(Record):
+    """A Docker engine. All but endpoint and version is of the machine that it runs on, which may be a virtual one."""
+
+    endpoint: Address | None = None
+    version: str | None = None
+    kernel: str | None = None
+    cpu_count: Cpus | None = None
+    memory_bytes: Bytes | None = None
+    architecture: str | None = None
+    operating_system: str | None = None
+
+
+def this_machine() -> Machine:
+    """The machine that this program runs on."""
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     told = all(name in os.sysconf_names for name in names)
-    return {
-        "node": platform.node(),
-        "system": platform.system(),
-        "kernel": platform.release(),
-        "cpu_model": _cpu_model(),
-        "architecture": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "memory_bytes": os.sysconf(names[0]) * os.sysconf(names[1]) if told else None,
-    }
+    return Machine(
+        node=platform.node(),
+        system=platform.system(),
+        kernel=platform.release(),
+        cpu_model=_cpu_model(),
+        architecture=platform.machine(),
+        cpu_count=os.cpu_count(),
+        memory_bytes=os.sysconf(names[0]) * os.sysconf(names[1]) if told else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -37,8 +64,8 @@ class EngineElsewhere:
     """
 
     is_virtual: bool
-    cpu_count: int | None
-    machine_cpu_count: int | None
+    cpu_count: float | None
+    machine_cpu_count: float | None
 
     def __str__(self) -> str:
         where = "in a virtual machine" if self.is_virtual else "on another machine"
@@ -52,29 +79,47 @@ class EngineElsewhere:
 SAME_MEMORY = 0.01
 """The kernel keeps some of the memory for itself, not the same at each boot."""
 
-TELLING_KEYS = ("kernel", "cpu_count", "architecture", "memory_bytes")
-"""What two records of one machine have in common."""
-
 ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
 """Other names of one architecture: macOS and Windows use the first ones."""
 
 
-def engine_elsewhere(machine: Mapping[str, Any], engine: Mapping[str, Any]) -> EngineElsewhere | None:
-    """Whether an engine runs on another machine than ``machine`` (both as ``experiment.json`` holds them); None where
-    nothing shows that. What either record does not tell is not compared.
-    """
-    pairs = [(machine.get(key), engine.get(key)) for key in TELLING_KEYS]
-    if all(None in pair or _is_same(*pair) for pair in pairs):
+def engine_elsewhere(machine: Machine, engine: DockerEngine) -> EngineElsewhere | None:
+    """Whether an engine runs on another machine than ``machine``; None where nothing shows that."""
+    if not are_different(machine, engine):
         return None
-    address = urlsplit(str(engine.get("endpoint") or "unix:"))
+    address = urlsplit(engine.endpoint or "unix:")
     is_virtual = address.scheme in ("unix", "npipe") or is_loopback(address.hostname or "")
-    return EngineElsewhere(is_virtual, engine.get("cpu_count"), machine.get("cpu_count"))
+    return EngineElsewhere(is_virtual, engine.cpu_count, machine.cpu_count)
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, str):
-        return bool(ARCHITECTURES.get(one.lower(), one) == ARCHITECTURES.get(str(other).lower(), other))
-    return bool(abs(one - other) <= (SAME_MEMORY * one if one > 1e6 else 0))
+def are_different(first: Machine | DockerEngine, second: Machine | DockerEngine) -> bool:
+    """Whether two records tell of two machines. Only what both tell is compared."""
+    pairs = [
+        (first.kernel, second.kernel),
+        (_architecture(first), _architecture(second)),
+        (first.cpu_count, second.cpu_count),
+    ]
+    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        return True
+    if first.memory_bytes is None or second.memory_bytes is None:
+        return False
+    return not is_same_memory(first.memory_bytes, second.memory_bytes)
+
+
+def can_be_told_apart(first: Machine | DockerEngine, second: Machine | DockerEngine) -> bool:
+    """Whether two records tell the same of anything that ``are_different`` compares."""
+    keys = ("kernel", "cpu_count", "architecture", "memory_bytes")
+    return any(None not in (getattr(first, key), getattr(second, key)) for key in keys)
+
+
+def is_same_memory(first_bytes: int, second_bytes: int) -> bool:
+    """Whether two amounts of memory may be of one machine at two boots."""
+    return abs(first_bytes - second_bytes) <= SAME_MEMORY * first_bytes
+
+
+def _architecture(of: Machine | DockerEngine) -> str | None:
+    name = of.architecture
+    return None if name is None else ARCHITECTURES.get(name.lower(), name)
 
 
 def is_loopback(name: str) -> bool:

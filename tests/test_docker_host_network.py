@@ -28,9 +28,12 @@ from infra.deployments.ownership import is_ours
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, PORTS, why_not
 from infra.deployments.waiting import until_true
+from infra.experiment.circumstances import Circumstances
 from infra.experiment.journal import Journal
 from infra.experiment.plan import Plan
 from runfiles.deployments import DEFAULT
+from runfiles.machines import Machine
+from runfiles.records import Options
 
 KIND = "docker-host-network"
 DEPLOYMENT = BY_NAME[KIND]
@@ -205,9 +208,8 @@ def test_ctrl_c_and_kill_leave_nothing_that_down_does_not_remove(
 def test_an_experiment_of_before_is_continued_though_it_does_not_list_it(tmp_path: Path) -> None:
     """Its record lists the five default deployments; it has no port for this one."""
     ports = {"host": 5000, "docker": 5000, "compose": 8080, "swarm": 8080}
-    options = {"image": "i", "build": False, "ports": ports, "reach": {}, "start_timeout_s": 5.0}
-    about = dict.fromkeys(("machine", "git", "versions", "environment", "engine", "model"))
-    Journal.begin(tmp_path, Plan(), command="", options=options, **about)
+    options = Options(image="i", build=False, ports=ports, reach={}, start_timeout_s=5.0)
+    Journal.begin(tmp_path, Plan(), "", Circumstances(Machine()), options)
     content = json.loads((tmp_path / "experiment.json").read_text())
     assert [deployment["name"] for deployment in content["deployments"]] == list(DEFAULT)
     assert Journal.reopen(tmp_path).plan == Plan()

@@ -19,7 +19,7 @@ from conftest import free_port
 from test_infra import infra, said_by
 
 from infra.deployments.docker_engine import connect
-from runfiles.machines import machine_record
+from runfiles.machines import DockerEngine, this_machine
 
 OTHER_CPUS = (os.cpu_count() or 1) + 6
 INFO = {
@@ -81,26 +81,26 @@ def desktop(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_the_record_holds_the_engines_own_machine(desktop: str) -> None:
     engine = connect()
-    assert engine.record() == {
-        "endpoint": desktop,
-        "version": "27.3.1",
-        "kernel": "6.10.14-linuxkit",
-        "cpu_count": OTHER_CPUS,
-        "memory_bytes": 1_000_000_000,
-        "architecture": "aarch64",
-        "operating_system": "Docker Desktop",
-    }
+    assert engine.record() == DockerEngine(
+        endpoint=desktop,
+        version="27.3.1",
+        kernel="6.10.14-linuxkit",
+        cpu_count=OTHER_CPUS,
+        memory_bytes=1_000_000_000,
+        architecture="aarch64",
+        operating_system="Docker Desktop",
+    )
     assert not engine.is_remote  # its published ports are this machine's
     engine.client.close()
 
 
 def test_what_an_engine_does_not_say_of_its_machine_is_missing(desktop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said_nothing = dict(INFO, NCPU=0, MemTotal=0, KernelVersion=machine_record()["kernel"])
+    said_nothing = dict(INFO, NCPU=0, MemTotal=0, KernelVersion=this_machine().kernel)
     del said_nothing["Architecture"]
     monkeypatch.setitem(Api.answers, "info", said_nothing)
     engine = connect()
     known = engine.record()
-    assert (known["cpu_count"], known["memory_bytes"], known["architecture"]) == (None, None, None)
+    assert (known.cpu_count, known.memory_bytes, known.architecture) == (None, None, None)
     assert engine.elsewhere() is None
     assert engine.why_no_verdict() is None
     engine.client.close()

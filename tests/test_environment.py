@@ -27,6 +27,7 @@ from infra.deployments.docker_engine import Engine
 from infra.deployments.waiting import is_healthy
 from infra.experiment import circumstances
 from infra.install import PTH
+from runfiles.records import GitState
 
 DEAD_PROXY = "http://127.0.0.1:9"
 PROXIES = {
@@ -105,7 +106,7 @@ def test_an_experiment_depends_on_its_plan_alone(hostile: dict[str, str], tmp_pa
     journal = json.loads((folder / "experiment.json").read_text())
     (measured,) = journal["deployments"][0]["rounds"]
     assert (measured["status"], measured["runs"]) == ("measured", ["single_pass", "load"])
-    assert journal["git"] == circumstances.git_record()
+    assert GitState.from_json(journal["git"]) == circumstances.git_state()
     with (folder / "host/round-1/single_pass_requests.csv").open(newline="") as file:
         assert [row["text_id"] for row in csv.DictReader(file)] == [str(number) for number in range(1, 161)]
     load = json.loads((folder / "host/round-1/load_run.json").read_text())
@@ -249,10 +250,10 @@ def test_what_is_not_on_the_list_reaches_no_process(
 
 
 def test_git_is_asked_of_this_project_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    expected = circumstances.git_record()
+    expected = circumstances.git_state()
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF"):
         monkeypatch.setenv(name, "/nowhere")
-    assert circumstances.git_record() == expected
+    assert circumstances.git_state() == expected
     monkeypatch.undo()
     inside = tmp_path / "a copy without .git, in a repository"
     inside.mkdir()
@@ -261,7 +262,7 @@ def test_git_is_asked_of_this_project_alone(monkeypatch: pytest.MonkeyPatch, tmp
     subprocess.run(commit, cwd=tmp_path, check=True)
     for module in (environment, circumstances):
         monkeypatch.setattr(module, "ROOT", inside)
-    assert circumstances.git_record() is None
+    assert circumstances.git_state() is None
 
 
 def wheel(folder: Path, name: str, *needs: str) -> None:

@@ -18,33 +18,37 @@ from infra.deployments.images import _succeeds
 from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment import experiment
+from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment, resume
 from infra.experiment.journal import CUT_OFF, Journal
 from infra.experiment.plan import Plan
+from runfiles.machines import DockerEngine, Machine
+from runfiles.records import GitState, Image, Model, Options
 
-HERE = {"machine": {"cpu_model": "this"}, "git": {"commit": "b"}, "versions": {"python": "2"}, "environment": {}}
-THEN = {
-    "machine": {"cpu_model": "that"},
-    "git": {"commit": "a"},
-    "versions": {"python": "1"},
-    "environment": {"I": "x"},
-}
-MODEL = {"name": "m", "source": "hub", "sha256": "a" * 64}
-IMAGE = {"name": "i", "id": "sha256:1", "digests": [], "bytes": 1}
+MODEL = Model(name="m", source="hub", sha256="a" * 64)
+HERE = Circumstances(Machine(cpu_model="this"), GitState(commit="b"), {"python": "2"}, {})
+THEN = Circumstances(
+    Machine(cpu_model="that"),
+    GitState(commit="a"),
+    {"python": "1"},
+    {"I": "x"},
+    DockerEngine(endpoint="unix:///docker.sock", version="1", kernel="1"),
+    MODEL,
+)
+IMAGE = Image(name="i", id="sha256:1", bytes=1)
 ROUND = ["deployments", 0, "rounds", 0]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An experiment under other conditions than ``HERE``: its first round is measured, its second was cut off."""
+    """An experiment under other circumstances than ``HERE``: its first round is measured, its second was cut off."""
     folder = tmp_path_factory.mktemp("results")
-    options = {"image": "i", "build": False, "ports": PORTS, "reach": {"swarm": "server:80"}, "start_timeout_s": 5.0}
-    engine = {"endpoint": "unix:///docker.sock", "version": "1", "kernel": "1"}
+    options = Options(image="i", build=False, ports=PORTS, reach={"swarm": "server:80"}, start_timeout_s=5.0)
     plan = Plan(deployments=("host", "docker"), rounds=2)
-    journal = Journal.begin(folder, plan, command="x", **THEN, engine=engine, model=MODEL, options=options)
+    journal = Journal.begin(folder, plan, "x", THEN, options)
     journal.note_deployment("docker", image=IMAGE)
-    measured = {"runs": ["single_pass", "load"], "metrics_files": ["host/round-1/m.csv"], "seconds_to_healthy": 1.5}
-    journal.note_round("host", 1, status="measured", reason=None, **measured)
+    journal.note_round("host", 1, status="measured", reason=None, seconds_to_healthy=1.5)
+    journal.note_round("host", 1, runs=("single_pass", "load"), metrics_files=("host/round-1/m.csv",))
     journal.note_round("host", 2, status="failed", reason=CUT_OFF)
     for number in (1, 2):
         (folder / "host" / f"round-{number}").mkdir(parents=True)
@@ -54,12 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is read as an experiment is one of other conditions."""
+    """Whatever is read as an experiment is one of other circumstances."""
 
     def connect() -> None:
         raise DeploymentError("there is no engine here")
 
-    monkeypatch.setattr(experiment, "conditions", lambda: HERE)
+    monkeypatch.setattr(experiment, "circumstances_here", lambda: HERE)
     monkeypatch.setattr(experiment, "connect", connect)
     monkeypatch.setattr(Experiment, "_model", lambda _: MODEL)
 
@@ -94,36 +98,46 @@ def at(content: Any, place: list[Any]) -> Any:
 @pytest.mark.parametrize(
     ("place", "value", "expected"),
     [
-        (["options", "ports"], {"host": 0}, "options: ports is {'host': 0}, not a port from 1 to 65535 for each of"),
+        (["options", "ports"], {"host": 0}, "options.ports.host is 0, which is not between 1 and 65,535"),
         (["options", "ports"], {}, "options.ports has no port for host, docker"),
-        (["options", "ports", "host"], True, "options: ports is"),
-        (["options", "reach"], {"swarm": "server"}, "options: reach is {'swarm': 'server'}, not HOST:PORT"),
-        (["options", "start_timeout_s"], -1, "start_timeout_s is -1, not a number of seconds up to 86400"),
-        (["options", "image"], ["i"], "options: image is ['i'], not an image's name"),
-        (["options", "image"], "i" * 10**6, "options: image is"),
-        (["started_at"], "yesterday", "started_at is 'yesterday', not a time"),
-        (["resumed_at"], [0], "resumed_at is [0], not a list of times"),
+        (["options", "ports", "host"], True, "options.ports.host is True, which is no whole number"),
+        (["options", "reach"], {"swarm": "server"}, "options.reach.swarm is 'server', which is no HOST:PORT"),
+        (["options", "start_timeout_s"], -1, "options.start_timeout_s is -1, which is not between 0.001 and 86,400"),
+        (["options", "image"], ["i"], "options.image is ['i'], which is no text"),
+        (["options", "image"], "i" * 10**6, "options.image is 'iiiiii"),
+        (["rate"], 5, "'rate' is a key that this version does not know"),
+        (["plan", "rate"], 5, "plan.'rate' is a key that this version does not know"),
+        ([*ROUND, "rate"], 5, "rounds number 1: 'rate' is a key that this version does not know"),
+        (["options"], None, "options is missing"),
+        (["started_at"], "2026-01-01T00:00:00", "started_at is '2026-01-01T00:00:00', which is a time without its"),
+        (["started_at"], "yesterday", "started_at is 'yesterday', which is no time"),
+        (["resumed_at"], [0], "resumed_at number 1 is 0, which is no text"),
         (["plan", "users"], 0, "plan: users = 0 is not a whole number from 1 to 1000"),
         (["plan", "rounds"], 3, "order is not that of its plan"),
         (["order"], [["host", "docker"]], "order is not that of its plan"),
-        (["machine"], [], "machine is [], not an object or null"),
-        (["model"], "m", "model is 'm', not an object or null"),
+        (["machine"], [], "machine is [], which is no table"),
+        (["model"], "m", "model is 'm', which is no table"),
         (["deployments", 1, "name"], "host", "the names in deployments are ['host', 'host', "),
-        (["deployments", 0, "name"], "pod", "deployments[0]: name is 'pod', not one of host, docker"),
-        (["deployments", 0, "status"], {}, "deployments[0]: status is {}, not one of measured, failed, not run"),
+        (["deployments", 0, "name"], "pod", "the names in deployments are ['pod', 'docker', "),
+        (["deployments", 0, "status"], {}, "deployments number 1: status is {}, which is no text"),
+        (["deployments", 0, "status"], "fine", "status is 'fine', which is none of measured, failed, not run"),
         (["deployments", 0, "rounds"], [], "the rounds of host are [], not 1, 2, each once"),
-        (["deployments", 1, "image", "id"], 1, "image of docker: id is 1, not an image's ID"),
+        (["deployments", 1, "image", "id"], 1, "deployments number 2: image.id is 1, which is no text"),
         ([*ROUND, "number"], 2, "the rounds of host are [2, 2], not 1, 2, each once and in this order"),
-        ([*ROUND, "number"], 10**18 + 1, "a round of host: number is 1000000000000000001, not a whole number from 1"),
+        ([*ROUND, "number"], 10**18 + 1, "rounds number 1: number is 1000000000000000001, which is no"),
         ([*ROUND, "folder"], "host/round-2", "folder of round 1 of host is 'host/round-2', not host/round-1"),
         ([*ROUND, "folder"], "../elsewhere", "folder of round 1 of host is '../elsewhere', not host/round-1"),
         ([*ROUND, "folder"], "/", "folder of round 1 of host is '/', not host/round-1"),
         ([*ROUND, "metrics_files"], ["host/round-1/../../x"], "metrics_files of round 1 of host names"),
         ([*ROUND, "metrics_files"], ["/etc/passwd"], "metrics_files of round 1 of host names '/etc/passwd'"),
-        ([*ROUND, "runs"], ["load"], "a round of host: runs is ['load'], not a list of single_pass and load"),
+        ([*ROUND, "runs"], ["load"], "runs of round 1 of host is ['load'], not single_pass and then load"),
         ([*ROUND, "runs"], [], "runs of round 1 of host, which is measured, is []"),
-        ([*ROUND, "seconds_to_healthy"], -1, "a round of host: seconds_to_healthy is -1, not a number of seconds"),
-        ([*ROUND, "limits"], {"cpus": "2", "memory_bytes": None}, "limits of round 1 of host: cpus is '2'"),
+        ([*ROUND, "seconds_to_healthy"], -1, "rounds number 1: seconds_to_healthy is -1, which is not between"),
+        (
+            [*ROUND, "limits"],
+            {"cpus": "2", "memory_bytes": None},
+            "rounds number 1: limits.cpus is '2', which is no number",
+        ),
     ],
 )
 def test_a_field_that_can_t_be_is_named(folder: Path, place: list[Any], value: Any, expected: str) -> None:
@@ -133,6 +147,30 @@ def test_a_field_that_can_t_be_is_named(folder: Path, place: list[Any], value: A
     try:
         write(folder, content)
         assert expected in told(folder)
+    finally:
+        (folder / "experiment.json").write_text(whole)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *([key] for key in ("form", "started_at", "ended_at", "resumed_at", "command", "plan", "order", "options")),
+        *([key] for key in ("machine", "git", "versions", "environment", "engine", "model", "deployments")),
+        *(["plan", key] for key in Plan.__dataclass_fields__),
+        *(["options", key] for key in ("image", "build", "ports", "reach", "start_timeout_s")),
+        *(["deployments", 1, key] for key in ("name", "status", "reason", "image", "rounds")),
+        *(["deployments", 1, "image", key] for key in ("name", "id", "digests", "bytes")),
+        *([*ROUND, key] for key in ("number", "status", "reason", "folder", "started_at", "runs", "limits")),
+        *([*ROUND, "limits", key] for key in ("cpus", "memory_bytes")),
+    ],
+)
+def test_a_field_that_is_missing_is_named(folder: Path, place: list[Any]) -> None:
+    whole = (folder / "experiment.json").read_text()
+    content = json.loads(whole)
+    del at(content, place[:-1])[place[-1]]
+    try:
+        write(folder, content)
+        assert (f"{place[-1]} is missing" if place != ["form"] else "it is of form None") in told(folder)
     finally:
         (folder / "experiment.json").write_text(whole)
 
@@ -254,7 +292,7 @@ def test_a_link_that_comes_in_mid_experiment_fails_the_round_and_nothing_else(fo
     journal = Journal.reopen(results)
     (results / "host").symlink_to(theirs)
     Experiment(results, journal)._measure("host", 2)
-    assert "which does not lie in" in journal.round("host", 2)["reason"]
+    assert "which does not lie in" in str(journal.round("host", 2).reason)
     assert (theirs / "round-2" / "file").read_text() == "theirs"
 
 
@@ -267,7 +305,7 @@ def test_the_record_replaces_a_link_and_leaves_what_it_led_to(folder: Path, tmp_
     (results / "experiment.json.new").symlink_to(theirs)
     Journal.reopen(results).note(ended_at=None)
     assert theirs.read_text() == "theirs"
-    assert Journal.reopen(results).content["ended_at"] is None
+    assert Journal.reopen(results).record.ended_at is None
 
 
 def test_the_log_of_a_build_replaces_a_link_and_leaves_what_it_led_to(tmp_path: Path) -> None:
@@ -288,10 +326,10 @@ def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folde
     expected = f"the record can't be written: {results}/experiment.json: No such file or directory; fix that"
     with pytest.raises(RecordError, match=expected):
         journal.note(ended_at="x")
-    assert Journal.reopen(tmp_path / "moved").content["ended_at"] is None
+    assert Journal.reopen(tmp_path / "moved").record.ended_at is None
 
 
 def test_a_name_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
-    options = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
-    Journal.begin(tmp_path, Plan(), command="\udcff", **THEN, engine=None, model=None, options=options)
-    assert Journal.reopen(tmp_path).content["command"] == "?"
+    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    Journal.begin(tmp_path, Plan(), "\udcff", THEN, options)
+    assert Journal.reopen(tmp_path).record.command == "?"

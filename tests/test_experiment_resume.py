@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,21 @@ from test_infra import infra, said_by
 from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
-from infra.experiment.circumstances import differences
+from infra.experiment.circumstances import Circumstances, differences
 from infra.experiment.experiment import _make_folder
 from infra.experiment.journal import CUT_OFF, Journal
 from infra.experiment.load import end_leftovers
 from infra.experiment.plan import Plan
 from runfiles.events import ENOUGH_REQUESTS, MEASURED
-from runfiles.machines import machine_record
+from runfiles.machines import DockerEngine, Machine, this_machine
+from runfiles.records import GitState, Model, Options
 from runfiles.strict_json import read_record
 
 TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"}
 QUICK = ["--set", "rounds=3", "users=1", "seconds=60", "requests=60", "warm_up_s=1", "rest_s=0"]
 
-OPTIONS = {"image": "i", "build": False, "ports": PORTS, "reach": {}, "start_timeout_s": 5.0}
-UNKNOWN = dict.fromkeys(("machine", "git", "versions", "environment", "engine", "model"))
+OPTIONS = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+UNKNOWN = Circumstances(Machine())
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -169,8 +171,8 @@ def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """An experiment of one round, of another machine."""
-    known = UNKNOWN | {"machine": machine_record() | {"cpu_model": "Another CPU"}}
-    Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), command="x", **known, options=OPTIONS)
+    known = Circumstances(replace(this_machine(), cpu_model="Another CPU"))
+    Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), "x", known, OPTIONS)
     return tmp_path
 
 
@@ -189,24 +191,19 @@ def test_on_another_machine_it_is_not_continued_and_nothing_changes(begun: Path)
 
 
 def test_what_can_be_told_apart_is_named() -> None:
-    machine = {"cpu_count": 2, "memory_bytes": 8_000_000_000}
-    before = {
-        "machine": machine,
-        "git": {"commit": "a", "dirty": False, "changes_sha256": None},
-        "versions": {"torch": "2.13"},
-        "environment": {},
-        "engine": None,
-        "model": {"name": "m", "sha256": "1" * 64},
-    }
-    assert differences(before, before | {"machine": machine | {"memory_bytes": 7_990_000_000}}) == []
-    after = {
-        "machine": machine | {"memory_bytes": 4_000_000_000},
-        "git": {"commit": "a", "dirty": True, "changes_sha256": "b"},
-        "versions": {"torch": "2.14"},
-        "environment": {"INFERENCE_MODEL": "x"},
-        "engine": {"version": "26"},
-        "model": {"name": "m", "sha256": "2" * 64},
-    }
+    machine = Machine(cpu_count=2, memory_bytes=8_000_000_000)
+    before = Circumstances(
+        machine, GitState(commit="a", dirty=False), {"torch": "2.13"}, {}, None, Model(name="m", sha256="1" * 64)
+    )
+    assert differences(before, replace(before, machine=replace(machine, memory_bytes=7_990_000_000))) == []
+    after = Circumstances(
+        replace(machine, memory_bytes=4_000_000_000),
+        GitState(commit="a", dirty=True, changes_sha256="b"),
+        {"torch": "2.14"},
+        {"INFERENCE_MODEL": "x"},
+        DockerEngine(version="26"),
+        Model(name="m", sha256="2" * 64),
+    )
     assert differences(before, after) == [
         "machine memory_bytes: 8000000000 then, 4000000000 now",
         "code: changes_sha256: None then, b now",
@@ -215,15 +212,14 @@ def test_what_can_be_told_apart_is_named() -> None:
         "variable INFERENCE_MODEL: None then, x now",
         "model: m (111111111111) then, m (222222222222) now",
     ]
-    assert differences({"engine": {"version": "26"}}, {"engine": None}) == ["engine: there is none now"]
+    with_engine = Circumstances(Machine(), engine=DockerEngine(version="26"))
+    assert differences(with_engine, Circumstances(Machine())) == ["engine: there is none now"]
 
 
 def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
-    before = {"machine": {"cpu_count": 2, "cpu_model": None}, "engine": {"version": "26", "kernel": "6.1"}}
-    now = {
-        "machine": {"cpu_count": 2, "cpu_model": "x", "architecture": "x86_64"},
-        "engine": {"version": "26", "kernel": "6.1", "cpu_count": 2, "memory_bytes": 8_000_000_000},
-    }
+    before = Circumstances(Machine(cpu_count=2), engine=DockerEngine(version="26", kernel="6.1"))
+    engine = DockerEngine(version="26", kernel="6.1", cpu_count=2, memory_bytes=8_000_000_000)
+    now = Circumstances(Machine(cpu_count=2, cpu_model="x", architecture="x86_64"), engine=engine)
     assert differences(before, now) == []
     assert differences(now, before) == [
         "machine architecture: x86_64 then, None now",
@@ -231,8 +227,7 @@ def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
         "engine cpu_count: 2 then, None now",
         "engine memory_bytes: 8000000000 then, None now",
     ]
-    other = now["engine"] | {"cpu_count": 1}
-    assert differences(now, now | {"engine": other}) == ["engine cpu_count: 2 then, 1 now"]
+    assert differences(now, replace(now, engine=replace(engine, cpu_count=1))) == ["engine cpu_count: 2 then, 1 now"]
 
 
 @pytest.mark.parametrize(
@@ -240,9 +235,9 @@ def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
     [
         (None, "holds no experiment.json; name a folder such as results/<time>"),
         ("", "can't be read"),
-        ("[]", "can't be read (it is [], not an object); begin a new experiment"),
-        ('{"form": 1}', "is of form 1, this version writes form 2; begin a new experiment"),
-        ('{"form": 2}', "can't be read (it lacks started_at, ended_at, "),
+        ("[]", "can't be read (it is [], which is no table); begin a new experiment"),
+        ('{"form": 1}', "can't be read (it is of form 1, this version reads form 2); begin a new experiment"),
+        ('{"form": 2}', "can't be read (started_at is missing); begin a new experiment"),
     ],
 )
 def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str | None, expected: str) -> None:
@@ -254,11 +249,11 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=2)
-    journal = Journal.begin(tmp_path, plan, command="x", **UNKNOWN, options=OPTIONS)
+    journal = Journal.begin(tmp_path, plan, "x", UNKNOWN, OPTIONS)
     assert [one["status"] for one in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
     assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
-    journal.note_round("host", 1, status="measured", reason=None, runs=["single_pass", "load"])
+    journal.note_round("host", 1, status="measured", reason=None, runs=("single_pass", "load"))
     journal.note_round("host", 2, status="failed", reason="it broke")
     journal.note_round("docker", 1, status="failed", reason=CUT_OFF)
     host, docker = record(tmp_path)["deployments"][:2]

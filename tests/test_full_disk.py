@@ -23,9 +23,12 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import Running, why_not
 from infra.errors import DeploymentError, why
 from infra.experiment import experiment
+from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment
 from infra.experiment.journal import Journal
 from infra.experiment.plan import Plan
+from runfiles.machines import Machine
+from runfiles.records import Options
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EISDIR])
@@ -50,9 +53,9 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
 @pytest.fixture
 def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment whose deployment starts, and whose run is what the test says."""
-    options = {"image": "i", "build": False, "ports": {"host": 1}, "reach": {}, "start_timeout_s": 5.0}
+    options = Options(image="i", build=False, ports={"host": 1}, reach={}, start_timeout_s=5.0)
     plan = Plan(deployments=("host",), rounds=1)
-    journal = Journal.begin(tmp_path, plan, engine=None, model=None, options=options)
+    journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options)
 
     @contextmanager
     def deployed(*_: object) -> Iterator[Running]:

@@ -135,10 +135,10 @@ def test_replicas_of_another_node_are_sampled_over_its_engine(second: tuple[Mesh
     sampled = run.samples.groupby("node", observed=True)["replica"].nunique()
     print("replicas a node", dict(sampled))
     assert sorted(sampled) == [2, 2]
-    assert all(one["sampled"] for one in run.record["replicas"]["list"])
+    assert all(replica.sampled for replica in run.record.replicas.list)
 
     analysis, run = loaded(mesh, "new_connection", tmp_path / "one")
-    away = [one["name"] for one in run.record["replicas"]["list"] if not one["sampled"]]
+    away = [replica.name for replica in run.record.replicas.list if not replica.sampled]
     assert len(away) == 2
     page = render(analysis)
     assert all(f"{name} was not sampled: it runs on another node" in page for name in away[:1])

@@ -238,7 +238,7 @@ def test_who_has_just_come_or_has_another_name_is_not_unsampled(monkeypatch: pyt
     watched.monitor.note_answer("its-host-name")
     watched.monitor.stop()
     assert watched.faults == []
-    assert [one["answers_as"] for one in watched.monitor.record()] == [[], ["its-host-name"]]
+    assert [replica.answers_as for replica in watched.monitor.record()] == [(), ("its-host-name",)]
     assert "2" in {one["replica_id"] for one in watched.samples}
 
 

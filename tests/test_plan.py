@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import ROOT
 from infra.errors import PlanError
 from infra.experiment.plan import Plan, plan_of, read_plan
 from infra.experiment.progress import expected_s
+from runfiles.records import PlanRecord
 
 
 def test_the_plan_that_is_shipped_is_the_default() -> None:
@@ -132,7 +134,7 @@ def test_a_slip_on_the_command_line_is_told(override: str, expected: str) -> Non
 
 def test_a_record_holds_the_plan_that_was_carried_out() -> None:
     plan = Plan(rounds=2, cpus=0.5)
-    assert plan_of(dict(plan.__dict__), "experiment.json") == plan
+    assert plan_of(PlanRecord(**asdict(plan)), "experiment.json") == plan
 
 
 def test_how_long_a_round_takes_is_known_from_its_like() -> None:

@@ -24,6 +24,7 @@ from infra.errors import DeploymentError
 from infra.experiment import load
 from infra.experiment.load import run_locust
 from runfiles.events import FAILED
+from runfiles.records import Generator, Replicas, RunRecord, Texts
 
 STAYS = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=lambda: "going down now")
 ANSWER = b"Input Text,Label,Score\nx,POSITIVE,0.9\n"
@@ -133,7 +134,7 @@ class Idle(User):
 def end(**_):
     {end}
 """
-RECORD = "Path(sys.argv[sys.argv.index('--csv') + 1] + '_run.json')"
+RUN_JSON = "Path(sys.argv[sys.argv.index('--csv') + 1] + '_run.json')"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ RECORD = "Path(sys.argv[sys.argv.index('--csv') + 1] + '_run.json')"
         ("pass", "os._exit(2)", "Locust ended with exit code 2: "),
         ("1 / 0", "pass", "Locust failed though no request did: ZeroDivisionError: division by zero"),
         ("pass", "pass", "no request was recorded; last words of the service: going down now"),
-        ("pass", f"{RECORD}.unlink()", "exit code 0, and x_run.json can't be read (No such file or directory)"),
+        ("pass", f"{RUN_JSON}.unlink()", "exit code 0, and x_run.json can't be read (No such file or directory)"),
         ("os._exit(1)", "pass", "exit code 1, and x_run.json can't be read (it does not tell of an end)"),
     ],
 )
@@ -159,28 +160,52 @@ def test_a_recording_that_failed_is_not_taken_for_requests_that_did(
     assert expected in str(told.value)
 
 
+RECORD = RunRecord(
+    user_class="KeepAliveUser",
+    warm_up_s=0,
+    started_at_unix_s=1_700_000_000,
+    ended_at_unix_s=1_700_000_012,
+    ended_by="run time",
+    requests=160,
+    failures=1,
+    texts=Texts(sha256="a", count=160),
+    replicas=Replicas(list=(), problems=()),
+    generator=Generator(cpu_warnings=0),
+)
+
+
 def test_what_is_wrong_with_a_recording_is_told_and_an_incomplete_one_is_none(tmp_path: Path) -> None:
-    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0, "ended_by": "run time"}
     path = tmp_path / "single_pass_run.json"
-    path.write_text(json.dumps(record | {"faults": [{"kind": "rows lost", "text": "3 rows\n could not be written"}]}))
+    lost = {"kind": "rows lost", "text": "3 rows\n could not be written"}
+    path.write_text(json.dumps(RECORD.to_json() | {"faults": [lost]}))
     recorded = load._read_recorded(tmp_path / "single_pass")
     assert recorded.faults == (("rows lost", "3 rows could not be written"),)
     assert load._why_not_whole(recorded, is_single_pass=True) is None
-    path.write_text(json.dumps(record | {"faults": [{"kind": "incomplete", "text": "159 of 160 texts"}]}))
+    path.write_text(json.dumps(RECORD.to_json() | {"faults": [{"kind": "incomplete", "text": "159 of 160 texts"}]}))
     assert load._why_not_whole(load._read_recorded(tmp_path / "single_pass"), is_single_pass=True) == "159 of 160 texts"
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "expected"),
     [
-        *({"requests": True}, {"requests": -1}, {"failures": "0"}, {"texts": None}, {"ended_at_unix_s": None}),
-        *({"faults": [1]}, {"faults": [{"kind": "rows lost"}]}, {"faults": None}),
+        ({"requests": True}, "requests is True, which is no whole number"),
+        ({"requests": -1}, "requests is -1, which is not between"),
+        ({"requests": None}, "requests is missing, though the run ended"),
+        ({"failures": "0"}, "failures is '0', which is no whole number"),
+        ({"failures": None}, "it does not tell requests, failures and texts.count"),
+        ({"failures": 161}, "failures is 161, more than requests, 160"),
+        ({"texts": None}, "texts is missing"),
+        ({"texts": {"sha256": "a"}}, "it does not tell requests, failures and texts.count"),
+        ({"ended_at_unix_s": None}, "it does not tell of an end"),
+        ({"faults": [1]}, "faults number 1 is 1, which is no table"),
+        ({"faults": [{"kind": "rows lost"}]}, "faults number 1: text is missing"),
+        ({"faults": None}, "faults is missing"),
+        ({"form": 1}, "it is of form 1, this version reads form 2"),
     ],
 )
-def test_a_record_that_garbles_its_counts_is_not_taken(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    record = {"requests": 160, "failures": 1, "texts": {"count": 160}, "ended_at_unix_s": 1.0, "ended_by": "run time"}
-    (tmp_path / "load_run.json").write_text(json.dumps(record | wrong))
-    with pytest.raises(ValueError, match=r"it does not tell|not whole numbers"):
+def test_a_record_that_garbles_its_counts_is_not_taken(tmp_path: Path, wrong: dict[str, Any], expected: str) -> None:
+    (tmp_path / "load_run.json").write_text(json.dumps(RECORD.to_json() | wrong))
+    with pytest.raises(ValueError, match=expected):
         load._read_recorded(tmp_path / "load")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from analysis.read.results import Deployment, Results, Run
-from runfiles.machines import EngineElsewhere
+from runfiles.machines import DockerEngine, EngineElsewhere, Machine
+from runfiles.records import Limits
 
 MODEL = "model"
 NONE_IS_A_VALUE = ("run time", "requests")
@@ -63,28 +63,27 @@ def why_unlike(one: Deployment, other: Deployment, elsewhere: EngineElsewhere | 
 def conditions(run: Run) -> dict[str, Hashable]:
     """What two runs must have in common for their figures to be comparable."""
     record = run.record
-    service = record.get("service") or {}
-    engine = service.get("engine") or {}
-    computes = tuple(engine.get(key) for key in ("name", "device", "weights"))
+    engine = record.inference_engine
+    computes = (engine.name, engine.device, engine.weights)
     return {
-        MODEL: (service.get("model") or {}).get("sha256"),
+        MODEL: record.model.sha256,
         "inference engine": None if computes == (None, None, None) else computes,
-        "texts": record["texts"]["sha256"],
-        "user class": record["user_class"],
-        "users": record.get("users"),
-        "spawn rate": record.get("spawn_rate"),
-        "run time": record.get("run_time_s"),
-        "requests": record.get("end_after_requests"),
-        "warm-up": record["warm_up_s"],
-        "seed": record.get("seed"),
+        "texts": record.texts.sha256,
+        "user class": record.user_class,
+        "users": record.users,
+        "spawn rate": record.spawn_rate,
+        "run time": record.run_time_s,
+        "requests": record.end_after_requests,
+        "warm-up": record.warm_up_s,
+        "seed": record.seed,
     }
 
 
 def usable_cpus(results: Results, deployment: Deployment) -> set[float | None]:
     """How many cores a deployment could use in its rounds with a load. No limit, or one beyond the cores of its
     machine, is all of these; None: not known."""
-    cores = _machine_of(results, deployment).get("cpu_count")
-    limits = _limits(deployment, "cpus")
+    cores = _machine_of(results, deployment).cpu_count
+    limits = [limits.cpus for limits in _limits(deployment)]
     return {min((value for value in (one, cores) if value is not None), default=None) for one in limits}
 
 
@@ -93,17 +92,18 @@ def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float |
 
     None: no limit, or one beyond the memory of the machine, which is not the same to the byte after each boot.
     """
-    there_is = _machine_of(results, deployment).get("memory_bytes")
-    limits = _limits(deployment, "memory_bytes")
+    there_is = _machine_of(results, deployment).memory_bytes
+    limits = [limits.memory_bytes for limits in _limits(deployment)]
     return {None if one is None or (there_is is not None and one >= there_is) else one for one in limits}
 
 
-def _limits(deployment: Deployment, key: str) -> list[float | None]:
-    return [each.limits.get(key) for each in deployment.rounds if each.load is not None]
+def _limits(deployment: Deployment) -> list[Limits]:
+    return [each.limits for each in deployment.rounds if each.load is not None]
 
 
-def _machine_of(results: Results, deployment: Deployment) -> dict[str, Any]:
+def _machine_of(results: Results, deployment: Deployment) -> Machine | DockerEngine:
     """The machine that a deployment ran on."""
-    is_elsewhere = results.engine_elsewhere is not None and not deployment.is_host
-    machine: dict[str, Any] = results.experiment["engine" if is_elsewhere else "machine"]
-    return machine
+    engine = results.experiment.engine
+    if engine is not None and results.engine_elsewhere is not None and not deployment.is_host:
+        return engine
+    return results.experiment.machine

@@ -7,10 +7,9 @@ ends with its own exit code. A doubt is something to mind; the figures stand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,14 +24,19 @@ from runfiles.events import (
     ENDED,
     ENOUGH_REQUESTS,
     FAILED,
+    INCOMPLETE,
     MEASURED,
     NOT_RUN,
     NOT_SAMPLED,
     RESTARTED,
+    ROWS_LOST,
     RUN_TIME,
+    STATUS_MEASURED,
+    UNSAMPLED,
     WARM_UP,
 )
-from runfiles.machines import TELLING_KEYS
+from runfiles.machines import DockerEngine, can_be_told_apart
+from runfiles.records import PlanRecord
 
 INVALID_EXIT_CODE = 3
 
@@ -78,7 +82,7 @@ KINDS = {
 }
 """What makes a run invalid -> how it is called on the page."""
 
-SERIOUS_FAULTS = ("rows lost", "incomplete", "unsampled")
+SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Of ``runfiles.FAULTS`` those that make a run invalid, and the kinds of invalid that they make it."""
 WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS)
 """A run that anything else ended is not what was asked for."""
@@ -178,18 +182,18 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
 def _of_deployment(deployment: Deployment) -> list[Doubt]:
     own = (deployment.name,)
     found = []
-    measured = [one.number for one in deployment.rounds if one.status == MEASURED]
-    if deployment.status != MEASURED and measured:
+    measured = [one.number for one in deployment.rounds if one.status == STATUS_MEASURED]
+    if deployment.status != STATUS_MEASURED and measured:
         text = f"{deployment.title} is said to be {deployment.status}, but round {measured[0]} to be measured"
         found.append(Doubt(text, "contradiction", own))
-    if deployment.status == MEASURED and not measured:
+    if deployment.status == STATUS_MEASURED and not measured:
         found.append(Doubt(f"{deployment.title} is said to be measured, but none of its rounds is", "incomplete", own))
     for one in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", own) for text in one.unread]
         if one.status == FAILED:
             text = f"{deployment.title}, round {one.number} failed: {one.reason or 'no reason was given'}"
             found.append(Doubt(text, is_of_a_lack=True))
-        if one.status != MEASURED:
+        if one.status != STATUS_MEASURED:
             continue
         if not one.unread:
             found += _of_missing_runs(deployment, one) + _of_start(deployment, one)
@@ -198,7 +202,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
                 continue
             where = f"{deployment.title}, {what}" + (f" of round {one.number}" if len(deployment.rounds) > 1 else "")
             said = _of_run(run) + (_of_load(run) if run is one.load else _of_single_pass(run))
-            faults = {fault["text"][:LONGEST_QUOTE] for fault in run.record.get("faults") or []}
+            faults = {fault.text[:LONGEST_QUOTE] for fault in run.record.faults}
             lacks = {text for text, _ in said if text in faults or PART_ONLY in text}
             found += [Doubt(f"{where}: {text}", kind, own if kind else (), text in lacks) for text, kind in said]
     return found
@@ -206,7 +210,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
 
 def _of_start(deployment: Deployment, one: Round) -> list[Doubt]:
     """Whether a round's service was healthy before the round's first run began."""
-    runs = [run.record["started_at_unix_s"] for run in (one.single_pass, one.load) if run is not None]
+    runs = [run.record.started_at_unix_s for run in (one.single_pass, one.load) if run is not None]
     if one.started_at is None or one.seconds_to_healthy is None or not runs:
         return []
     healthy_s = datetime.fromisoformat(one.started_at).timestamp() + one.seconds_to_healthy
@@ -232,9 +236,8 @@ Said = list[tuple[str, str]]
 
 def _of_run(run: Run) -> Said:
     found: Said = []
-    generator = run.record["generator"]
-    percent = generator.get("cpu_percent")
-    if generator["cpu_warnings"] or (percent or 0) > GENERATOR_LIMIT_PERCENT:
+    percent = run.record.generator.cpu_percent
+    if run.record.generator.cpu_warnings or (percent or 0) > GENERATOR_LIMIT_PERCENT:
         spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
         found.append(
             (f"the load generator itself was short of CPU ({spent}); latency and throughput are its own", "generator")
@@ -244,22 +247,22 @@ def _of_run(run: Run) -> Said:
     if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
         first = failed.iloc[0][:LONGEST_QUOTE]
         found.append((f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})", "errors"))
-    if run.record.get("ended_by") not in WHOLE_ENDS:
+    if run.record.ended_by not in WHOLE_ENDS:
         found.append(("the run was cut off before its end", "cut off"))
-    for fault in run.record.get("faults") or []:
-        kind = fault["kind"] if fault["kind"] in SERIOUS_FAULTS else ""
-        found.append((fault["text"][:LONGEST_QUOTE], kind))
-    if run.record.get("ended_at_unix_s") is not None and run.rows_lost:
-        text = f"{run.record['requests']:,} requests were recorded, but {len(run.requests):,} rows can be read; "
+    for fault in run.record.faults:
+        kind = fault.kind if fault.kind in SERIOUS_FAULTS else ""
+        found.append((fault.text[:LONGEST_QUOTE], kind))
+    if run.record.ended_at_unix_s is not None and run.rows_lost:
+        text = f"{run.record.requests:,} requests were recorded, but {len(run.requests):,} rows can be read; "
         found.append((f"{text}the figures are of these, up to the last", "rows lost"))
-    said = run.record.get("requests")
+    said = run.record.requests
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows: some are of another run"
         found.append((text, "rows lost"))
     for name in run.absent:
         found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
-    told = run.record.get("failures")
-    if run.record.get("ended_at_unix_s") is not None and told is not None and not run.rows_lost:
+    told = run.record.failures
+    if run.record.ended_at_unix_s is not None and told is not None and not run.rows_lost:
         failed_rows = len(run.requests) - len(run.answered_unix_s)
         if failed_rows != told:
             text = f"{told:,} failed requests were recorded, but {failed_rows:,} rows tell of one"
@@ -270,7 +273,7 @@ def _of_run(run: Run) -> Said:
     found += _of_impossible(run)
     found += _of_clock(run)
     found += _of_samples(run)
-    texts = [*run.record["replicas"]["problems"], why_no_samples(run)]
+    texts = [*run.record.replicas.problems, why_no_samples(run)]
     return found + [(text, "") for text in dict.fromkeys(texts) if text]
 
 
@@ -282,7 +285,7 @@ def _rows_there_twice(requests: pd.DataFrame) -> int:
 
 def _of_texts(run: Run) -> Said:
     """Whether each request sent one of the texts."""
-    count, told = run.record["texts"].get("count"), run.requests["text_id"].dropna()
+    count, told = run.record.texts.count, run.requests["text_id"].dropna()
     unknown = told[(told < 1) | (told > count) | (told % 1 != 0)] if count is not None else told[:0]
     if unknown.empty:
         return []
@@ -303,7 +306,7 @@ def _of_impossible(run: Run) -> Said:
     limited = run.samples["memory_limit_bytes"]
     if (run.samples["memory_bytes"] > limited * (1 + BEYOND)).any():
         found.append(("a replica is said to hold more memory than its limit", "contradiction"))
-    cores = (run.record.get("machine") or {}).get("cpu_count")
+    cores = run.record.machine.cpu_count
     for name, own in run.samples.groupby("replica", observed=True) if run.is_local and cores else ():
         used = own["cpu_seconds"].iloc[-1] - own["cpu_seconds"].iloc[0]
         elapsed = own["read_at_unix_s"].iloc[-1] - own["read_at_unix_s"].iloc[0]
@@ -318,7 +321,7 @@ def _of_clock(run: Run) -> Said:
     sent = run.requests["started_at_unix_s"]
     if sent.empty:
         return []
-    began, ended = run.record["started_at_unix_s"], run.record.get("ended_at_unix_s")
+    began, ended = run.record.started_at_unix_s, run.record.ended_at_unix_s
     found: Said = []
     early, late = began - sent.iloc[0], sent.iloc[-1] - (ended or sent.iloc[-1])
     if max(early, late) > CLOCK_SLACK_S:
@@ -329,17 +332,17 @@ def _of_clock(run: Run) -> Said:
     measured = run.measured["started_at_unix_s"]
     if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
         wrong = (
-            ((measured < start).sum(), "of the warm-up are", "measured"),
+            ((measured < start).sum(), "of the warm-up are", MEASURED),
             (
                 (warm_up >= start).sum(),
                 "sent after the warm-up are",
-                "warm-up",
+                WARM_UP,
             ),
         )
         text = "; ".join(f"{count:,} requests {which} marked {phase}" for count, which, phase in wrong if count)
         found.append((f"phases by another clock: {text}", "clock"))
-    elif warm_up.empty and run.record["warm_up_s"] >= LEAST_WARM_UP_S and not found:
-        text = f"no request was sent in the warm-up of {run.record['warm_up_s']:g} s: what was measured was not warm"
+    elif warm_up.empty and run.record.warm_up_s >= LEAST_WARM_UP_S and not found:
+        text = f"no request was sent in the warm-up of {run.record.warm_up_s:g} s: what was measured was not warm"
         found.append((text, "clock"))
     return found
 
@@ -349,9 +352,9 @@ def _of_load(run: Run) -> Said:
     found: Said = []
     if run.measured.empty:
         found.append(("no request was measured", "incomplete"))
-    ended, asked_s = run.record.get("ended_at_unix_s"), run.record.get("run_time_s")
-    if run.record.get("ended_by") == RUN_TIME and asked_s is not None and ended is not None:
-        took_s = ended - run.record["started_at_unix_s"]
+    ended, asked_s = run.record.ended_at_unix_s, run.record.run_time_s
+    if run.record.ended_by == RUN_TIME and asked_s is not None and ended is not None:
+        took_s = ended - run.record.started_at_unix_s
         if took_s < asked_s - RUN_TIME_SLACK_S:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
     seconds = throughput_per_second(run)
@@ -371,7 +374,7 @@ def _of_load(run: Run) -> Said:
 
 def _of_single_pass(run: Run) -> Said:
     """Whether each text was sent once."""
-    count = run.record["texts"].get("count")
+    count = run.record.texts.count
     rows, told = len(run.requests), run.requests["text_id"].dropna()
     if run.rows_lost:
         return []
@@ -419,8 +422,8 @@ def trend(run: Run) -> float | None:
 def _cpu_of_others(run: Run) -> float | None:
     """CPU percent of this machine that went neither to the load generator nor to the sampled replicas, over the whole
     run; None where the service ran elsewhere or something of it was not recorded."""
-    machine = (run.record.get("machine") or {}).get("cpu_percent")
-    generator = run.record["generator"].get("cpu_percent_all", run.record["generator"].get("cpu_percent"))
+    machine = run.record.machine.cpu_percent
+    generator = run.record.generator.cpu_percent_all
     if not run.is_local or machine is None or generator is None or run.samples.empty:
         return None
     grouped = run.samples.sort_values("read_at_unix_s").groupby("replica_id", observed=True)
@@ -441,7 +444,7 @@ def _of_samples(run: Run) -> Said:
     for event in run.events.to_dict("records"):
         if event["event"] not in LOSSES or event["at_unix_s"] >= end:
             continue
-        after_s = event["at_unix_s"] - run.record["started_at_unix_s"]
+        after_s = event["at_unix_s"] - run.record.started_at_unix_s
         why = f" ({event['detail']})" if event["detail"] else ""
         text = f"{event['replica']}: {event['event']}, {after_s:.0f} s after the start{why}"
         found.append((text, LOSSES[event["event"]]))
@@ -509,50 +512,48 @@ def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
 
 def _of_plan(results: Results) -> list[Doubt]:
     """Whether the loads were those of the plan, and all that it names is in the record."""
-    plan = results.experiment["plan"]
+    plan = results.experiment.plan
     names = {one.name for one in results.deployments}
-    lost = [name for name in plan.get("deployments") or [] if name not in names]
+    lost = [name for name in plan.deployments if name not in names]
     found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
-    seconds = plan.get("seconds")
-    if results.experiment.get("ended_at") is None:
+    if results.experiment.ended_at is None:
         found.append(Doubt("The experiment was cut off: the record has no end of it.", is_of_a_lack=True))
     asked = {
-        "users": plan["users"],
-        "warm_up_s": plan["warm_up_s"],
-        "run_time_s": None if seconds is None else plan["warm_up_s"] + seconds,
-        "seed": plan.get("seed"),
-        "end_after_requests": plan.get("requests"),
+        "users": plan.users,
+        "warm_up_s": plan.warm_up_s,
+        "run_time_s": None if plan.seconds is None else plan.warm_up_s + plan.seconds,
+        "seed": plan.seed,
+        "end_after_requests": plan.requests,
     }
     for one in results.deployments:
         found += _of_plan_of(one, plan)
-        if one.status == MEASURED and len(one.measured_rounds) != plan["rounds"]:
+        if one.status == STATUS_MEASURED and len(one.measured_rounds) != plan.rounds:
             not_run = next((each for each in one.rounds if each.status == NOT_RUN), None)
-            planned = "1 round was" if plan["rounds"] == 1 else f"{plan['rounds']} rounds were"
+            planned = "1 round was" if plan.rounds == 1 else f"{plan.rounds} rounds were"
             text = f"{one.title}: {len(one.measured_rounds)} of {planned} measured"
             text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
             found.append(Doubt(text, is_of_a_lack=True))
         for number, run in one.loads.items():
             for key, wanted in asked.items():
-                had = run.record.get(key)
+                had = getattr(run.record, key)
                 if wanted is not None and had is not None and had != wanted:
                     text = f"{one.title}, round {number}: {key} was {had:g}, the plan says {wanted:g}"
                     found.append(Doubt(text, "conditions", (one.name,)))
     return found
 
 
-def _of_plan_of(one: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
+def _of_plan_of(one: Deployment, plan: PlanRecord) -> list[Doubt]:
     """Whether the users of a deployment's loads, and the limits of its containers, were those of the plan."""
     found = []
-    user_class = f"{plan['user_class'].title().replace('_', '')}User"
+    user_class = f"{plan.user_class.title().replace('_', '')}User"
     for number, run in one.loads.items():
-        if run.record["user_class"] != user_class:
-            text = f"{one.title}, round {number}: the users were {run.record['user_class'][:LONGEST_QUOTE]}, "
+        if run.record.user_class != user_class:
+            text = f"{one.title}, round {number}: the users were {run.record.user_class[:LONGEST_QUOTE]}, "
             found.append(Doubt(f"{text}the plan says {user_class[:LONGEST_QUOTE]}", "conditions", (one.name,)))
-    memory = plan.get("memory_mb")
-    limits = {"cpus": plan.get("cpus"), "memory_bytes": None if memory is None else memory * MIB}
+    limits = {"cpus": plan.cpus, "memory_bytes": None if plan.memory_mb is None else plan.memory_mb * MIB}
     for each in () if one.is_host else one.measured_rounds:
         for key, wanted in limits.items():
-            had = each.limits.get(key)
+            had = getattr(each.limits, key)
             if wanted is not None and had is not None and had != wanted:
                 text = f"{one.title}, round {each.number}: the limit of {key} was {had:,.15g}, "
                 found.append(Doubt(f"{text}the plan says {wanted:,.15g}", "conditions", (one.name,)))
@@ -562,14 +563,14 @@ def _of_plan_of(one: Deployment, plan: Mapping[str, Any]) -> list[Doubt]:
 def _of_times(results: Results) -> list[Doubt]:
     """No two runs of an experiment are of the same time: what ran at once measured each other, or is a copy."""
     spans = [
-        (run.record["started_at_unix_s"], run.record.get("ended_at_unix_s") or run.window_unix_s[1], one, each.number)
+        (run.record.started_at_unix_s, run.record.ended_at_unix_s or run.window_unix_s[1], one, each.number)
         for one in results.deployments
         for each in one.rounds
         for run in (each.single_pass, each.load)
         if run is not None
     ]
     found = _of_copies(results)
-    began_s = datetime.fromisoformat(results.experiment["started_at"]).timestamp()
+    began_s = datetime.fromisoformat(results.experiment.started_at).timestamp()
     if spans and not began_s - START_SLACK_S <= min(span[0] for span in spans) <= began_s + LONGEST_WAIT_S:
         names = tuple(one.name for one in results.deployments)
         found.append(Doubt("The experiment's start is not the time of its runs: they are another's", "clock", names))
@@ -622,12 +623,12 @@ def _of_comparison(results: Results) -> list[Doubt]:
             found += _of_unlike(one, group[0])
         found += _of_limits(results, group) + _of_versions(group)
     found += _of_memory(results, containers)
-    images = {str(one.image["id"]) for one in measured if one.image and one.image.get("id")}
+    images = {one.image.id for one in measured if one.image and one.image.id}
     if len(images) > 1:
         names = tuple(one.name for one in measured if one.image)
         text = "The containers ran different images: what differs may be theirs, not Docker's"
         found.append(Doubt(text, "image", names))
-    if any(_model_source(run) == "bundled" for run in results.runs):
+    if any(run.record.model.source == "bundled" for run in results.runs):
         found.append(
             Doubt(
                 "The small bundled model answered, not DistilBERT: absolute figures are those of a toy. Compare "
@@ -643,11 +644,11 @@ def _of_comparison(results: Results) -> list[Doubt]:
 
 def _of_records(results: Results, containers: list[Deployment]) -> list[Doubt]:
     """What the record lacks to tell whether host process and containers ran on one machine."""
-    machine, engine = results.experiment["machine"], results.experiment.get("engine") or {}
+    machine, engine = results.experiment.machine, results.experiment.engine or DockerEngine()
     found = []
-    if machine.get("cpu_count") is None:
+    if machine.cpu_count is None:
         found.append(Doubt("The record does not say how many CPUs the machine has."))
-    if containers and all(None in (machine.get(key), engine.get(key)) for key in TELLING_KEYS):
+    if containers and not can_be_told_apart(machine, engine):
         text = "The record does not tell whether the engine ran on this machine: kernel and CPUs are not known."
         found.append(Doubt(text))
     return found
@@ -736,10 +737,6 @@ def _versions(deployment: Deployment) -> dict[str, str]:
     """The versions of what computed in the service, as it told them itself, in any of its rounds."""
     found: dict[str, dict[str, None]] = {}
     for run in deployment.loads.values():
-        for name, version in ((run.record.get("service") or {}).get("versions") or {}).items():
+        for name, version in run.record.service_versions.items():
             found.setdefault(name, {})[str(version)] = None
     return {name: " and ".join(versions) for name, versions in found.items()}
-
-
-def _model_source(run: Run) -> str | None:
-    return ((run.record.get("service") or {}).get("model") or {}).get("source")

@@ -128,7 +128,7 @@ def _chance_of(dealt: np.ndarray) -> float:
 
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found, else those that answered; at least 1."""
-    found = {one.get("name") for one in run.record["replicas"]["list"]} or set(run.samples["replica"].unique())
+    found = {replica.name for replica in run.record.replicas.list} or set(run.samples["replica"].unique())
     answered = set(run.measured["replica"].unique()) - {""}
     return max(1, len(found) or len(answered))
 
@@ -140,7 +140,7 @@ def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
     cards: of U users ceil(U / R) meet one replica. With a connection a request each replica gets 1 / R.
     """
     reused = run.measured["connection_reused"].mean()
-    users = run.record.get("users") or 0
+    users = run.record.users or 0
     if reused > 0.5 and users:
         share = math.ceil(users / replicas) / users
         return (

@@ -54,7 +54,7 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> HiddenCpu:
     used = 0.0
     for each in told:
         at, seconds = each.to_numpy().T
-        before, after = np.interp([start, last], [run.record["started_at_unix_s"], *at], [0.0, *seconds])
+        before, after = np.interp([start, last], [run.record.started_at_unix_s, *at], [0.0, *seconds])
         used += after - before
     finished = run.answered_unix_s
     answers = int(((finished >= start) & (finished <= last)).sum())

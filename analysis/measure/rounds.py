@@ -24,7 +24,7 @@ from analysis.measure.series import (
     throughput_per_second,
 )
 from analysis.read.results import Deployment, Run
-from runfiles.deployments import NO_REPLICAS, PROCESS
+from runfiles.events import NO_REPLICAS, PROCESS
 
 CONFIDENCE = 0.95
 ABOVE_PERCENTILE = 100
@@ -207,14 +207,14 @@ def _throughput(run: Run) -> Estimate:
 
 def why_no_samples(run: Run) -> str | None:
     """Why CPU, memory and interfaces of all replicas together are not known; None where they are."""
-    unsampled = [one for one in run.record["replicas"]["list"] if not one.get("sampled")]
+    unsampled = [replica for replica in run.record.replicas.list if not replica.sampled]
     if unsampled:
-        return f"{unsampled[0]['name']} was not sampled: it {unsampled[0].get('reason') or 'gave no reason'}"
-    if run.record["replicas"].get("asked") == NO_REPLICAS:
+        return f"{unsampled[0].name} was not sampled: it {unsampled[0].reason or 'gave no reason'}"
+    if run.record.replicas.asked == NO_REPLICAS:
         return "sampling was switched off (--replicas none)"
     each = coverage(run)
     if not any(one.covered_s for one in each.values()):
-        problems = run.record["replicas"]["problems"]
+        problems = run.record.replicas.problems
         return str(problems[0]) if problems else "no replica was sampled long enough"
     never = [name for name, one in each.items() if not one.covered_s]
     return f"{never[0]} was not sampled in the measured phase" if never else None
@@ -323,10 +323,10 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
 
 def _why_no_interfaces(run: Run) -> str:
     """Why none of the replicas has counters of its network interfaces."""
-    replicas = run.record["replicas"]
-    if (replicas.get("found") or "").partition(":")[0] == PROCESS:
+    replicas = run.record.replicas
+    if (replicas.found or "").partition(":")[0] == PROCESS:
         return "a process has no network interfaces of its own; see the client's view"
-    sources = [replica.get("sources") or {} for replica in replicas["list"]]
+    sources = [replica.sources or {} for replica in replicas.list]
     if sources and all(source and "network" not in source for source in sources):
         return "the container uses the machine's own network (--network host); see the client's view"
     return "the engine told no counters of the interfaces"

@@ -102,7 +102,7 @@ def _counted(run: Run) -> list[_Counted]:
 
 def replica_names(run: Run) -> list[str]:
     """All replicas that were sampled or, by the run's record, should have been."""
-    listed = [one["name"] for one in run.record["replicas"]["list"]]
+    listed = [replica.name for replica in run.record.replicas.list]
     return list(dict.fromkeys([*listed, *map(str, run.samples["replica"].unique())]))
 
 
@@ -136,7 +136,7 @@ def coverage(run: Run) -> dict[str, Coverage]:
     for name, times in own.items():
         first, last = min(at[0] for at in times), max(at[-1] for at in times)
         apart = max(np.median(np.diff(at)) for at in times)
-        slack = SLACK_SAMPLES * max(float(apart), run.record["replicas"].get("interval_s") or 0)
+        slack = SLACK_SAMPLES * max(float(apart), run.record.replicas.interval_s or 0)
         begins = min(max(start, first), end)
         covered = max(0.0, min(end, last) - begins)
         found[name] = Coverage(begins, covered, end - start, end - start - covered <= slack)

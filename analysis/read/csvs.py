@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_string_dtype
 
-from analysis.read.records import FIRST_UNIX_S, LAST_UNIX_S
 from runfiles.columns import Column
 from runfiles.events import MEASURED, WARM_UP
+from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S
 
 TEXT_COLUMNS = {
     "error",

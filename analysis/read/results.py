@@ -7,29 +7,17 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
 from analysis.read.csvs import UnreadableFile, read_csv
-from analysis.read.records import (
-    DEPLOYMENT,
-    EXPERIMENT,
-    FAULT,
-    LONGEST_RUN_S,
-    REPLICA,
-    ROUND,
-    RUN,
-    UnreadableResults,
-    check,
-    read_record,
-    unreadable,
-)
+from analysis.read.records import UnreadableResults, read_record, unreadable
 from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
 from runfiles.deployments import HOST, SWARM, title_of
-from runfiles.events import MEASURED
+from runfiles.events import MEASURED, STATUS_MEASURED
+from runfiles.fields import LONGEST_RUN_S
 from runfiles.files import (
     EXPERIMENT_FILE,
     LOAD,
@@ -43,6 +31,7 @@ from runfiles.files import (
     inside,
 )
 from runfiles.machines import EngineElsewhere, engine_elsewhere, is_loopback
+from runfiles.records import DeploymentRecord, ExperimentRecord, Image, Limits, RoundRecord, RunRecord
 
 CLOCK_STEP_S = 60.0
 """By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
@@ -77,7 +66,7 @@ class Run:
     What is computed from it is computed once: nobody changes the frames.
     """
 
-    record: dict[str, Any]
+    record: RunRecord
     requests: pd.DataFrame
     samples: pd.DataFrame
     events: pd.DataFrame
@@ -107,15 +96,15 @@ class Run:
     @cached_property
     def replica_names(self) -> dict[str, str]:
         """What an answer may call the replica that gave it, besides its name (ID, host name) -> the replica's name."""
-        listed = self.record["replicas"]["list"]
-        called = {said: one["name"] for one in listed for said in (one["id"], *(one.get("answers_as") or ()))}
+        listed = self.record.replicas.list
+        called = {said: replica.name for replica in listed for said in (replica.id, *replica.answers_as)}
         return called | dict(zip(self.samples["replica_id"], self.samples["replica"], strict=True))
 
     @property
     def rows_lost(self) -> int:
         """How many requests were recorded, by the run's own count, that no row is left of; 0 where it kept no count."""
-        said = self.record.get("requests")
-        return 0 if said is None else max(0, int(said) - len(self.requests))
+        recorded = self.record.requests
+        return 0 if recorded is None else max(0, recorded - len(self.requests))
 
     @cached_property
     def window_unix_s(self) -> tuple[float, float]:
@@ -124,8 +113,8 @@ class Run:
         Where rows are lost, or the run was killed before it said its end, it ends with the last request that is left:
         a rate over time without rows would be too low.
         """
-        start = self.record["started_at_unix_s"] + self.record["warm_up_s"]
-        ended = self.record.get("ended_at_unix_s")
+        start = self.record.started_at_unix_s + self.record.warm_up_s
+        ended = self.record.ended_at_unix_s
         if ended is None or self.rows_lost:
             last = self.finished_unix_s.max() if len(self.requests) else start
             ended = last if ended is None else min(last, ended)
@@ -142,11 +131,10 @@ class Run:
     @property
     def is_local(self) -> bool:
         """Whether the service ran on the machine of the load generator: at a loopback address, on no other node."""
-        nodes = set(self.samples["node"].unique()) | {one.get("node") for one in self.record["replicas"]["list"]} - {
-            None
-        }
-        here = (self.record.get("machine") or {}).get("node")
-        address = urlsplit(self.record.get("host") or "").hostname or ""
+        sampled, listed = self.samples["node"].unique(), self.record.replicas.list
+        nodes = set(sampled) | {replica.node for replica in listed if replica.node is not None}
+        here = self.record.machine.node
+        address = urlsplit(self.record.host or "").hostname or ""
         return is_loopback(address) and (here is None or nodes <= {here})
 
 
@@ -164,7 +152,7 @@ class Round:
     reason: str | None
     seconds_to_healthy: float | None
     started_at: str | None
-    limits: dict[str, Any]
+    limits: Limits
     single_pass: Run | None
     load: Run | None
     unread: tuple[str, ...]
@@ -177,7 +165,7 @@ class Deployment:
     name: str
     status: str
     reason: str | None
-    image: dict[str, Any] | None
+    image: Image | None
     rounds: tuple[Round, ...]
 
     @property
@@ -197,18 +185,19 @@ class Deployment:
     @property
     def measured_rounds(self) -> list[Round]:
         """The rounds that enter figures; what a failed round left is in none."""
-        is_measured = self.status == MEASURED
-        return [one for one in self.rounds if is_measured and one.status == MEASURED]
+        if self.status != STATUS_MEASURED:
+            return []
+        return [each for each in self.rounds if each.status == STATUS_MEASURED]
 
     @property
     def loads(self) -> dict[int, Run]:
         """The load of each measured round that has one, by the round's number."""
-        return {one.number: one.load for one in self.measured_rounds if one.load is not None}
+        return {each.number: each.load for each in self.measured_rounds if each.load is not None}
 
     @property
     def single_passes(self) -> dict[int, Run]:
         """The single pass of each measured round that has one, by the round's number."""
-        return {one.number: one.single_pass for one in self.measured_rounds if one.single_pass is not None}
+        return {each.number: each.single_pass for each in self.measured_rounds if each.single_pass is not None}
 
 
 @dataclass(frozen=True)
@@ -216,18 +205,19 @@ class Results:
     """One experiment: its folder, its record, its deployments in the order in which they are shown."""
 
     folder: Path
-    experiment: dict[str, Any]
+    experiment: ExperimentRecord
     deployments: tuple[Deployment, ...]
 
     @cached_property
     def engine_elsewhere(self) -> EngineElsewhere | None:
         """The engine, where it ran on another machine than the host process; None where nothing shows that."""
-        return engine_elsewhere(self.experiment["machine"], self.experiment.get("engine") or {})
+        engine = self.experiment.engine
+        return None if engine is None else engine_elsewhere(self.experiment.machine, engine)
 
     @property
     def runs(self) -> list[Run]:
         """All runs of all measured rounds of all deployments, single passes too."""
-        rounds = [each for one in self.deployments for each in one.measured_rounds]
+        rounds = [each for deployment in self.deployments for each in deployment.measured_rounds]
         return [run for each in rounds for run in (each.single_pass, each.load) if run is not None]
 
 
@@ -249,16 +239,12 @@ def read_results(folder: Path) -> Results:
         raise UnreadableResults(
             f"{folder} holds no {EXPERIMENT_FILE}; name one that `make bench` wrote, such as results/<time>"
         )
-    experiment = read_record(path, EXPERIMENT)
-    for place, row in enumerate(experiment["deployments"], 1):
-        check(path, f"deployment {place}: ", row, DEPLOYMENT)
-        for number, one in enumerate(row["rounds"], 1):
-            check(path, f"deployment {place}, round {number}: ", one, ROUND)
-    _refuse_duplicates(folder, path, experiment["deployments"])
-    return Results(folder, experiment, tuple(_read_deployment(folder, row) for row in experiment["deployments"]))
+    experiment = read_record(path, ExperimentRecord)
+    _refuse_duplicates(folder, path, experiment.deployments)
+    return Results(folder, experiment, tuple(_read_deployment(folder, record) for record in experiment.deployments))
 
 
-def _refuse_duplicates(folder: Path, path: Path, rows: list[dict[str, Any]]) -> None:
+def _refuse_duplicates(folder: Path, path: Path, deployments: tuple[DeploymentRecord, ...]) -> None:
     """No deployment, no round and no folder may stand there twice: one measurement would count as two.
 
     Raises:
@@ -266,46 +252,47 @@ def _refuse_duplicates(folder: Path, path: Path, rows: list[dict[str, Any]]) -> 
     """
     titles: dict[str, str] = {}
     folders: dict[Path, str] = {}
-    for row in rows:
-        title = title_of(row["name"])
+    for deployment in deployments:
+        name = deployment.name
+        title = title_of(name)
         if title in titles:
-            raise unreadable(path, f"name: two deployments are called {row['name']!r} or {title!r}")
-        titles[title] = row["name"]
+            raise unreadable(path, f"name: two deployments are called {name!r} or {title!r}")
+        titles[title] = name
         numbers: set[int] = set()
-        for one in row["rounds"]:
-            where = f"{row['name']}, round {one['number']}"
-            if one["number"] in numbers:
+        for record in deployment.rounds:
+            where = f"{name}, round {record.number}"
+            if record.number in numbers:
                 raise unreadable(path, f"number: {where} is there twice")
-            numbers.add(one["number"])
+            numbers.add(record.number)
             try:
-                own = inside(folder, one["folder"])
+                own = inside(folder, record.folder)
             except OutsideFolder as error:
                 raise unreadable(path, f"folder of {where}: {error}") from error
             if own in folders:
-                raise unreadable(path, f"folder of {where}: {one['folder']} is also that of {folders[own]}")
+                raise unreadable(path, f"folder of {where}: {record.folder} is also that of {folders[own]}")
             folders[own] = where
 
 
-def _read_deployment(folder: Path, row: dict[str, Any]) -> Deployment:
-    rounds = sorted(row["rounds"], key=lambda one: int(one["number"]))
+def _read_deployment(folder: Path, record: DeploymentRecord) -> Deployment:
+    rounds = sorted(record.rounds, key=lambda each: each.number)
     return Deployment(
-        name=row["name"],
-        status=row["status"],
-        reason=row.get("reason"),
-        image=row.get("image"),
-        rounds=tuple(_read_round(folder, one) for one in rounds),
+        name=record.name,
+        status=record.status,
+        reason=record.reason,
+        image=record.image,
+        rounds=tuple(_read_round(folder, each) for each in rounds),
     )
 
 
-def _read_round(folder: Path, row: dict[str, Any]) -> Round:
+def _read_round(folder: Path, record: RoundRecord) -> Round:
     unread: list[str] = []
     runs: list[Run | None] = []
     for prefix in (SINGLE_PASS, LOAD):
         try:
-            run = _read_run(folder, f"{row['folder']}/{prefix}")
-            if run is None and prefix in (row.get("runs") or []):
+            run = _read_run(folder, f"{record.folder}/{prefix}")
+            if run is None and prefix in record.runs:
                 unread.append(
-                    f"{row['folder']}/{prefix}{RUN_RECORD_SUFFIX} is missing, though the run took place; "
+                    f"{record.folder}/{prefix}{RUN_RECORD_SUFFIX} is missing, though the run took place; "
                     "put it back or measure again"
                 )
         except (UnreadableResults, UnreadableFile, OutsideFolder, OSError) as error:
@@ -314,12 +301,12 @@ def _read_round(folder: Path, row: dict[str, Any]) -> Round:
         runs.append(run)
     single_pass, load = runs
     return Round(
-        number=row["number"],
-        status=row["status"],
-        reason=row.get("reason"),
-        seconds_to_healthy=row.get("seconds_to_healthy"),
-        started_at=row.get("started_at"),
-        limits=row.get("limits") or {},
+        number=record.number,
+        status=record.status,
+        reason=record.reason,
+        seconds_to_healthy=record.seconds_to_healthy,
+        started_at=record.started_at,
+        limits=record.limits,
         single_pass=single_pass,
         load=load,
         unread=tuple(unread),
@@ -336,7 +323,7 @@ def _with_errors(requests: pd.DataFrame) -> pd.DataFrame:
     wrong = (requests["error"] == "").to_numpy() & ~requests["status"].between(200, 299).to_numpy()
     if wrong.any():
         said = requests["error"].astype("object")
-        said[wrong] = [f"status {one:.0f}" for one in requests["status"][wrong]]
+        said[wrong] = [f"status {status:.0f}" for status in requests["status"][wrong]]
         requests["error"] = said.astype("category")
     return requests
 
@@ -346,39 +333,38 @@ def _read_run(folder: Path, prefix: str) -> Run | None:
     path = inside(folder, f"{prefix}{RUN_RECORD_SUFFIX}")
     if not path.exists():
         return None
-    record = read_record(path, RUN)
-    for name, fields in (("replicas.list", REPLICA), ("faults", FAULT)):
-        for place, one in enumerate(record["replicas"]["list"] if fields is REPLICA else record.get(name) or [], 1):
-            check(path, f"{name}, number {place}: ", one, fields)
-    started, ended = record["started_at_unix_s"], record.get("ended_at_unix_s")
-    if ended is not None and ended < started:
-        raise unreadable(path, f"ended_at_unix_s is {ended}, which is before started_at_unix_s, {started}")
-    requests, failures = record.get("requests"), record.get("failures")
-    if ended is not None and requests is None:
-        raise unreadable(path, "requests is missing, though the run ended")
-    if requests is not None and failures is not None and failures > requests:
-        raise unreadable(path, f"failures is {failures:,}, more than requests, {requests:,}")
+    record = read_record(path, RunRecord)
     paths = [inside(folder, f"{prefix}{suffix}") for suffix, *_ in FILES]
     frames = [read_csv(own, columns, needed) for own, (_, columns, needed) in zip(paths, FILES, strict=True)]
     frames[0] = _with_errors(frames[0])
-    is_sampled = any(one.get("sampled") for one in record["replicas"]["list"])
-    rows, samples, events, machine = frames
+    requests, samples, events, machine = frames
+    is_sampled = any(replica.sampled for replica in record.replicas.list)
     absent = tuple(own.name for own in paths[1:3] if is_sampled and not own.exists())
-    run = Run(record, rows, samples, events, machine, absent)
+    run = Run(record, requests, samples, events, machine, absent)
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")
-    ended = end if ended is None else ended
+    _refuse_other_times(run, end, prefix, path.name, frames)
+    return run
+
+
+def _refuse_other_times(run: Run, end: float, prefix: str, record_name: str, frames: list[pd.DataFrame]) -> None:
+    """The rows of a run must be of its time. ``end``: where the record does not tell it, that of the measured phase.
+
+    Raises:
+        UnreadableResults: some are not.
+    """
+    started = run.record.started_at_unix_s
+    ended = end if run.record.ended_at_unix_s is None else run.record.ended_at_unix_s
     for (suffix, _, needed), frame in zip(FILES, frames, strict=True):
         at = frame[needed[0]]
         if len(at) and not (started - CLOCK_STEP_S <= at.iloc[0] and at.iloc[-1] <= ended + CLOCK_STEP_S):
             raise UnreadableResults(
                 f"{prefix}{suffix} can't be read ({needed[0]} tells of another time than the run's record, "
-                f"{path.name}); put back the files of one run or measure again"
+                f"{record_name}); put back the files of one run or measure again"
             )
     if len(run.requests) and run.finished_unix_s.max() > ended + CLOCK_STEP_S:
         raise UnreadableResults(
             f"{prefix}{REQUESTS_SUFFIX} can't be read (response_time_ms tells of an answer after the run's "
             "end); put back the files of one run or measure again"
         )
-    return run

@@ -8,22 +8,22 @@ from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Estimate
-from runfiles.events import MEASURED
+from runfiles.events import STATUS_MEASURED
 
 
 def render_markdown(analysis: Analysis) -> str:
     """Validity, verdicts, findings and all figures; texts from outside can't become Markdown or HTML of their own."""
     experiment = analysis.results.experiment
-    plan = experiment["plan"]
-    lines = [f"# Fourfold, {words.time_of_day(experiment['started_at'])}", ""]
+    plan = experiment.plan
+    lines = [f"# Fourfold, {words.time_of_day(experiment.started_at)}", ""]
     lines += [
-        f"{plan['users']} user{'s' if plan['users'] != 1 else ''} ({safe(plan['user_class'])}), "
-        f"{words.rounds(analysis.loads, plan['rounds'])}, `{_code(experiment['command'])}`"
+        f"{plan.users} user{'s' if plan.users != 1 else ''} ({safe(plan.user_class)}), "
+        f"{words.rounds(analysis.loads, plan.rounds)}, `{_code(experiment.command)}`"
     ]
     if not analysis.validity.is_valid:
         lines += ["", "**This experiment is not valid.**", ""]
         lines += [f"- **{one.title}**: {safe(one.text)}" for one in analysis.validity.invalid]
-    not_measured = [one for one in analysis.results.deployments if one.status != MEASURED]
+    not_measured = [one for one in analysis.results.deployments if one.status != STATUS_MEASURED]
     if not_measured:
         lines += ["", "## Not measured", ""]
         lines += [

@@ -17,7 +17,7 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Results, Run
 from analysis.show.chart_style import colour
 from analysis.show.sections import event_section, ratio_charts, replica_tabs, sections, time_section
-from runfiles.events import FAILED, MEASURED
+from runfiles.events import FAILED, STATUS_MEASURED
 
 
 def render(analysis: Analysis) -> str:
@@ -34,7 +34,7 @@ def render(analysis: Analysis) -> str:
         p_value=words.p_value,
     )
     environment.globals.update(
-        anchor=figure_anchor, colour=colour, sources_of=_sources, FAILED=FAILED, MEASURED=MEASURED
+        anchor=figure_anchor, colour=colour, sources_of=_sources, FAILED=FAILED, STATUS_MEASURED=STATUS_MEASURED
     )
     results = analysis.results
     tables = (
@@ -45,11 +45,11 @@ def render(analysis: Analysis) -> str:
         results=results,
         elsewhere=results.engine_elsewhere,
         experiment=results.experiment,
-        plan=results.experiment["plan"],
+        plan=results.experiment.plan,
         deployments=results.deployments,
-        not_measured=[one for one in results.deployments if one.status != MEASURED],
+        not_measured=[one for one in results.deployments if one.status != STATUS_MEASURED],
         measured=[one.title for one in results.deployments if one.loads or one.single_passes],
-        rounds=words.rounds(analysis.loads, results.experiment["plan"]["rounds"]),
+        rounds=words.rounds(analysis.loads, results.experiment.plan.rounds),
         models=_models(results),
         validity=analysis.validity,
         findings=analysis.findings,
@@ -66,7 +66,7 @@ def render(analysis: Analysis) -> str:
         csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts),
         texts=_texts(results),
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - no text from outside
-        versions=_versions(analysis.loads) | (results.experiment.get("versions") or {}),
+        versions=_versions(analysis.loads) | dict(results.experiment.versions or {}),
     )
 
 
@@ -80,23 +80,21 @@ def _pairs(verdicts: tuple[Verdict, ...]) -> list[list[Verdict]]:
 
 def _models(results: Results) -> list[str]:
     """The models that answered, by name; more than one is a reason not to compare."""
-    models = [((run.record.get("service") or {}).get("model") or {}).get("name") for run in results.runs]
+    models = [run.record.model.name for run in results.runs]
     return list(dict.fromkeys(str(name) for name in models if name))
 
 
 def _texts(results: Results) -> list[str]:
     """The texts that were replayed: file, how many, and the digest that says whether two runs had the same."""
-    found = [run.record["texts"] for run in results.runs]
-    return list(
-        dict.fromkeys(f"{one.get('file')}, {one.get('count')} texts, sha256 {one['sha256'][:12]}" for one in found)
-    )
+    found = [run.record.texts for run in results.runs]
+    return list(dict.fromkeys(f"{each.file}, {each.count} texts, sha256 {each.sha256[:12]}" for each in found))
 
 
 def _sources(run: Run) -> dict[str, str]:
     """How each group of columns of the replicas was had: CPU, memory, network, ...; empty where it was not told."""
     found: dict[str, dict[str, None]] = {}
-    for one in run.record["replicas"]["list"]:
-        for group, how in (one.get("sources") or {}).items():
+    for replica in run.record.replicas.list:
+        for group, how in (replica.sources or {}).items():
             found.setdefault(str(group), {})[str(how)] = None
     return {group: " and ".join(ways) for group, ways in found.items()}
 
@@ -105,5 +103,5 @@ def _versions(loads: tuple[Measurement, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in loads:
         for run in one.deployment.loads.values():
-            found |= run.record.get("versions") or {}
+            found |= run.record.versions or {}
     return found | {name: version(name) for name in ("numpy", "pandas", "plotly", "scipy")}

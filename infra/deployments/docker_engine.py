@@ -17,7 +17,7 @@ import urllib3
 from infra.deployments.docker_context import Address, address, config_file
 from infra.environment import for_docker
 from infra.errors import DeploymentError
-from runfiles.machines import EngineElsewhere, engine_elsewhere, machine_record
+from runfiles.machines import DockerEngine, EngineElsewhere, engine_elsewhere, this_machine
 
 API_FAILURES = (
     docker.errors.DockerException,
@@ -48,21 +48,21 @@ class Engine:
     architecture: str | None
     operating_system: str | None
 
-    def record(self) -> dict[str, str | int | None]:
+    def record(self) -> DockerEngine:
         """What ``experiment.json`` records of it."""
-        return {
-            "endpoint": self.endpoint,
-            "version": self.version,
-            "kernel": self.kernel,
-            "cpu_count": self.cpu_count,
-            "memory_bytes": self.memory_bytes,
-            "architecture": self.architecture,
-            "operating_system": self.operating_system,
-        }
+        return DockerEngine(
+            endpoint=self.endpoint,
+            version=self.version,
+            kernel=self.kernel,
+            cpu_count=self.cpu_count,
+            memory_bytes=self.memory_bytes,
+            architecture=self.architecture,
+            operating_system=self.operating_system,
+        )
 
     def elsewhere(self) -> EngineElsewhere | None:
         """The other machine that it runs on, which may be a virtual one. None if nothing shows that there is one."""
-        return engine_elsewhere(machine_record(), self.record())
+        return engine_elsewhere(this_machine(), self.record())
 
     def why_no_verdict(self) -> str | None:
         """Why a host process here can't be compared with this engine's containers. None if it can."""

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import docker
 
@@ -21,6 +20,7 @@ from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, tail
 from infra.paths import ROOT
+from runfiles.records import Image
 
 
 def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
@@ -51,7 +51,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
             raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
 
 
-def find_image(engine: Engine, image: str) -> dict[str, Any]:
+def find_image(engine: Engine, image: str) -> Image:
     """Name, ID, digests at registries and size in bytes of the image. It is pulled if the engine does not have it.
 
     Raises:
@@ -71,8 +71,8 @@ def find_image(engine: Engine, image: str) -> dict[str, Any]:
             raise DeploymentError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
-    digests = list(found.attrs.get("RepoDigests") or ())
-    return {"name": image, "id": found.id, "digests": digests, "bytes": found.attrs["Size"]}
+    digests = tuple(found.attrs.get("RepoDigests") or ())
+    return Image(name=image, id=found.id, digests=digests, bytes=found.attrs["Size"])
 
 
 def with_tag(image: str) -> str:

@@ -1,4 +1,4 @@
-"""Under which conditions an experiment runs: what its record says of them, and how they differ from another time's."""
+"""The circumstances of an experiment: what its record says of them, and how they differ from those of another time."""
 
 from __future__ import annotations
 
@@ -7,28 +7,48 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from infra.environment import for_git
 from infra.paths import ROOT
-from runfiles.machines import SAME_MEMORY, machine_record
+from runfiles.fields import Record
+from runfiles.machines import DockerEngine, Machine, is_same_memory, this_machine
+from runfiles.records import ExperimentRecord, GitState, Model
 
 LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
 """Of this environment: the load generator's, and the host process' (of a container /health tells)."""
 
 SERVICE_VARIABLES = "INFERENCE_"
-_PARTS = {"machine": "machine", "engine": "engine", "git": "code:", "versions": "version of", "environment": "variable"}
+
+Part = Record | Mapping[str, str] | None
+"""A part of the circumstances."""
 
 
-def conditions() -> dict[str, Any]:
-    """Machine, commit, library versions and the service's settings, as ``experiment.json`` holds them."""
-    return {
-        "machine": machine_record(),
-        "git": git_record(),
-        "versions": {"python": platform.python_version()} | _library_versions(),
-        "environment": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SERVICE_VARIABLES)},
-    }
+@dataclass(frozen=True)
+class Circumstances:
+    """What must not change while an experiment is measured, as ``experiment.json`` holds it. None: not known, or none.
+
+    ``environment`` are the service's variables.
+    """
+
+    machine: Machine
+    git: GitState | None = None
+    versions: Mapping[str, str] | None = None
+    environment: Mapping[str, str] | None = None
+    engine: DockerEngine | None = None
+    model: Model | None = None
+
+
+def circumstances_here() -> Circumstances:
+    """Machine, commit, library versions and the service's settings; neither Docker engine nor model."""
+    return Circumstances(
+        machine=this_machine(),
+        git=git_state(),
+        versions={"python": platform.python_version()} | _library_versions(),
+        environment={name: os.environ[name] for name in sorted(os.environ) if name.startswith(SERVICE_VARIABLES)},
+    )
 
 
 def _library_versions() -> dict[str, str]:
@@ -41,9 +61,9 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def git_record() -> dict[str, Any] | None:
-    """The commit that was measured, whether tracked files differed from it, and a digest of how (None: they did not);
-    None outside a repository. New files don't count: a plan or results in this folder are no change of the code."""
+def git_state() -> GitState | None:
+    """The commit that is measured and what differs from it; None outside a repository. New files don't count: a plan
+    or results in this folder are no change of the code."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -58,34 +78,41 @@ def git_record() -> dict[str, Any] | None:
     status = git("status", "--porcelain", "--untracked-files=no") or ""
     diff = git("diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") if status else None
     changes = hashlib.sha256(f"{status}\n{diff}".encode()).hexdigest() if status else None
-    return {"commit": commit, "dirty": bool(status), "changes_sha256": changes}
+    return GitState(commit=commit, dirty=bool(status), changes_sha256=changes)
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """In words, what of the conditions is not as it was; what was not known then is not compared."""
-    found = []
-    for part, what in _PARTS.items():
-        old, new = before.get(part), after.get(part)
-        if old is None or old == new:
-            continue
-        if new is None:
-            found.append(f"{what}: there is none now")
-            continue
-        # An earlier version may not have recorded all that is known of machine and engine today.
-        known_then = {key for key in old if old[key] is not None} if part in ("machine", "engine") else old | new
-        for key in sorted(known_then):
-            then, today = old.get(key), new.get(key)
-            if then != today and not (key == "memory_bytes" and _is_about(then, today)):
-                found.append(f"{what} {key}: {then} then, {today} now")
-    old_model, new_model = before.get("model"), after.get("model")
-    if old_model is not None and new_model is not None and old_model != new_model:
-        found.append(f"model: {_named(old_model)} then, {_named(new_model)} now")
+def differences(before: ExperimentRecord | Circumstances, after: Circumstances) -> list[str]:
+    """In words, what of the circumstances is not as it was; what was not known then is not compared."""
+    # An earlier version may not have recorded all that is known of machine and Docker engine today.
+    found = _changed("machine", before.machine, after.machine, only_known=True)
+    found += _changed("engine", before.engine, after.engine, only_known=True)
+    found += _changed("code:", before.git, after.git)
+    found += _changed("version of", before.versions, after.versions)
+    found += _changed("variable", before.environment, after.environment)
+    if before.model is not None and after.model is not None and before.model != after.model:
+        found.append(f"model: {_named(before.model)} then, {_named(after.model)} now")
     return found
 
 
-def _is_about(old: Any, new: Any) -> bool:
-    return isinstance(old, int) and isinstance(new, int) and abs(new - old) <= SAME_MEMORY * old
+def _changed(what: str, before: Part, after: Part, *, only_known: bool = False) -> list[str]:
+    """What of the keys of one part is not as it was. ``only_known``: of those alone that were known before."""
+    old, new = _values(before), _values(after)
+    if old is None:
+        return []
+    if new is None:
+        return [f"{what}: there is none now"]
+    keys = [key for key in old if old[key] is not None] if only_known else [*{**old, **new}]
+    pairs = [(key, old.get(key), new.get(key)) for key in sorted(keys)]
+    return [
+        f"{what} {key}: {then} then, {now} now"
+        for key, then, now in pairs
+        if then != now and not (key == "memory_bytes" and then and now and is_same_memory(then, now))
+    ]
 
 
-def _named(model: Mapping[str, Any]) -> str:
-    return f"{model.get('name')} ({str(model.get('sha256'))[:12]})"
+def _values(part: Part) -> Mapping[str, Any] | None:
+    return part.to_json() if isinstance(part, Record) else part
+
+
+def _named(model: Model) -> str:
+    return f"{model.name} ({str(model.sha256)[:12]})"

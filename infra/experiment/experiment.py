@@ -13,10 +13,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -27,7 +26,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, Running, deployed, remove, why_not
 from infra.environment import for_python, for_service
 from infra.errors import DeploymentError, RecordError, ResumeError, why, why_disk_is_full
-from infra.experiment.circumstances import conditions, differences
+from infra.experiment.circumstances import circumstances_here, differences
 from infra.experiment.journal import CUT_OFF, Journal, flush_files, now
 from infra.experiment.load import end_leftovers, run_locust
 from infra.experiment.plan import MIB, Plan
@@ -35,8 +34,9 @@ from infra.experiment.progress import View
 from infra.last_words import tidy
 from infra.paths import ROOT
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, MEASURED, NOT_RUN
+from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, OutsideFolder, inside, round_folder
+from runfiles.records import Limits, Model, Options
 
 INTERRUPTED = 130
 
@@ -54,17 +54,15 @@ def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
             journal = Journal.begin(
                 folder,
                 plan,
-                command=shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
-                **conditions(),
-                engine=None,
-                model=None,
-                options={
-                    "image": settings.image,
-                    "build": build,
-                    "ports": settings.ports,
-                    "reach": settings.reach,
-                    "start_timeout_s": settings.start_timeout_s,
-                },
+                shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
+                circumstances_here(),
+                Options(
+                    image=settings.image,
+                    build=build,
+                    ports=settings.ports,
+                    reach=settings.reach,
+                    start_timeout_s=settings.start_timeout_s,
+                ),
             )
         except RecordError:
             with suppress(OSError):
@@ -100,12 +98,12 @@ class Experiment:
         self._folder = folder
         self._journal = journal
         self._plan = journal.plan
-        self._options = journal.content["options"]
+        self._options = journal.options
         self._settings = Settings(
-            image=self._options["image"],
-            ports=self._options["ports"],
-            reach=self._options["reach"],
-            start_timeout_s=self._options["start_timeout_s"],
+            image=self._options.image,
+            ports=dict(self._options.ports),
+            reach=dict(self._options.reach),
+            start_timeout_s=self._options.start_timeout_s,
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,
         )
@@ -131,7 +129,7 @@ class Experiment:
         page_code = self._write_page()
         if code or FAILED in statuses:
             self._say_how_to_go_on()
-        return code or int(FAILED in statuses or MEASURED not in statuses) or page_code
+        return code or int(FAILED in statuses or STATUS_MEASURED not in statuses) or page_code
 
     def _measure_what_is_left(self) -> int:
         """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
@@ -169,19 +167,19 @@ class Experiment:
         if not list(self._journal.left()):
             self._view.say(f"nothing is left to measure in {self._folder}")
             return self._write_page()
-        self._refuse_other_conditions()
+        self._refuse_other_circumstances()
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")
-        self._journal.note(resumed_at=[*self._journal.content["resumed_at"], now()], ended_at=None)
+        self._journal.note(resumed_at=(*self._journal.record.resumed_at, now()), ended_at=None)
         return self.run()
 
     def _refuse_other_folders(self) -> None:
         """Each round's files must lie in the experiment's own folder: a link would have those of others deleted."""
         try:
-            for deployment in self._journal.content["deployments"]:
-                for one in deployment["rounds"]:
-                    self._round_folder(deployment["name"], one["number"])
+            for deployment in self._journal.record.deployments:
+                for each in deployment.rounds:
+                    self._round_folder(deployment.name, each.number)
         except DeploymentError as error:
             raise ResumeError(f"{self._folder} can't be continued: {error}") from error
 
@@ -199,16 +197,17 @@ class Experiment:
             reason = str(error)
         raise DeploymentError(f"{reason}; put the folder itself there, or begin a new experiment")
 
-    def _refuse_other_conditions(self) -> None:
+    def _refuse_other_circumstances(self) -> None:
         """What was measured and what is left must have the same machine, engine, image, model and code."""
-        here = conditions() | {"model": self._model() if self._journal.content["model"] else None}
-        images = {one["image"]["id"] for one in self._journal.content["deployments"] if one["image"]}
+        record = self._journal.record
+        images = {deployment.image.id for deployment in record.deployments if deployment.image}
+        here = replace(circumstances_here(), model=self._model() if record.model else None)
         try:
-            engine = connect() if self._journal.content["engine"] else None
-            here["engine"] = engine and engine.record()
-            found = differences(self._journal.content, here)
-            if engine and images and {find_image(engine, self._settings.image)["id"]} != images:
-                found.append(f"image {self._settings.image}: another than {', '.join(images)}, which was measured")
+            engine = connect() if record.engine else None
+            found = differences(record, replace(here, engine=engine.record() if engine else None))
+            if engine and images and {find_image(engine, self._settings.image).id} != images:
+                measured = ", ".join(map(str, images))
+                found.append(f"image {self._settings.image}: another than {measured}, which was measured")
         except (DeploymentError, *API_FAILURES) as error:
             raise ResumeError(f"{self._folder} can't be continued: {error}") from error
         if found:
@@ -218,32 +217,32 @@ class Experiment:
                 "bring that back, or begin a new experiment"
             )
 
-    def _model(self) -> dict[str, Any]:
+    def _model(self) -> Model:
         """The model that a service started here would serve, got before anything is timed."""
         command = [sys.executable, "-m", "inference.fetch"]
         fetched = subprocess.run(command, cwd=ROOT, env=for_service(), stdout=subprocess.PIPE, text=True, check=False)
         if fetched.returncode != 0:
             raise DeploymentError("there is no model to serve; the reason is above")
         said = json.loads(fetched.stdout.splitlines()[-1])
-        return {key: said[key] for key in ("name", "source", "sha256")}
+        return Model(name=said["name"], source=said["source"], sha256=said["sha256"])
 
     def _fetch_model(self) -> None:
-        if self._journal.content["model"] is not None:  # known, and compared before it was continued
+        if self._journal.record.model is not None:  # known, and compared before it was continued
             return
-        if self._options["build"] or "host" in self._plan.deployments:
+        if self._options.build or "host" in self._plan.deployments:
             model = self._model()
             self._journal.note(model=model)
-            self._view.say(f"model: {model['name']}")
+            self._view.say(f"model: {model.name}")
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
-        is_known = any(one["image"] for one in self._journal.content["deployments"])
+        is_known = any(deployment.image for deployment in self._journal.record.deployments)
         try:
             engine = connect()
             self._journal.note(engine=engine.record())
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
-            if self._options["build"] and not is_known:
+            if self._options.build and not is_known:
                 log = self._folder / "image_build.log"
                 build_image(
                     self._settings.image,
@@ -256,7 +255,7 @@ class Experiment:
             return why(error, self._folder)
         for name in self._containers:
             self._journal.note_deployment(name, image=image)
-        self._view.say(f"image: {image['name']}, {image['bytes'] / 1e6:.0f} MB")
+        self._view.say(f"image: {image.name}, {(image.bytes or 0) / 1e6:.0f} MB")
         return None
 
     def _measure_all(self, no_image: str | None) -> None:
@@ -281,7 +280,7 @@ class Experiment:
         self._view.leave_out(name)
         self._view.say(f"{title_of(name)}: not run: {reason}")
         for each, number in list(self._journal.left()):
-            if each == name and self._journal.round(name, number)["status"] == NOT_RUN:
+            if each == name and self._journal.round(name, number).status == NOT_RUN:
                 self._journal.note_round(name, number, reason=reason)
 
     def _measure(self, name: str, number: int) -> None:
@@ -299,7 +298,7 @@ class Experiment:
                         name,
                         number,
                         seconds_to_healthy=running.seconds_to_healthy,
-                        limits=asdict(running.service.limits),
+                        limits=Limits(**asdict(running.service.limits)),
                     )
                     self._replay(running, number, folder, title)
                     self._view.do(f"{title}: removing")
@@ -309,7 +308,7 @@ class Experiment:
             self._view.say(f"{title}: failed: {reason}")
             self._journal.note_round(name, number, status=FAILED, reason=reason)
             return
-        self._journal.note_round(name, number, status=MEASURED, reason=None)
+        self._journal.note_round(name, number, status=STATUS_MEASURED, reason=None)
         taken_s = time.monotonic() - began
         self._view.say(
             f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
@@ -336,15 +335,15 @@ class Experiment:
                 self._view.say(f"{title}: {what}: {fault}")
 
         replay("single pass", SINGLE_PASS, folder / SINGLE_PASS, [])
-        self._journal.note_round(running.name, number, runs=[SINGLE_PASS])
-        files = [str(file.relative_to(self._folder)) for file in service.copy_metrics(folder)]
+        self._journal.note_round(running.name, number, runs=(SINGLE_PASS,))
+        files = tuple(str(file.relative_to(self._folder)) for file in service.copy_metrics(folder))
         self._journal.note_round(running.name, number, metrics_files=files)
         plan = self._plan
         load = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
         load += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
         load += ["--requests", str(plan.requests)] if plan.requests is not None else []
         replay(f"load of {plan.users} users", plan.user_class, folder / LOAD, load)
-        self._journal.note_round(running.name, number, runs=[SINGLE_PASS, LOAD])
+        self._journal.note_round(running.name, number, runs=(SINGLE_PASS, LOAD))
 
     def _say_how_to_go_on(self) -> None:
         command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]

@@ -1,23 +1,23 @@
-"""``experiment.json``: the plan, the conditions, and what became of each round. Written anew after each step, whole or
-not at all, so that an experiment that is cut off at any moment can be analysed, and continued."""
+"""``experiment.json``: the plan, the circumstances, and what became of each round. Written anew after each step, whole
+or not at all, so that an experiment that is cut off at any moment can be analysed, and continued."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.deployments.service import Limits
 from infra.errors import PlanError, RecordError, ResumeError, why
+from infra.experiment.circumstances import Circumstances
 from infra.experiment.plan import Plan, plan_of
-from infra.experiment.record_form import check_record
+from infra.experiment.resumable import check_resumable
 from runfiles.deployments import listed
-from runfiles.events import FAILED, MEASURED, NOT_RUN
-from runfiles.files import EXPERIMENT_FILE, FORM, flush_folder, inside, round_folder, write_whole
+from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
+from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
+from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord, RoundRecord
 from runfiles.strict_json import read_record
 
 CUT_OFF = "the experiment was cut off while this round ran"
@@ -28,24 +28,34 @@ NOT_IN_THE_PLAN = "not in the plan"
 class Journal:
     """The record of one experiment, in memory and on disk."""
 
-    def __init__(self, folder: Path, content: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, record: ExperimentRecord, options: Options) -> None:
         self._path = folder / EXPERIMENT_FILE
-        self.content = content
+        self.record = record
+        self.options = options
+        self.plan = plan_of(record.plan, str(self._path))
 
     @classmethod
-    def begin(cls, folder: Path, plan: Plan, **values: Any) -> Journal:
-        """A new experiment, of which nothing is measured yet. ``values`` are further keys of its record."""
-        content = {
-            "form": FORM,
-            "started_at": now(),
-            "ended_at": None,
-            "resumed_at": [],
-            **values,
-            "plan": asdict(plan),
-            "order": plan.order(),
-            "deployments": [_nothing_yet(name, plan) for name in listed(plan.deployments)],
-        }
-        journal = cls(folder, content)
+    def begin(cls, folder: Path, plan: Plan, command: str, circumstances: Circumstances, options: Options) -> Journal:
+        """A new experiment, of which nothing is measured yet.
+
+        Raises:
+            RecordError: its record can't be written.
+        """
+        record = ExperimentRecord(
+            started_at=now(),
+            command=command,
+            machine=circumstances.machine,
+            git=circumstances.git,
+            versions=circumstances.versions,
+            environment=circumstances.environment,
+            engine=circumstances.engine,
+            model=circumstances.model,
+            options=options,
+            plan=PlanRecord(**asdict(plan)),
+            order=tuple(map(tuple, plan.order())),
+            deployments=tuple(_nothing_yet(name, plan) for name in listed(plan.deployments)),
+        )
+        journal = cls(folder, record, options)
         journal._write()
         return journal
 
@@ -59,78 +69,69 @@ class Journal:
         path = folder / EXPERIMENT_FILE
         try:
             content = read_record(inside(folder, EXPERIMENT_FILE))
-            form = content.get("form") if isinstance(content, dict) else None
-            if isinstance(form, int) and form != FORM:
-                told = f"{path} is of form {form}, this version writes form {FORM}"
-                raise ResumeError(f"{told}; begin a new experiment")
-            check_record(content)
+            record = ExperimentRecord.from_json(content)
+            return cls(folder, record, check_resumable(record, content))
         except FileNotFoundError as error:
             raise ResumeError(f"{folder} holds no {path.name}; name a folder such as results/<time>") from error
         except (OSError, ValueError, PlanError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ResumeError(f"{path} can't be read ({reason}); begin a new experiment") from error
-        return cls(folder, content)
-
-    @property
-    def plan(self) -> Plan:
-        return plan_of(self.content["plan"], str(self._path))
 
     def left(self) -> Iterator[tuple[str, int]]:
         """Deployment and round of all that is not measured yet, in the order of the plan."""
-        for number, names in enumerate(self.content["order"], start=1):
+        for number, names in enumerate(self.record.order, start=1):
             for name in names:
-                if self.round(name, number)["status"] != MEASURED:
+                if self.round(name, number).status != STATUS_MEASURED:
                     yield name, number
 
     def cut_off(self) -> list[str]:
         """The deployments that may still be there, since the experiment ended while they ran."""
-        rounds = [(one["name"], each) for one in self.content["deployments"] for each in one["rounds"]]
-        return [name for name, each in rounds if each["status"] == FAILED and each["reason"] == CUT_OFF]
+        rounds = [(deployment.name, each) for deployment in self.record.deployments for each in deployment.rounds]
+        return [name for name, each in rounds if each.status == FAILED and each.reason == CUT_OFF]
 
-    def round(self, name: str, number: int) -> dict[str, Any]:
+    def round(self, name: str, number: int) -> RoundRecord:
         """What is known of one round."""
-        rounds: list[dict[str, Any]] = self._deployment(name)["rounds"]
-        return next(one for one in rounds if one["number"] == number)
+        return next(each for each in self._deployment(name).rounds if each.number == number)
 
     def note(self, **values: Any) -> None:
         """Set what is known of the experiment."""
-        self.content.update(values)
+        self.record = replace(self.record, **values)
         self._write()
 
     def note_deployment(self, name: str, **values: Any) -> None:
         """Set what is known of a deployment, whatever the round."""
-        self._deployment(name).update(values)
-        self._write()
+        noted = replace(self._deployment(name), **values)
+        deployments = self.record.deployments
+        self.note(deployments=tuple(noted if known.name == name else known for known in deployments))
 
     def note_round(self, name: str, number: int, **values: Any) -> None:
         """Set what is known of a round; the deployment's status follows from its rounds."""
-        self.round(name, number).update(values)
-        deployment = self._deployment(name)
-        deployment["status"], deployment["reason"] = _status(deployment["rounds"])
-        self._write()
+        self._put_round(name, replace(self.round(name, number), **values))
 
     def restart_round(self, name: str, number: int, **values: Any) -> None:
-        """Forget what an earlier try of a round left."""
-        self.round(name, number).update(_round_not_begun(name, number))
-        self.note_round(name, number, **values)
+        """Forget what an earlier try of a round left, and set what is known of this one."""
+        self._put_round(name, replace(_round_not_begun(name, number), **values))
 
     def statuses(self) -> list[str]:
         """Of all rounds of the plan, one by one."""
-        return [each["status"] for one in self.content["deployments"] for each in one["rounds"]]
+        return [each.status for deployment in self.record.deployments for each in deployment.rounds]
 
-    def _deployment(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(one for one in self.content["deployments"] if one["name"] == name)
-        return found
+    def _put_round(self, name: str, noted: RoundRecord) -> None:
+        known = self._deployment(name).rounds
+        rounds = tuple(noted if each.number == noted.number else each for each in known)
+        status, reason = _status(rounds)
+        self.note_deployment(name, status=status, reason=reason, rounds=rounds)
+
+    def _deployment(self, name: str) -> DeploymentRecord:
+        return next(deployment for deployment in self.record.deployments if deployment.name == name)
 
     def _write(self) -> None:
         """
         Raises:
             RecordError: it can't be written. What it said before is still there.
         """
-        # Half a surrogate, such as of a file's name that is not UTF-8, is no JSON that others could read.
-        text = json.dumps(self.content, indent=1, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
         try:
-            write_whole(self._path, text + "\n")
+            write_whole(self._path, self.record.text())
         except OSError as error:
             reason = why(OSError(error.errno, error.strerror), self._path)  # named is the file that was to become it
             raise RecordError(f"the record can't be written: {reason}") from error
@@ -153,38 +154,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _nothing_yet(name: str, plan: Plan) -> dict[str, Any]:
+def _nothing_yet(name: str, plan: Plan) -> DeploymentRecord:
     is_planned = name in plan.deployments
-    return {
-        "name": name,
-        "status": NOT_RUN,
-        "reason": BEFORE_ITS_TURN if is_planned else NOT_IN_THE_PLAN,
-        "image": None,
-        "rounds": [_round_not_begun(name, number + 1) for number in range(plan.rounds if is_planned else 0)],
-    }
+    numbers = range(1, plan.rounds + 1) if is_planned else ()
+    return DeploymentRecord(
+        name=name,
+        status=NOT_RUN,
+        reason=BEFORE_ITS_TURN if is_planned else NOT_IN_THE_PLAN,
+        rounds=tuple(_round_not_begun(name, number) for number in numbers),
+    )
 
 
-def _round_not_begun(name: str, number: int) -> dict[str, Any]:
-    return {
-        "number": number,
-        "status": NOT_RUN,
-        "reason": BEFORE_ITS_TURN,
-        "folder": round_folder(name, number),
-        "started_at": None,
-        "seconds_to_healthy": None,
-        "runs": [],
-        "metrics_files": [],
-        "limits": asdict(Limits()),
-    }
+def _round_not_begun(name: str, number: int) -> RoundRecord:
+    return RoundRecord(number=number, status=NOT_RUN, reason=BEFORE_ITS_TURN, folder=round_folder(name, number))
 
 
-def _status(rounds: list[dict[str, Any]]) -> tuple[str, str | None]:
+def _status(rounds: Sequence[RoundRecord]) -> tuple[str, str | None]:
     """A deployment's status, and of the first of its rounds that was not measured why not."""
-    statuses = [one["status"] for one in rounds]
-    status = next((one for one in (MEASURED, FAILED) if one in statuses), NOT_RUN)
-    reasons = [
-        one["reason"]
-        for one in sorted(rounds, key=lambda one: one["status"] != FAILED)  # a failure says more
-        if one["status"] != MEASURED
-    ]
+    statuses = [each.status for each in rounds]
+    status = next((status for status in (STATUS_MEASURED, FAILED) if status in statuses), NOT_RUN)
+    failures_first = sorted(rounds, key=lambda each: each.status != FAILED)  # a failure says more
+    reasons = [each.reason for each in failures_first if each.status != STATUS_MEASURED]
     return status, reasons[0] if reasons else None

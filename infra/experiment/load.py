@@ -20,9 +20,9 @@ from infra.environment import for_load
 from infra.errors import DeploymentError
 from infra.last_words import last_error, tail, tidy
 from infra.paths import ROOT
-from runfiles.events import INTERRUPTED, RECORDING_FAILED_EXIT_CODE
+from runfiles.events import INCOMPLETE, INTERRUPTED, RECORDING_FAILED_EXIT_CODE
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX, SINGLE_PASS
-from runfiles.strict_json import read_record
+from runfiles.records import RunRecord
 
 STOP_S = 20
 POLL_S = 0.25
@@ -128,18 +128,14 @@ def _read_recorded(prefix: Path) -> _Recorded:
     Raises:
         OSError, ValueError: there is no record, or it does not tell of a run that has ended.
     """
-    record = read_record(Path(f"{prefix}{RUN_RECORD_SUFFIX}"))
-    try:
-        counts = (record["requests"], record["failures"], record["texts"]["count"])
-        faults = tuple((str(one["kind"]), tidy(str(one["text"]))) for one in record.get("faults", []))
-        ended_at, ended_by = record["ended_at_unix_s"], tidy(str(record["ended_by"]))
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError("it does not tell requests, failures, texts, faults and its end") from error
-    if any(type(one) is not int or one < 0 for one in counts):
-        raise ValueError(f"requests, failures and texts are {counts}, not whole numbers")
-    if ended_at is None:
+    record = RunRecord.read(Path(f"{prefix}{RUN_RECORD_SUFFIX}"))
+    if record.ended_at_unix_s is None:
         raise ValueError("it does not tell of an end")
-    return _Recorded(*counts, ended_by, faults)
+    requests, failures, texts = record.requests, record.failures, record.texts.count
+    if requests is None or failures is None or texts is None:
+        raise ValueError("it does not tell requests, failures and texts.count")
+    faults = tuple((fault.kind, tidy(fault.text)) for fault in record.faults)
+    return _Recorded(requests, failures, texts, tidy(str(record.ended_by)), faults)
 
 
 def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
@@ -152,7 +148,7 @@ def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
         return f"the single pass sent {recorded.requests} requests for {recorded.texts} texts"
     if recorded.ended_by == INTERRUPTED:
         return f"the run was interrupted after {recorded.requests} requests, before its end"
-    return next((text for kind, text in recorded.faults if kind == "incomplete"), None)
+    return next((text for kind, text in recorded.faults if kind == INCOMPLETE), None)
 
 
 def _first_error(prefix: Path) -> str | None:
@@ -207,7 +203,7 @@ def end_leftovers(folder: Path) -> list[int]:
             command = process.cmdline()
         except psutil.Error:
             continue
-        if "locust" in command and any(folder == Path(one).parent.parent.parent for one in command):
+        if "locust" in command and any(folder == Path(argument).parent.parent.parent for argument in command):
             left.append(process)
     for process in left:
         try:

@@ -18,6 +18,7 @@ from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.errors import PlanError
 from infra.last_words import tidy
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
+from runfiles.records import PlanRecord
 
 USER_CLASSES = ("keep_alive", "new_connection")
 MIB = 1024**2
@@ -67,20 +68,20 @@ def read_plan(path: Path | None, overrides: Sequence[str] = ()) -> Plan:
     """
     values = {} if path is None else _checked(_read(path), str(path))
     for override in overrides:
-        key, is_one, text = override.partition("=")
-        if not is_one:
+        key, has_value, text = override.partition("=")
+        if not has_value:
             raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
         values |= _checked({key: _from_text(key, text)}, "--set")
     return Plan(**values)
 
 
-def plan_of(record: Mapping[str, Any], where: str) -> Plan:
+def plan_of(record: PlanRecord, where: str) -> Plan:
     """The plan that an experiment's record holds.
 
     Raises:
-        PlanError: it is none.
+        PlanError: a value of it is not one that a plan may have.
     """
-    return Plan(**_checked(record, where))
+    return Plan(**_checked(record.to_json(), where))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _default(key: str) -> str:
-    return next(_shown(one.default) for one in fields(Plan) if one.name == key)
+    return next(_shown(field.default) for field in fields(Plan) if field.name == key)
 
 
 def _shown(value: Any) -> str:

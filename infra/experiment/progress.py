@@ -18,7 +18,7 @@ from infra.experiment.journal import Journal
 from infra.experiment.plan import Plan
 from infra.last_words import printable, tidy
 from runfiles.deployments import title_of
-from runfiles.events import MEASURED, NOT_RUN
+from runfiles.events import NOT_RUN, STATUS_MEASURED
 
 REFRESH_PER_S = 4
 START_AND_END_S = 15.0
@@ -87,7 +87,7 @@ class View:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("")
         for number in range(1, self._plan.rounds + 1):
-            table.add_column(f"round {number}", min_width=len(MEASURED))
+            table.add_column(f"round {number}", min_width=len(STATUS_MEASURED))
         for name in self._plan.deployments:
             cells = [self._cell(name, number) for number in range(1, self._plan.rounds + 1)]
             table.add_row(title_of(name), *cells)
@@ -103,10 +103,10 @@ class View:
     def _cell(self, name: str, number: int) -> Text:
         if self._current == (name, number):
             return Text("now", style="bold")
-        status = self._journal.round(name, number)["status"]
+        status = self._journal.round(name, number).status
         if status == NOT_RUN:
             return Text(status if name in self._out else "·", style="dim")
-        return Text(status, style="green" if status == MEASURED else "red")
+        return Text(status, style="green" if status == STATUS_MEASURED else "red")
 
 
 def expected_s(name: str, taken_s: Mapping[str, list[float]], plan: Plan) -> float:
@@ -117,7 +117,7 @@ def expected_s(name: str, taken_s: Mapping[str, list[float]], plan: Plan) -> flo
         taken_s: by deployment, how long each of its rounds took.
         plan: for the guess.
     """
-    taken = taken_s.get(name) or [one for each in taken_s.values() for one in each]
+    taken = taken_s.get(name) or [seconds for each in taken_s.values() for seconds in each]
     if taken:
         return mean(taken)
     return START_AND_END_S + SINGLE_PASS_S + plan.warm_up_s + plan.seconds + plan.rest_s

@@ -1,0 +1,100 @@
+"""What a record must say for its experiment to be continued, beyond what every record must.
+
+The file may have been cut off, edited or made by somebody else. What it says is written, measured and deleted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from infra.deployments.table import PORTS
+from infra.experiment.plan import plan_of
+from infra.last_words import tidy
+from runfiles.deployments import DEPLOYMENTS, listed
+from runfiles.events import STATUS_MEASURED
+from runfiles.files import LOAD, SINGLE_PASS, round_folder
+from runfiles.records import DeploymentRecord, ExperimentRecord, Options
+
+RUNS = (SINGLE_PASS, LOAD)
+MACHINES = ("machine", "engine")
+"""Tables of which an earlier version may not have recorded all that is known today."""
+
+
+def check_resumable(record: ExperimentRecord, content: Mapping[str, Any]) -> Options:
+    """Refuse a record that can't be continued; ``content`` is the JSON that it was read from. Returns its options.
+
+    Raises:
+        ValueError: it can't be. The message names the field.
+        PlanError: its plan is none.
+    """
+    _refuse_other_keys(content, record.to_json(), "")
+    plan = plan_of(record.plan, "plan")
+    if record.order != tuple(map(tuple, plan.order())):
+        raise ValueError("order is not that of its plan")
+    if record.options is None:
+        raise ValueError("options is missing")
+    _check_ports(record.options, plan.deployments)
+    names = [deployment.name for deployment in record.deployments]
+    _refuse_other("the names in deployments", names, listed(plan.deployments))
+    for deployment in record.deployments:
+        _check_deployment(deployment, plan.rounds if deployment.name in plan.deployments else 0)
+    return record.options
+
+
+def _refuse_other_keys(content: Any, written: Any, place: str) -> None:
+    """A key that is missing is not known to be what this version takes it for; one too many would be lost."""
+    if isinstance(content, list):
+        for number, (item, again) in enumerate(zip(content, written, strict=True), 1):
+            _refuse_other_keys(item, again, f"{place.removesuffix('.')} number {number}: ")
+    elif isinstance(content, dict):
+        if lacking := [key for key in written if key not in content]:
+            raise ValueError(f"{place}{lacking[0]} is missing")
+        if unknown := [key for key in content if key not in written]:
+            raise ValueError(f"{place}{_shown(unknown[0])} is a key that this version does not know")
+        for key in content:
+            if key not in MACHINES:
+                _refuse_other_keys(content[key], written[key], f"{place}{key}.")
+
+
+def _check_ports(options: Options, deployments: Sequence[str]) -> None:
+    for key, kinds in (("ports", options.ports), ("reach", options.reach)):
+        if unknown := [kind for kind in kinds if kind not in PORTS]:
+            raise ValueError(f"options.{key} has {_shown(unknown[0])}, which is none of {', '.join(PORTS)}")
+    if lacking := [name for name in deployments if DEPLOYMENTS[name].kind not in options.ports]:
+        raise ValueError(f"options.ports has no port for {', '.join(lacking)}")
+
+
+def _check_deployment(deployment: DeploymentRecord, rounds: int) -> None:
+    name = deployment.name
+    image = deployment.image
+    if image is not None and None in (image.name, image.id, image.bytes):
+        raise ValueError(f"image of {name} lacks its name, its ID or its size")
+    numbers = [each.number for each in deployment.rounds]
+    _refuse_other(f"the rounds of {name}", numbers, range(1, rounds + 1))
+    for each in deployment.rounds:
+        where = f"round {each.number} of {name}"
+        folder = round_folder(name, each.number)
+        if each.folder != folder:
+            raise ValueError(f"folder of {where} is {_shown(each.folder)}, not {folder}")
+        if outside := [file for file in each.metrics_files if not _is_in(folder, PurePosixPath(file))]:
+            raise ValueError(f"metrics_files of {where} names {_shown(outside[0])}, which is not in {folder}")
+        if each.runs != RUNS[: len(each.runs)]:
+            raise ValueError(f"runs of {where} is {_shown([*each.runs])}, not {' and then '.join(RUNS)}")
+        if each.status == STATUS_MEASURED and each.runs != RUNS:
+            raise ValueError(f"runs of {where}, which is measured, is {_shown([*each.runs])}, not {_shown([*RUNS])}")
+
+
+def _refuse_other(what: str, found: Sequence[Any], expected: Sequence[Any]) -> None:
+    if list(found) != list(expected):
+        shown = ", ".join(map(str, expected)) or "none"
+        raise ValueError(f"{what} are {_shown(found)}, not {shown}, each once and in this order")
+
+
+def _is_in(folder: str, path: PurePosixPath) -> bool:
+    return str(path.parent) == folder and path.name != ".."
+
+
+def _shown(value: Any) -> str:
+    return tidy(ascii(value)[:200])

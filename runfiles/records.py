@@ -1,0 +1,370 @@
+"""The two JSON records of an experiment: ``experiment.json`` and, of each run, ``PREFIX_run.json``.
+
+Each class describes one table. ``runfiles.fields`` says how it is read, checked and written. None is ``null``: not
+known, not measured, or none; the class says which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from runfiles.events import STATUSES
+from runfiles.fields import (
+    Address,
+    Between,
+    Bytes,
+    Count,
+    Cpus,
+    HostAndPort,
+    Name,
+    OneOf,
+    Percent,
+    Record,
+    Seconds,
+    Seed,
+    Time,
+    UnixTime,
+    Users,
+    shown,
+)
+from runfiles.files import FORM, LOAD, SINGLE_PASS
+from runfiles.machines import DockerEngine, Machine
+from runfiles.strict_json import read_record
+
+MOST_ROUNDS = 10_000
+LONGEST_START_S = 24 * 3600
+
+Number = Annotated[int, Between(1, MOST_ROUNDS)]
+Port = Annotated[int, Between(1, 65535)]
+Status = Annotated[str, OneOf(STATUSES)]
+RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormedRecord(Record):
+    """A whole record, as it stands in a file."""
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """As ``Record.from_json``; this version would misread a record of another form."""
+        if isinstance(content, dict) and content.get("form") != FORM:
+            raise ValueError(f"it is of form {shown(content.get('form'))}, this version reads form {FORM}")
+        return super().from_json(content)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record that is in a file.
+
+        Raises:
+            OSError: the file can't be read.
+            ValueError: it does not hold such a record. The message says why, and names the field.
+        """
+        return cls.from_json(read_record(path))
+
+    def text(self) -> str:
+        """The content of the record's file.
+
+        A text may hold half a surrogate, such as an argument that is not UTF-8; it becomes ``?``. A number that is not
+        finite becomes ``null``. Neither is JSON.
+        """
+        clean = json.dumps(self.to_json(), ensure_ascii=False).encode("utf-8", "replace")
+        again = json.loads(clean, parse_constant=lambda _: None)
+        return json.dumps(again, indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord(Record):
+    """The plan that was carried out, with the keys of a plan's file."""
+
+    deployments: tuple[str, ...] = ()
+    rounds: Number
+    users: Users
+    seconds: Seconds | None = None
+    requests: Count | None = None
+    warm_up_s: Seconds
+    rest_s: Seconds | None = None
+    user_class: str
+    seed: Seed | None = None
+    cpus: Cpus | None = None
+    memory_mb: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Record):
+    """What was given on the command line besides the plan. ``ports`` and ``reach`` are by kind of deployment."""
+
+    image: Name
+    build: bool
+    ports: Mapping[str, Port]
+    reach: Mapping[str, HostAndPort]
+    start_timeout_s: Annotated[float, Between(0.001, LONGEST_START_S)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitState(Record):
+    """The commit that was measured, whether tracked files differed from it, and a digest of how (None: not)."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+    changes_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Record):
+    """The model that a service serves. None: not told."""
+
+    name: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image(Record):
+    """The image of a container: its name, its ID, its digests at registries, its size."""
+
+    name: Name | None = None
+    id: Name | None = None
+    digests: tuple[str, ...] = ()
+    bytes: Bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Record):
+    """What each replica may use, as the Docker engine says. None: as much as there is."""
+
+    cpus: Cpus | None = None
+    memory_bytes: Bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRecord(Record):
+    """What became of one round of a deployment. ``reason`` says why it was not measured.
+
+    ``folder`` and ``metrics_files`` lie within the experiment's folder. ``runs`` are the runs that are whole.
+    """
+
+    number: Number
+    status: Status
+    reason: str | None = None
+    folder: str
+    started_at: Time | None = None
+    seconds_to_healthy: Seconds | None = None
+    runs: tuple[RunPrefix, ...] = ()
+    metrics_files: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentRecord(Record):
+    """What became of one deployment. ``reason`` says why not all of its rounds were measured."""
+
+    name: Name
+    status: Status
+    reason: str | None = None
+    image: Image | None = None
+    rounds: tuple[RoundRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentRecord(FormedRecord):
+    """``experiment.json``: what was to be measured, under which circumstances, and what became of each round.
+
+    ``ended_at`` is None while the experiment runs, and where it was killed. ``order`` has the deployments of each round
+    in the order in which they are measured. ``engine`` is None where no Docker engine was needed or none answered,
+    ``git`` outside a repository. ``versions`` and ``environment`` are those of the host process; None: not known.
+    """
+
+    form: int = FORM
+    started_at: Time
+    ended_at: Time | None = None
+    resumed_at: tuple[Time, ...] = ()
+    command: str
+    machine: Machine
+    git: GitState | None = None
+    versions: Mapping[str, str] | None = None
+    environment: Mapping[str, str] | None = None
+    engine: DockerEngine | None = None
+    model: Model | None = None
+    options: Options | None = None
+    plan: PlanRecord
+    order: tuple[tuple[str, ...], ...] = ()
+    deployments: tuple[DeploymentRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceEngine(Record):
+    """What computes the answers in a service, as the service says. None: not told."""
+
+    name: str | None = None
+    device: str | None = None
+    weights: str | None = None
+    threads: Any = None
+    why_not_faster: Any = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the service said anything of it."""
+        return self != InferenceEngine()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(Record):
+    """What a service said of itself: the whole answer of its ``/health``, and the parts that the analysis reads.
+
+    The answer is not ours: it may hold more, or lack parts. Only the answer is written; the parts are read from it.
+    """
+
+    answer: Mapping[str, Any]
+    model: Model = Model()
+    engine: InferenceEngine = InferenceEngine()
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], place: str) -> Self:
+        told = {name: table[name] for name in ("model", "engine", "versions") if table.get(name) is not None}
+        return super().from_table(told | {"answer": table}, place)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts(Record):
+    """The texts that a run sends: runs with other texts are not comparable."""
+
+    file: str | None = None
+    sha256: str
+    count: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaRecord(Record):
+    """A replica that was found. ``answers_as``: other names that its answers have. ``reason``: why it was not sampled.
+
+    ``sources``: how each group of columns was read (CPU, memory, ...). A group that is absent was not measured.
+    """
+
+    name: str
+    id: str
+    answers_as: tuple[str, ...] = ()
+    node: str | None = None
+    sampled: bool | None = None
+    reason: str | None = None
+    sources: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicas(Record):
+    """The replicas of a run: what was asked for, what was found, how it was sampled, and what kept it from that.
+
+    ``asked`` and ``found`` are KIND:NAME (``runfiles.events``); ``found`` is None where nothing was found.
+    """
+
+    asked: str | None = None
+    found: str | None = None
+    sampling: str | None = None
+    interval_s: Seconds | None = None
+    list: tuple[ReplicaRecord, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator(Record):
+    """The load generator's own CPU: of its busiest process, of all together (100 = one core); how often Locust warned
+    of it."""
+
+    cpu_percent: Percent | None = None
+    cpu_percent_all: Percent | None = None
+    processes: Count | None = None
+    cpu_warnings: Count
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], place: str) -> Self:
+        """An earlier version, which had one process alone, did not record ``cpu_percent_all``."""
+        return super().from_table({"cpu_percent_all": table.get("cpu_percent"), **table}, place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMachine(Machine):
+    """The machine of the load generator, and the CPU that all of its programs used during the run (100 = one core)."""
+
+    cpu_percent: Percent | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault(Record):
+    """Something that is wrong with a recording: one of ``runfiles.events.FAULTS``, and what happened."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(FormedRecord):
+    """``PREFIX_run.json``: what ran, with what, and what is wrong with its recording.
+
+    ``ended_at_unix_s`` and ``ended_by`` are None while the run lasts, and where it was killed. ``run_time_s`` and
+    ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
+    reported so far. ``service`` is None where the service did not say who it is.
+    """
+
+    command: str | None = None
+    user_class: str
+    host: Address | None = None
+    spawn_rate: Users | None = None
+    run_time_s: Seconds | None = None
+    warm_up_s: Seconds
+    end_after_requests: Count | None = None
+    seed: Seed | None = None
+    form: int = FORM
+    users: Users | None = None
+    started_at_unix_s: UnixTime
+    ended_at_unix_s: UnixTime | None = None
+    ended_by: str | None = None
+    requests: Count | None = None
+    failures: Count | None = None
+    faults: tuple[Fault, ...] = ()
+    service: Service | None = None
+    texts: Texts
+    replicas: Replicas
+    generator: Generator
+    versions: Mapping[str, str] | None = None
+    machine: RunMachine = RunMachine()
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        record = super().from_json(content)
+        if reason := record._contradiction():
+            raise ValueError(reason)
+        return record
+
+    def _contradiction(self) -> str | None:
+        """Which of the fields can't be true together; None where all can."""
+        if self.ended_at_unix_s is not None:
+            if self.ended_at_unix_s < self.started_at_unix_s:
+                before = f"which is before started_at_unix_s, {self.started_at_unix_s}"
+                return f"ended_at_unix_s is {self.ended_at_unix_s}, {before}"
+            if self.requests is None:
+                return "requests is missing, though the run ended"
+        if self.requests is not None and self.failures is not None and self.failures > self.requests:
+            return f"failures is {self.failures:,}, more than requests, {self.requests:,}"
+        return None
+
+    @property
+    def model(self) -> Model:
+        """The model that answered, as the service says."""
+        return Model() if self.service is None else self.service.model
+
+    @property
+    def inference_engine(self) -> InferenceEngine:
+        """What computed the answers, as the service says."""
+        return InferenceEngine() if self.service is None else self.service.engine
+
+    @property
+    def service_versions(self) -> Mapping[str, Any]:
+        """The versions of what computed the answers, as the service says."""
+        return {} if self.service is None else self.service.versions
