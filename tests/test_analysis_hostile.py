@@ -136,7 +136,7 @@ def test_an_impossible_run_is_left_out_with_file_and_field(
     folder: Path, place: Place, value: Any, expected: str
 ) -> None:
     change(folder / RUN, place, value)
-    (doubt,) = (one for one in analyse(read_results(folder)).validity.invalid if one.kind == "unreadable")
+    (doubt,) = (doubt for doubt in analyse(read_results(folder)).validity.invalid if doubt.kind == "unreadable")
     assert doubt.text.startswith(f"Swarm, 3 replicas: {RUN} can't be read (")
     assert expected in doubt.text
 
@@ -200,7 +200,7 @@ def test_what_is_no_file_of_a_recorder_is_refused_at_once(
     path.unlink()
     what(path)
     try:
-        said = " ".join(one.text for one in analyse(read_results(folder)).validity.invalid)
+        said = " ".join(doubt.text for doubt in analyse(read_results(folder)).validity.invalid)
     except UnreadableResults as error:
         said = str(error)
         assert name == EXPERIMENT
@@ -364,7 +364,7 @@ def test_no_change_of_a_cell_ends_in_a_traceback(
 
 @pytest.mark.parametrize("what", ["round", "deployment", "folder", "number and folder", "files", "hard links"])
 def test_no_verdict_changes_because_of_a_duplicate(folder: Path, what: str) -> None:
-    before = {one.id: one.kind for one in analyse(read_results(folder)).verdicts}
+    before = {verdict.id: verdict.kind for verdict in analyse(read_results(folder)).verdicts}
     record = json.loads((folder / EXPERIMENT).read_text())
     first, second = record["deployments"][0]["rounds"]
     if what == "round":
@@ -385,4 +385,4 @@ def test_no_verdict_changes_because_of_a_duplicate(folder: Path, what: str) -> N
     except UnreadableResults:
         return
     assert not analysis.validity.is_valid
-    assert all(one.kind in (before[one.id], "no verdict") for one in analysis.verdicts)
+    assert all(verdict.kind in (before[verdict.id], "no verdict") for verdict in analysis.verdicts)
