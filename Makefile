@@ -41,7 +41,8 @@ check: ## Lint, types and declared dependencies
 setup: ## Make .venv and install what bench needs
 	@infra/setup.sh requirements.txt
 
-doctor: setup ## Say what can run here, and why the rest can't
+doctor: ## Say what can run here, and why the rest can't
+	@$(python) -c 'import docker, psutil, requests' 2>/dev/null || infra/setup.sh infra/requirements-doctor.txt
 	@$(python) -m infra doctor
 
 image: ## Build the image that the container deployments run

@@ -15,6 +15,12 @@ from urllib.parse import urlsplit
 SCHEMES = {"http": 80, "https": 443}
 """Scheme -> the port that it means where none is written."""
 
+LOOPBACK = "127.0.0.1"
+"""Where a service listens that only this machine may reach, and where a service of this machine answers."""
+
+NO_PROXY = f"localhost,{LOOPBACK},127.0.0.0/8,::1"
+"""This machine's own addresses as ``no_proxy`` lists them. Some clients do not know 127.0.0.0/8, and others need it."""
+
 FORMS = "expected HOST:PORT or http://HOST:PORT, such as 127.0.0.1:5000, localhost:5000 or [::1]:5000"
 
 EXACT, WILDCARD, DUAL_STACK = 3, 2, 1
@@ -148,9 +154,9 @@ def closeness(listening: str, destination: str) -> int:
     return DUAL_STACK if at.version == 6 else 0
 
 
-def overlap(one: str, other: str) -> bool:
+def overlap(ip: str, other: str) -> bool:
     """Whether two listeners at these IP addresses can't have the same port."""
-    return bool(closeness(one, other) or closeness(other, one))
+    return bool(closeness(ip, other) or closeness(other, ip))
 
 
 def _host_and_port(place: str) -> tuple[str, int | None]:

@@ -1,1 +1,1 @@
-"""The four ways to run the service, and the experiment that measures them one after the other."""
+"""Starts and removes the deployments of the service, and runs the experiment that measures them."""

@@ -18,13 +18,21 @@ from infra.deployments import docker_context
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import find_image
 from infra.deployments.preflight import why_no_image
-from infra.deployments.settings import IMAGE, MOST_START_TIMEOUT_S, PORTS, START_TIMEOUT_S, Settings, kind_of
-from infra.deployments.table import remove, remove_left_volumes, start, why_another_has_it, why_not
+from infra.deployments.settings import IMAGE, MOST_START_TIMEOUT_S, START_TIMEOUT_S, Settings
+from infra.deployments.table import (
+    BY_NAME,
+    NAME_OF_KIND,
+    PORTS,
+    remove,
+    remove_left_volumes,
+    start,
+    why_another_has_it,
+    why_not,
+)
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
-from infra.experiment.experiment import resume, run_new
-from infra.experiment.plan import read_plan
+from infra.install import not_installed
 from infra.paths import ROOT
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import hint_for
 
 RESULTS = ROOT / "results"
 
@@ -62,21 +70,32 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    # Imported here: make doctor runs before all that an experiment needs is installed.
+    from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
+    from infra.experiment.plan import read_plan  # noqa: PLC0415
+
     if arguments.resume is None:
         only = [f"deployments={arguments.only}"] if arguments.only else []
         plan = read_plan(arguments.plan, only + arguments.set)
         return run_new(plan, settings, arguments.results, build=arguments.image is None)
-    given = (arguments.plan, arguments.set, arguments.only, settings != Settings(), arguments.results != RESULTS)
+    given = (
+        arguments.plan,
+        arguments.set,
+        arguments.only,
+        settings != Settings(ports=PORTS),
+        arguments.results != RESULTS,
+    )
     if any(given):
         raise PlanError("--resume takes plan, image, ports and all else from the experiment's folder; give it alone")
     return resume(arguments.resume)
 
 
 def _up(name: str, settings: Settings) -> int:
+    facts = BY_NAME[name].facts
     reason = why_not(name, settings)
     if reason is not None:
-        raise DeploymentError(f"{DEPLOYMENTS[name]} can't run here: {reason}")
-    if kind_of(name) != "host":
+        raise DeploymentError(f"{facts.title} can't run here: {reason}")
+    if facts.needs_engine:
         find_image(connect(), settings.image)
     folder = ROOT / ".fourfold" / name
     try:
@@ -88,12 +107,13 @@ def _up(name: str, settings: Settings) -> int:
             print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
+    print(f"its metrics file: {running.service.metrics_place}")
     print(f"sample it with --replicas {running.service.replicas}; end it with python -m infra down {name}")
     return 0
 
 
 def _down(name: str, settings: Settings) -> int:
-    """Remove one deployment. That another checkout has it is an error: whoever asked for it would think it gone."""
+    """Remove one deployment. If another checkout has it, that is an error: it still runs."""
     removed = remove(name, settings)
     reason = why_another_has_it(name)
     if reason and not removed:
@@ -105,9 +125,9 @@ def _down(name: str, settings: Settings) -> int:
 
 
 def _down_all(settings: Settings) -> int:
-    """Remove all that is this checkout's. What others have is named and left, and is no error: all of ours is gone."""
+    """Remove all that this checkout made. Name what other checkouts have, and leave it; that is no error."""
     removed = []
-    for name in ["host", "docker", "compose", "swarm-1"]:
+    for name in NAME_OF_KIND.values():
         try:
             removed += remove(name, settings)
             if reason := why_another_has_it(name):
@@ -123,7 +143,7 @@ def _down_all(settings: Settings) -> int:
 
 
 def _doctor(settings: Settings) -> int:
-    """Say what can run here, and why the rest can't. That something can't is an answer, not an error."""
+    """Say what can run here, and why the rest can't. The exit code is 0 in both cases."""
     engine = None
     try:
         engine = connect()
@@ -133,26 +153,45 @@ def _doctor(settings: Settings) -> int:
         print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
     except (DeploymentError, *API_FAILURES) as error:
         print(f"engine   {error}")
+    if missing := not_installed(ROOT / "requirements.txt"):
+        print(f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
         print(f"config   {doubt}")
     if reason := why_not_alone(engine):
         print(f"run      {reason}")
-    for name, title in DEPLOYMENTS.items():
+    for name, deployment in BY_NAME.items():
         reason = why_not(name, settings)
-        print(f"{name:<8} {title}: " + ("can run" if reason is None else f"can't run: {reason}"))
+        print(f"{name:<8} {deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
+    common = _common_options()
+    parser = argparse.ArgumentParser(
+        prog="python -m infra", description="Run the experiment, or start and remove single deployments."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments one after the other"))
+    up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
+    up.add_argument("name", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
+    down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
+    which = down.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
+    which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
+    commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--image", help=f"an image that is there already; without it, {IMAGE} is built")
+    common.add_argument("--image", help=f"the image to run ({IMAGE}, which run builds first)")
     common.add_argument(
         "--port",
         action="append",
         default=[],
         type=_port,
         metavar="KIND=PORT",
-        help=f"publish at another port; KIND is one of {', '.join(PORTS)} (repeatable)",
+        help=f"use another port; KIND is one of {', '.join(PORTS)} (repeatable)",
     )
     common.add_argument(
         "--reach",
@@ -160,20 +199,20 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_reach,
         metavar="KIND=HOST:PORT",
-        help="where a published port answers, for an engine elsewhere; IPv6: KIND=[ADDRESS]:PORT (repeatable)",
+        help="where a published port answers if the Docker engine is on another machine; IPv6: KIND=[ADDRESS]:PORT "
+        "(repeatable)",
     )
     common.add_argument(
         "--start-timeout",
         type=_seconds,
         default=START_TIMEOUT_S,
         metavar="S",
-        help="wait this long for a healthy service",
+        help=f"wait so many seconds for a healthy service ({START_TIMEOUT_S:.0f})",
     )
-    parser = argparse.ArgumentParser(
-        prog="python -m infra", description="Run the experiment, or start and remove single deployments."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", parents=[common], help="measure the deployments one after the other")
+    return common
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("plan", nargs="?", type=Path, metavar="PLAN.toml", help="what to measure (plans/default.toml)")
     run.add_argument(
         "--set",
@@ -181,21 +220,20 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="in place of the plan's own, such as users=16 seconds=60 user_class=new_connection",
+        help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection",
     )
-    run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=: {', '.join(DEPLOYMENTS)}")
+    run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {', '.join(BY_NAME)}")
     run.add_argument(
         "--resume", type=Path, metavar="FOLDER", help="measure what is left of an experiment that ended early"
     )
     run.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (results/)")
-    up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
-    up.add_argument("name", choices=DEPLOYMENTS)
-    down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
-    which = down.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", choices=DEPLOYMENTS)
-    which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
-    commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
-    return parser
+
+
+def _deployment(text: str) -> str:
+    if text not in BY_NAME:
+        expected = hint_for(text) or f"choose from {', '.join(BY_NAME)}"
+        raise argparse.ArgumentTypeError(f"there is no deployment {text!r}; {expected}")
+    return text
 
 
 def _port(text: str) -> tuple[str, int]:

@@ -1,9 +1,13 @@
 """One experiment at a time: two would measure each other, and one that is continued removes what it left.
 
-There are three locks, one for each way in which experiments meet. A file in the checkout: ``down`` asks it as well.
-A file in the folder for temporary files, for all checkouts and users of a machine. A volume on the engine, for all
-machines that use it. The kernel frees a file's lock when the process ends, however it ends. A volume says which process
-made it, and does not count once that process is gone.
+There are three locks, because experiments can meet in three ways:
+
+- a file in the checkout, for experiments of one checkout; ``down`` takes this lock as well,
+- a file in the folder for temporary files, for all checkouts and users of a machine,
+- a volume on the Docker engine, for all machines that use that engine.
+
+The kernel frees the lock of a file when the process ends, however it ends. The volume's labels name the process that
+made it; the lock no longer counts when that process is gone.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import psutil
 
 from infra.deployments.docker_engine import API_FAILURES, Engine, connect
 from infra.deployments.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
-from infra.deployments.settings import kind_of
+from infra.deployments.table import BY_NAME
 from infra.errors import DeploymentError, why
 from infra.paths import ROOT
 
@@ -42,7 +46,7 @@ WOULD_MEET = "the two would measure each other; wait until it ends, or end it"
 
 @contextmanager
 def alone_in_checkout() -> Iterator[None]:
-    """No experiment of this checkout runs for as long as the block lasts.
+    """Let no other experiment of this checkout run as long as the block lasts.
 
     Raises:
         DeploymentError: one runs.
@@ -56,7 +60,7 @@ def alone_in_checkout() -> Iterator[None]:
 
 @contextmanager
 def alone_on_machine() -> Iterator[None]:
-    """No experiment of this checkout, nor of another one on this machine, runs for as long as the block lasts.
+    """Let no other experiment on this machine run, of whatever checkout, as long as the block lasts.
 
     Raises:
         DeploymentError: one runs; or the machine's lock can't be opened.
@@ -75,12 +79,12 @@ def alone_on_machine() -> Iterator[None]:
 
 @contextmanager
 def alone_on_engine(names: list[str]) -> Iterator[None]:
-    """No other experiment uses the engine for as long as the block lasts; only in ``alone_on_machine``.
+    """Let no other experiment use the engine as long as the block lasts. Call this inside ``alone_on_machine``.
 
-    Where none of the deployments needs an engine, or none answers, there is nothing to be alone on.
+    Nothing is locked if none of the deployments needs an engine, or if no engine answers.
 
     Raises:
-        DeploymentError: one runs, of whatever machine; or the engine refuses the lock.
+        DeploymentError: one runs, on whatever machine; or the engine refuses the lock.
     """
     engine = _engine_for(names)
     if engine is None:
@@ -91,7 +95,7 @@ def alone_on_engine(names: list[str]) -> Iterator[None]:
         _take(engine, own)
     except API_FAILURES as error:
         raise DeploymentError(
-            f"the engine can't be kept for this experiment: {error}; see to it (docker info), "
+            f"this experiment can't lock the engine: {error}; check the engine (docker info), "
             "or leave the containers out (--only host)"
         ) from error
     try:
@@ -101,14 +105,14 @@ def alone_on_engine(names: list[str]) -> Iterator[None]:
 
 
 def why_not_alone(engine: Engine | None) -> str | None:
-    """Which experiment runs now, on this machine or on the engine, or what else keeps this user from running one here;
-    None where nothing does."""
+    """What prevents an experiment here now: which experiment runs on this machine or on the engine, or what else is in
+    the way. None if nothing does."""
     try:
         with alone_on_machine():
             found = _volume(engine) if engine is not None else None
     except DeploymentError as error:
         return str(error)
-    except API_FAILURES:  # it keeps its volumes from this user, and so from an experiment, which says why
+    except API_FAILURES:  # the engine does not show its volumes to this user; the experiment will say why
         return None
     except OSError as error:
         return why(error, ROOT)
@@ -116,7 +120,7 @@ def why_not_alone(engine: Engine | None) -> str | None:
 
 
 def _is_locked(file: IO[str]) -> bool:
-    """Lock an open file, if nobody else holds it."""
+    """Lock an open file unless somebody else holds the lock. Returns whether it is locked now."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -125,10 +129,10 @@ def _is_locked(file: IO[str]) -> bool:
 
 
 def _machine_lock() -> IO[str]:
-    """The machine's lock file, opened: for writing where this user may, so that it can say who holds it.
+    """Open the machine's lock file; for writing if this user may, so that the file can name who holds the lock.
 
-    It is made for all users. One that is there is opened without O_CREAT, which Linux refuses for another user's file
-    in a folder such as /tmp (fs.protected_regular).
+    A new file is made for all users. An existing file is opened without O_CREAT: Linux refuses that for another user's
+    file in a folder such as /tmp (fs.protected_regular).
     """
     path = Path(tempfile.gettempdir(), MACHINE_LOCK)
     safely = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -148,7 +152,7 @@ def _machine_lock() -> IO[str]:
 
 
 def _engine_for(names: list[str]) -> Engine | None:
-    if all(kind_of(name) == "host" for name in names):
+    if not any(BY_NAME[name].facts.needs_engine for name in names):
         return None
     try:
         return connect()
@@ -157,7 +161,7 @@ def _engine_for(names: list[str]) -> Engine | None:
 
 
 def _take(engine: Engine, own: Mapping[str, str]) -> None:
-    """Make the volume. Where it is there, the engine gives the one that is there, with the labels that it has."""
+    """Make the volume. If it exists, the engine returns the existing one with its own labels."""
     for _ in range(TRIES):
         volume = engine.client.volumes.create(VOLUME, labels=dict(own))
         found = volume.attrs.get("Labels") or {}
@@ -171,11 +175,11 @@ def _take(engine: Engine, own: Mapping[str, str]) -> None:
 
 
 def _why_held(found: Mapping[str, str]) -> str | None:
-    """Why a volume counts as a lock; None where its experiment is gone."""
+    """Why a volume counts as a lock. None if its experiment is gone."""
     by_hand = f"docker volume rm {VOLUME}"
     if LABEL not in found:
-        return f"a volume named {VOLUME} is there that Fourfold did not make; remove it ({by_hand}) and run again"
-    if is_ours(found):  # whoever asks holds this checkout's own lock
+        return f"there is a volume named {VOLUME} that Fourfold did not make; remove it ({by_hand}) and run again"
+    if is_ours(found):  # the caller holds this checkout's own lock
         return None
     folder, node = checkout_of(found)
     is_running = _is_running(found)
@@ -186,7 +190,7 @@ def _why_held(found: Mapping[str, str]) -> str | None:
 
 
 def _is_running(found: Mapping[str, str]) -> bool | None:
-    """Whether the process that made a lock runs; None where that can't be seen from here."""
+    """Whether the process that made a lock runs. None if that can't be seen from here."""
     try:
         holder = json.loads(found[HOLDER_LABEL])
         here = _this_process()
@@ -205,7 +209,7 @@ def _is_running(found: Mapping[str, str]) -> bool | None:
 
 
 def _this_process() -> dict[str, Any]:
-    """The process' number means something in its own namespace alone: a container has numbers of its own."""
+    """This process, as a label names it. A process ID counts only within its namespace: a container has its own IDs."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:  # macOS has none

@@ -1,13 +1,13 @@
-"""``python -m infra.build [OPTION...]``: docker build of this project; a closed network's settings reach the build.
+"""``python -m infra.build [OPTION...]``: docker build of this project, with the settings of a closed network.
 
-Settings that may hold a password reach it as build secrets, which are in no layer and not in ``docker history``:
+Settings that may contain a password are passed as build secrets, which are in no layer and not in ``docker history``:
 
-- ``pip``: a pip.conf with the user's index, proxy and timeouts. It takes the place of the base image's /etc/pip.conf.
+- ``pip``: a pip.conf with the user's index, proxy and timeouts. It replaces the base image's /etc/pip.conf.
 - ``ca``: the certificates (PEM) that pip and the hub's library trust there.
 - ``torch-index``: the URL of the index that torch comes from.
 - ``hub``: the hub's variables, a shell file.
 
-Needs nothing but the standard library: an image can be built where nothing is installed.
+Imports only the standard library, so an image can be built before anything is installed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from infra.paths import ROOT
 
 DOCKERFILE_BASE = "python:3.12-slim"
 BASE_IMAGE = os.environ.get("FOURFOLD_BASE_IMAGE") or DOCKERFILE_BASE
-"""What the image is built on: the Dockerfile's own base, or the same at another registry."""
+"""The base image: the one that the Dockerfile names, or the same at another registry."""
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 PIP_REASONS = ("index-url", "extra-index-url", "trusted-host", "proxy")
-"""The settings for which the build's pip gets a configuration at all."""
+"""The build's pip gets a configuration only if one of these is set."""
 
 HUB_VARIABLES = (
     "HF_ENDPOINT",
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def build_options() -> Iterator[list[str]]:
-    """Options of ``docker build``, for as long as their files exist."""
+    """Options of ``docker build``. Their files exist as long as the block lasts."""
     try:
         pip = for_pip()
     except subprocess.CalledProcessError:
@@ -86,9 +86,9 @@ def build_options() -> Iterator[list[str]]:
 
 
 def pip_conf(variables: Mapping[str, str]) -> str:
-    """A pip.conf with what of PIP_ variables holds in the build too; empty if nothing of it names an index or a proxy.
+    """A pip.conf with those PIP_ variables that are also right in the build; empty if none names an index or a proxy.
 
-    What names a file or an address of this machine's own does not hold there.
+    Files of this machine, and its loopback addresses, can't be reached from the build.
     """
     settings = {}
     for key in PIP_KEYS:
@@ -105,9 +105,9 @@ def pip_conf(variables: Mapping[str, str]) -> str:
 
 
 def _build_arguments() -> list[str]:
-    """The proxy variables that Docker knows as build arguments; their values stay out of the command line.
+    """The names of the proxy variables for Docker's build arguments. Their values stay out of the command line.
 
-    A proxy at an address of loopback can't be reached from the build.
+    A proxy at a loopback address can't be reached from the build.
     """
     proxies = [name for name in PROXY_VARIABLES if os.environ.get(name) and not _is_loopback(os.environ[name])]
     return proxies + [name for name in NO_PROXY_VARIABLES if proxies and os.environ.get(name)]

@@ -1,8 +1,8 @@
-"""The environment of every process that Fourfold starts: what is not on this list does not reach it.
+"""The environment of every process that Fourfold starts.
 
-A person's shell holds settings of other projects: proxies, LOCUST_*, PIP_*, PYTHON*, COMPOSE_*, GIT_*, OMP_NUM_THREADS.
-An experiment depends on its plan and the machine alone, so each child process gets only what ``PASSED`` names for its
-kind. Imports nothing but the standard library: set-up uses it before anything is installed.
+A person's shell has settings of other projects: proxies, LOCUST_*, PIP_*, PYTHON*, COMPOSE_*, GIT_*, OMP_NUM_THREADS.
+An experiment must depend only on its plan and the machine. So each child process gets only the variables that
+``PASSED`` names for its kind. Imports only the standard library, as set-up runs this before anything is installed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from addresses import NO_PROXY
 from infra.paths import ROOT
 
 EVERY, DOCKER, DOWNLOAD, SERVICE = "every process", "Docker", "downloads", "the service"
@@ -24,7 +25,7 @@ EVERY, DOCKER, DOWNLOAD, SERVICE = "every process", "Docker", "downloads", "the 
 
 @dataclass(frozen=True)
 class Passed:
-    """Variables that reach one kind of process, and why; a name that ends with ``*`` is the beginning of names."""
+    """Variables that one kind of process gets, and why. A name that ends with ``*`` stands for all that begin so."""
 
     names: str
     to: str
@@ -74,10 +75,9 @@ PIP_SETTINGS = {
     "no-binary": "as above",
     "prefer-binary": "as above",
 }
-"""Settings of pip, from its files and PIP_ variables, that hold for set-up; all others (user, target, prefix, dry-run,
+"""Settings of pip, from its files and PIP_ variables, that set-up uses. All others (user, target, prefix, dry-run,
 no-deps, ...) would change where or whether it installs."""
 
-LOOPBACK = "localhost,127.0.0.1,::1"
 PROXY_TIMEOUT_S = 2
 _PROXIES = tuple(f"{scheme}_proxy" for scheme in ("http", "https", "all"))
 _PROXIES += tuple(name.upper() for name in _PROXIES)
@@ -94,31 +94,31 @@ def for_git() -> dict[str, str]:
 
 
 def for_docker() -> dict[str, str]:
-    """For the docker command, which then talks to the engine that the user's shell names."""
+    """For the docker command, which then uses the engine that the user's shell names."""
     return _passed(EVERY, DOCKER)
 
 
 def for_build() -> dict[str, str]:
-    """For ``docker build``, by the engine itself: an image of another builder would not be on the engine."""
+    """For ``docker build``. The engine itself builds: an image of another builder would not be on the engine."""
     return _passed(EVERY, DOCKER, DOWNLOAD) | {"DOCKER_BUILDKIT": "1", "BUILDX_BUILDER": "default"}
 
 
 def for_service() -> dict[str, str]:
-    """For the service as a host process, which may download its model. What only changes a host process and no
-    container (OMP_NUM_THREADS, MALLOC_*, LD_PRELOAD) does not reach it."""
+    """For the service as a host process, which may download its model. It does not get variables that would change it
+    but no container (OMP_NUM_THREADS, MALLOC_*, LD_PRELOAD)."""
     return _passed(EVERY, DOWNLOAD, SERVICE) | {"PYTHONUTF8": "1"}
 
 
 def for_load(empty: Path) -> dict[str, str]:
-    """For Locust, with an empty folder as HOME: Locust would read ~/.locust.conf there. Start it in that folder too.
+    """For Locust. Its HOME is an empty folder, as it would read ~/.locust.conf there; start it in that folder too.
 
-    Docker's settings are then named by their place, as Locust samples containers.
+    DOCKER_CONFIG names the folder of Docker's settings, as the monitor in Locust needs them to sample containers.
     """
     return _passed(EVERY, DOCKER) | {"HOME": str(empty), "PYTHONUTF8": "1"} | _docker_settings()
 
 
 def for_tests(empty: Path) -> dict[str, str]:
-    """For pytest and all that tests start: as ``for_load``, with caches and FOURFOLD_ variables, without proxies."""
+    """For pytest and what tests start: as ``for_load``, with caches and FOURFOLD_ variables, without proxies."""
     caches = {"XDG_CACHE_HOME": str(Path.home() / ".cache"), "GIT_CONFIG_GLOBAL": str(Path.home() / ".gitconfig")}
     named = {name: value for name, value in os.environ.items() if name.startswith(("FOURFOLD_", "PYTEST_"))}
     downloads = {name: value for name, value in _passed(DOWNLOAD).items() if name not in _PROXIES}
@@ -126,7 +126,7 @@ def for_tests(empty: Path) -> dict[str, str]:
 
 
 def for_pip() -> dict[str, str]:
-    """For ``pip install``: of the user's settings of pip only ``PIP_SETTINGS``, and no file of settings.
+    """For ``pip install``, which gets only ``PIP_SETTINGS`` of the user's settings of pip.
 
     Raises:
         subprocess.CalledProcessError: pip can't read its settings; it has printed why.
@@ -145,7 +145,7 @@ _XDG = ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")
 
 
 def pip_variables(config_list: str) -> dict[str, str]:
-    """What ``pip config list`` says of ``PIP_SETTINGS``, as variables; [install] beats [global], PIP_ beats both."""
+    """The ``PIP_SETTINGS`` that ``pip config list`` prints, as variables. [install] beats [global], PIP_ beats both."""
     found: dict[tuple[str, str], str] = {}
     for line in config_list.splitlines():
         name, _, value = line.partition("=")
@@ -161,8 +161,11 @@ def pip_variables(config_list: str) -> dict[str, str]:
 
 
 def forget_dead_proxies() -> None:
-    """Leave out each proxy that accepts no connection, and say so: a variable that another network's settings have left
-    behind would make set-up fail, or the bundled model take the place of the one that can be downloaded."""
+    """Remove the variable of each proxy that accepts no connection, and warn about it.
+
+    A variable may be left from another network. With it, set-up would fail, or the bundled model would be used although
+    the real one can be downloaded.
+    """
     alive: dict[tuple[str, int], bool] = {}
     for name in _PROXIES:
         text = os.environ.get(name)
@@ -171,7 +174,7 @@ def forget_dead_proxies() -> None:
         try:
             proxy = urlsplit(text if "//" in text else f"//{text}")
             address = (proxy.hostname or "", proxy.port or {"https": 443, "socks5": 1080}.get(proxy.scheme, 80))
-        except ValueError:  # pip, Docker and the others know better what that means
+        except ValueError:  # leave it to pip, Docker and the others to report that
             continue
         if address not in alive:
             alive[address] = _accepts(address)
@@ -191,10 +194,10 @@ def _accepts(address: tuple[str, int]) -> bool:
 
 
 def settle() -> None:
-    """Free this process itself of the user's PYTHON* variables: start Python again without them, in UTF-8 mode.
+    """Start Python again without the user's PYTHON* variables and in UTF-8 mode, if it was not started that way.
 
-    And no request to this machine's own addresses goes through a proxy, such as those to an engine at tcp://127.0.0.1;
-    the docker command does the same.
+    Then see to it that no request to this machine's own addresses goes through a proxy, as to an engine at
+    tcp://127.0.0.1. The docker command does the same.
     """
     python = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     settled = {"PYTHONUTF8": "1"}
@@ -205,7 +208,7 @@ def settle() -> None:
     forget_dead_proxies()
     never = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if never != "*":
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{LOOPBACK}".lstrip(",")
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{never},{NO_PROXY}".lstrip(",")
 
 
 def _passed(*kinds: str) -> dict[str, str]:
@@ -215,7 +218,7 @@ def _passed(*kinds: str) -> dict[str, str]:
 
 
 def _docker_settings() -> dict[str, str]:
-    """DOCKER_CONFIG for a process whose HOME is not the user's."""
+    """DOCKER_CONFIG, for a process whose HOME is not the user's."""
     try:
         return {"DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")}
     except RuntimeError:  # no home

@@ -1,4 +1,4 @@
-"""The last words of a process, a container or a log, as one line that a terminal and a record can hold."""
+"""The last words of a process, a container or a log: one line that is safe in a terminal and in a record."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ MOST_CHARACTERS = 300
 TAIL_BYTES = 64 * 1024
 
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
-"""What moves a terminal's cursor, sets its colours or its title (ECMA-48)."""
+"""Sequences that move a terminal's cursor or set its colours or its title (ECMA-48)."""
 
 _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](Error|Exception): ")
 """As Locust, docker, command lines and Python's tracebacks write it."""
 
 
 def printable(text: str) -> str:
-    """One line without escape sequences and characters that can't be shown."""
-    shown = "".join(one if one.isprintable() else " " for one in _ESCAPES.sub("", text))
+    """The text as one line, without escape sequences and characters that can't be shown."""
+    shown = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
     return " ".join(shown.split())
 
 
@@ -35,12 +35,12 @@ def last_line(said: str) -> str:
 
 
 def last_error(said: str) -> str:
-    """The last line that states an error; where there is none, the last line."""
+    """The last line that states an error; if there is none, the last line."""
     return next((line for line in _lines(said) if _STATES_AN_ERROR.search(line)), last_line(said))
 
 
 def tail(log: Path) -> str:
-    """The end of a log, however long it is; nothing where it can't be read."""
+    """The end of a log, however long the log is; empty if it can't be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))

@@ -41,7 +41,11 @@ for module in venv ensurepip; do
   "$python" -c "import $module" 2>/dev/null ||
     fail "$("$python" --version) comes without the module $module; install it (Debian, Ubuntu: sudo apt install python3-venv) and run again"
 done
-echo "setting up $venv with $("$python" --version) (PyTorch and all: some minutes the first time) ..."
+case $requirements in
+  infra/requirements-doctor.txt) takes="four small packages" ;;
+  *) takes="PyTorch and all: some minutes the first time" ;;
+esac
+echo "setting up $venv with $("$python" --version) ($takes) ..."
 if ! { [ -x $venv/bin/python ] && fits $venv/bin/python; }; then
   "$python" -m venv --clear $venv
 fi

@@ -14,8 +14,8 @@ from infra.experiment.load import locust
 
 
 def main(host: str, port: str, prefix: str | None = None) -> int:
-    """Print Locust's output; the exit code is Locust's, that of a shell's command if a signal cut the pass short, or 2
-    where host or port is none."""
+    """Print Locust's output. Returns Locust's exit code; 128 plus the signal's number if a signal ended the pass, as a
+    shell does; 2 if host or port is not valid."""
     try:
         url = addresses.written(host, port).url
     except addresses.NotAnAddress as error:

@@ -17,6 +17,7 @@ from _replicas import Reader, Replica
 from docker.context import ContextAPI
 from docker.utils import parse_host
 
+from addresses import NO_PROXY
 from runfiles.columns import REPLICA_STATS_COLUMNS
 
 from _counters import Counters, counters_of
@@ -25,8 +26,6 @@ from _read_cgroup import NoCgroup, container_cgroup
 API_TIMEOUT_S = 3
 SLOW_ONE_SHOT_S = 0.5
 """Engines before 23.0.8, 24.0.7 and 25.0 take a second for a one-shot: slower than their stream (moby 46448)."""
-
-LOOPBACK = "localhost,127.0.0.0/8,::1"
 
 COLUMN_GROUPS = tuple(dict.fromkeys(column.group for column in REPLICA_STATS_COLUMNS if column.group))
 
@@ -163,8 +162,8 @@ def _spare_loopback_from_proxies() -> None:
     """Keep docker-py from asking an engine at ``tcp://127.0.0.1`` through the user's proxy. The docker command does not
     use it either."""
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if named != "*" and not named.endswith(LOOPBACK):
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{LOOPBACK}".lstrip(",")
+    if named != "*" and not named.endswith(NO_PROXY):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{named},{NO_PROXY}".lstrip(",")
 
 
 class OneShot:

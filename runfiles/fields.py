@@ -7,7 +7,6 @@ records of earlier versions. Keys that no field has are not read.
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -16,6 +15,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
+
+import addresses
 
 LONGEST_RUN_S = 7 * 24 * 3600
 """A record of a longer run has a wrong time in it. Figures by second would fill the memory."""
@@ -160,7 +161,8 @@ class OneOf:
         return None if value in self.words else f"none of {', '.join(self.words)}"
 
 
-def _why_no_name(value: str) -> str | None:
+def why_no_name(value: str) -> str | None:
+    """The rule for a name."""
     return None if value.isprintable() and 0 < len(value) <= LONGEST_NAME else "no name"
 
 
@@ -184,11 +186,14 @@ def _why_no_address(value: str) -> str | None:
 
 
 def _why_no_host_and_port(value: str) -> str | None:
-    is_one = _why_no_name(value) is None and re.fullmatch(r".+:[0-9]{1,5}", value)
+    try:
+        is_one = addresses.parse(value).written_port is not None
+    except addresses.NotAnAddress:
+        is_one = False
     return None if is_one else "no HOST:PORT"
 
 
-Name = Annotated[str, _why_no_name]
+Name = Annotated[str, why_no_name]
 """What something is called: on one line, and short enough to be shown."""
 
 Time = Annotated[str, _why_no_time]
@@ -198,6 +203,8 @@ Address = Annotated[str, _why_no_address]
 """The address of the service or of a Docker engine."""
 
 HostAndPort = Annotated[str, _why_no_host_and_port]
+"""In any form that ``addresses`` knows."""
+
 Count = Annotated[int, Between(0, 10**12)]
 Users = Annotated[float, Between(0, 10**6)]
 Bytes = Annotated[int, Between(0, MOST_BYTES)]

@@ -38,7 +38,7 @@ from runfiles.strict_json import read_record
 MOST_ROUNDS = 10_000
 LONGEST_START_S = 24 * 3600
 
-Number = Annotated[int, Between(1, MOST_ROUNDS)]
+RoundNumber = Annotated[int, Between(1, MOST_ROUNDS)]
 Port = Annotated[int, Between(1, 65535)]
 Status = Annotated[str, OneOf(STATUSES)]
 RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
@@ -81,7 +81,7 @@ class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file."""
 
     deployments: tuple[str, ...] = ()
-    rounds: Number
+    rounds: RoundNumber
     users: Users
     seconds: Seconds | None = None
     requests: Count | None = None
@@ -97,11 +97,11 @@ class PlanRecord(Record):
 class Options(Record):
     """What was given on the command line besides the plan. ``ports`` and ``reach`` are by kind of deployment."""
 
-    image: Name
+    image: str
     build: bool
     ports: Mapping[str, Port]
     reach: Mapping[str, HostAndPort]
-    start_timeout_s: Annotated[float, Between(0.001, LONGEST_START_S)]
+    start_timeout_s: Annotated[float, Between(0, LONGEST_START_S)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class RoundRecord(Record):
     ``folder`` and ``metrics_files`` lie within the experiment's folder. ``runs`` are the runs that are whole.
     """
 
-    number: Number
+    number: RoundNumber
     status: Status
     reason: str | None = None
     folder: str

@@ -25,9 +25,11 @@ from pathlib import Path
 import pytest
 
 from infra import environment
-from infra.deployments.docker_engine import Engine, connect, why_no_mesh
+from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
-from infra.deployments.settings import IMAGE, PORTS
+from infra.deployments.settings import IMAGE
+from infra.deployments.swarm import why_no_mesh
+from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_healthy, until_true
 from infra.errors import DeploymentError
 

@@ -1,4 +1,4 @@
-"""One experiment at a time: of a checkout, on a machine, on an engine."""
+"""One experiment at a time: in a checkout, on a machine, on an engine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def hold(folder: Path, *names: str, **environment: str) -> subprocess.Popen[str]:
-    """What an experiment of another checkout does for as long as it runs."""
+    """A process that holds the locks as an experiment of another checkout does."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, *names],
         cwd=folder,
@@ -136,14 +136,14 @@ def test_without_an_engine_there_is_nothing_to_be_alone_on(monkeypatch: pytest.M
 @pytest.fixture
 def no_lock_is_left(engine: Engine) -> Iterator[None]:
     yield
-    left = [one.name for one in engine.client.volumes.list() if one.name == VOLUME]
+    left = [volume.name for volume in engine.client.volumes.list() if volume.name == VOLUME]
     for name in left:
         engine.client.volumes.get(name).remove()
     assert not left
 
 
 def is_taken(engine: Engine) -> bool:
-    return any(one.name == VOLUME for one in engine.client.volumes.list())
+    return any(volume.name == VOLUME for volume in engine.client.volumes.list())
 
 
 @pytest.mark.engine

@@ -258,6 +258,24 @@ def test_a_host_process_has_no_interfaces_and_that_is_not_zero(tmp_path: Path) -
     assert summary["body_out_kb_per_s"].value == pytest.approx(10 * 200 / 1e3)
 
 
+@pytest.mark.parametrize(
+    ("sources", "reason"),
+    [
+        ({"CPU": "cgroup v2: cpu.stat"}, "the container uses the machine's own network (--network host)"),
+        ({"CPU": "cgroup v2: cpu.stat", "network": "/proc/PID/net/dev"}, "the engine told no counters"),
+        ({}, "the engine told no counters"),
+    ],
+)
+def test_why_a_container_has_no_counters_of_interfaces_is_told(
+    tmp_path: Path, sources: dict[str, str], reason: str
+) -> None:
+    replica = {"name": "c", "id": "1", "node": "n", "sampled": True, "reason": None, "sources": sources}
+    replicas = {"asked": "container:c", "found": "container:c", "list": [replica], "problems": []}
+    samples = steady_samples(0.5, replica="c", replica_id="1")
+    load = host(tmp_path, requests=steady_requests(10), samples=samples, replicas=replicas)
+    assert str(summarize(load)["interface_out_mb"].missing).startswith(reason)
+
+
 def test_bytes_through_interfaces_are_summed_over_replicas(tmp_path: Path) -> None:
     samples = steady_samples(0.5, 1000) + steady_samples(0.5, 3000, replica="other", replica_id="2")
     load = host(tmp_path, requests=steady_requests(10), samples=samples)

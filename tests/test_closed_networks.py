@@ -1,4 +1,4 @@
-"""Mirrors of a closed network: what is set on this machine reaches the build, and no password is left anywhere."""
+"""Mirrors of a closed network: this machine's settings reach the build, and no password is left anywhere."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ for part in "$@"; do
 done >FOLDER/arguments
 env >FOLDER/environment
 """
-"""A docker command that notes what it is given."""
+"""A docker command that records its input."""
 
 
 @pytest.fixture
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the docker command, which is a fake here, notes its arguments, its environment and the secrets."""
+    """The folder where the fake docker command records its arguments, its environment and the secrets."""
     folder, programs = tmp_path / "noted", tmp_path / "bin"
     folder.mkdir()
     programs.mkdir()

@@ -13,10 +13,11 @@ import pytest
 from conftest import ROOT, free_port, names_on
 from test_teaching_page import docker_run
 
+from infra.deployments.compose import why_no_compose
 from infra.deployments.confinement import TMP_BYTES
-from infra.deployments.docker_engine import Engine, why_no_compose
-from infra.deployments.docker_run import remove, start
+from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME
 from infra.deployments.waiting import until_healthy, until_true
 
 pytestmark = pytest.mark.engine
@@ -49,21 +50,23 @@ def docker(*arguments: str, **environment: str) -> str:
 
 
 def confinement(container: Any) -> dict[str, Any]:
-    """What an engine holds a container to, however it was told."""
+    """A container's confinement, whoever started it."""
     host, own = container.attrs["HostConfig"], container.attrs["Config"]
     said = {name: host.get(name) for name in CONFINEMENT} | {name: own.get(name) for name in RUN}
     health = dict(said["Healthcheck"])
     health["Test"] = [word for part in health["Test"] if part not in ("CMD", "CMD-SHELL") for word in part.split()]
     # The same thing in the words of the engine's clients.
-    no_new = any(one.partition("=")[0].partition(":")[0] == "no-new-privileges" for one in host["SecurityOpt"] or ())
+    no_new = any(
+        option.partition("=")[0].partition(":")[0] == "no-new-privileges" for option in host["SecurityOpt"] or ()
+    )
     return said | {"Healthcheck": health, "CapAdd": said["CapAdd"] or None, "no-new-privileges": no_new}
 
 
 def test_docker_run_as_the_page_says(engine: Engine, service_image: str, bystanders: list[str], tmp_path: Path) -> None:
     port, name = free_port(), "fourfold-by-the-page"
     words = [
-        {"llm-inference-container": name, "127.0.0.1:5000:5000": f"127.0.0.1:{port}:5000"}.get(one, one)
-        for one in docker_run()
+        {"llm-inference-container": name, "127.0.0.1:5000:5000": f"127.0.0.1:{port}:5000"}.get(word, word)
+        for word in docker_run()
     ]
     assert words[0] == "docker"
     docker(*words[1:])
@@ -93,10 +96,10 @@ def test_docker_run_as_the_page_says(engine: Engine, service_image: str, bystand
         docker("rm", "-fv", name)
     settings = Settings(ports={"docker": port})
     try:
-        start(engine, settings, settings.url("docker"))
+        BY_NAME["docker"].start(settings, tmp_path)
         by_infra = confinement(engine.client.containers.get("llm-inference-container"))
     finally:
-        remove(engine)
+        BY_NAME["docker"].remove(settings)
     assert by_infra | {"User": ""} == by_the_page | {"User": ""}
     assert names_on(engine) == bystanders
 
@@ -167,9 +170,9 @@ def test_infra_compose_and_page_confine_alike(engine: Engine, service_image: str
     settings = Settings(ports={"docker": free_port()})
     try:
         by_compose = confinement(engine.client.containers.get("fourfold-alike-llm-inference-1"))
-        start(engine, settings, settings.url("docker"))
+        BY_NAME["docker"].start(settings, tmp_path)
         by_infra = confinement(engine.client.containers.get("llm-inference-container"))
     finally:
-        remove(engine)
+        BY_NAME["docker"].remove(settings)
         docker(*compose, "down", **environment)
     assert by_compose | {"User": ""} == by_infra | {"User": ""}

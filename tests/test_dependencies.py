@@ -71,6 +71,8 @@ def test_no_part_may_import_what_only_another_part_declares(check: Check, tmp_pa
         ("analysis/judge/words.py", "tokenizers", "requirements.txt"),
         ("infra/experiment/load.py", "yaml", "requirements.txt"),
         ("infra/experiment/load.py", "no_such_package", "requirements.txt"),
+        ("infra/experiment/load.py", "yaml", "infra/requirements-doctor.txt"),
+        ("infra/experiment/load.py", "no_such_package", "infra/requirements-doctor.txt"),
         ("benchmarks/rounds.py", "hypothesis", "benchmarks/requirements.txt"),
     }
 

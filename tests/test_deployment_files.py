@@ -25,7 +25,8 @@ from infra.deployments.confinement import (
     TMP_BYTES,
 )
 from infra.deployments.docker_engine import why_docker_fails
-from infra.deployments.settings import IMAGE, PORTS
+from infra.deployments.settings import IMAGE
+from infra.deployments.table import PORTS
 
 ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 

@@ -1,4 +1,4 @@
-"""A deployment for as long as a block lasts: what Ctrl-C and failures do to it."""
+"""The table of deployments; and a deployment as long as a block lasts: what Ctrl-C and failures do to it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from infra.deployments import table
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings
-from infra.deployments.table import Running, deployed
+from infra.deployments.service import Limits, Service
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME, NAME_OF_KIND, PORTS, Running, deployed
 from infra.errors import DeploymentError
+from runfiles.deployments import DEPLOYMENTS, SWARM, hint_for, listed, title_of
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:
-    """Starts nothing, and removes it as the test says."""
-    service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=str)
+    """A deployment that starts nothing and that the test removes."""
+    service = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=str)
     running = Running("docker", "http://127.0.0.1:1", 0.0, service)
     monkeypatch.setattr(table, "start", lambda *_: running)
     monkeypatch.setattr(table, "remove", lambda *_: remove())
@@ -55,3 +56,33 @@ def test_what_fails_within_is_removed_and_told(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(DeploymentError, match="no load"), deployed("docker", Settings(), tmp_path):
         raise DeploymentError("no load")
     assert removed == [True]
+
+
+def test_each_deployment_that_a_record_may_name_can_be_run_and_in_the_same_order() -> None:
+    assert list(BY_NAME) == list(DEPLOYMENTS)
+    for name, deployment in BY_NAME.items():
+        facts = deployment.facts
+        assert (facts.name, facts.title) == (name, title_of(name))
+        assert PORTS[facts.kind] == facts.default_port  # deployments of one kind share it
+    assert NAME_OF_KIND[SWARM] == "swarm-1"
+    assert [name for name, deployment in BY_NAME.items() if not deployment.facts.needs_engine] == ["host"]
+    assert [BY_NAME[name].facts.replicas for name in ("host", "swarm-1", "swarm-3")] == [1, 1, 3]
+
+
+def test_a_port_is_the_default_one_unless_the_user_names_another() -> None:
+    compose = BY_NAME["compose"].facts
+    assert compose.url(Settings()) == "http://127.0.0.1:8080"
+    assert compose.url(Settings(ports={"compose": 9090, "docker": 1})) == "http://127.0.0.1:9090"
+
+
+def test_a_record_lists_the_default_deployments_and_those_of_its_plan() -> None:
+    others = [name for name, row in DEPLOYMENTS.items() if not row.is_default]
+    default = [name for name in DEPLOYMENTS if name not in others]
+    assert listed(["host"]) == default
+    assert listed(["host", *others]) == list(DEPLOYMENTS)
+
+
+def test_who_names_a_kind_is_told_the_names_of_that_kind() -> None:
+    assert hint_for("swarm") == "did you mean swarm-1 or swarm-3?"
+    assert hint_for("docker") == hint_for("pod") == ""
+    assert title_of("a deployment of a later version") == "a deployment of a later version"

@@ -1,4 +1,4 @@
-"""Which engine the docker command talks to, and what is told where its context or its configuration is broken."""
+"""Which engine the docker command talks to, and the errors if its context or its configuration is broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_config(folder: Path, **content: object) -> None:
 
 
 def write_context(folder: Path, name: str, meta: object) -> Path:
-    """What ``docker context create`` leaves; where its keys would lie."""
+    """Write what ``docker context create`` writes. Returns the folder where its keys would be."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     path = folder / "contexts" / "meta" / digest / "meta.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def test_doctor_names_a_context_that_is_missing_with_its_remedy(config: Path) ->
     said = said_by(infra("doctor", "--port", f"host={free_port()}", DOCKER_HOST="", DOCKER_CONFIG=str(config)))
     assert "engine   the Docker context desktop-linux is missing (" in said
     assert "docker context use default, or unset DOCKER_CONTEXT" in said
-    assert said.count("can't run: the Docker context desktop-linux is missing") == 4
+    assert said.count("can't run: the Docker context desktop-linux is missing") == 5
     assert "host     Host process: can run" in said
 
 
@@ -134,7 +134,7 @@ def test_keys_that_the_variables_ask_for_and_that_are_missing_are_named(
 def test_what_is_wrong_with_the_configuration_is_told(config: Path) -> None:
     assert doubts() == []
     write_config(config, credsStore="fourfold-none", credHelpers={"ghcr.io": "fourfold-other", "quay.io": 5})
-    assert [one.partition(" names ")[2].partition(",")[0] for one in doubts()] == [
+    assert [doubt.partition(" names ")[2].partition(",")[0] for doubt in doubts()] == [
         f"docker-credential-{name}" for name in ("5", "fourfold-none", "fourfold-other")
     ]
     write_config(config, credHelpers=5)
@@ -151,5 +151,5 @@ def test_what_is_wrong_with_the_configuration_is_told(config: Path) -> None:
 @pytest.mark.parametrize("content", ["[]", '{"proxies": 5}', '{"auths": 5}'])
 def test_a_config_that_docker_py_can_not_use_is_named(config: Path, content: str) -> None:
     (config / "config.json").write_text(content)
-    with pytest.raises(DeploymentError, match=r"config\.json can't be used \(.*\); mend or remove it"):
+    with pytest.raises(DeploymentError, match=r"config\.json can't be used \(.*\); repair or remove it"):
         connect()

@@ -1,4 +1,4 @@
-"""An engine in a virtual machine, as Docker Desktop's and Colima's are: what is recorded of it, and told beforehand."""
+"""An engine in a virtual machine, as with Docker Desktop and Colima: what is recorded, and what doctor says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_VERDICT = (
 
 
 class Api(BaseHTTPRequestHandler):
-    """As much of Docker's API as is asked for here; nothing else is there."""
+    """The few parts of Docker's API that these tests need."""
 
     answers: dict[str, Any] = {"version": {"ApiVersion": "1.45"}, "info": INFO, "containers/json": []}
 
@@ -109,7 +109,7 @@ def test_what_an_engine_does_not_say_of_its_machine_is_missing(desktop: str, mon
 def test_doctor_says_beforehand_what_is_not_compared_and_what_does_not_fit(desktop: str) -> None:
     said = said_by(infra("doctor", "--port", f"docker={free_port()}", DOCKER_HOST=desktop))
     assert f"verdicts {NO_VERDICT}\n" in said
-    too_little = "too little memory: 3 replicas need 1.6 GB, 1.0 GB are in all, where the engine runs"
+    too_little = "too little memory: 3 replicas need 1.6 GB, the engine's machine has 1.0 GB in all"
     assert f"swarm-3  Swarm, 3 replicas: can't run: {too_little}" in said
     assert "docker   docker run: can run" in said
 

@@ -1,4 +1,4 @@
-"""Settings of other projects, in variables and files, change no experiment, no latency_test.sh and no set-up."""
+"""Settings of other projects, in variables and files, do not change an experiment, latency_test.sh or set-up."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_compose_depends_on_the_settings_alone(engine: Engine, hostile: dict[str
 def test_latency_test_runs_in_each_shell(
     shared_service: Service, hostile: dict[str, str], tmp_path: Path, shell: str
 ) -> None:
-    """Through a link, from another folder, with Locust's settings of another project."""
+    """Started through a link, from another folder, with another project's settings of Locust."""
     if shutil.which(shell.split(maxsplit=1)[0]) is None:
         pytest.skip(f"there is no {shell} here")
     link = tmp_path / "a link to it"
@@ -179,7 +179,7 @@ def test_latency_test_that_is_interrupted_fails(shared_service: Service) -> None
 
 @pytest.fixture
 def answering_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A proxy that refuses every request, named by the usual variables; what it was asked for."""
+    """A proxy that the usual variables name and that refuses every request. Gives the requests that it got."""
     asked: list[str] = []
 
     class Proxy(http.server.BaseHTTPRequestHandler):
@@ -285,6 +285,7 @@ def test_set_up_installs_into_its_own_venv_whatever_pip_is_told_elsewhere(
     for name in ("__init__.py", "environment.py", "install.py", "paths.py", "setup.sh"):
         (project / "infra").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "infra" / name, project / "infra" / name)
+    shutil.copy(ROOT / "addresses.py", project)
     (project / "inference").mkdir()
     (project / "inference" / "requirements.txt").write_text("")
     (project / "requirements.txt").write_text("tiny\n")

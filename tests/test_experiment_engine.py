@@ -1,4 +1,4 @@
-"""The experiment against a real engine: docker run and Compose measured, and nothing left or harmed."""
+"""The experiment with a real engine: it measures docker run and Compose, leaves nothing, and harms nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 from conftest import ROOT, free_port, names_on
 from test_experiment_resume import but_for_times, files, kill_in_round, record
 
-from infra.deployments.docker_engine import Engine, why_no_compose
-from infra.deployments.docker_run import why_gone
+from infra.deployments.compose import why_no_compose
+from infra.deployments.containers import why_gone
+from infra.deployments.docker_engine import Engine
 
 pytestmark = pytest.mark.engine
 
@@ -37,7 +38,7 @@ def infra(results: Path, *arguments: str) -> subprocess.Popen[str]:
 def experiment(results: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
     (folder,) = results.iterdir()
     said = json.loads((folder / "experiment.json").read_text())
-    return folder, {one["name"]: one for one in said["deployments"]}
+    return folder, {deployment["name"]: deployment for deployment in said["deployments"]}
 
 
 def ports() -> list[str]:
@@ -65,10 +66,10 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
         with (folder / name / "round-1" / "load_replica_stats.csv").open(newline="") as file:
             samples = list(csv.DictReader(file))
         assert len(samples) > 8
-        received = [int(one["net_rx_bytes"]) for one in samples]
+        received = [int(sample["net_rx_bytes"]) for sample in samples]
         assert received == sorted(received)
         assert received[-1] > received[0]
-        assert any(float(one["cpu_percent"] or 0) > 10 for one in samples)
+        assert any(float(sample["cpu_percent"] or 0) > 10 for sample in samples)
         with (folder / name / "round-1" / "load_requests.csv").open(newline="") as file:
             answered_by = {row["replica"] for row in csv.DictReader(file)}
         assert answered_by == {samples[0]["replica_id"]}

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.deployments.images import _succeeds
-from infra.deployments.settings import PORTS
+from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment import experiment
 from infra.experiment.circumstances import Circumstances
@@ -102,7 +102,15 @@ def at(content: Any, place: list[Any]) -> Any:
         (["options", "ports"], {}, "options.ports has no port for host, docker"),
         (["options", "ports", "host"], True, "options.ports.host is True, which is no whole number"),
         (["options", "reach"], {"swarm": "server"}, "options.reach.swarm is 'server', which is no HOST:PORT"),
-        (["options", "start_timeout_s"], -1, "options.start_timeout_s is -1, which is not between 0.001 and 86,400"),
+        (["options", "start_timeout_s"], -1, "options.start_timeout_s is -1, which is not between 0 and 86,400"),
+        (["options", "start_timeout_s"], 0, "options.start_timeout_s is 0"),
+        (
+            ["options", "reach"],
+            {"swarm": "server:99999"},
+            "options.reach.swarm is 'server:99999', which is no HOST:PORT",
+        ),
+        (["options", "reach"], {"pod": "server:80"}, "options.reach has 'pod', which is none of host, docker, "),
+        (["options", "image"], "a\nb", "options.image is 'a\\nb', which is no name"),
         (["options", "image"], ["i"], "options.image is ['i'], which is no text"),
         (["options", "image"], "i" * 10**6, "options.image is 'iiiiii"),
         (["rate"], 5, "'rate' is a key that this version does not know"),
@@ -323,7 +331,7 @@ def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folde
     (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
     journal = Journal.reopen(results)
     results.rename(tmp_path / "moved")
-    expected = f"the record can't be written: {results}/experiment.json: No such file or directory; mend that"
+    expected = f"the record can't be written: {results}/experiment.json: No such file or directory; fix that"
     with pytest.raises(RecordError, match=expected):
         journal.note(ended_at="x")
     assert Journal.reopen(tmp_path / "moved").record.ended_at is None

@@ -17,7 +17,7 @@ import pytest
 from conftest import free_port
 from test_infra import infra, said_by
 
-from infra.deployments.settings import PORTS
+from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
 from infra.experiment.circumstances import Circumstances, differences
@@ -44,8 +44,8 @@ def record(folder: Path) -> dict[str, Any]:
 
 def but_for_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: but_for_times(one) for key, one in value.items() if key not in TIMES}
-    return [but_for_times(one) for one in value] if isinstance(value, list) else value
+        return {key: but_for_times(item) for key, item in value.items() if key not in TIMES}
+    return [but_for_times(item) for item in value] if isinstance(value, list) else value
 
 
 def files(folder: Path) -> set[str]:
@@ -63,7 +63,7 @@ def page_but_for_figures(folder: Path) -> list[str]:
     """The page's headings, table heads and findings without their numbers, and the ids of all that it holds."""
     page = re.sub(r"<script.*?</script>", "", (folder / "report.html").read_text(encoding="utf-8"), flags=re.DOTALL)
     texts = re.findall(r"<(?:h[1-6]|th|dt|p id=)[^>]*>(.*?)</(?:h[1-6]|th|dt|p)>", page, re.DOTALL)
-    return [re.sub(r"<[^>]+>|[\d.,]+", "", one) for one in texts] + re.findall(r'\bid="([^"]+)"', page)
+    return [re.sub(r"<[^>]+>|[\d.,]+", "", text) for text in texts] + re.findall(r'\bid="([^"]+)"', page)
 
 
 def kill_in_round(run: subprocess.Popen[str], folder: Path, round_folder: str) -> None:
@@ -87,7 +87,7 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
     (whole,), (half,) = (tmp_path / "through").iterdir(), (tmp_path / "killed").iterdir()
 
     rounds = record(half)["deployments"][0]["rounds"]
-    assert [one["status"] for one in rounds] == ["measured", "failed", "not run"]
+    assert [each["status"] for each in rounds] == ["measured", "failed", "not run"]
     assert rounds[1]["reason"] == CUT_OFF
     first = (half / "host/round-1/load_requests.csv").read_bytes()
     try:
@@ -119,7 +119,7 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: 
 
 def command_lines() -> list[str]:
     """Of all processes that run."""
-    return [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
 
 
 def stand_in(*arguments: str) -> subprocess.Popen[bytes]:
@@ -132,11 +132,11 @@ def test_a_load_generator_that_nobody_ended_is_ended_and_no_other(tmp_path: Path
     try:
         assert end_leftovers(tmp_path / "ours") == [ours.pid]
         assert ours.poll() is not None
-        assert [one.poll() for one in others] == [None, None]
+        assert [process.poll() for process in others] == [None, None]
     finally:
-        for one in [ours, *others]:
-            one.kill()
-            one.wait()
+        for process in [ours, *others]:
+            process.kill()
+            process.wait()
 
 
 def test_a_load_ends_with_the_experiment_that_is_killed(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_load_ends_with_the_experiment_that_is_killed(tmp_path: Path) -> None:
         (folder,) = tmp_path.iterdir()
         written = folder / "host/round-1/load_run.json"
         assert until_true(lambda: read_record(written)["ended_by"] == "interrupted", 10)
-        assert until_true(lambda: not any(str(folder) in one for one in command_lines()), 10)
+        assert until_true(lambda: not any(str(folder) in line for line in command_lines()), 10)
     finally:
         said_by(infra("down", "host"))
 
@@ -250,7 +250,7 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=2)
     journal = Journal.begin(tmp_path, plan, "x", UNKNOWN, OPTIONS)
-    assert [one["status"] for one in record(tmp_path)["deployments"]] == ["not run"] * 5
+    assert [deployment["status"] for deployment in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
     assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
     journal.note_round("host", 1, status="measured", reason=None, runs=("single_pass", "load"))
@@ -274,4 +274,4 @@ def test_options_are_not_taken_beside_resume() -> None:
 def test_experiments_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
     made = [_make_folder(tmp_path) for _ in range(3)]
     assert len(set(made)) == 3
-    assert all(one.is_dir() for one in made)
+    assert all(folder.is_dir() for folder in made)

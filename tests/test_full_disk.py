@@ -18,8 +18,8 @@ from conftest import ROOT, free_port
 from test_infra import infra, said_by
 
 from infra.deployments.docker_engine import API_FAILURES
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings
+from infra.deployments.service import Limits, Service
+from infra.deployments.settings import Settings
 from infra.deployments.table import Running, why_not
 from infra.errors import DeploymentError, why
 from infra.experiment import experiment
@@ -47,7 +47,7 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
     assert f"GB are free at {tmp_path / 'not there yet'}, " in full
     assert full.endswith("make room and run again")
     denied = why(PermissionError(errno.EACCES, "Permission denied", "x.csv"), tmp_path)
-    assert denied == "x.csv: Permission denied; mend that and run again"
+    assert denied == "x.csv: Permission denied; fix that and run again"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     @contextmanager
     def deployed(*_: object) -> Iterator[Running]:
         (tmp_path / "host" / "round-1").mkdir(parents=True)
-        service = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=lambda: "")
+        service = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=lambda: "")
         yield Running("host", "http://127.0.0.1:1", 0.0, service)
 
     monkeypatch.setattr(experiment, "deployed", deployed)
@@ -103,9 +103,9 @@ def test_a_file_that_can_not_be_read_is_a_reason_not_to_run(monkeypatch: pytest.
     def denied() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "host.json")
 
-    monkeypatch.setattr("infra.deployments.host.why_not", denied)
+    monkeypatch.setattr("infra.deployments.host._left", denied)
     assert why_not("host", Settings(ports={"host": free_port()})) == (
-        "host.json: Permission denied; mend that and run again"
+        "host.json: Permission denied; fix that and run again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which host process is ours: what ``.fourfold/host.json`` may hold, and that no other process is ended."""
+"""Which host process is ours: whatever ``.fourfold/host.json`` contains, no other process is ended."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ import psutil
 import pytest
 
 from infra.deployments import host
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME
+
+HOST, SETTINGS = BY_NAME["host"], Settings()
 
 
 @pytest.fixture
@@ -53,28 +57,28 @@ def bystander() -> Iterator[psutil.Process]:
 def test_what_does_not_tell_of_our_process_ends_none(state: Path, bystander: psutil.Process, known: Any) -> None:
     content = {"pid": bystander.pid} | known if isinstance(known, dict) else known
     state.write_text(json.dumps(content))
-    assert host.why_not() is None
-    assert host.remove() == []
+    assert host._left() is None
+    assert HOST.remove(SETTINGS) == []
     assert not state.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"pid": NaN}', b"[" * 10**5, b'{"pid": 1e400}'])
 def test_what_is_no_json_is_passed_over(state: Path, content: bytes) -> None:
     state.write_bytes(content)
-    assert host.why_not() is None
-    assert host.remove() == []
+    assert host._left() is None
+    assert HOST.remove(SETTINGS) == []
 
 
 def test_what_is_no_file_is_passed_over(state: Path, tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("theirs")
     state.symlink_to(tmp_path / "theirs")
-    assert host.remove() == []
+    assert HOST.remove(SETTINGS) == []
     assert (tmp_path / "theirs").read_text() == "theirs"
     os.mkfifo(state)
-    assert host.remove() == []
+    assert HOST.remove(SETTINGS) == []
     state.unlink()
     state.mkdir()
-    assert host.remove() == []
+    assert HOST.remove(SETTINGS) == []
     assert state.is_dir()
 
 
@@ -83,8 +87,8 @@ def test_the_process_that_it_tells_of_is_ended(state: Path, bystander: psutil.Pr
     try:
         started_at = psutil.Process(ours.pid).create_time()
         state.write_text(json.dumps({"pid": ours.pid, "started_at": started_at, "metrics": "/nowhere/m.csv"}))
-        assert f"host process {ours.pid} is still there" in str(host.why_not())
-        assert host.remove() == [f"host process {ours.pid}"]
+        assert f"host process {ours.pid} is still there" in str(HOST.why_not(SETTINGS))
+        assert HOST.remove(SETTINGS) == [f"host process {ours.pid}"]
     finally:
         ours.kill()
         ours.wait()

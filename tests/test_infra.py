@@ -19,6 +19,8 @@ from conftest import ROOT, free_port
 
 from infra.__main__ import _parser
 from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME
+from infra.install import names_in
 
 NOWHERE = "unix:///nowhere/docker.sock"
 
@@ -43,13 +45,43 @@ def said_by(process: subprocess.Popen[str]) -> str:
 
 def deployments(results: Path) -> dict[str, dict[str, Any]]:
     (path,) = results.glob("*/experiment.json")
-    return {one["name"]: one for one in json.loads(path.read_text())["deployments"]}
+    return {deployment["name"]: deployment for deployment in json.loads(path.read_text())["deployments"]}
 
 
 def test_doctor_says_what_can_run_and_why_not() -> None:
     said = said_by(infra("doctor", "--port", f"host={free_port()}"))
     assert "host     Host process: can run" in said
-    assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 4
+    assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 5
+
+
+def test_doctor_needs_only_its_own_requirements_and_names_what_bench_installs() -> None:
+    own = set(names_in(ROOT / "infra" / "requirements-doctor.txt"))
+    missing = [name for name in dict.fromkeys(names_in(ROOT / "requirements.txt")) if name not in own]
+    assert {"torch", "locust", "rich"} <= set(missing)
+    script = f"""
+import importlib.metadata, runpy, sys
+known = importlib.metadata.version
+def version(name):
+    if name in {missing!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return known(name)
+importlib.metadata.version = version
+sys.modules |= dict.fromkeys({missing!r})  # None: to import it is an error
+sys.argv = ["infra", "doctor", "--port", "host={free_port()}"]
+runpy.run_module("infra", run_name="__main__", alter_sys=True)
+"""
+    environment = os.environ | {"DOCKER_HOST": NOWHERE}
+    done = subprocess.run(
+        [sys.executable, "-E", "-X", "utf8", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "host     Host process: can run" in done.stdout
+    assert f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)" in done.stdout
 
 
 def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_path: Path) -> None:
@@ -111,7 +143,7 @@ def test_an_interrupted_run_ends_service_and_locust(tmp_path: Path, number: sign
     run.send_signal(number)
     said_by(run)
     assert run.returncode == 130
-    assert not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert deployments(tmp_path)["host"]["rounds"][0]["runs"] == ["single_pass"]
     assert list(tmp_path.glob("*/report.html"))
 
@@ -122,6 +154,8 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
     try:
         said = said_by(up)
         assert f"http://127.0.0.1:{port} answers" in said
+        (metrics,) = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("its metrics file: ")]
+        assert Path(metrics).read_bytes().startswith(b"Inference Latency")
         assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["replica"] == "host"
         again = infra("up", "host", "--port", f"host={free_port()}")
         assert "is still there" in said_by(again)
@@ -137,7 +171,10 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "--only", "host,pod"], "deployments = host,pod is not a list of host, docker, compose, swarm-1"),
+        (
+            ["run", "--only", "host,pod"],
+            "deployments = host,pod is not a list of host, docker, docker-host-network, compose",
+        ),
         (["run", "--set", "users=0"], "users = 0 is not a whole number from 1 to 1000"),
         (["run", "plan.toml"], "there is no plan plan.toml"),
         (["run", "--port", "docker=x"], "'docker=x' is not KIND=PORT"),
@@ -152,8 +189,14 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["run", "--start-timeout", "inf"], "'inf' is not a number of seconds"),
         (["up", "host", "--start-timeout=-1"], "'-1' is not a number of seconds"),
         (["run", "--start-timeout", "0"], "'0' is not a number of seconds"),
-        (["up"], "the following arguments are required: name"),
-        (["down"], "one of the arguments name --all is required"),
+        (["up"], "the following arguments are required: NAME"),
+        (["down"], "one of the arguments NAME --all is required"),
+        (["up", "swarm"], "there is no deployment 'swarm'; did you mean swarm-1 or swarm-3?"),
+        (
+            ["down", "pod"],
+            "there is no deployment 'pod'; choose from host, docker, docker-host-network, compose, swarm-1",
+        ),
+        (["run", "--only", "swarm"], "compose, swarm-1, swarm-3 (did you mean swarm-1 or swarm-3?)"),
     ],
 )
 def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected: str) -> None:
@@ -178,8 +221,8 @@ def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
 
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:
     settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
-    assert settings.url("docker") == "http://127.0.0.1:5000"
-    assert settings.url("swarm") == "http://server:11080"
+    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5000"
+    assert BY_NAME["swarm-3"].facts.url(settings) == "http://server:11080"
 
 
 @pytest.mark.parametrize(
@@ -193,4 +236,5 @@ def test_urls_are_of_loopback_unless_said_otherwise() -> None:
 )
 def test_where_a_port_answers_has_all_forms_of_an_address(reach: str, url: str) -> None:
     arguments = _parser().parse_args(["doctor", "--reach", f"swarm={reach}"])
-    assert Settings(reach=dict(arguments.reach)).url("swarm") == Settings(reach={"swarm": reach}).url("swarm") == url
+    for given in (dict(arguments.reach), {"swarm": reach}):
+        assert BY_NAME["swarm-1"].facts.url(Settings(reach=given)) == url

@@ -1,4 +1,4 @@
-"""The last words of a service or a program: one line that neither a terminal nor a record chokes on."""
+"""The last words of a service or a program: one line that is safe in a terminal and in a record."""
 
 from __future__ import annotations
 

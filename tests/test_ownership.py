@@ -1,4 +1,4 @@
-"""Two checkouts on one engine: each removes what it made, and names the other's folder."""
+"""Two checkouts on one engine: each removes only what it made, and names the other checkout's folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import pytest
 from conftest import ROOT, free_port
 
 from infra.deployments import compose, docker_run, host, ownership, swarm
-from infra.deployments.docker_engine import Engine, why_no_compose
+from infra.deployments.compose import why_no_compose
+from infra.deployments.docker_engine import Engine
 from infra.deployments.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
 from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 
@@ -31,7 +33,7 @@ def made_by(checkout: str) -> dict[str, str]:
 
 
 def checkout_in(folder: Path) -> Path:
-    """As much of a second checkout as infra needs to start containers of an image that is there."""
+    """A second checkout with the files that infra needs to start containers. The image exists already."""
     for name in ("infra", "inference", "runfiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "bundled_model"))
     for name in ("addresses.py", "docker-compose.yml"):
@@ -100,6 +102,8 @@ def test_another_checkouts_deployment_is_named_and_left(engine: Engine, clone: P
     port = free_port()
     code, said = infra(clone, "up", name, "--port", f"{name}={port}")
     assert code == 0, said
+    metrics = {"docker": "docker cp llm-inference-container:/app/", "compose": f"{clone}/.fourfold/compose/live/"}[name]
+    assert metrics in said
     belongs = f"{what} belongs to the checkout {clone}; end it there: python -m infra down {name}"
     assert infra(ROOT, "down", name) == (1, f"error: {belongs}\n")
     code, said = infra(ROOT, "down", "--all")
@@ -132,16 +136,16 @@ def test_what_an_earlier_version_made_is_left_with_the_command_that_removes_it(
 
 
 @pytest.mark.engine
-def test_a_container_and_its_volume_say_whose_they_are(engine: Engine, service_image: str) -> None:
+def test_a_container_and_its_volume_say_whose_they_are(engine: Engine, service_image: str, tmp_path: Path) -> None:
     settings = Settings(ports={"docker": free_port()})
     try:
-        docker_run.start(engine, settings, settings.url("docker"))
+        BY_NAME["docker"].start(settings, tmp_path)
         made = engine.client.containers.get(docker_run.NAME)
         assert is_ours(made.labels)
-        (mount,) = [one for one in made.attrs["Mounts"] if one["Type"] == "volume"]
+        (mount,) = [mount for mount in made.attrs["Mounts"] if mount["Type"] == "volume"]
         assert is_ours(engine.client.volumes.get(mount["Name"]).attrs["Labels"])
     finally:
-        docker_run.remove(engine)
+        BY_NAME["docker"].remove(settings)
 
 
 @pytest.mark.engine
@@ -150,12 +154,12 @@ def test_down_all_removes_this_checkouts_unused_volumes_and_no_others(engine: En
     others = [engine.client.volumes.create(labels=made_by("/elsewhere on far-away")), engine.client.volumes.create()]
     try:
         assert f"volume {ours.name}" in infra(ROOT, "down", "--all")[1]
-        there = {one.name for one in engine.client.volumes.list()}
+        there = {volume.name for volume in engine.client.volumes.list()}
         assert ours.name not in there
-        assert {one.name for one in others} <= there
+        assert {volume.name for volume in others} <= there
     finally:
-        for one in others:
-            one.remove()
+        for volume in others:
+            volume.remove()
 
 
 @pytest.mark.engine
@@ -165,26 +169,26 @@ def test_a_service_and_its_swarm_are_left_to_the_checkout_that_made_them(
     if engine.swarm().get("LocalNodeState") != "inactive":
         pytest.skip("this engine is in a swarm")
     monkeypatch.setattr(swarm, "ANSWER_S", 0.0)  # without IPVS nobody would answer
-    settings = Settings(ports={"swarm": free_port()})
+    settings, swarm_1 = Settings(ports={"swarm": free_port()}), BY_NAME["swarm-1"]
     try:
         with suppress(DeploymentError):
-            swarm.start(engine, settings, settings.url("swarm"), 1)
+            swarm_1.start(settings, tmp_path)
         (made,) = engine.client.containers.list(all=True, filters={"label": f"{CHECKOUT_LABEL}={CHECKOUT}"})
-        (volume,) = [one["Name"] for one in made.attrs["Mounts"] if one["Type"] == "volume"]
+        (volume,) = [mount["Name"] for mount in made.attrs["Mounts"] if mount["Type"] == "volume"]
         assert is_ours(engine.client.volumes.get(volume).attrs["Labels"])
         with monkeypatch.context() as of_another_checkout:
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
             of_another_checkout.setattr(ownership, "ROOT", tmp_path)
-            assert swarm.remove(engine) == []
+            assert swarm_1.remove(settings) == []
             belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; end it there: python -m infra down swarm-1"
-            assert swarm.why_another_has_it(engine) == swarm.why_not(engine) == belongs
+            assert swarm_1.why_another_has_it() == swarm_1.why_not(settings) == belongs
             engine.client.services.get(swarm.NAME).remove()
             assert until_true(lambda: not swarm._containers(engine), 60)
             belongs = f"the swarm that this engine is in belongs to the checkout {ROOT}; end it there: "
-            assert str(swarm.why_another_has_it(engine)).startswith(belongs)
-            assert swarm.why_not(engine) is None  # a service can run in another's swarm
+            assert str(swarm_1.why_another_has_it()).startswith(belongs)
+            assert swarm._why_name_is_taken(engine) is None  # a service can run in another's swarm
     finally:
-        removed = swarm.remove(engine)
+        removed = swarm_1.remove(settings)
     assert removed == ["the swarm that Fourfold made"]
     assert engine.swarm()["LocalNodeState"] == "inactive"
 
@@ -199,7 +203,7 @@ def test_a_copied_checkout_does_not_end_the_originals_process(
     monkeypatch.setattr(host, "STATE", tmp_path / "host.json")
     host.STATE.write_text(json.dumps(known))
     try:
-        assert host.remove() == ([f"host process {process.pid}"] if is_ours else [])
+        assert BY_NAME["host"].remove(Settings()) == ([f"host process {process.pid}"] if is_ours else [])
         assert (process.poll() is None) is not is_ours
     finally:
         process.kill()
@@ -213,7 +217,7 @@ def test_a_process_that_can_not_be_noted_is_ended(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("INFERENCE_MODEL", str(ROOT / "inference" / "bundled_model"))
     settings = Settings(ports={"host": free_port()})
     with pytest.raises(OSError, match=str(blocked)):
-        host.start(settings, settings.url("host"), tmp_path)
+        BY_NAME["host"].start(settings, tmp_path)
     metrics = str(tmp_path / "live" / host.METRICS_FILE)
     for child in psutil.Process(os.getpid()).children():
         with suppress(psutil.Error):  # it has just ended

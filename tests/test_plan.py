@@ -54,7 +54,10 @@ def test_the_order_turns_round_by_round() -> None:
         ("cpus = nan", "cpus = nan is not a number of cores from 0.01 to 1024; the default is none"),
         ("memory_mb = 100", "memory_mb = 100 is not a whole number from 512"),
         ("requests = -1", "requests = -1 is not a whole number from 1"),
-        ('deployments = ["pod"]', "deployments = pod is not a list of host, docker, compose, swarm-1, swarm-3"),
+        (
+            'deployments = ["pod"]',
+            "deployments = pod is not a list of host, docker, docker-host-network, compose, swarm-1, swarm-3",
+        ),
         ("deployments = []", "deployments =  is not a list of host"),
         ('user_class = "patient"', "user_class = patient is not keep_alive or new_connection"),
         ("users = ", "is not TOML: Invalid value (at end of document); mend that, and see plans/default.toml"),

@@ -1,4 +1,4 @@
-"""``python -m infra doctor``, provoked into each of its messages."""
+"""Each message of ``python -m infra doctor``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import psutil
 import pytest
 from conftest import free_port
 
+from addresses import LOOPBACK
 from infra import __main__ as command_line
-from infra.deployments import docker_engine as engine_module
-from infra.deployments import preflight
-from infra.deployments.docker_engine import Engine, why_no_mesh
+from infra.deployments import preflight, swarm
+from infra.deployments.docker_engine import Engine
 from infra.deployments.docker_run import NAME
 from infra.deployments.images import find_image
 from infra.deployments.ownership import labels
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME, PORTS
 
 SILENT_PORT = "127.0.0.1:1"
-"""Nobody listens there: a registry that can't be reached."""
+"""A registry that can't be reached: nobody listens there."""
 
 
 @pytest.fixture
@@ -33,14 +35,14 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 class Doctor:
-    """The command, asked with free ports unless told otherwise; ``self[name]`` is what it says of one subject."""
+    """The command, run with free ports unless told otherwise. Returns the first word of each line -> the rest."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> dict[str, str]:
-        free = [part for kind in ("host", "docker", "compose", "swarm") for part in ("--port", f"{kind}={free_port()}")]
+        free = [part for kind in PORTS for part in ("--port", f"{kind}={free_port()}")]
         self._monkeypatch.setattr(sys, "argv", ["infra", "doctor", *free, *arguments])
         assert command_line.main() == 0
         lines = self._capsys.readouterr().out.splitlines()
@@ -52,7 +54,7 @@ def test_no_engine(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     said = doctor()
     assert said["engine"] == "no Docker engine at unix:///nowhere/docker.sock, start one and run again"
     assert said["host"] == "Host process: can run"
-    for name in ("docker", "compose", "swarm-1", "swarm-3"):
+    for name in [name for name, deployment in BY_NAME.items() if deployment.facts.needs_engine]:
         assert said[name].endswith(f"can't run: {said['engine']}")
 
 
@@ -75,7 +77,7 @@ def test_a_socket_that_is_denied_names_its_group(doctor: Doctor, monkeypatch: py
             if as_root:
                 os.seteuid(0)
             shutil.rmtree(folder)
-    assert f"is open to the group {group} alone, and this user is not in it" in said["engine"]
+    assert f"is open only to the group {group}, and this user is not in it" in said["engine"]
     assert f"sudo usermod -aG {group} $USER" in said["docker"]
 
 
@@ -119,10 +121,10 @@ def test_swarm_takes_a_port_at_all_addresses(ip: str) -> None:
         pytest.skip(f"{ip} is no address of this machine: {error}")
     with holder:
         port = holder.getsockname()[1]
-        reason = preflight.why_port_is_taken("swarm", port, None)
+        reason = preflight.why_port_is_taken(swarm.LISTENS_AT, port, None)
         assert f"(process {os.getpid()})" in str(reason)
-        assert preflight.why_port_is_taken("docker", port, None) is None
-    assert preflight.why_port_is_taken("swarm", port, None) is None
+        assert preflight.why_port_is_taken([LOOPBACK], port, None) is None
+    assert preflight.why_port_is_taken(swarm.LISTENS_AT, port, None) is None
 
 
 def test_a_port_for_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +132,14 @@ def test_a_port_for_root_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(socket, "create_server", refuse)
-    assert preflight.why_port_is_taken("host", 80, None) == (
-        "port 80 is for root alone; choose one above 1023 (--port host=PORT) and run again"
+    assert BY_NAME["host"].why_not(Settings(ports={"host": 80})) == (
+        "only root may use port 80; choose one above 1023 (--port host=PORT) and run again"
     )
-    assert preflight.why_port_is_taken("docker", 80, None) is None
+    assert preflight.why_port_is_taken([LOOPBACK], 80, None) is None  # all that is asked of a container's port
 
 
 def publishing(*ports: dict[str, object]) -> Engine:
-    """An engine with one container, as it lists that."""
+    """An engine with one container that publishes these ports."""
     api = SimpleNamespace(containers=lambda: [{"Names": ["/names"], "Ports": list(ports)}])
     client = SimpleNamespace(api=api, info=lambda: {"Swarm": {}})
     return SimpleNamespace(client=client, is_remote=True, swarm=lambda: {})  # type: ignore[return-value]
@@ -194,7 +196,7 @@ def test_a_name_that_a_foreign_container_has(doctor: Doctor, engine: Engine, ser
         said = doctor()
     finally:
         foreign.remove()
-    assert f"a container named {NAME} is there that Fourfold did not make; rename or remove it" in said["docker"]
+    assert f"there is a container named {NAME} that Fourfold did not make; rename or remove it" in said["docker"]
 
 
 @pytest.mark.engine
@@ -256,8 +258,8 @@ def test_a_compose_that_is_missing_or_old(
 
 @pytest.mark.engine
 def test_a_kernel_without_ipvs(doctor: Doctor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    if why_no_mesh(engine) is None:  # this kernel has it: look for another module
-        monkeypatch.setattr(engine_module, "IPVS", "no_such_module")
+    if swarm.why_no_mesh(engine) is None:  # this kernel has it: look for another module
+        monkeypatch.setattr(swarm, "IPVS", "no_such_module")
     assert "has no IPVS, with which Swarm's routing mesh balances; load or install the module" in doctor()["swarm-3"]
 
 

@@ -19,15 +19,14 @@ import pytest
 from conftest import ROOT, free_port
 from test_infra import deployments, infra, said_by
 
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits
+from infra.deployments.service import Limits, Service
 from infra.errors import DeploymentError
 from infra.experiment import load
 from infra.experiment.load import run_locust
 from runfiles.events import FAILED
 from runfiles.records import Generator, Replicas, RunRecord, Texts
 
-STAYS = Service("none", lambda _: [], Limits(), gone=lambda: None, last_words=lambda: "going down now")
+STAYS = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=lambda: "going down now")
 ANSWER = b"Input Text,Label,Score\nx,POSITIVE,0.9\n"
 
 
@@ -95,7 +94,7 @@ def test_a_load_of_which_some_requests_failed_is_one_and_without_an_answer_it_is
 def test_a_service_that_is_gone_ends_the_run_at_once_with_its_last_words(tmp_path: Path) -> None:
     until = time.monotonic() + 3
     service = Service(
-        "none", lambda _: [], Limits(), lambda: "it ended: bye" if time.monotonic() > until else None, lambda: ""
+        "none", lambda _: [], "", Limits(), lambda: "it ended: bye" if time.monotonic() > until else None, lambda: ""
     )
     with answering(lambda _: 200, seconds=0.1) as url, pytest.raises(DeploymentError, match=r"^it ended: bye$"):
         replay(tmp_path, url, service=service)

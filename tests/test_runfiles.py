@@ -64,7 +64,7 @@ def test_a_file_is_written_whole_and_a_link_is_replaced(folder: Path) -> None:
     assert (folder / "report.html").stat().st_mode & 0o777 == 0o666 & ~mask
     write_whole(folder / "report.html", "new")
     assert (folder / "report.html").read_text() == "new"
-    assert {one.name for one in folder.iterdir()} == {"host", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {"host", "report.html"}
 
 
 def test_what_can_t_be_written_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_what_can_t_be_written_leaves_what_was_there(folder: Path, monkeypatch: 
     monkeypatch.undo()
     with pytest.raises(IsADirectoryError):
         write_whole(folder / "host", "new")
-    assert [(one.name, one.read_text()) for one in (folder / "host").iterdir()] == [("file", "ours")]
+    assert [(path.name, path.read_text()) for path in (folder / "host").iterdir()] == [("file", "ours")]
 
 
 def test_a_record_is_read_as_json_defines_it(folder: Path) -> None:

@@ -32,7 +32,7 @@ SLOW_S = 300.0
 
 @pytest.fixture
 def foreign_swarm(mesh: Mesh) -> Iterator[list[str]]:
-    """A swarm that Fourfold did not make, with a service, a network and a container in it; yields all their names."""
+    """A swarm that Fourfold did not make, with a service, a network and a container. Yields all their names."""
     client = mesh.engine.client
     before = names_on(mesh.engine)
     client.swarm.init()
@@ -74,13 +74,13 @@ def infra(*arguments: str) -> str:
 def who_answers(mesh: Mesh, requests_sent: int) -> Counter[str]:
     """Each request over a connection of its own, as curl does."""
     answers = [requests.post(f"{mesh.url}/infer", json={"text": "fine"}, timeout=60) for _ in range(requests_sent)]
-    assert all(one.status_code == 200 for one in answers)
-    return Counter(one.headers["X-Replica"] for one in answers)
+    assert all(answer.status_code == 200 for answer in answers)
+    return Counter(answer.headers["X-Replica"] for answer in answers)
 
 
 @contextmanager
 def load(mesh: Mesh, prefix: Path) -> Iterator[None]:
-    """Six users for as long as the block lasts: three keep their connections, three open one a request."""
+    """Six users as long as the block lasts: three keep their connections, three open a new one for each request."""
     running = [
         subprocess.Popen(
             [
@@ -98,14 +98,14 @@ def load(mesh: Mesh, prefix: Path) -> Iterator[None]:
             assert until_true(lambda users=users: len(answers_of(prefix, users)) > 20, SLOW_S)  # type: ignore[misc]
         yield
     finally:
-        for one in running:
-            one.send_signal(signal.SIGINT)
-        for one in running:
-            one.wait(60)
+        for load in running:
+            load.send_signal(signal.SIGINT)
+        for load in running:
+            load.wait(60)
 
 
 def answers_of(prefix: Path, users: str) -> list[str]:
-    """The status of each request so far; 0 where none came back."""
+    """The status of each request so far; 0 if there was no answer."""
     path = Path(f"{prefix}_{users}_requests.csv")
     if not path.exists():
         return []
@@ -115,8 +115,8 @@ def answers_of(prefix: Path, users: str) -> list[str]:
 
 @pytest.fixture
 def versions(mesh: Mesh) -> Iterator[None]:
-    """Two versions of the image. A light service waits in both instead of computing: the processors that start the next
-    replicas are not taken by the load, and a replica that is told to stop has requests in flight."""
+    """Two versions of the image, both with a light service that waits instead of computing. So the load leaves the CPUs
+    to the replicas that start, and a replica that is told to stop is answering requests."""
     images = mesh.engine.client.images
     try:
         for tag in (OLD, NEXT):
@@ -163,7 +163,7 @@ def test_one_scaled_to_three_all_answer_and_what_is_foreign_stays(mesh: Mesh, fo
         (first,) = containers_of(mesh, NAME)
         subprocess.run(["docker", "service", "scale", "--detach", f"{NAME}=3"], check=True, capture_output=True)
         assert until_true(lambda: healthy(mesh, NAME) == 3, SLOW_S)
-        assert first.id in {one.id for one in containers_of(mesh, NAME)}
+        assert first.id in {container.id for container in containers_of(mesh, NAME)}
         assert who_answers(mesh, 9) == {f"{NAME}.{slot}": 3 for slot in (1, 2, 3)}
     finally:
         assert infra("down", "swarm-1").strip() == f"removed: service {NAME}"
@@ -191,7 +191,7 @@ def test_a_swarm_of_ours_that_holds_what_is_not_ours_stays(mesh: Mesh) -> None:
 def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
     mesh: Mesh, stack: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = {one.id for one in containers_of(mesh, STACK_SERVICE)}
+    old = {container.id for container in containers_of(mesh, STACK_SERVICE)}
     service = mesh.engine.client.services.get(STACK_SERVICE)
 
     def rolled_out() -> bool:
@@ -202,7 +202,7 @@ def test_a_rollout_under_load_loses_no_request_and_a_killed_replica_returns(
         deploy(NEXT)
         assert until_true(rolled_out, SLOW_S)
         assert until_true(lambda: len(containers_of(mesh, STACK_SERVICE, status="running")) == 3, SLOW_S)
-    assert not old & {one.id for one in containers_of(mesh, STACK_SERVICE, status="running")}
+    assert not old & {container.id for container in containers_of(mesh, STACK_SERVICE, status="running")}
     for users in ("keep_alive", "new_connection"):
         assert set(answers_of(tmp_path / "rollout", users)) == {"200"}
 

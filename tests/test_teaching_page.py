@@ -14,7 +14,7 @@ from analysis.judge import words
 from analysis.measure.balance import replica_shares
 from analysis.read.results import Deployment, read_results
 from infra.deployments.confinement import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL, TMP_BYTES
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import title_of
 
 EXAMPLES = ROOT / "examples"
 TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def shares_of(folder: Path) -> list[str]:
                 f"{share.received_bytes / 1e3:.0f}",
                 f"{share.sent_bytes / 1e3:.0f}",
             ]
-            rows.append(f"| {DEPLOYMENTS[one.name]}: `{share.name}` | {' | '.join(cells)} |")
+            rows.append(f"| {title_of(one.name)}: `{share.name}` | {' | '.join(cells)} |")
     return rows
 
 

@@ -13,7 +13,7 @@ from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, ag
 from analysis.measure.balance import Evenness, ReplicaShare
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, QUANTITIES
 from analysis.measure.rounds import Measurement
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import title_of
 from runfiles.machines import EngineElsewhere
 
 
@@ -95,7 +95,7 @@ def _not_valid(validity: Validity) -> str:
     """Each kind of reason once, with the deployments that it concerns."""
     names: dict[str, dict[str, None]] = {}
     for doubt in validity.invalid:
-        titles = (DEPLOYMENTS.get(name, name) for name in doubt.deployments)
+        titles = map(title_of, doubt.deployments)
         names.setdefault(doubt.title, {}).update(dict.fromkeys(titles))
     reasons = [f"{title} ({' and '.join(concerned)})" if concerned else title for title, concerned in names.items()]
     return f"Not valid: {'; '.join(reasons)}."

@@ -112,13 +112,7 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
     """Bytes through the containers' own interfaces."""
     counted = used[[*WAYS.values()]]
     if counted.isna().all(axis=None):
-        is_process = (run.record.replicas.found or "").partition(":")[0] == PROCESS
-        reason = (
-            "a process has no network interfaces of its own; see the client's view"
-            if is_process
-            else "the engine told no counters of the interfaces"
-        )
-        return dict.fromkeys(INTERFACES, missing(reason))
+        return dict.fromkeys(INTERFACES, missing(_why_no_interfaces(run)))
     if counted.isna().any(axis=None):
         first = used["replica"][counted.isna().any(axis=1)].iloc[0]
         reason = f"the engine did not tell the counters of the interfaces of {first} throughout"
@@ -132,6 +126,17 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
         estimates[f"interface_{way}_kb_per_s"] = Estimate(total / 1e3 / part.covered_s, len(used), "replicas")
     estimates["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return estimates
+
+
+def _why_no_interfaces(run: Run) -> str:
+    """Why none of the replicas has counters of its network interfaces."""
+    replicas = run.record.replicas
+    if (replicas.found or "").partition(":")[0] == PROCESS:
+        return "a process has no network interfaces of its own; see the client's view"
+    sources = [replica.sources or {} for replica in replicas.list]
+    if sources and all(source and "network" not in source for source in sources):
+        return "the container uses the machine's own network (--network host); see the client's view"
+    return "the engine told no counters of the interfaces"
 
 
 def bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:

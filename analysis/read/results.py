@@ -16,7 +16,7 @@ from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.note import read_note
 from analysis.read.records import UnreadableResults, read_record, unreadable
 from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
-from runfiles.deployments import DEPLOYMENTS, HOST, SWARM
+from runfiles.deployments import HOST, SWARM, title_of
 from runfiles.events import MEASURED, STATUS_MEASURED
 from runfiles.fields import LONGEST_RUN_S
 from runfiles.files import (
@@ -173,7 +173,7 @@ class Deployment:
 
     @property
     def title(self) -> str:
-        return DEPLOYMENTS.get(self.name, self.name)
+        return title_of(self.name)
 
     @property
     def measured_rounds(self) -> list[Round]:
@@ -250,7 +250,7 @@ def _refuse_duplicates(folder: Path, path: Path, deployments: tuple[DeploymentRe
     folders: dict[Path, str] = {}
     for deployment in deployments:
         name = deployment.name
-        title = DEPLOYMENTS.get(name, name)
+        title = title_of(name)
         if title in titles:
             raise unreadable(path, f"name: two deployments are called {name!r} or {title!r}")
         titles[title] = name

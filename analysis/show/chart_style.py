@@ -18,15 +18,23 @@ from analysis.measure.rounds import Measurement
 COLOURS = {
     "host": "#0072B2",
     "docker": "#E69F00",
+    "docker-host-network": "#56B4E9",
     "compose": "#009E73",
     "swarm-1": "#CC79A7",
     "swarm-3": "#D55E00",
 }
 """Okabe and Ito's palette: told apart with any kind of colour vision. One deployment, one colour, everywhere."""
-OTHER_COLOUR = "#56B4E9"
+OTHER_COLOUR = "#F0E442"
 GREY = "#888888"
 
-SYMBOLS = {"host": "circle", "docker": "square", "compose": "diamond", "swarm-1": "triangle-up", "swarm-3": "cross"}
+SYMBOLS = {
+    "host": "circle",
+    "docker": "square",
+    "docker-host-network": "star",
+    "compose": "diamond",
+    "swarm-1": "triangle-up",
+    "swarm-3": "cross",
+}
 """Beside the colour, for those who print in grey."""
 
 MOST_POINTS = 600

@@ -1,1 +1,1 @@
-"""The deployments: how each is started and removed, and what they share."""
+"""The deployments. Each is a class in a module of its own, and ``table.py`` lists them all."""

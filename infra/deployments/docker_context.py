@@ -1,8 +1,8 @@
 """Which engine the docker command would talk to: DOCKER_HOST, else the current context, else the default socket.
 
-docker-py reads the same settings, but takes the default socket without a word where a context is missing, and looks for
-contexts elsewhere where DOCKER_CONFIG names a folder without config.json. Then image and containers would lie on two
-engines. So the context is read here, from the files that ``docker context`` keeps.
+docker-py reads the same settings, with two differences. If a context is missing, it uses the default socket and says
+nothing. If DOCKER_CONFIG names a folder without config.json, it looks for contexts in another folder. The image and the
+containers would then be on two engines, so this module reads the files of ``docker context`` itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REMEDY = "name one that is there (docker context ls, docker context use default,
 
 @dataclass(frozen=True)
 class Address:
-    """Where an engine listens, how it is spoken to, and the context that says so (None: no context does)."""
+    """Where an engine listens, the keys for it, and the context that names it (None: no context does)."""
 
     url: str
     tls: TLSConfig | None = None
@@ -48,19 +48,19 @@ def address() -> Address:
     if host := os.environ.get("DOCKER_HOST"):
         return Address(host, kwargs_from_env().get("tls"))
     name = os.environ.get("DOCKER_CONTEXT") or _configured().get("currentContext") or DEFAULT
-    if not isinstance(name, str) or name == DEFAULT:  # the docker command passes over a file with another type in it
+    if not isinstance(name, str) or name == DEFAULT:  # the docker command ignores a value of another type
         return Address(DEFAULT_ADDRESS)
     return _of_context(name)
 
 
 def doubts() -> list[str]:
-    """What is wrong with the docker command's own configuration, though the engine may answer; each with its remedy."""
+    """What is wrong with the docker command's own configuration, with remedies. The engine may answer all the same."""
     try:
         content = json.loads(config_file().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        return [f"{config_file()} can't be read, and its context and logins are not used: {error}; mend or remove it"]
+        return [f"{config_file()} can't be read, and its context and logins are not used: {error}; repair or remove it"]
     content = content if isinstance(content, dict) else {}
     helpers = content.get("credHelpers")
     stores = {content.get("credsStore"), *(helpers.values() if isinstance(helpers, dict) else ())} - {None, ""}
@@ -81,7 +81,7 @@ def _folder() -> Path:
 
 
 def _configured() -> Mapping[str, Any]:
-    """What config.json says; nothing where it can't be read, as for the docker command."""
+    """The content of config.json; empty if it can't be read, as for the docker command."""
     try:
         content = json.loads(config_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -90,7 +90,7 @@ def _configured() -> Mapping[str, Any]:
 
 
 def _of_context(name: str) -> Address:
-    """What a context says, from the folder that is named by a digest of the context's name."""
+    """The address in a context's files. Their folder has a digest of the context's name as its name."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     meta = _folder() / "contexts" / "meta" / digest / "meta.json"
     try:
@@ -106,7 +106,7 @@ def _of_context(name: str) -> Address:
 
 
 def _tls(name: str, digest: str, skips_verify: bool) -> TLSConfig | None:
-    """The keys that belong to a context; None where it has none, and the engine is spoken to without TLS."""
+    """A context's keys. None if it has none: the connection then uses no TLS."""
     folder = _folder() / "contexts" / "tls" / digest / "docker"
     ca, certificate, key = (folder / f"{part}.pem" for part in ("ca", "cert", "key"))
     there = [path for path in (ca, certificate, key) if path.is_file()]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import requests
 import urllib3
 
 from infra.deployments.docker_context import Address, address, config_file
-from infra.environment import for_docker, for_python
+from infra.environment import for_docker
 from infra.errors import DeploymentError
 from runfiles.machines import DockerEngine, EngineElsewhere, engine_elsewhere, this_machine
 
@@ -28,18 +26,16 @@ API_FAILURES = (
     ConnectionError,
     TimeoutError,
 )
-"""All that a call to an engine raises. Any other ``OSError`` is of a file: a full disk is no failure of the engine."""
+"""Everything that a call to an engine raises. Any other ``OSError`` comes from a file, such as on a full disk."""
 
 API_TIMEOUT_S = 60
-IPVS = "ip_vs"
-"""The kernel's module, and its file under /proc/net."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that has answered. ``is_remote``: its published ports and its files are not this machine's.
+    """An engine that has answered. ``is_remote``: its published ports and its files are on another machine.
 
-    The rest is what it says of the machine that it runs on, which may be a virtual one; None where it does not say.
+    The other fields describe the machine that it runs on, which may be a virtual one. None: the engine did not tell.
     """
 
     client: docker.DockerClient
@@ -53,7 +49,7 @@ class Engine:
     operating_system: str | None
 
     def record(self) -> DockerEngine:
-        """What ``experiment.json`` holds of it."""
+        """What ``experiment.json`` records of it."""
         return DockerEngine(
             endpoint=self.endpoint,
             version=self.version,
@@ -65,11 +61,11 @@ class Engine:
         )
 
     def elsewhere(self) -> EngineElsewhere | None:
-        """Whether it runs on another machine than this one, a virtual one included; None where nothing shows that."""
+        """The other machine that it runs on, which may be a virtual one. None if nothing shows that there is one."""
         return engine_elsewhere(this_machine(), self.record())
 
     def why_no_verdict(self) -> str | None:
-        """Why a host process here can't be compared with this engine's containers; None where it can."""
+        """Why a host process here can't be compared with this engine's containers. None if it can."""
         elsewhere = self.elsewhere()
         if elsewhere is None:
             return None
@@ -77,12 +73,12 @@ class Engine:
         return f"{no_verdict}; containers are still compared with each other"
 
     def swarm(self) -> dict[str, Any]:
-        """The engine's part in a swarm, as ``docker info`` gives it; changes as swarms are made and left."""
+        """The engine's part in a swarm, as ``docker info`` gives it now."""
         return self.client.info().get("Swarm") or {}
 
 
 def connect() -> Engine:
-    """Ask the engine who it is.
+    """Connect to the engine that this shell points to.
 
     Raises:
         DeploymentError: none answers, or it may not be talked to; with the remedy.
@@ -100,10 +96,10 @@ def connect() -> Engine:
             base_url=where.url, tls=where.tls or False, timeout=API_TIMEOUT_S, use_ssh_client=True
         )
         about = client.info()
-    except (*API_FAILURES, OSError, ValueError) as error:  # of an address that makes no sense, or can't be opened
+    except (*API_FAILURES, OSError, ValueError) as error:  # the address makes no sense, or can't be opened
         raise DeploymentError(_why_no_engine(where, error)) from error
-    except (AttributeError, TypeError) as error:  # docker-py takes each part of that file for what it should be
-        raise DeploymentError(f"{config_file()} can't be used ({error}); mend or remove it and run again") from error
+    except (AttributeError, TypeError) as error:  # docker-py does not check the types in that file
+        raise DeploymentError(f"{config_file()} can't be used ({error}); repair or remove it and run again") from error
     return Engine(
         client,
         endpoint=where.url,
@@ -121,20 +117,20 @@ def _why_no_engine(where: Address, error: BaseException) -> str:
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(inner)
-    if any(isinstance(one, PermissionError) or getattr(one, "errno", None) == errno.EACCES for one in causes):
+    if any(isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES for cause in causes):
         group = _group_of(where.url) or "docker"
         return (
-            f"the Docker socket at {where} is open to the group {group} alone, and this user is not in it; "
+            f"the Docker socket at {where} is open only to the group {group}, and this user is not in it; "
             f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
         )
     other = "" if where.context is None else ", or choose another (docker context use default)"
-    if any(isinstance(one, (FileNotFoundError, ConnectionRefusedError)) for one in causes):
+    if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
         return f"no Docker engine at {where}, start one and run again{other}"
-    return f"no Docker engine answers at {where} ({error}); see to it (docker info) and run again{other}"
+    return f"no Docker engine answers at {where} ({error}); check it (docker info) and run again{other}"
 
 
 def _group_of(where: str) -> str | None:
-    """The group that owns a Unix socket, by name or number; None where there is none, or it can't be told."""
+    """The group that owns a Unix socket, by name or number. None if that can't be known."""
     if urlsplit(where).scheme != "unix":
         return None
     socket = Path(urlsplit(where).path)
@@ -146,27 +142,8 @@ def _group_of(where: str) -> str | None:
         return None
 
 
-def why_no_compose(engine: Engine) -> str | None:
-    """Why Docker Compose can't be used with this engine; None where it can."""
-    if engine.is_remote:
-        return (
-            f"Compose maps its metrics file to a file of this machine, and the engine is at {engine.endpoint}; "
-            "run Fourfold on the engine's own machine"
-        )
-    if shutil.which("docker") is None:
-        return "no docker command on the PATH; install the Docker CLI with the Compose plugin and run again"
-    if why_docker_fails("compose", "version") is not None:
-        has_v1 = shutil.which("docker-compose") is not None
-        return (
-            "only Compose v1 (docker-compose) is there, which is no longer kept" if has_v1 else "there is no Compose"
-        ) + "; install Compose v2 (the package docker-compose-plugin or docker-compose-v2) and run again"
-    if reason := why_docker_fails("version"):
-        return f"the docker command does not reach the engine at {engine.endpoint} ({reason}); see to it and run again"
-    return None
-
-
 def why_docker_fails(*arguments: str) -> str | None:
-    """The last word of a docker command that fails; None where it succeeds."""
+    """The last line of a docker command that fails. None if it succeeds."""
     try:
         done = subprocess.run(
             ["docker", *arguments],
@@ -182,28 +159,3 @@ def why_docker_fails(*arguments: str) -> str | None:
         return None
     said = (done.stderr or done.stdout).strip().splitlines()
     return said[-1] if said else f"exit code {done.returncode}"
-
-
-def why_no_mesh(engine: Engine) -> str | None:
-    """Why Swarm can't balance here, as far as can be told before trying; None where nothing speaks against it."""
-    swarm = engine.swarm()
-    state = swarm.get("LocalNodeState", "inactive")
-    if state == "active" and not swarm.get("ControlAvailable"):
-        return "this engine is a worker of a swarm; run Fourfold against a manager"
-    if state not in ("active", "inactive"):
-        return f"this engine's part in its swarm is '{state}'; mend that (docker info) and run again"
-    same_kernel = not engine.is_remote and platform.system() == "Linux" and engine.kernel == platform.release()
-    if same_kernel and not Path("/proc/net", IPVS).exists() and not _has_module(IPVS):
-        return (
-            f"this kernel ({engine.kernel}) has no IPVS, with which Swarm's routing mesh balances; "
-            f"load or install the module {IPVS}, or run on another machine"
-        )
-    return None
-
-
-def _has_module(name: str) -> bool:
-    """Whether the kernel can load a module (the engine loads ip_vs itself when a service is published)."""
-    modinfo = shutil.which("modinfo", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
-    if modinfo is None:
-        return False
-    return subprocess.run([modinfo, name], env=for_python(), capture_output=True, check=False).returncode == 0

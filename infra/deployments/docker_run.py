@@ -1,14 +1,14 @@
-"""The service with ``docker run``."""
+"""The service with ``docker run``, its port published on loopback."""
 
 from __future__ import annotations
 
-import io
-import tarfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
 
+from addresses import LOOPBACK
 from infra.deployments.confinement import (
     CPU_NS,
     HEALTHCHECK,
@@ -21,149 +21,150 @@ from infra.deployments.confinement import (
     app_volume,
     user,
 )
-from infra.deployments.docker_engine import Engine
-from infra.deployments.ownership import is_ours, labels, why_not_ours
+from infra.deployments.containers import copy_file, last_words, limits_of, why_gone
+from infra.deployments.deployment import Facts
+from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
+from infra.deployments.preflight import why_no_room, why_out_of_reach, why_port_is_taken
 from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings, listens_at
+from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy
 from infra.errors import DeploymentError
-from infra.last_words import last_line
 
 NAME = "llm-inference-container"
-LOG_LINES = 5
-"""Of these one will say something: some programs end with empty lines."""
-
-SIGKILL_CODE = 137
+EVERYWHERE = "0.0.0.0"  # noqa: S104  an engine elsewhere has to publish on its own network to be reached at all
 
 
-def still_there(what: str) -> str:
-    """The reason where something of ours is left, or wanted."""
-    return (
-        f"{what} is still there, from python -m infra up or from a run that was killed; "
-        "python -m infra down --all, and run again"
-    )
+@dataclass(frozen=True)
+class DockerRun:
+    """One container in a network of its own; Docker forwards a port of this machine to it."""
 
+    facts: Facts
 
-def why_not(engine: Engine) -> str | None:
-    found = _find(engine)
-    if found is None:
-        return None
-    if is_ours(found.labels):
-        return still_there(f"container {NAME}")
-    return why_another_has_it(engine) or (
-        f"a container named {NAME} is there that Fourfold did not make; "
-        f"rename or remove it (docker rename {NAME} OTHER) and run again"
-    )
-
-
-def why_another_has_it(engine: Engine) -> str | None:
-    """Which other checkout has the container's name, and how to remove that; None where none has."""
-    found = _find(engine)
-    return found and why_not_ours(found.labels, f"container {NAME}", "docker", f"docker rm --force --volumes {NAME}")
-
-
-def start(engine: Engine, settings: Settings, url: str) -> Service:
-    (address,) = listens_at("docker", engine.is_remote)
-    api = engine.client.api
-    try:
-        host_config = api.create_host_config(
-            port_bindings={PORT: (address, settings.ports["docker"])},
-            read_only=True,
-            mounts=[app_volume(labels("docker"))],
-            tmpfs={"/tmp": f"size={TMP_BYTES // 1024**2}m"},  # noqa: S108  inside the container
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges:true"],
-            mem_limit=settings.memory_bytes,
-            nano_cpus=None if settings.cpus is None else round(settings.cpus * CPU_NS),
-            pids_limit=PIDS,
-            init=True,
+    def why_not(self, settings: Settings) -> str | None:
+        engine = connect()
+        return (
+            why_name_is_taken(engine, NAME, self.facts)
+            or why_out_of_reach(self.facts, settings, engine)
+            or why_no_room(self.facts, engine)
+            or why_port_is_taken([_published_at(engine)], self.facts.port(settings), engine)
         )
-        # The convenience of containers.run() has no stop_timeout.
-        made_id = api.create_container(
-            settings.image,
-            name=NAME,
-            ports=[PORT],
-            labels=labels("docker"),
-            user=user(),
-            healthcheck=HEALTHCHECK,
-            stop_signal=STOP_SIGNAL,
-            stop_timeout=STOP_S,
-            use_config_proxy=False,  # a proxy of Docker's config.json is for downloads
-            host_config=host_config,
-        )["Id"]
-        made = engine.client.containers.get(made_id)
-        made.start()
+
+    def start(self, settings: Settings, folder: Path) -> Service:
+        engine = connect()
+        published = {PORT: (_published_at(engine), self.facts.port(settings))}
+        network = Network({"port_bindings": published}, ports=[PORT])
+        return run_container(engine, NAME, self.facts, settings, network)
+
+    def remove(self, settings: Settings) -> list[str]:
+        return remove_container(connect(), NAME)
+
+    def why_another_has_it(self) -> str | None:
+        return why_another_has_container(connect(), NAME, self.facts)
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a container is reached: options of docker-py's ``create_host_config``, the ports that it exposes, and the
+    service's variables."""
+
+    host_config: dict[str, Any]
+    ports: list[int] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, network: Network) -> Service:
+    """Start a container of the service and wait until it is healthy."""
+    try:
+        container = _create(engine, name, facts, settings, network)
+        container.start()
     except docker.errors.APIError as error:
         raise DeploymentError(f"the engine refused docker run: {error.explanation or error}") from error
 
     def evidence() -> str:
-        if reason := why_gone(made):
+        if reason := why_gone(container):
             raise DeploymentError(reason)
-        return f"the container is {made.status}; its last line was: {last_words(made)}"
+        return f"the container is {container.status}; its last line was: {last_words(container)}"
 
-    until_healthy(url, settings.start_timeout_s, evidence)
+    until_healthy(facts.url(settings), settings.start_timeout_s, evidence)
     return Service(
-        f"container:{NAME}",
-        lambda to: [copy_file(made, METRICS_PATH, to / Path(METRICS_PATH).name)],
-        limits_of(made),
-        gone=lambda: why_gone(made),
-        last_words=lambda: last_words(made),
+        f"container:{name}",
+        lambda to: [copy_file(container, METRICS_PATH, to / Path(METRICS_PATH).name)],
+        f"in the container; copy it with docker cp {name}:{METRICS_PATH} .",
+        limits_of(container),
+        gone=lambda: why_gone(container),
+        last_words=lambda: last_words(container),
     )
 
 
-def remove(engine: Engine) -> list[str]:
-    found = _find(engine)
-    if found is None or not is_ours(found.labels):
+def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network: Network) -> Any:
+    api = engine.client.api
+    own = labels(facts.kind)
+    host_config = api.create_host_config(
+        read_only=True,
+        mounts=[app_volume(own)],
+        tmpfs={"/tmp": f"size={TMP_BYTES // 1024**2}m"},  # noqa: S108  inside the container
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        mem_limit=settings.memory_bytes,
+        nano_cpus=None if settings.cpus is None else round(settings.cpus * CPU_NS),
+        pids_limit=PIDS,
+        init=True,
+        **network.host_config,
+    )
+    # The convenience of containers.run() has no stop_timeout.
+    created = api.create_container(
+        settings.image,
+        name=name,
+        ports=network.ports,
+        environment=network.environment,
+        labels=own,
+        user=user(),
+        healthcheck=HEALTHCHECK,
+        stop_signal=STOP_SIGNAL,
+        stop_timeout=STOP_S,
+        use_config_proxy=False,  # a proxy of Docker's config.json is for downloads
+        host_config=host_config,
+    )
+    return engine.client.containers.get(created["Id"])
+
+
+def remove_container(engine: Engine, name: str) -> list[str]:
+    """Stop and remove the container of this name if this checkout made it."""
+    container = _find(engine, name)
+    if container is None or not is_ours(container.labels):
         return []
-    found.stop(timeout=STOP_S)
-    found.remove(v=True, force=True)
-    return [f"container {NAME}"]
+    container.stop(timeout=STOP_S)
+    container.remove(v=True, force=True)
+    return [f"container {name}"]
 
 
-def copy_file(container: Any, path: str, to: Path) -> Path:
-    """What ``docker cp`` does for one file.
+def why_name_is_taken(engine: Engine, name: str, facts: Facts) -> str | None:
+    """Which container has the name already, and how to remove it. None if there is none."""
+    container = _find(engine, name)
+    if container is None:
+        return None
+    if is_ours(container.labels):
+        return still_there(f"container {name}")
+    return why_another_has_container(engine, name, facts) or (
+        f"there is a container named {name} that Fourfold did not make; "
+        f"rename or remove it (docker rename {name} OTHER) and run again"
+    )
 
-    Raises:
-        DeploymentError: the container has no such file.
-    """
+
+def why_another_has_container(engine: Engine, name: str, facts: Facts) -> str | None:
+    """Which other checkout has the container of this name, and how to remove it. None if none has."""
+    container = _find(engine, name)
+    by_hand = f"docker rm --force --volumes {name}"
+    return container and why_not_ours(container.labels, f"container {name}", facts.name, by_hand)
+
+
+def _published_at(engine: Engine) -> str:
+    return EVERYWHERE if engine.is_remote else LOOPBACK
+
+
+def _find(engine: Engine, name: str) -> Any:
     try:
-        blocks, _ = container.get_archive(path)
-    except docker.errors.NotFound as error:
-        raise DeploymentError(f"container {container.name} has no {path}") from error
-    with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
-        content = archive.extractfile(archive.getmembers()[0])
-        to.write_bytes(content.read() if content else b"")
-    return to
-
-
-def limits_of(container: Any) -> Limits:
-    """What the engine holds a container to; it writes 0 for what is not limited."""
-    said = container.attrs["HostConfig"]
-    return Limits(cpus=said["NanoCpus"] / CPU_NS or None, memory_bytes=said["Memory"] or None)
-
-
-def why_gone(container: Any) -> str | None:
-    """Why a container no longer runs, with its last words; None while it does."""
-    try:
-        container.reload()
-        if container.status not in ("exited", "dead", "removing"):
-            return None
-        state = container.attrs["State"]
-        code = state["ExitCode"]
-        memory = " (out of memory)" if state.get("OOMKilled") else ""
-        memory = memory or (" (killed; out of memory suspected)" if code == SIGKILL_CODE else "")
-        return f"container {container.name} ended with exit code {code}{memory}: {last_words(container)}"
-    except docker.errors.NotFound:
-        return f"container {container.name} was removed"
-
-
-def last_words(container: Any) -> str:
-    """The last line that a container has written."""
-    return last_line(container.logs(tail=LOG_LINES).decode("utf-8", "replace"))
-
-
-def _find(engine: Engine) -> Any:
-    try:
-        return engine.client.containers.get(NAME)
+        return engine.client.containers.get(name)
     except docker.errors.NotFound:
         return None

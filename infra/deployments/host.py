@@ -7,13 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from infra.deployments.docker_run import still_there
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings, live_file
+from addresses import LOOPBACK
+from infra.deployments.deployment import Facts
+from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.ownership import still_there
+from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
+from infra.deployments.service import Limits, Service, live_file
+from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy
 from infra.environment import for_service
 from infra.errors import DeploymentError
@@ -23,23 +28,86 @@ from runfiles.files import write_whole
 from runfiles.strict_json import read_record
 
 STATE = ROOT / ".fourfold" / "host.json"
-"""Which process was started, so that ``down`` ends that one and no other."""
+"""Which process was started, so that ``down`` ends that process and no other."""
 
 METRICS_FILE = "system_inference_metrics.csv"
 STOP_S = 40
 
 
-def why_not() -> str | None:
-    process = _left()
-    return None if process is None else still_there(f"host process {process.pid}")
+@dataclass(frozen=True)
+class Host:
+    """One process, without a container."""
+
+    facts: Facts
+
+    def why_not(self, settings: Settings) -> str | None:
+        process = _left()
+        port = self.facts.port(settings)
+        return (
+            (process and still_there(f"host process {process.pid}"))
+            or why_no_room(self.facts, None)
+            or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine())
+            or why_port_is_for_root(self.facts.kind, [LOOPBACK], port)
+        )
+
+    def start(self, settings: Settings, folder: Path) -> Service:
+        metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
+        process = _start_process(self.facts.port(settings), metrics.resolve(), log)
+
+        def gone() -> str | None:
+            return _why_ended(process, log)
+
+        def evidence() -> str:
+            if reason := gone():
+                raise DeploymentError(reason)
+            return f"its last line was: {last_line(tail(log))}"
+
+        until_healthy(self.facts.url(settings), settings.start_timeout_s, evidence)
+        return Service(
+            f"process:{process.pid}",
+            lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
+            str(metrics),
+            Limits(),
+            gone,
+            last_words=lambda: last_line(tail(log)),
+        )
+
+    def remove(self, settings: Settings) -> list[str]:
+        process = _left()
+        if process is None:
+            _forget()
+            return []
+        try:
+            process.terminate()
+            process.wait(STOP_S)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait()
+        except psutil.AccessDenied as error:
+            whose = f"host process {process.pid} is {process.username()}'s"
+            raise DeploymentError(f"{whose}; end it as that user and run again") from error
+        _forget()
+        return [f"host process {process.pid}"]
+
+    def why_another_has_it(self) -> str | None:
+        return None  # STATE is this checkout's own file
 
 
-def start(settings: Settings, url: str, folder: Path) -> Service:
-    metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
+def _engine_of_this_machine() -> Engine | None:
+    """The engine that may tell which container holds the port. None if there is none on this machine."""
+    try:
+        engine = connect()
+    except DeploymentError:
+        return None
+    return None if engine.is_remote else engine
+
+
+def _start_process(port: int, metrics: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start the service and write to STATE which process it is; without that, end it."""
     environment = for_service() | {
-        "HOST": "127.0.0.1",
-        "PORT": str(settings.ports["host"]),
-        "METRICS_LOG_FILE": str(metrics.resolve()),
+        "HOST": LOOPBACK,
+        "PORT": str(port),
+        "METRICS_LOG_FILE": str(metrics),
         "REPLICA_NAME": "host",
         "PYTHONUNBUFFERED": "1",
     }
@@ -54,51 +122,21 @@ def start(settings: Settings, url: str, folder: Path) -> Service:
             start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
         )
     try:
-        _note(process.pid, environment["METRICS_LOG_FILE"])
+        _note(process.pid, str(metrics))
     except BaseException:
         process.kill()  # nobody else would know of it
         process.wait()
         raise
-
-    def gone() -> str | None:
-        code = process.poll()
-        if code is None:
-            return None
-        how = f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
-        suspected = "; out of memory suspected" if code == -signal.SIGKILL else ""
-        return f"the service {how}{suspected}: {last_line(tail(log))}"
-
-    def evidence() -> str:
-        if reason := gone():
-            raise DeploymentError(reason)
-        return f"its last line was: {last_line(tail(log))}"
-
-    until_healthy(url, settings.start_timeout_s, evidence)
-    return Service(
-        f"process:{process.pid}",
-        lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
-        Limits(),
-        gone,
-        last_words=lambda: last_line(tail(log)),
-    )
+    return process
 
 
-def remove() -> list[str]:
-    process = _left()
-    if process is None:
-        _forget()
-        return []
-    try:
-        process.terminate()
-        process.wait(STOP_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait()
-    except psutil.AccessDenied as error:
-        user = process.username()
-        raise DeploymentError(f"host process {process.pid} is {user}'s; end it as that user and run again") from error
-    _forget()
-    return [f"host process {process.pid}"]
+def _why_ended(process: subprocess.Popen[bytes], log: Path) -> str | None:
+    code = process.poll()
+    if code is None:
+        return None
+    how = f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
+    suspected = "; out of memory suspected" if code == -signal.SIGKILL else ""
+    return f"the service {how}{suspected}: {last_line(tail(log))}"
 
 
 def _left() -> psutil.Process | None:
@@ -109,7 +147,7 @@ def _left() -> psutil.Process | None:
         if type(pid) is not int or not isinstance(started_at, float) or not isinstance(metrics, str):
             return None
         process = psutil.Process(pid)
-        # Not by its start time alone: a step of the clock shifts what psutil tells of it.
+        # The start time alone does not tell: if the clock is set, psutil gives another one.
         same = process.create_time() == started_at or process.environ().get("METRICS_LOG_FILE") == metrics
         ours = same and process.status() != psutil.STATUS_ZOMBIE and _runs_here(process)
     except (OSError, ValueError, LookupError, TypeError, psutil.Error):  # no such process, or the file is not ours
@@ -118,7 +156,7 @@ def _left() -> psutil.Process | None:
 
 
 def _runs_here(process: psutil.Process) -> bool:
-    """Whether a process has this checkout as its folder: a copy of the checkout has a copy of its STATE as well."""
+    """Whether a process runs in this checkout's folder: a copy of the checkout has a copy of STATE as well."""
     try:
         return Path(process.cwd()).samefile(ROOT)
     except OSError:  # the folder has been removed

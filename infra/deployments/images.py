@@ -1,4 +1,4 @@
-"""The image that the container deployments run: built here, and known by its ID."""
+"""The image that the container deployments run: how it is built or pulled."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from runfiles.records import Image
 
 
 def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
-    """Build the project's Dockerfile with the docker command; ``show`` gets each line that it prints.
+    """Build the project's Dockerfile with the docker command. ``show`` gets each line that it prints.
 
-    A model that INFERENCE_MODEL names takes the place of the one that the Dockerfile would fetch, so that containers
-    and host process run the same, with the same engine.
+    If INFERENCE_MODEL names a model, the image gets that model instead of the one that the Dockerfile fetches. So
+    containers and host process run the same model with the same inference engine.
 
     Raises:
         DeploymentError: there is no docker command, or the build failed.
@@ -35,7 +35,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
     if shutil.which("docker") is None:
         raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
     if reason := why_docker_fails("version"):
-        raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); see to it and run again")
+        raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); check that and run again")
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
         if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
@@ -52,7 +52,7 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
 
 
 def find_image(engine: Engine, image: str) -> Image:
-    """Name, ID, digests at registries and size in bytes of the image; one of a registry is pulled if it is not there.
+    """Name, ID, digests at registries and size in bytes of the image. It is pulled if the engine does not have it.
 
     Raises:
         DeploymentError: the engine has no such image, and can't get it.
@@ -76,12 +76,12 @@ def find_image(engine: Engine, image: str) -> Image:
 
 
 def with_tag(image: str) -> str:
-    """The image's name with the tag that it has when it is given none."""
+    """The image's name with its tag; ``latest`` if it names none."""
     return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
 def _succeeds(command: list[str], log: Path, show: Callable[[str], None]) -> bool:
-    log.unlink(missing_ok=True)  # of a build before this one; what stands there as a link is no log of ours
+    log.unlink(missing_ok=True)  # an earlier build's log; or a link, which must not be written through
     with (
         log.open("x", encoding="utf-8") as file,
         subprocess.Popen(

@@ -1,6 +1,6 @@
-"""Whose a thing on an engine is: all that Fourfold makes carries the checkout that made it as a label.
+"""Which checkout made a thing on an engine: Fourfold labels all that it makes with the checkout.
 
-Several checkouts, also of several machines, may use one engine, and their containers have the same names.
+Several checkouts, also on several machines, may use one engine, and their containers have the same names.
 """
 
 from __future__ import annotations
@@ -13,30 +13,38 @@ from pathlib import Path
 from infra.paths import ROOT
 
 LABEL = "io.fourfold"
-"""On all that Fourfold makes; what does not carry it is never touched."""
+"""On everything that Fourfold makes. Fourfold never touches anything without it."""
 
 CHECKOUT_LABEL = f"{LABEL}.checkout"
 
 FOLDER = os.fsencode(ROOT).decode("utf-8", "backslashreplace")
-"""This checkout's real folder; a name that is not UTF-8 would not come back from an engine as it was."""
+"""This checkout's real folder, escaped where its name is not UTF-8: an engine would not return that unchanged."""
 
 CHECKOUT = f"{FOLDER} on {platform.node()}"
 
 
 def labels(kind: str) -> dict[str, str]:
-    """What a thing of this checkout carries."""
+    """The labels of a thing that this checkout makes."""
     return {LABEL: kind, CHECKOUT_LABEL: CHECKOUT}
 
 
 def is_ours(found: Mapping[str, str]) -> bool:
-    """Whether this checkout made what carries these labels."""
+    """Whether this checkout made the thing that has these labels."""
     folder, node = checkout_of(found)
     return LABEL in found and node == platform.node() and (folder == FOLDER or _is_root(folder))
 
 
+def still_there(what: str) -> str:
+    """Why a deployment can't be started if ``what`` of this checkout is left."""
+    return (
+        f"{what} is still there, from python -m infra up or from a run that was killed; "
+        "python -m infra down --all, and run again"
+    )
+
+
 def why_not_ours(found: Mapping[str, str], what: str, down: str, by_hand: str) -> str | None:
-    """Whose ``what`` is, if another checkout made it, and how it is removed: with ``down`` there, or ``by_hand`` if
-    that checkout can't do it. None for what this checkout made, and for what Fourfold did not make."""
+    """Which other checkout made ``what``, and how to remove it: with ``infra down`` in that checkout, or ``by_hand`` if
+    it can't. None for what this checkout made, and for what Fourfold did not make."""
     if LABEL not in found or is_ours(found):
         return None
     folder, node = checkout_of(found)
@@ -59,13 +67,13 @@ def why_not_ours(found: Mapping[str, str], what: str, down: str, by_hand: str) -
 
 
 def checkout_of(found: Mapping[str, str]) -> tuple[str, str]:
-    """Folder and machine of the checkout that made a thing; empty where it does not say."""
+    """Folder and machine of the checkout that made a thing; empty if the labels do not name them."""
     folder, _, node = found.get(CHECKOUT_LABEL, "").rpartition(" on ")
     return folder, node
 
 
 def is_gone(folder: str) -> bool:
-    """Whether there is no checkout in a folder of this machine any more; not, where that can't be seen."""
+    """Whether a folder of this machine no longer holds a checkout. False if that can't be seen."""
     try:
         Path(folder, "infra", "__main__.py").stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""What a machine must have before anything is started: image, memory, disk and a free port, each with its remedy."""
+"""What several deployments need before they start: image, memory, disk, a free port. Each reason names a remedy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import psutil
 import addresses
 from infra.build import BASE_IMAGE
 from infra.deployments.confinement import RESERVED_MEMORY_BYTES
+from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import API_FAILURES, Engine
-from infra.deployments.settings import IMAGE, listens_at
+from infra.deployments.settings import IMAGE, Settings
+from infra.paths import ROOT
 
 BUILD_DISK_BYTES = 5 * 10**9
 """The image and the build's stages: the packages take about 1 GB, and the model is in it twice."""
@@ -23,26 +25,36 @@ BUILD_DISK_BYTES = 5 * 10**9
 RESULTS_DISK_BYTES = 200 * 10**6
 
 
+def why_no_room(facts: Facts, engine: Engine | None) -> str | None:
+    """Why there is too little memory for the replicas, or too little disk for what is recorded of them."""
+    return why_too_little_memory(facts.replicas, engine) or why_too_little_disk(
+        ROOT, RESULTS_DISK_BYTES, "a run's record"
+    )
+
+
 def why_too_little_memory(replicas: int, engine: Engine | None) -> str | None:
-    """Why so many replicas of the model don't fit; of an engine elsewhere only the whole memory is known."""
+    """Why so many replicas of the model don't fit. Of an engine on another machine only the total memory is known."""
     if engine is not None and (engine.is_remote or engine.elsewhere()):
-        there, what = engine.memory_bytes or 0, "in all, where the engine runs"
+        there = engine.memory_bytes or 0
+        has = f"the engine's machine has {there / 1e9:.1f} GB in all"
     else:
-        there, what = psutil.virtual_memory().available, "free"
+        there = psutil.virtual_memory().available
+        has = f"{there / 1e9:.1f} GB are free"
     needed = replicas * RESERVED_MEMORY_BYTES
     if not there or there >= needed:
         return None
+    need = "replica needs" if replicas == 1 else "replicas need"
     return (
-        f"too little memory: {replicas} {'replica needs' if replicas == 1 else 'replicas need'} {needed / 1e9:.1f} GB, "
-        f"{there / 1e9:.1f} GB are {what}; end other programs, or leave this deployment out (--only), and run again"
+        f"too little memory: {replicas} {need} {needed / 1e9:.1f} GB, {has}; "
+        "end other programs, or leave this deployment out (--only), and run again"
     )
 
 
 def why_too_little_disk(folder: Path, needed: int, purpose: str) -> str | None:
-    """Why ``purpose`` does not fit onto the disk under ``folder``; None where that can't be known."""
+    """Why ``purpose`` does not fit on the disk of ``folder``. None if it fits, or if that can't be known."""
     try:
         free = shutil.disk_usage(folder).free
-    except OSError:  # an engine in a virtual machine, as on macOS: its folder is not on this machine
+    except OSError:  # the engine runs in a virtual machine, as on macOS: its folder is not on this machine
         return None
     if free >= needed:
         return None
@@ -53,7 +65,7 @@ def why_too_little_disk(folder: Path, needed: int, purpose: str) -> str | None:
 
 
 def why_no_image(engine: Engine, image: str) -> str | None:
-    """Why there is no image to run and none can be had, neither by building nor from a registry."""
+    """Why there is no image to run, and none can be built or pulled."""
     if _has_image(engine, image):
         return None
     if image != IMAGE:
@@ -73,27 +85,34 @@ def why_no_image(engine: Engine, image: str) -> str | None:
     )
 
 
-def why_port_is_taken(kind: str, port: int, engine: Engine | None) -> str | None:
-    """Why a kind of deployment can't listen on its TCP port, at the IP addresses where it would, with the remedy; None
-    if it can.
-
-    Of an engine elsewhere only what it publishes itself can be seen.
-    """
-    is_elsewhere = engine is not None and engine.is_remote
-    ips = listens_at(kind, is_elsewhere)
-    holder = publisher(engine, ips, port) if engine is not None else None
-    if holder is None and not is_elsewhere:
-        problem = _why_not_bound(ips, port)
-        if problem == errno.EACCES and kind == "host":  # an engine may, as root
-            return f"port {port} is for root alone; choose one above 1023 (--port {kind}=PORT) and run again"
-        holder = _listener(ips, port) if problem == errno.EADDRINUSE else None
-    if holder is None:
+def why_out_of_reach(facts: Facts, settings: Settings, engine: Engine) -> str | None:
+    """Why a port that an engine on another machine publishes can't be used: nobody has said where it answers."""
+    if not engine.is_remote or facts.kind in settings.reach:
         return None
-    return f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
+    return f"the engine is at {engine.endpoint}; say where its ports answer (--reach {facts.kind}=HOST:PORT)"
+
+
+def why_port_is_taken(ips: Sequence[str], port: int, engine: Engine | None) -> str | None:
+    """Why nobody else can listen on a TCP port at these IP addresses, with the remedy. None if it is free.
+
+    Of an engine on another machine only the ports that it publishes itself can be seen.
+    """
+    holder = publisher(engine, ips, port) if engine is not None else None
+    is_elsewhere = engine is not None and engine.is_remote
+    if holder is None and not is_elsewhere and _why_not_bound(ips, port) == errno.EADDRINUSE:
+        holder = _listener(ips, port)
+    return holder and f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
+
+
+def why_port_is_for_root(kind: str, ips: Sequence[str], port: int) -> str | None:
+    """Why a process of this user may not listen on a TCP port. An engine may, as it runs as root."""
+    if _why_not_bound(ips, port) != errno.EACCES:
+        return None
+    return f"only root may use port {port}; choose one above 1023 (--port {kind}=PORT) and run again"
 
 
 def publisher(engine: Engine, ips: Sequence[str], port: int) -> str | None:
-    """The container or Swarm service that publishes a TCP port where a listener at these IP addresses would."""
+    """The container or Swarm service that publishes a TCP port at one of these IP addresses."""
     for container in engine.client.api.containers():
         for published in container.get("Ports") or ():
             is_tcp = (published.get("PublicPort"), published.get("Type")) == (port, "tcp")
@@ -116,7 +135,7 @@ def _has_image(engine: Engine, image: str) -> bool:
 
 
 def _why_not_in_registry(engine: Engine, image: str) -> str | None:
-    """Why the engine can't pull an image. Asks the registry for its digest, and downloads nothing."""
+    """Why the engine can't pull an image. This asks the registry for its digest and downloads nothing."""
     try:
         engine.client.images.get_registry_data(image)
     except docker.errors.NotFound:
@@ -131,8 +150,10 @@ def _why_not_in_registry(engine: Engine, image: str) -> str | None:
 
 
 def _why_not_bound(ips: Sequence[str], port: int) -> int | None:
-    """The error number with which the kernel refuses to let a TCP socket listen at one of some IP addresses; None if it
-    does not. An address that this machine lacks, as all of IPv6 may be, is no obstacle."""
+    """The error number with which the kernel refuses a TCP socket at one of these IP addresses. None if it allows it.
+
+    An address that this machine does not have is skipped, as all of IPv6 may be.
+    """
     for ip in ips:
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
         try:
@@ -144,14 +165,14 @@ def _why_not_bound(ips: Sequence[str], port: int) -> int | None:
 
 
 def _listener(ips: Sequence[str], port: int) -> str:
-    """Who has a TCP port at one of some IP addresses; one that listens rather than a client that was given the port."""
+    """Who has a TCP port at one of these IP addresses. A process that listens comes before a client of that port."""
     try:
-        sockets = sorted(psutil.net_connections(kind="tcp"), key=lambda one: one.status != psutil.CONN_LISTEN)
-        for one in sockets:
-            if not (one.pid and one.laddr and one.laddr.port == port):
+        sockets = sorted(psutil.net_connections(kind="tcp"), key=lambda held: held.status != psutil.CONN_LISTEN)
+        for held in sockets:
+            if not (held.pid and held.laddr and held.laddr.port == port):
                 continue
-            if any(addresses.overlap(one.laddr.ip, ip) for ip in ips):
-                return f"{psutil.Process(one.pid).name()} (process {one.pid})"
+            if any(addresses.overlap(held.laddr.ip, ip) for ip in ips):
+                return f"{psutil.Process(held.pid).name()} (process {held.pid})"
     except psutil.Error:
         pass
     return "a process of another user"

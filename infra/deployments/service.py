@@ -6,21 +6,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deployments.settings import Limits
+
+@dataclass(frozen=True)
+class Limits:
+    """What a replica may use, as its container says. None: no limit."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class Service:
-    """``replicas`` is what ``--replicas`` of the locustfiles takes; ``copy_metrics`` brings the service's own metrics
-    CSV into a folder and returns the files; ``limits`` are those of each replica.
+    """``replicas`` is what ``--replicas`` of the locustfiles takes. ``limits`` are those of each replica.
 
-    ``gone`` says why the service is no longer there, with its last words; None for as long as it is. ``last_words`` is
-    the last line that it has written. Both raise one of ``API_FAILURES`` where an engine has to be asked and does not
+    ``copy_metrics`` copies the service's own metrics CSV into a folder and returns the files; ``metrics_place`` tells a
+    person where that CSV is, or which command copies it.
+
+    ``gone`` says why the service no longer runs, with its last words; None as long as it runs. ``last_words`` is the
+    last line that it has written. Both raise one of ``API_FAILURES`` if a Docker engine has to be asked and does not
     answer.
     """
 
     replicas: str
     copy_metrics: Callable[[Path], list[Path]]
+    metrics_place: str
     limits: Limits
     gone: Callable[[], str | None]
     last_words: Callable[[], str]
+
+
+def live_file(folder: Path, name: str) -> Path:
+    """Where a service that writes to this machine's disk keeps its metrics CSV while it runs.
+
+    ``copy_metrics`` puts a copy beside this folder after the single pass. The load that follows must not lengthen it.
+    """
+    live = folder / "live"
+    live.mkdir(parents=True, exist_ok=True)
+    return live / name

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+import shutil
+import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
+from addresses import LOOPBACK
 from infra.deployments.confinement import (
     CPU_NS,
     HEALTHCHECK,
@@ -24,121 +30,185 @@ from infra.deployments.confinement import (
     app_volume,
     user,
 )
-from infra.deployments.docker_engine import Engine
-from infra.deployments.docker_run import copy_file, last_words, still_there
+from infra.deployments.containers import copy_file, last_words
+from infra.deployments.deployment import Facts
+from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import with_tag
-from infra.deployments.ownership import LABEL, is_ours, labels, why_not_ours
-from infra.deployments.service import Service
-from infra.deployments.settings import Limits, Settings
+from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
+from infra.deployments.preflight import why_no_room, why_out_of_reach, why_port_is_taken
+from infra.deployments.service import Limits, Service
+from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy, until_true
+from infra.environment import for_python
 from infra.errors import DeploymentError
 from infra.last_words import tidy
 
 NAME = "llm-inference-service"
+LISTENS_AT = ("0.0.0.0", "::")  # noqa: S104  Swarm can't publish at a single address
+IPVS = "ip_vs"
+"""The kernel's module, and its file under /proc/net."""
+
 MONITOR_NS = 10 * SECOND_NS
 """How long a replica is watched after its update before the next one has its turn."""
 
 GONE_S = 20.0
-"""A service none of whose tasks runs for so long is gone. One that restarts (after 2 s, and as long as its model takes)
-is not: that is part of what is measured."""
+"""A service counts as gone if none of its tasks has run for so long. A task that restarts takes less: 2 s, and the time
+to load the model. Such restarts are part of what is measured."""
 
 ANSWER_S = 30.0
-"""A port that answers nobody this long after all tasks run will not do so later."""
+"""A port that does not answer this long after all tasks run will not do so later."""
 
 GATEWAY = "docker_gwbridge"
 HAD_GATEWAY = f"{LABEL}.had-gateway"
-"""A label on a swarm of ours: whether the bridge, which leaving a swarm leaves behind, was there before it."""
+"""A label on a swarm of ours: whether the bridge was there before the swarm. Leaving a swarm does not remove it."""
 
 
-def why_not(engine: Engine) -> str | None:
-    found = _find(engine)
-    if found is None:
+@dataclass(frozen=True)
+class Swarm:
+    """One Swarm service. If the engine is in no swarm, Fourfold makes one and leaves it afterwards."""
+
+    facts: Facts
+
+    def why_not(self, settings: Settings) -> str | None:
+        engine = connect()
+        return (
+            _why_name_is_taken(engine)
+            or why_no_mesh(engine)
+            or why_out_of_reach(self.facts, settings, engine)
+            or why_no_room(self.facts, engine)
+            or why_port_is_taken(LISTENS_AT, self.facts.port(settings), engine)
+        )
+
+    def start(self, settings: Settings, folder: Path) -> Service:
+        engine = connect()
+        if engine.swarm().get("LocalNodeState") != "active":
+            _make_swarm(engine)
+        try:
+            service = _create_service(engine, self.facts, settings)
+        except docker.errors.APIError as error:
+            raise DeploymentError(f"the engine refused the service: {error.explanation or error}") from error
+        _wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
+        until_healthy(self.facts.url(settings), ANSWER_S, _why_no_answer)
+        containers = f"docker ps --filter label=com.docker.swarm.service.name={NAME}"
+        return Service(
+            f"swarm:{NAME}",
+            lambda to: _copy_metrics(engine, service, to),
+            f"in each replica's container; list them with {containers}, "
+            f"copy one file with docker cp CONTAINER:{METRICS_PATH} .",
+            _limits_of(service),
+            gone=_Watch(engine, service).why_gone,
+            last_words=lambda: _last_words(engine),
+        )
+
+    def remove(self, settings: Settings) -> list[str]:
+        engine = connect()
+        removed = []
+        try:
+            service = _find(engine)
+            if service is not None and is_ours(_labels_of(service)):
+                service.remove()
+                removed.append(f"service {NAME}")
+                if not until_true(lambda: not _containers(engine), STOP_S + 20):
+                    raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
+        finally:
+            removed += _leave_own_swarm(engine)
+        return removed
+
+    def why_another_has_it(self) -> str | None:
+        return _why_another_has_service(connect())
+
+
+def why_no_mesh(engine: Engine) -> str | None:
+    """Why Swarm's routing mesh can't work here. None if nothing that can be known beforehand prevents it."""
+    swarm = engine.swarm()
+    state = swarm.get("LocalNodeState", "inactive")
+    if state == "active" and not swarm.get("ControlAvailable"):
+        return "this engine is a worker of a swarm; run Fourfold against a manager"
+    if state not in ("active", "inactive"):
+        return f"this engine's part in its swarm is '{state}'; repair that (docker info) and run again"
+    same_kernel = not engine.is_remote and platform.system() == "Linux" and engine.kernel == platform.release()
+    if same_kernel and not Path("/proc/net", IPVS).exists() and not _has_module(IPVS):
+        return (
+            f"this kernel ({engine.kernel}) has no IPVS, with which Swarm's routing mesh balances; "
+            f"load or install the module {IPVS}, or run on another machine"
+        )
+    return None
+
+
+def _has_module(name: str) -> bool:
+    """Whether the kernel can load a module (the engine loads ip_vs itself when a service is published)."""
+    modinfo = shutil.which("modinfo", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
+    if modinfo is None:
+        return False
+    return subprocess.run([modinfo, name], env=for_python(), capture_output=True, check=False).returncode == 0
+
+
+def _why_name_is_taken(engine: Engine) -> str | None:
+    """Which service has the name already, and how to remove it. None if there is none."""
+    service = _find(engine)
+    if service is None:
         return None
-    if is_ours(_labels_of(found)):
+    if is_ours(_labels_of(service)):
         return still_there(f"service {NAME}")
-    return why_another_has_it(engine) or (
-        f"a Swarm service named {NAME} is there that Fourfold did not make; "
+    return _why_another_has_service(engine) or (
+        f"there is a Swarm service named {NAME} that Fourfold did not make; "
         f"remove it (docker service rm {NAME}) and run again"
     )
 
 
-def why_another_has_it(engine: Engine) -> str | None:
-    """Which other checkout has the service, or made the swarm, and how to remove that; None where none did."""
-    found = _find(engine)
-    whose = found and why_not_ours(_labels_of(found), f"service {NAME}", "swarm-1", f"docker service rm {NAME}")
+def _why_another_has_service(engine: Engine) -> str | None:
+    """Which other checkout has the service, or made the swarm, and how to remove that. None if none did."""
+    service = _find(engine)
+    whose = service and why_not_ours(_labels_of(service), f"service {NAME}", "swarm-1", f"docker service rm {NAME}")
     return whose or why_not_ours(
         _swarm_labels(engine), "the swarm that this engine is in", "swarm-1", "docker swarm leave --force"
     )
 
 
-def start(engine: Engine, settings: Settings, url: str, replicas: int) -> Service:
-    if engine.swarm().get("LocalNodeState") != "active":
-        _make_swarm(engine)
-    try:
-        service = engine.client.services.create(
-            with_tag(settings.image),  # as the docker command does: else its `service scale` would see a new image
-            name=NAME,
-            mode=docker.types.ServiceMode("replicated", replicas=replicas),
-            endpoint_spec=EndpointSpec(ports={settings.ports["swarm"]: PORT}),
-            env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
-            labels=labels("swarm"),
-            container_labels=labels("swarm"),
-            user=user(),
-            read_only=True,
-            mounts=[app_volume(labels("swarm")), Mount("/tmp", None, type="tmpfs", tmpfs_size=TMP_BYTES)],  # noqa: S108  in the container
-            cap_drop=["ALL"],
-            privileges=_no_new_privileges(),
-            resources=_resources(settings),
-            restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
-            update_config=UpdateConfig(
-                parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"
-            ),
-            rollback_config=RollbackConfig(parallelism=1, order="start-first", monitor=MONITOR_NS),
-            healthcheck=HEALTHCHECK,
-            init=True,
-            stop_signal=STOP_SIGNAL,
-            stop_grace_period=STOP_S * SECOND_NS,
-        )
-    except docker.errors.APIError as error:
-        raise DeploymentError(f"the engine refused the service: {error.explanation or error}") from error
-
-    def running() -> bool:
-        return len(_running_tasks(service)) == replicas
-
-    if not until_true(running, settings.start_timeout_s):
-        raise DeploymentError(
-            f"{len(_running_tasks(service))} of {replicas} replicas run after {settings.start_timeout_s:g} s: "
-            f"{_last_task(service)}; try docker service ps --no-trunc {NAME}"
-        )
-
-    def evidence() -> str:
-        return (
-            "all tasks run, yet the published port answers nobody: the routing mesh does not work here "
-            "(is there IPVS in the engine's kernel? does --reach name the right address?)"
-        )
-
-    until_healthy(url, ANSWER_S, evidence)
-    return Service(
-        f"swarm:{NAME}",
-        lambda to: _copy_metrics(engine, service, to),
-        _limits_of(service),
-        gone=_Watch(engine, service).why_gone,
-        last_words=lambda: _last_words(engine),
+def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
+    tmp = Mount("/tmp", None, type="tmpfs", tmpfs_size=TMP_BYTES)  # noqa: S108  in the container
+    return engine.client.services.create(
+        with_tag(settings.image),  # as the docker command does: else its `service scale` would see a new image
+        name=NAME,
+        mode=docker.types.ServiceMode("replicated", replicas=facts.replicas),
+        endpoint_spec=EndpointSpec(ports={facts.port(settings): PORT}),
+        env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
+        labels=labels("swarm"),
+        container_labels=labels("swarm"),
+        user=user(),
+        read_only=True,
+        mounts=[app_volume(labels("swarm")), tmp],
+        cap_drop=["ALL"],
+        privileges=_no_new_privileges(),
+        resources=_resources(settings),
+        restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
+        update_config=UpdateConfig(parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"),
+        rollback_config=RollbackConfig(parallelism=1, order="start-first", monitor=MONITOR_NS),
+        healthcheck=HEALTHCHECK,
+        init=True,
+        stop_signal=STOP_SIGNAL,
+        stop_grace_period=STOP_S * SECOND_NS,
     )
 
 
-def remove(engine: Engine) -> list[str]:
-    removed = []
-    try:
-        found = _find(engine)
-        if found is not None and is_ours(_labels_of(found)):
-            found.remove()
-            removed.append(f"service {NAME}")
-            if not until_true(lambda: not _containers(engine), STOP_S + 20):
-                raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
-    finally:
-        removed += _leave_own_swarm(engine)
-    return removed
+def _wait_for_tasks(service: Any, replicas: int, seconds: float) -> None:
+    """
+    Raises:
+        DeploymentError: some do not run within this time.
+    """
+    if until_true(lambda: len(_running_tasks(service)) == replicas, seconds):
+        return
+    raise DeploymentError(
+        f"{len(_running_tasks(service))} of {replicas} replicas run after {seconds:g} s: "
+        f"{_last_task(service)}; try docker service ps --no-trunc {NAME}"
+    )
+
+
+def _why_no_answer() -> str:
+    return (
+        "all tasks run, yet the published port answers nobody: the routing mesh does not work here "
+        "(is there IPVS in the engine's kernel? does --reach name the right address?)"
+    )
 
 
 def _no_new_privileges() -> Privileges:
@@ -160,7 +230,7 @@ def _resources(settings: Settings) -> Resources:
 
 
 def _limits_of(service: Any) -> Limits:
-    """What the swarm holds each replica to: its containers may be on other nodes, whose engines are not asked here."""
+    """Each replica's limits as the swarm knows them. Its containers may be on nodes that can't be asked here."""
     service.reload()
     said = service.attrs["Spec"]["TaskTemplate"]["Resources"]["Limits"]
     cpus, memory_bytes = said.get("NanoCPUs"), said.get("MemoryBytes")
@@ -169,8 +239,8 @@ def _limits_of(service: Any) -> Limits:
 
 def _make_swarm(engine: Engine) -> None:
     had_gateway = bool(engine.client.networks.list(names=[GATEWAY]))
-    # Loopback alone: this swarm is for one machine, and nobody else's to join.
-    address = None if engine.is_remote else "127.0.0.1"
+    # Loopback only: this swarm is for one machine, and nobody else may join it.
+    address = None if engine.is_remote else LOOPBACK
     try:
         engine.client.swarm.init(
             advertise_addr=address,
@@ -182,7 +252,7 @@ def _make_swarm(engine: Engine) -> None:
 
 
 def _leave_own_swarm(engine: Engine) -> list[str]:
-    """Leave the swarm if Fourfold made it, and take away the bridge that came with it."""
+    """Leave the swarm if this checkout made it, and remove the bridge that came with it."""
     made_with = _swarm_labels(engine)
     if not is_ours(made_with):
         return []
@@ -200,11 +270,12 @@ def _leave_own_swarm(engine: Engine) -> list[str]:
 
 
 def _others_in_swarm(engine: Engine) -> list[str]:
-    """What would be lost with the swarm: services, secrets, configs and nodes that somebody has added to it."""
-    held = [f"service {one.name}" for one in engine.client.services.list()]
-    held += [f"secret {one.name}" for one in engine.client.secrets.list()]
-    held += [f"config {one.name}" for one in engine.client.configs.list()]
-    nodes = len(engine.client.nodes.list())
+    """What somebody has added to the swarm and would lose: services, secrets, configs, nodes."""
+    client = engine.client
+    held = [f"service {service.name}" for service in client.services.list()]
+    held += [f"secret {secret.name}" for secret in client.secrets.list()]
+    held += [f"config {config.name}" for config in client.configs.list()]
+    nodes = len(client.nodes.list())
     return held + ([f"{nodes} nodes"] if nodes > 1 else [])
 
 
@@ -212,7 +283,7 @@ def _find(engine: Engine) -> Any:
     if not engine.swarm().get("ControlAvailable"):
         return None
     found = engine.client.services.list(filters={"name": NAME})
-    return next((one for one in found if one.name == NAME), None)
+    return next((service for service in found if service.name == NAME), None)
 
 
 def _labels_of(service: Any) -> dict[str, str]:
@@ -220,7 +291,7 @@ def _labels_of(service: Any) -> dict[str, str]:
 
 
 def _swarm_labels(engine: Engine) -> dict[str, str]:
-    """Of the swarm that this engine manages; none where it manages none."""
+    """The labels of the swarm that this engine manages; empty if it manages none."""
     if not engine.swarm().get("ControlAvailable"):
         return {}
     engine.client.swarm.reload()
@@ -233,7 +304,7 @@ def _running_tasks(service: Any) -> list[dict[str, Any]]:
 
 
 class _Watch:
-    """Whether a service still runs; remembers since when none of its tasks does."""
+    """Watches whether a service still runs, and remembers when one of its tasks ran last."""
 
     def __init__(self, engine: Engine, service: Any) -> None:
         self._engine = engine
@@ -241,7 +312,7 @@ class _Watch:
         self._ran_at = time.monotonic()
 
     def why_gone(self) -> str | None:
-        """Why the service no longer runs, with its last words; None while it does, or may do so again soon."""
+        """Why the service no longer runs, with its last words. None while it runs, or may run again soon."""
         try:
             if _running_tasks(self._service):
                 self._ran_at = time.monotonic()
@@ -258,14 +329,14 @@ class _Watch:
 
 
 def _last_words(engine: Engine) -> str:
-    """The last line of the newest replica that this engine has; of one that has ended, where there is one."""
+    """The last line of the newest replica on this engine; of one that has ended, if there is one."""
     containers = _containers(engine)  # the newest first
-    ended = [one for one in containers if one.status != "running"]
+    ended = [container for container in containers if container.status != "running"]
     return last_words((ended or containers)[0]) if containers else "(none on this engine)"
 
 
 def _last_task(service: Any) -> str:
-    """The newest task's state, and its error; one that has an error tells more than its successor."""
+    """The state and the error of the newest task, or of the newest one that has an error."""
     tasks = sorted(service.tasks(), key=lambda task: ("Err" in task["Status"], str(task["UpdatedAt"])))
     if not tasks:
         return "no task was made"
@@ -279,7 +350,7 @@ def _containers(engine: Engine) -> list[Any]:
 
 
 def _copy_metrics(engine: Engine, service: Any, to: Path) -> list[Path]:
-    """Each replica's own file, as far as the replica runs on this engine."""
+    """The files of those replicas that run on this engine."""
     files = []
     for container in _containers(engine):
         if container.status == "running":

@@ -1,8 +1,7 @@
-"""The deployments: each starts the service one way, waits until it answers, and removes exactly what it made.
+"""The table of all deployments, and what the experiment and ``python -m infra`` do with any of them.
 
-``with deployed("docker", settings) as running:`` is all that the experiment needs; ``start`` and ``remove`` are the
-two halves, for ``python -m infra up`` and ``down``. Each deployment is a module of two functions, ``start`` and
-``remove``, beside this one.
+``with deployed("docker", settings, folder) as running:`` is all that the experiment needs. ``start`` and ``remove`` are
+its two halves, for ``python -m infra up`` and ``down``.
 """
 
 from __future__ import annotations
@@ -10,24 +9,39 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deployments import compose, docker_run, host, swarm
-from infra.deployments.docker_engine import API_FAILURES, Engine, connect, why_no_compose, why_no_mesh
+from infra.deployments.compose import Compose
+from infra.deployments.deployment import Deployment, Facts
+from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.docker_host_network import DockerHostNetwork
+from infra.deployments.docker_run import DockerRun
+from infra.deployments.host import Host
 from infra.deployments.ownership import LABEL, is_ours
-from infra.deployments.preflight import (
-    RESULTS_DISK_BYTES,
-    why_port_is_taken,
-    why_too_little_disk,
-    why_too_little_memory,
-)
 from infra.deployments.service import Service
-from infra.deployments.settings import Settings, kind_of, replicas_of
+from infra.deployments.settings import Settings
+from infra.deployments.swarm import Swarm
 from infra.errors import DeploymentError, why
 from infra.paths import ROOT
+
+ALL: tuple[Deployment, ...] = (
+    Host(Facts("host", default_port=5000, needs_engine=False)),
+    DockerRun(Facts("docker", default_port=5000)),
+    DockerHostNetwork(Facts("docker-host-network", default_port=5050)),
+    Compose(Facts("compose", default_port=8080)),
+    Swarm(Facts("swarm-1", default_port=8080)),
+    Swarm(Facts("swarm-3", default_port=8080)),
+)
+BY_NAME: Mapping[str, Deployment] = {deployment.facts.name: deployment for deployment in ALL}
+
+PORTS = {deployment.facts.kind: deployment.facts.default_port for deployment in ALL}
+"""Kind -> default port."""
+
+NAME_OF_KIND = {deployment.facts.kind: deployment.facts.name for deployment in reversed(ALL)}
+"""Kind -> the first deployment of that kind; what removes one removes the others too."""
 
 
 @dataclass(frozen=True)
@@ -41,85 +55,43 @@ class Running:
 
 
 def why_not(name: str, settings: Settings) -> str | None:
-    """Why a deployment can't run here, with the remedy; None where nothing speaks against it."""
-    kind = kind_of(name)
+    """Why a deployment can't run here, with the remedy. None if nothing is known to prevent it."""
     try:
-        if kind == "host":
-            engine = _engine_of_this_machine()
-            reason = host.why_not()
-        else:
-            engine = connect()
-            reason = {"docker": docker_run.why_not, "compose": compose.why_not, "swarm": swarm.why_not}[kind](engine)
-            if reason is None and kind == "compose":
-                reason = why_no_compose(engine)
-            if reason is None and kind == "swarm":
-                reason = why_no_mesh(engine)
-            if reason is None and engine.is_remote and kind not in settings.reach:
-                reason = f"the engine is at {engine.endpoint}; say where its ports answer (--reach {kind}=HOST:PORT)"
-        return (
-            reason
-            or why_too_little_memory(replicas_of(name), None if kind == "host" else engine)
-            or why_too_little_disk(ROOT, RESULTS_DISK_BYTES, "a run's record")
-            or why_port_is_taken(kind, settings.ports[kind], engine)
-        )
+        return BY_NAME[name].why_not(settings)
     except DeploymentError as error:
         return str(error)
     except API_FAILURES as error:
-        return f"the engine answers with an error: {error}; see to it (docker info) and run again"
+        return f"the engine answers with an error: {error}; check it (docker info) and run again"
     except OSError as error:
         return why(error, ROOT)
 
 
-def _engine_of_this_machine() -> Engine | None:
-    """To tell which container holds a port that the host process wants."""
-    try:
-        engine = connect()
-    except DeploymentError:
-        return None
-    return None if engine.is_remote else engine
-
-
 def start(name: str, settings: Settings, folder: Path) -> Running:
-    """Start a deployment and wait until it is healthy; what it leaves of logs and metrics lands in ``folder``.
+    """Start a deployment and wait until it is healthy. Its log and its metrics file lie in ``folder``, if they lie on
+    this machine.
 
     Raises:
         DeploymentError: it does not come up; what was started by then is still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kind = kind_of(name)
-    url = settings.url(kind)
+    deployment = BY_NAME[name]
     began = time.monotonic()
-    if kind == "host":
-        service = host.start(settings, url, folder)
-    elif kind == "docker":
-        service = docker_run.start(connect(), settings, url)
-    elif kind == "compose":
-        service = compose.start(connect(), settings, url, folder)
-    else:
-        service = swarm.start(connect(), settings, url, replicas_of(name))
-    return Running(name, url, time.monotonic() - began, service)
+    service = deployment.start(settings, folder)
+    return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
 
 
 def remove(name: str, settings: Settings) -> list[str]:
-    """Remove what ``start`` made, also what an earlier, killed run left; says what that was.
+    """Remove what ``start`` made, also in an earlier run that was killed. Returns what that was.
 
     Raises:
         DeploymentError: something of it can't be removed.
     """
-    kind = kind_of(name)
-    if kind == "host":
-        return host.remove()
-    engine = connect()
-    if kind == "docker":
-        return docker_run.remove(engine)
-    if kind == "compose":
-        return compose.remove(engine, settings)
-    return swarm.remove(engine)
+    return BY_NAME[name].remove(settings)
 
 
 def remove_left_volumes() -> list[str]:
     """Remove this checkout's volumes that no container uses: the lock of an experiment that was killed, and volumes of
-    containers that were removed without them. For when nothing of this checkout runs.
+    containers that were removed without them. Call this only while nothing of this checkout runs.
     """
     unused = connect().client.volumes.list(filters={"label": LABEL, "dangling": True})
     left = [volume for volume in unused if is_ours(volume.attrs["Labels"])]
@@ -129,26 +101,18 @@ def remove_left_volumes() -> list[str]:
 
 
 def why_another_has_it(name: str) -> str | None:
-    """Which other checkout has what ``remove`` would remove if it were this one's; None where none has."""
-    kind = kind_of(name)
-    if kind == "host":
-        return None
-    asked = {
-        "docker": docker_run.why_another_has_it,
-        "compose": compose.why_another_has_it,
-        "swarm": swarm.why_another_has_it,
-    }[kind]
-    return asked(connect())
+    """Which other checkout has what ``remove`` would remove if it were this checkout's. None if none has."""
+    return BY_NAME[name].why_another_has_it()
 
 
 @contextmanager
 def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
-    """A deployment for as long as the block lasts, gone after it, however it ends.
+    """A deployment that runs as long as the block lasts. It is removed however the block ends.
 
-    What went wrong in the block is what is raised, even if the removal fails as well.
+    An error in the block is raised even if the removal fails as well.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C came, if only while it was being removed, or while that failed.
+        KeyboardInterrupt: Ctrl-C came, even if it came only while the deployment was being removed.
     """
     try:
         yield start(name, settings, folder)
@@ -165,7 +129,7 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C, a second time and out of impatience, must not leave half of a deployment behind; it is raised after."""
+    """Hold Ctrl-C back until the block has ended, so that an impatient second one leaves no half of a deployment."""
     came = []
 
     def say(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for a service by asking it, never by sleeping long enough."""
+"""Waiting for a service by asking it again and again, never by sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ POLL_S = 0.2
 def until_healthy(url: str, seconds: float, evidence: Callable[[], str | None]) -> None:
     """Return once ``url``/health answers 200.
 
-    ``evidence`` is asked between tries: it tells what is known of the service's state when the time is up, and raises
-    ``DeploymentError`` where waiting has become pointless.
+    ``evidence`` is called between tries. It returns what is known of the service's state, for the message when the time
+    is up. It raises ``DeploymentError`` if the service can no longer become healthy.
 
     Raises:
-        DeploymentError: it did not within ``seconds``, or ``evidence`` said that it never will.
+        DeploymentError: it did not answer within ``seconds``, or ``evidence`` raised it.
     """
     until = time.monotonic() + seconds
     while True:
@@ -42,7 +42,7 @@ def is_healthy(url: str) -> bool:
 
 
 def until_true(condition: Callable[[], bool], seconds: float) -> bool:
-    """Poll ``condition`` for at most ``seconds``; its last value."""
+    """Poll ``condition`` for at most ``seconds``. Returns its last value."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

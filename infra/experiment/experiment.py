@@ -22,8 +22,8 @@ from rich.console import Console
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import build_image, find_image
-from infra.deployments.settings import Settings, kind_of
-from infra.deployments.table import Running, deployed, remove, why_not
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME, Running, deployed, remove, why_not
 from infra.environment import for_python, for_service
 from infra.errors import DeploymentError, RecordError, ResumeError, why, why_disk_is_full
 from infra.experiment.circumstances import circumstances_here, differences
@@ -33,7 +33,7 @@ from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View
 from infra.last_words import tidy
 from infra.paths import ROOT
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import title_of
 from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, OutsideFolder, inside, round_folder
 from runfiles.records import Limits, Model, Options
@@ -108,7 +108,7 @@ class Experiment:
             memory_bytes=self._plan.memory_mb * MIB,
         )
         self._view = View(journal, Console(highlight=False))
-        self._containers = [name for name in self._plan.deployments if kind_of(name) != "host"]
+        self._containers = [name for name in self._plan.deployments if BY_NAME[name].facts.needs_engine]
 
     def run(self) -> int:
         """Measure every deployment that this machine allows, as often as the plan says, and write the page.
@@ -278,13 +278,13 @@ class Experiment:
     def _leave_out(self, name: str, reason: str) -> None:
         """What can't run in one round is not tried again in the next."""
         self._view.leave_out(name)
-        self._view.say(f"{DEPLOYMENTS[name]}: not run: {reason}")
+        self._view.say(f"{title_of(name)}: not run: {reason}")
         for each, number in list(self._journal.left()):
             if each == name and self._journal.round(name, number).status == NOT_RUN:
                 self._journal.note_round(name, number, reason=reason)
 
     def _measure(self, name: str, number: int) -> None:
-        title = f"{DEPLOYMENTS[name]}, round {number} of {self._plan.rounds}"
+        title = f"{title_of(name)}, round {number} of {self._plan.rounds}"
         self._journal.restart_round(name, number, status=FAILED, reason=CUT_OFF, started_at=now())
         began = time.monotonic()
         try:

@@ -14,7 +14,7 @@ from infra.errors import PlanError, RecordError, ResumeError, why
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.plan import Plan, plan_of
 from infra.experiment.resumable import check_resumable
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import listed
 from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
 from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord, RoundRecord
@@ -53,7 +53,7 @@ class Journal:
             options=options,
             plan=PlanRecord(**asdict(plan)),
             order=tuple(map(tuple, plan.order())),
-            deployments=tuple(_nothing_yet(name, plan) for name in DEPLOYMENTS),
+            deployments=tuple(_nothing_yet(name, plan) for name in listed(plan.deployments)),
         )
         journal = cls(folder, record, options)
         journal._write()

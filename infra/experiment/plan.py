@@ -17,7 +17,7 @@ from typing import Any
 from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.errors import PlanError
 from infra.last_words import tidy
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
 from runfiles.records import PlanRecord
 
 USER_CLASSES = ("keep_alive", "new_connection")
@@ -39,7 +39,7 @@ class Plan:
     container, and not the host process.
     """
 
-    deployments: tuple[str, ...] = tuple(DEPLOYMENTS)
+    deployments: tuple[str, ...] = DEFAULT
     rounds: int = 3
     users: int = 8
     seconds: int = 10
@@ -173,7 +173,9 @@ def _deployments(value: Any) -> tuple[str, ...]:
     """In the order in which they are shown, whatever the order in which they are named."""
     known = list(DEPLOYMENTS)
     if not isinstance(value, list | tuple) or not value or any(name not in known for name in value):
-        raise ValueError(f"a list of {', '.join(known)}")
+        named = value if isinstance(value, list | tuple) else []
+        hints = [hint for name in named if isinstance(name, str) and (hint := hint_for(name))]
+        raise ValueError(f"a list of {', '.join(known)}" + "".join(f" ({hint})" for hint in hints[:1]))
     return tuple(name for name in known if name in value)
 
 

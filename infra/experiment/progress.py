@@ -17,7 +17,7 @@ from rich.text import Text
 from infra.experiment.journal import Journal
 from infra.experiment.plan import Plan
 from infra.last_words import printable, tidy
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import title_of
 from runfiles.events import NOT_RUN, STATUS_MEASURED
 
 REFRESH_PER_S = 4
@@ -90,7 +90,7 @@ class View:
             table.add_column(f"round {number}", min_width=len(STATUS_MEASURED))
         for name in self._plan.deployments:
             cells = [self._cell(name, number) for number in range(1, self._plan.rounds + 1)]
-            table.add_row(DEPLOYMENTS[name], *cells)
+            table.add_row(title_of(name), *cells)
         rounds = self._plan.rounds * len(self._plan.deployments)
         done = rounds - len(list(self._journal.left()))
         part = 0.0

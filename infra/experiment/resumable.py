@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from infra.deployments.settings import PORTS, kind_of
+from infra.deployments.table import PORTS
 from infra.experiment.plan import plan_of
 from infra.last_words import tidy
-from runfiles.deployments import DEPLOYMENTS
+from runfiles.deployments import DEPLOYMENTS, listed
 from runfiles.events import STATUS_MEASURED
+from runfiles.fields import why_no_name
 from runfiles.files import LOAD, SINGLE_PASS, round_folder
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options
 
@@ -35,9 +36,9 @@ def check_resumable(record: ExperimentRecord, content: Mapping[str, Any]) -> Opt
         raise ValueError("order is not that of its plan")
     if record.options is None:
         raise ValueError("options is missing")
-    _check_ports(record.options, plan.deployments)
+    _check_options(record.options, plan.deployments)
     names = [deployment.name for deployment in record.deployments]
-    _refuse_other("the names in deployments", names, list(DEPLOYMENTS))
+    _refuse_other("the names in deployments", names, listed(plan.deployments))
     for deployment in record.deployments:
         _check_deployment(deployment, plan.rounds if deployment.name in plan.deployments else 0)
     return record.options
@@ -58,11 +59,15 @@ def _refuse_other_keys(content: Any, written: Any, place: str) -> None:
                 _refuse_other_keys(content[key], written[key], f"{place}{key}.")
 
 
-def _check_ports(options: Options, deployments: Sequence[str]) -> None:
+def _check_options(options: Options, deployments: Sequence[str]) -> None:
+    if reason := why_no_name(options.image):
+        raise ValueError(f"options.image is {_shown(options.image)}, which is {reason}")
+    if options.start_timeout_s == 0:
+        raise ValueError("options.start_timeout_s is 0")
     for key, kinds in (("ports", options.ports), ("reach", options.reach)):
         if unknown := [kind for kind in kinds if kind not in PORTS]:
             raise ValueError(f"options.{key} has {_shown(unknown[0])}, which is none of {', '.join(PORTS)}")
-    if lacking := [name for name in deployments if kind_of(name) not in options.ports]:
+    if lacking := [name for name in deployments if DEPLOYMENTS[name].kind not in options.ports]:
         raise ValueError(f"options.ports has no port for {', '.join(lacking)}")
 
 
