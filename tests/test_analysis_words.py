@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -141,6 +142,13 @@ def test_an_interval_from_two_rounds_is_in_the_csv_alone(tmp_path: Path) -> None
     assert any("No interval is shown from two rounds" in doubt.text for doubt in analysis.validity.caveats)
     row = next(line for line in figures_csv(analysis.loads, (), ()).splitlines() if ",median_ms," in line)
     assert row.split(",")[5:8] == [f"{value:.10g}" for value in (median.value, median.low, median.high)]
+
+
+def test_one_round_has_no_bound_in_the_csv(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, {"host": [10.0]})
+    rows = [*csv.DictReader(figures_csv(analysis.loads, (), ()).splitlines())]
+    assert {row["value"] for row in rows if row["figure"] == "median_ms"} == {"10"}
+    assert {(row["low"], row["high"]) for row in rows} == {("", "")}
 
 
 def test_three_rounds_have_an_interval_and_a_count_has_none(tmp_path: Path) -> None:
