@@ -107,7 +107,7 @@ def _print_summary(analysis: Analysis) -> None:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        title="Under load, warm-up excluded; CPU-ms: CPU time an answer",
+        title="Under load, warm-up excluded; CPU-ms: CPU time per answer",
         title_justify="left",
     )
     keys = {"median_ms": "p50 ms", "p95_ms": "p95 ms", "throughput_per_s": "req/s", "cpu_ms_per_answer": "CPU-ms"}

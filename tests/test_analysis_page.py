@@ -160,7 +160,7 @@ def test_every_figure_of_a_measured_deployment_is_on_the_page(tmp_path: Path) ->
     assert "not measured" in table
     for figure in (
         "Median response time",
-        "CPU time an answer",
+        "CPU time per answer",
         "Memory held for 1,000 answers",
         "Bytes for 1,000 answers",
     ):
