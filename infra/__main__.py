@@ -144,24 +144,29 @@ def _down_all(settings: Settings) -> int:
 
 def _doctor(settings: Settings) -> int:
     """Say what can run here, and why the rest can't. The exit code is 0 in both cases."""
+    width = max(map(len, BY_NAME))
+
+    def tell(about: str, what: str) -> None:
+        print(f"{about:<{width}} {what}")
+
     engine = None
     try:
         engine = connect()
-        print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
+        tell("engine", f"{engine.version} at {engine.endpoint}, kernel {engine.kernel}")
         if reason := engine.why_no_verdict():
-            print(f"verdicts {reason}")
-        print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
+            tell("verdicts", reason)
+        tell("image", why_no_image(engine, settings.image) or f"{settings.image} is here, or can be had")
     except (DeploymentError, *API_FAILURES) as error:
-        print(f"engine   {error}")
+        tell("engine", str(error))
     if missing := not_installed(ROOT / "requirements.txt"):
-        print(f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)")
+        tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
-        print(f"config   {doubt}")
+        tell("config", doubt)
     if reason := why_not_alone(engine):
-        print(f"run      {reason}")
+        tell("run", reason)
     for name, deployment in BY_NAME.items():
         reason = why_not(name, settings)
-        print(f"{name:<8} {deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
+        tell(name, f"{deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
     return 0
 
 
