@@ -171,8 +171,8 @@ def test_each_number_in_a_finding_leads_to_a_figure_that_is_there(tmp_path: Path
     analysis = read(whole_experiment(tmp_path, rounds=3))
     page = render(analysis)
     ids = set(re.findall(r'id="([^"]+)"', page))
-    assert {one.title for one in analysis.findings} >= {"Response time", "Where the time goes", "CPU", "Memory"}
-    assert any(one.id == "finding-network-swarm-3" for one in analysis.findings)
+    assert {finding.title for finding in analysis.findings} >= {"Response time", "Where the time goes", "CPU", "Memory"}
+    assert any(finding.id == "finding-network-swarm-3" for finding in analysis.findings)
     for finding in analysis.findings:
         assert [part for part in finding.parts if not isinstance(part, str)], finding.title
         for part in finding.parts:
