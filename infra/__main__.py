@@ -18,7 +18,7 @@ from infra.deployments import docker_context
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import find_image
 from infra.deployments.preflight import why_no_image
-from infra.deployments.settings import IMAGE, MOST_START_TIMEOUT_S, START_TIMEOUT_S, Settings
+from infra.deployments.settings import IMAGE, START_TIMEOUT_S, Settings
 from infra.deployments.table import (
     BY_NAME,
     NAME_OF_KIND,
@@ -33,6 +33,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.install import not_installed
 from infra.paths import ROOT
 from runfiles.deployments import hint_for
+from runfiles.records import LONGEST_START_S
 
 RESULTS = ROOT / "results"
 
@@ -257,8 +258,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= MOST_START_TIMEOUT_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {MOST_START_TIMEOUT_S:.0f}")
+    if not 0 < seconds <= LONGEST_START_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {LONGEST_START_S}")
     return seconds
 
 
