@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from benchmarks.needs import output_file, positive, require, run, why_no_packages
 from infra.environment import for_load, for_service
 from infra.errors import DeploymentError
-from runfiles.events import MEASURED
+from runfiles.events import MEASURED, PROCESS
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def record_round(users: int, seconds: int) -> pd.DataFrame:
         with running_service(folder) as (url, pid):
             command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
             command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
-            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{pid}"]
+            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"{PROCESS}:{pid}"]
             subprocess.run(command, cwd=folder, env=for_load(folder), capture_output=True, check=True)
         requests = pd.read_csv(f"{folder}/run{REQUESTS_SUFFIX}")
         began = json.loads(Path(f"{folder}/run{RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]
