@@ -93,6 +93,35 @@ def test_every_link_of_the_docs_leads_to_a_file_and_a_heading(name: str) -> None
         assert not anchor or anchor in anchors_of(target), link
 
 
+def named_in_the_tree() -> set[str]:
+    """The paths in the tree of CONTRIBUTING.md. A name that has no ending, and is no folder, is a module's."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = re.findall(
+        r"^    ( *)(\S[^#\n]*)", text[text.index("    addresses.py") : text.index("**The import rule.**")], re.M
+    )
+    paths = set()
+    folders: list[str] = []
+    for indent, names in lines:
+        del folders[len(indent) // 2 :]
+        for name in names.split():
+            if name.endswith("/"):
+                folders.append(name)
+            else:
+                paths.add("".join(folders) + (name if "." in name else f"{name}.py"))
+    return paths
+
+
+def test_the_tree_of_contributing_has_every_module_and_nothing_else() -> None:
+    modules = {"addresses.py"}
+    for folder in ("runfiles", *FOLDERS):
+        modules |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
+    named = named_in_the_tree()
+    assert {path for path in named if path.endswith(".py")} == {
+        path for path in modules if not path.endswith("__init__.py")
+    }
+    assert all((ROOT / path).is_file() for path in named)
+
+
 def test_setup_says_at_once_which_python_it_needs(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo "Python 3.9.18"; else exit 1; fi\n')
