@@ -134,7 +134,7 @@ INFERENCE_MODEL = Variable(
 INFERENCE_ENGINE = Variable(
     "INFERENCE_ENGINE",
     AUTO,
-    "the inference engine: onnx, torch, or auto: the fastest one that agrees with the reference",
+    "the inference engine: onnx, torch, or auto: the fastest one whose answers agree with those of torch",
     _choice_of(ENGINES),
 )
 INFERENCE_DEVICE = Variable(
