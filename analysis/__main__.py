@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
+from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -28,6 +30,14 @@ from runfiles.events import STATUS_MEASURED
 from runfiles.files import REPORT_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
+COLUMNS = {
+    "median_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "throughput_per_s": "req/s",
+    "cpu_ms_per_answer": "CPU-ms",
+    "memory_mean_mb": "MB",
+}
+"""The key figures that the terminal shows -> what it calls them."""
 SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md"}
 
 
@@ -101,44 +111,52 @@ def cases_of(analysis: Analysis) -> list[Case]:
 
 
 def _print_summary(analysis: Analysis) -> None:
+    """What the terminal says: the headline, the key figures, the verdicts, and what speaks against them."""
     console = Console(highlight=False, emoji=False)
     console.print(analysis.headline, markup=False, soft_wrap=True, style="bold")
+    if analysis.loads:
+        console.print(_figures(analysis.loads))
+    for line in _remarks(analysis):
+        console.print(line, markup=False, soft_wrap=True)
+    for doubt in analysis.validity.invalid:
+        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
+
+
+def _figures(loads: Sequence[Measurement]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        title="Under load, warm-up excluded; CPU-ms: CPU time an answer",
+        title="Under load, warm-up excluded; CPU-ms: CPU time per answer",
         title_justify="left",
     )
-    keys = {"median_ms": "p50 ms", "p95_ms": "p95 ms", "throughput_per_s": "req/s", "cpu_ms_per_answer": "CPU-ms"}
-    keys |= {"memory_mean_mb": "MB"}
-    for name in ("", "n", *keys.values()):
+    for name in ("", "n", *COLUMNS.values()):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for load in analysis.loads:
-        cells = [_cell(load.summary[key], QUANTITIES[key].digits) for key in keys]
+    for load in loads:
+        cells = [_cell(load.summary[key], QUANTITIES[key].digits) for key in COLUMNS]
         table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)
-    if table.row_count:
-        console.print(table)
-    if not all(is_memory_comparable(analysis.loads[0].deployment, load.deployment) for load in analysis.loads):
-        text = "MB: counted differently for the host process and for containers, so not comparable"
-        console.print(text, markup=False, soft_wrap=True)
+    return table
+
+
+def _remarks(analysis: Analysis) -> Iterator[str]:
+    """The lines below the figures: verdicts, deployments that were not measured, caveats."""
+    loads = analysis.loads
+    if not all(is_memory_comparable(loads[0].deployment, load.deployment) for load in loads):
+        yield "MB: counted differently for the host process and for containers, so not comparable"
     comparable = against_first(analysis.verdicts)
     for verdict in analysis.verdicts:
-        is_first = verdict.baseline is analysis.loads[0] or verdict is comparable[verdict.subject.name]
+        is_first = verdict.baseline is loads[0] or verdict is comparable[verdict.subject.name]
         if verdict.key == "median_ms" and is_first:
             text = f"{verdict.subject.title} against {verdict.baseline.title}: {words.ratio(verdict.comparison)}"
-            console.print(f"{text.strip()} {words.verdict(verdict)}", markup=False, soft_wrap=True)
+            yield f"{text.strip()} {words.verdict(verdict)}"
     for deployment in analysis.results.deployments:
         if deployment.status != STATUS_MEASURED:
-            text = f"{deployment.title}: {deployment.status}: {deployment.reason}"
-            console.print(text, markup=False, soft_wrap=True)
-    if any(load.summary[key].is_part for load in analysis.loads for key in keys):
-        console.print(f"*: {words.PART}", markup=False)
+            yield f"{deployment.title}: {deployment.status}: {deployment.reason}"
+    if any(load.summary[key].is_part for load in loads for key in COLUMNS):
+        yield f"*: {words.PART}"
     for doubt in analysis.validity.caveats:
         if doubt.is_of_a_lack:
-            console.print(f"caveat: {doubt.text}", markup=False, soft_wrap=True)
-    for doubt in analysis.validity.invalid:
-        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
+            yield f"caveat: {doubt.text}"
 
 
 def _cell(estimate: Estimate, digits: int) -> str:

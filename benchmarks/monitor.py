@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.needs import Figures, output_file, positive, require, run, why_no_image, why_no_packages
 from infra.environment import for_load
 from infra.errors import DeploymentError
+from runfiles.events import COMPOSE_SERVICE
 from runfiles.machines import this_machine
 
 if TYPE_CHECKING:
@@ -175,23 +176,8 @@ def throughput(figures: Figures, url: str, pairs: int) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         windows = Path(folder, "windows.json")
-        command = [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks" / "monitor_load.py"), "--headless"]
-        command += ["-u", str(USERS), "-r", str(USERS), "--host", url, "--csv", f"{folder}/run", "--replicas", "none"]
-        command += ["--monitored", f"compose:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
-        command += ["--pairs", str(pairs), "--windows", str(windows)]
-        bound_s = LONGEST_START_S + pairs * LONGEST_PAIR_S
         try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=for_load(Path(folder)),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=bound_s,
-            )
-        except subprocess.TimeoutExpired:
-            raise DeploymentError(f"Locust did not end within {bound_s:g} s") from None
+            done = load_with_monitor(url, pairs, windows)
         finally:
             measured = json.loads(windows.read_text(encoding="utf-8")) if windows.is_file() else {}
             problems = measured.pop("problems", [])
@@ -204,6 +190,27 @@ def throughput(figures: Figures, url: str, pairs: int) -> None:
             raise DeploymentError(f"Locust failed with exit code {done.returncode}: {done.stderr[-2000:]}")
         if problems:
             raise DeploymentError(f"the monitor did not sample as it should: {problems[0]}")
+
+
+def load_with_monitor(url: str, pairs: int, windows: Path) -> subprocess.CompletedProcess[str]:
+    """Run Locust, which switches the monitor on and off and writes the rates of each window to a file.
+
+    Raises:
+        DeploymentError: the run does not end in time.
+    """
+    folder = windows.parent
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks" / "monitor_load.py"), "--headless"]
+    command += ["-u", str(USERS), "-r", str(USERS), "--host", url, "--csv", f"{folder}/run", "--replicas", "none"]
+    command += ["--monitored", f"{COMPOSE_SERVICE}:{PROJECT}/{SERVICE}", "--hertz", str(HERTZ)]
+    command += ["--pairs", str(pairs), "--windows", str(windows)]
+    bound_s = LONGEST_START_S + pairs * LONGEST_PAIR_S
+    environment = for_load(folder)
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=bound_s
+        )
+    except subprocess.TimeoutExpired:
+        raise DeploymentError(f"Locust did not end within {bound_s:g} s") from None
 
 
 def throughput_ratio(windows: dict[str, list[float]]) -> dict[str, float]:

@@ -5,8 +5,8 @@
 Each round starts the service, loads it after a second of warm-up, and ends it, as a round of an experiment does. So the
 rounds differ by what really changes between two starts of the same service on this machine.
 
-Each round is written as soon as it is done, to ``unfinished-NAME`` beside the output. After the last round that file is
-renamed to the output.
+After each round all rounds so far are written to ``unfinished-NAME`` beside the output: whole, whenever Ctrl-C comes.
+After the last round that file is renamed to the output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from benchmarks.needs import output_file, positive, require, run, why_no_packages
 from infra.environment import for_load, for_service
 from infra.errors import DeploymentError
-from runfiles.events import MEASURED
+from runfiles.events import MEASURED, PROCESS
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 if TYPE_CHECKING:
@@ -48,14 +48,27 @@ def main() -> int:
     require(why_no_packages("pandas", "requests", "locust", "uvicorn", "onnxruntime"))
     unfinished = arguments.output.with_name(f"unfinished-{arguments.output.name}")
     unfinished.unlink(missing_ok=True)
+    rounds: list[pd.DataFrame] = []
     for number in range(1, arguments.rounds + 1):
         rows = record_round(arguments.users, arguments.seconds).assign(round=number)
-        rows = rows[["round", "sent_s", "response_time_ms"]]
-        rows.to_csv(unfinished, index=False, mode="a", header=number == 1)
+        rounds.append(rows[["round", "sent_s", "response_time_ms"]])
+        write_rounds(rounds, unfinished)
         median = rows["response_time_ms"].median()
         print(f"round {number} of {arguments.rounds}: {len(rows):,} requests, median {median:.2f} ms", flush=True)
     unfinished.replace(arguments.output)
     return 0
+
+
+def write_rounds(rounds: Sequence[pd.DataFrame], path: Path) -> None:
+    """Write the file whole, or leave the old one as it is."""
+    import pandas as pd
+
+    new = path.with_name(f"new-{path.name}")  # the end of the name says how it is compressed
+    try:
+        pd.concat(rounds).to_csv(new, index=False)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def record_round(users: int, seconds: int) -> pd.DataFrame:
@@ -67,7 +80,7 @@ def record_round(users: int, seconds: int) -> pd.DataFrame:
         with running_service(folder) as (url, pid):
             command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--headless"]
             command += ["-u", str(users), "-r", str(users), "-t", str(seconds + WARM_UP_S), "--host", url]
-            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"process:{pid}"]
+            command += ["--warm-up", str(WARM_UP_S), "--csv", f"{folder}/run", "--replicas", f"{PROCESS}:{pid}"]
             subprocess.run(command, cwd=folder, env=for_load(folder), capture_output=True, check=True)
         requests = pd.read_csv(f"{folder}/run{REQUESTS_SUFFIX}")
         began = json.loads(Path(f"{folder}/run{RUN_RECORD_SUFFIX}").read_text())["started_at_unix_s"]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,11 @@ async def _burst(port: int, path: str, text: str, requests: int) -> dict[str, An
     began = time.monotonic()
     go.set()
     answers = await asyncio.gather(*tasks)
-    found: dict[str, Any] = {"requests": requests, "opened": opened}
+    return {"requests": requests, "opened": opened} | _by_status(answers)
+
+
+def _by_status(answers: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    found = {}
     for status in sorted({status for status, _ in answers}):
         times = sorted(took for answered, took in answers if answered == status)
         found[str(status) if status else "no answer"] = {

@@ -42,8 +42,8 @@ def _services(record: dict[str, Any]) -> list[str]:
         "| service | connections | requests/s | p50 ms | p95 ms | p99 ms | throughput ratio | p99 ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in services.items():
-        for number, measured in one["connections"].items():
+    for name, service in services.items():
+        for number, measured in service["connections"].items():
             ratio = record.get("ratios", {}).get(name, {}).get(number)
             told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
             lines.append(
@@ -51,8 +51,8 @@ def _services(record: dict[str, Any]) -> list[str]:
                 f"| {measured['p95_ms']:.1f} | {measured['p99_ms']:.1f} | {told} |"
             )
     lines += ["", "| service | memory MB | healthy after s |", "|---|---|---|"]
-    for name, one in services.items():
-        lines.append(f"| {name} | {one['memory_bytes'] / 1e6:.0f} | {one['seconds_to_healthy']:.2f} |")
+    for name, service in services.items():
+        lines.append(f"| {name} | {service['memory_bytes'] / 1e6:.0f} | {service['seconds_to_healthy']:.2f} |")
     alone = record["engine_alone"]["median"]
     lines += ["", f"The inference engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
     return lines

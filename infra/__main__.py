@@ -18,7 +18,7 @@ from infra.deployments import docker_context
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import find_image
 from infra.deployments.preflight import why_no_image
-from infra.deployments.settings import IMAGE, MOST_START_TIMEOUT_S, START_TIMEOUT_S, Settings
+from infra.deployments.settings import IMAGE, START_TIMEOUT_S, Settings
 from infra.deployments.table import (
     BY_NAME,
     NAME_OF_KIND,
@@ -33,6 +33,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.install import not_installed
 from infra.paths import ROOT
 from runfiles.deployments import hint_for
+from runfiles.records import LONGEST_START_S
 
 RESULTS = ROOT / "results"
 
@@ -144,24 +145,29 @@ def _down_all(settings: Settings) -> int:
 
 def _doctor(settings: Settings) -> int:
     """Say what can run here, and why the rest can't. The exit code is 0 in both cases."""
+    width = max(map(len, BY_NAME))
+
+    def tell(about: str, what: str) -> None:
+        print(f"{about:<{width}} {what}")
+
     engine = None
     try:
         engine = connect()
-        print(f"engine   {engine.version} at {engine.endpoint}, kernel {engine.kernel}")
+        tell("engine", f"{engine.version} at {engine.endpoint}, kernel {engine.kernel}")
         if reason := engine.why_no_verdict():
-            print(f"verdicts {reason}")
-        print(f"image    {why_no_image(engine, settings.image) or f'{settings.image} is here, or can be had'}")
+            tell("verdicts", reason)
+        tell("image", why_no_image(engine, settings.image) or f"{settings.image} is here, or can be had")
     except (DeploymentError, *API_FAILURES) as error:
-        print(f"engine   {error}")
+        tell("engine", str(error))
     if missing := not_installed(ROOT / "requirements.txt"):
-        print(f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)")
+        tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
-        print(f"config   {doubt}")
+        tell("config", doubt)
     if reason := why_not_alone(engine):
-        print(f"run      {reason}")
+        tell("run", reason)
     for name, deployment in BY_NAME.items():
         reason = why_not(name, settings)
-        print(f"{name:<8} {deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
+        tell(name, f"{deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
     return 0
 
 
@@ -252,8 +258,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= MOST_START_TIMEOUT_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {MOST_START_TIMEOUT_S:.0f}")
+    if not 0 < seconds <= LONGEST_START_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {LONGEST_START_S}")
     return seconds
 
 

@@ -152,7 +152,7 @@ def _option(said: Mapping[str, Any]) -> str:
     """What ``--replicas`` takes for the service that says this of itself: its process if that is on this machine, else
     the list of all options."""
     process = listener_with_id(said.get("pid"))
-    return f"process:{process.pid}" if process else ALL_OPTIONS
+    return f"{PROCESS}:{process.pid}" if process else ALL_OPTIONS
 
 
 def _destinations(name: str, port: int) -> list[str]:

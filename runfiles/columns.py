@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runfiles.events import MEASURED, WARM_UP
-
-FIRST_UNIX_S, LAST_UNIX_S = 946_684_800, 4_102_444_800
-"""The beginnings of the years 2000 and 2100: no run was recorded before or after."""
+from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
 
 
 class Kind(StrEnum):
@@ -53,7 +51,7 @@ SECONDS = Unit("s", 0, 1e10)
 MS = Unit("ms", 0, 1e9)
 MS_ABOVE_0 = Unit("ms", 1e-6, 1e9)
 PERCENT = Unit("%", 0, 1e7)
-BYTES = Unit("bytes", 0, 2**60)
+BYTES = Unit("bytes", 0, MOST_BYTES)
 BYTES_PER_S = Unit("bytes/s")
 NUMBER = Unit("number")
 HTTP_STATUS = Unit("number", 0, 999)

@@ -8,7 +8,7 @@ records of earlier versions. Keys that no field has are not read.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -23,7 +23,7 @@ LONGEST_RUN_S = 7 * 24 * 3600
 
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 FIRST_UNIX_S, LAST_UNIX_S = 946_684_800, 4_102_444_800
-"""The beginnings of these years."""
+"""The beginnings of these years: no run was recorded before or after."""
 
 MOST_CPUS = 100_000
 MOST_BYTES = 2**60
@@ -87,7 +87,8 @@ def _value(kind: Any, value: Any, name: str, inner: str = ".") -> Any:
         raise ValueError(f"{name} is missing")
     if origin is Annotated:
         found = _value(arguments[0], value, name, inner)
-        if reason := arguments[1](found):
+        rule = arguments[1]
+        if reason := rule(found):
             raise _wrong(name, value, reason)
         return found
     if origin is tuple:
@@ -134,13 +135,12 @@ def _json(value: Any) -> Any:
     return value
 
 
-Rule = Callable[[Any], str | None]
-"""Says of a value of the right type what it is instead of what it should be; None: it is right."""
-
-
 @dataclass(frozen=True)
 class Between:
-    """The rule for a number between two limits."""
+    """The rule for a number between two limits.
+
+    A rule says of a value of the right type what it is instead of what it should be; None: it is right.
+    """
 
     least: float
     most: float

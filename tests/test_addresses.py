@@ -135,7 +135,7 @@ def test_how_closely_a_listener_serves_a_destination(listening: str, destination
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("listener", "other", "expected"),
     [
         ("127.0.0.1", "127.0.0.1", True),
         ("127.0.0.1", "127.0.0.2", False),
@@ -145,5 +145,5 @@ def test_how_closely_a_listener_serves_a_destination(listening: str, destination
         ("::1", "0.0.0.0", False),
     ],
 )
-def test_two_listeners_at_one_port(one: str, other: str, expected: bool) -> None:
-    assert overlap(one, other) is overlap(other, one) is expected
+def test_two_listeners_at_one_port(listener: str, other: str, expected: bool) -> None:
+    assert overlap(listener, other) is overlap(other, listener) is expected

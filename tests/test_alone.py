@@ -72,7 +72,10 @@ def test_an_experiment_of_another_checkout_on_this_machine_is_named(clone: Path,
             assert run.returncode == 1
         assert not (tmp_path / "results").exists()
         doctor = said_by(start_infra("doctor"))
-        assert f"run      an experiment of the checkout {clone} on {HERE} (process {holder.pid}) runs on" in doctor
+        assert (
+            f"run                 an experiment of the checkout {clone} on {HERE} (process {holder.pid}) runs on"
+            in doctor
+        )
         down = start_infra("down", "host")
         assert "nothing of Fourfold's was there" in said_by(down)
     finally:
@@ -158,7 +161,7 @@ def test_an_experiment_of_another_checkout_on_this_engine_is_named(clone: Path, 
             run = start_infra(*arguments, DOCKER_HOST=engine.endpoint)
             assert f"error: {held}" in said_by(run)
             assert run.returncode == 1
-        assert f"run      {held}" in said_by(start_infra("doctor", DOCKER_HOST=engine.endpoint))
+        assert f"run                 {held}" in said_by(start_infra("doctor", DOCKER_HOST=engine.endpoint))
         with alone_on_engine(["host"]):  # it uses no engine
             pass
     finally:

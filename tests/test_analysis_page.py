@@ -160,7 +160,7 @@ def test_every_figure_of_a_measured_deployment_is_on_the_page(tmp_path: Path) ->
     assert "not measured" in table
     for figure in (
         "Median response time",
-        "CPU time an answer",
+        "CPU time per answer",
         "Memory held for 1,000 answers",
         "Bytes for 1,000 answers",
     ):
@@ -171,8 +171,8 @@ def test_each_number_in_a_finding_leads_to_a_figure_that_is_there(tmp_path: Path
     analysis = read(whole_experiment(tmp_path, rounds=3))
     page = render(analysis)
     ids = set(re.findall(r'id="([^"]+)"', page))
-    assert {one.title for one in analysis.findings} >= {"Response time", "Where the time goes", "CPU", "Memory"}
-    assert any(one.id == "finding-network-swarm-3" for one in analysis.findings)
+    assert {finding.title for finding in analysis.findings} >= {"Response time", "Where the time goes", "CPU", "Memory"}
+    assert any(finding.id == "finding-network-swarm-3" for finding in analysis.findings)
     for finding in analysis.findings:
         assert [part for part in finding.parts if not isinstance(part, str)], finding.title
         for part in finding.parts:
@@ -252,7 +252,7 @@ def test_what_was_not_run_leaves_no_zero_in_the_charts(tmp_path: Path) -> None:
         html.unescape(note["text"].replace("<br>", " "))
         for note in charts["network-interfaces"]["layout"]["annotations"]
     ]
-    assert texts == ["not measured: a process has no network interfaces of its own; see the client's view"]
+    assert texts == ["not measured: a process has no network interfaces of its own; see the client's count"]
 
 
 def test_an_interval_that_is_not_known_is_not_drawn_as_none_wide(tmp_path: Path) -> None:

@@ -30,11 +30,12 @@ from scipy import stats
 
 from analysis.__main__ import cases_of
 from analysis.analyse import Analysis, analyse
+from analysis.judge import words
 from analysis.judge.verdicts import (
     FASTER,
     NONE,
     SLOWER,
-    UNDECIDED,
+    UNPROVEN,
     against_first,
     compare,
     from_logs,
@@ -46,6 +47,7 @@ from analysis.measure.latency import quantiles
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import over_rounds, t_interval
 from analysis.read.results import read_results
+from analysis.show.cards import cards
 from analysis.show.junit import render_junit
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
@@ -80,12 +82,17 @@ def test_a_difference_in_every_round_is_called_by_its_name(tmp_path: Path) -> No
     assert medians["docker", "host"].comparison.low > 1.15
 
 
-def test_noise_is_not_distinguishable_and_says_what_it_would_take(tmp_path: Path) -> None:
+def test_noise_proves_no_difference_and_says_what_it_would_take(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, host=[10, 11, 9, 10.5, 9.5], docker=[10.4, 10.1, 9.9, 9.8, 10.6])
     (verdict,) = (verdict for verdict in analysis.verdicts if verdict.key == "median_ms")
-    assert verdict.kind == UNDECIDED
+    assert verdict.kind == UNPROVEN
     assert verdict.comparison.low < 1 < verdict.comparison.high
     assert "more rounds would be enough to detect a difference of " in verdict.detail
+    assert words.verdict(verdict) == f"no difference proven; {verdict.detail}"
+    shown = cards(analysis)[1].values[-1]
+    assert shown.text == "no difference proven"
+    ratio = words.ratio(verdict.comparison)
+    assert shown.detail == f"against Host process: ratio of medians {ratio}\n{verdict.detail}"
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:

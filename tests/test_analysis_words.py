@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,6 +145,13 @@ def test_an_interval_from_two_rounds_is_in_the_csv_alone(tmp_path: Path) -> None
     assert row.split(",")[5:8] == [f"{value:.10g}" for value in (median.value, median.low, median.high)]
 
 
+def test_one_round_has_no_bound_in_the_csv(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, {"host": [10.0]})
+    rows = [*csv.DictReader(figures_csv(analysis.loads, (), ()).splitlines())]
+    assert {row["value"] for row in rows if row["figure"] == "median_ms"} == {"10"}
+    assert {(row["low"], row["high"]) for row in rows} == {("", "")}
+
+
 def test_three_rounds_have_an_interval_and_a_count_has_none(tmp_path: Path) -> None:
     (load,) = experiment(tmp_path, {"host": [10, 11, 10.5]}).loads
     assert load.summary["median_ms"].has_interval
@@ -191,3 +200,21 @@ def test_a_page_goes_into_its_experiments_folder_but_not_into_examples() -> None
     for folder in (ROOT / "examples" / "a", ROOT / "examples" / "a" / "."):
         assert command._place(folder, "html") == ROOT / "results" / "a.html"
         assert command._place(folder, "markdown") == ROOT / "results" / "a.md"
+
+
+@pytest.mark.parametrize("format", ["html", "markdown"])
+def test_an_example_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
+    folder = shutil.copytree(ROOT / "examples" / "mesh-keep-alive", tmp_path / "examples" / "mesh-keep-alive")
+    cases = tmp_path / "cases.xml"
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = files()
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["analysis", str(folder), "--format", format, "--junit", str(cases)])
+    assert command.main() == 0
+    page = tmp_path / "results" / f"mesh-keep-alive{command.SUFFIXES[format]}"
+    after = files()
+    assert after.keys() - before.keys() == {page, cases}
+    assert {path: after[path] for path in before} == before

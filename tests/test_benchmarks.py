@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from benchmarks.rounds import write_rounds
 from benchmarks.scale import why_no_browser
 from infra.deployments.waiting import until_true
 
@@ -145,6 +146,25 @@ def test_interrupted_rounds_are_kept_beside_the_rounds_of_before(tmp_path: Path)
     assert interrupt("rounds", *arguments, when=unfinished.is_file) == 130
     assert recorded.read_bytes() == before
     assert set(pd.read_csv(unfinished)["round"]) >= {1}
+    assert {*tmp_path.iterdir()} == {recorded, unfinished}
+
+
+def test_rounds_that_are_interrupted_while_they_are_written_are_those_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "unfinished-rounds.csv.gz"
+    first = pd.DataFrame({"round": [1, 1], "sent_s": [0.1, 0.2], "response_time_ms": [1.25, 1.5]})
+    write_rounds([first], path)
+
+    def half_written(_: pd.DataFrame, place: Path, **__: object) -> None:
+        place.write_bytes(path.read_bytes()[:20])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half_written)
+    with pytest.raises(KeyboardInterrupt):
+        write_rounds([first, first.assign(round=2)], path)
+    pd.testing.assert_frame_equal(pd.read_csv(path), first)
+    assert [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.browser

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from infra.deployments import table
-from infra.deployments.service import Limits, Service
+from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, NAME_OF_KIND, PORTS, Running, deployed
 from infra.errors import DeploymentError
 from runfiles.deployments import DEPLOYMENTS, SWARM, hint_for, listed, title_of
+from runfiles.records import Limits
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:

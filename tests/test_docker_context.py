@@ -47,10 +47,10 @@ def meta_of(host: str, *, skips_verify: bool = False) -> dict[str, object]:
 def test_doctor_names_a_context_that_is_missing_with_its_remedy(config: Path) -> None:
     write_config(config, currentContext="desktop-linux")
     said = said_by(infra("doctor", "--port", f"host={free_port()}", DOCKER_HOST="", DOCKER_CONFIG=str(config)))
-    assert "engine   the Docker context desktop-linux is missing (" in said
+    assert "engine              the Docker context desktop-linux is missing (" in said
     assert "docker context use default, or unset DOCKER_CONTEXT" in said
     assert said.count("can't run: the Docker context desktop-linux is missing") == 5
-    assert "host     Host process: can run" in said
+    assert "host                Host process: can run" in said
 
 
 def test_docker_host_comes_before_the_context_and_the_variable_before_the_file(

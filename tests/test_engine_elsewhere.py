@@ -108,10 +108,10 @@ def test_what_an_engine_does_not_say_of_its_machine_is_missing(desktop: str, mon
 
 def test_doctor_says_beforehand_what_is_not_compared_and_what_does_not_fit(desktop: str) -> None:
     said = said_by(infra("doctor", "--port", f"docker={free_port()}", DOCKER_HOST=desktop))
-    assert f"verdicts {NO_VERDICT}\n" in said
+    assert f"verdicts            {NO_VERDICT}\n" in said
     too_little = "too little memory: 3 replicas need 1.6 GB, the engine's machine has 1.0 GB in all"
-    assert f"swarm-3  Swarm, 3 replicas: can't run: {too_little}" in said
-    assert "docker   docker run: can run" in said
+    assert f"swarm-3             Swarm, 3 replicas: can't run: {too_little}" in said
+    assert "docker              docker run: can run" in said
 
 
 def test_the_experiment_says_it_too_and_records_it(desktop: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def run(results: Path, mesh: Mesh, *arguments: str) -> tuple[Path, dict[str, dic
     assert done.returncode in (0, 3), done.stdout + done.stderr
     (folder,) = results.iterdir()
     said = json.loads((folder / "experiment.json").read_text())
-    return folder, {one["name"]: one for one in said["deployments"]}
+    return folder, {deployment["name"]: deployment for deployment in said["deployments"]}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -50,7 +50,7 @@ def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: Mesh, tmp_pa
     assert all(abs(share - 1 / 3) < 0.05 for share in of_three.values())
     samples = rows(folder / "swarm-3" / "round-1" / "load_replica_stats.csv")
     for replica in of_three:
-        sent = [int(one["net_tx_bytes"]) for one in samples if one["replica"] == replica]
+        sent = [int(sample["net_tx_bytes"]) for sample in samples if sample["replica"] == replica]
         assert sent[-1] > sent[0]
     metrics_files = deployments["swarm-3"]["rounds"][0]["metrics_files"]
     assert len(metrics_files) == 3

@@ -208,7 +208,7 @@ def test_whatever_is_put_in_place_of_a_value_there_is_one_reason(folder: Path, d
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(places(content)))
         if not place:
-            content = data.draw(ODD)
+            content = copy.deepcopy(data.draw(ODD))
             continue
         holder, key = at(content, list(place[:-1])), place[-1]
         change = data.draw(st.sampled_from(["replace", "remove", "double", "swap"]))
@@ -219,7 +219,7 @@ def test_whatever_is_put_in_place_of_a_value_there_is_one_reason(folder: Path, d
         elif change == "swap":
             holder[key] = copy.deepcopy(at(content, list(data.draw(st.sampled_from(places(content))))))
         else:
-            holder[key] = data.draw(ODD)
+            holder[key] = copy.deepcopy(data.draw(ODD))
     try:
         write(folder, content)
         told(folder)

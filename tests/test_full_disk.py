@@ -18,7 +18,7 @@ from conftest import ROOT, free_port
 from test_infra import infra, said_by
 
 from infra.deployments.docker_engine import API_FAILURES
-from infra.deployments.service import Limits, Service
+from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running, why_not
 from infra.errors import DeploymentError, why
@@ -28,7 +28,7 @@ from infra.experiment.experiment import Experiment
 from infra.experiment.journal import Journal
 from infra.experiment.plan import Plan
 from runfiles.machines import Machine
-from runfiles.records import Options
+from runfiles.records import Limits, Options
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EISDIR])

@@ -50,8 +50,11 @@ def deployments(results: Path) -> dict[str, dict[str, Any]]:
 
 def test_doctor_says_what_can_run_and_why_not() -> None:
     said = said_by(infra("doctor", "--port", f"host={free_port()}"))
-    assert "host     Host process: can run" in said
+    assert "host                Host process: can run" in said
     assert said.count(f"can't run: no Docker engine at {NOWHERE}, start one and run again") == 5
+    assert f"docker-host-network docker run (host network): can't run: no Docker engine at {NOWHERE}" in said
+    starts = {len(line) - len(line.split(maxsplit=1)[1]) for line in said.splitlines()}
+    assert starts == {len("docker-host-network ")}
 
 
 def test_doctor_needs_only_its_own_requirements_and_names_what_bench_installs() -> None:
@@ -80,8 +83,10 @@ runpy.run_module("infra", run_name="__main__", alter_sys=True)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "host     Host process: can run" in done.stdout
-    assert f"setup    make bench first installs into .venv: {', '.join(missing)} (some minutes)" in done.stdout
+    assert "host                Host process: can run" in done.stdout
+    assert (
+        f"setup               make bench first installs into .venv: {', '.join(missing)} (some minutes)" in done.stdout
+    )
 
 
 def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_path: Path) -> None:

@@ -75,20 +75,20 @@ def loaded(mesh: Mesh, users: str, folder: Path, *options: str) -> tuple[Analysi
 
 def test_connections_are_dealt_round_and_users_that_keep_theirs_stay(three_replicas: Mesh, tmp_path: Path) -> None:
     analysis, run = loaded(three_replicas, "keep_alive", tmp_path / "kept")
-    shares = {one.name: one for one in replica_shares(run)}
+    shares = {share.name: share for share in replica_shares(run)}
     assert set(shares) == REPLICAS
-    assert sorted(one.connections for one in shares.values()) == [1, 1, 2]
-    print("keep-alive", {name: round(one.request_share, 3) for name, one in shares.items()})
-    assert sorted(one.request_share for one in shares.values()) == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
+    assert sorted(share.connections for share in shares.values()) == [1, 1, 2]
+    print("keep-alive", {name: round(share.request_share, 3) for name, share in shares.items()})
+    assert sorted(share.request_share for share in shares.values()) == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
     even = evenness(run)
     assert even is not None
     assert even.expected_largest == 0.5
     assert "4 users keep their connections: at most 2 of them on one replica" in render(analysis)
 
     analysis, run = loaded(three_replicas, "new_connection", tmp_path / "new")
-    shares = {one.name: one for one in replica_shares(run)}
-    print("new connections", {name: round(one.request_share, 3) for name, one in shares.items()})
-    assert all(one.request_share == pytest.approx(1 / 3, abs=0.04) for one in shares.values())
+    shares = {share.name: share for share in replica_shares(run)}
+    print("new connections", {name: round(share.request_share, 3) for name, share in shares.items()})
+    assert all(share.request_share == pytest.approx(1 / 3, abs=0.04) for share in shares.values())
     even = evenness(run)
     assert even is not None
     assert even.expected_largest == pytest.approx(1 / 3)
@@ -119,12 +119,12 @@ def second(mesh: Mesh) -> Iterator[tuple[Mesh, str]]:
     finally:
         subprocess.run(["docker", "service", "rm", NAME], check=False, capture_output=True)
         labelled = {"label": f"com.docker.swarm.service.name={NAME}"}
-        for one in (client, other):
-            until_true(lambda one=one: not one.containers.list(all=True, filters=labelled), SLOW_S)  # type: ignore[misc]
-        for one in (other, client):
+        for node in (client, other):
+            until_true(lambda node=node: not node.containers.list(all=True, filters=labelled), SLOW_S)  # type: ignore[misc]
+        for node in (other, client):
             with suppress(docker.errors.APIError):  # it is in no swarm
-                one.swarm.leave(force=True)
-            for bridge in one.networks.list(names=["docker_gwbridge"]):
+                node.swarm.leave(force=True)
+            for bridge in node.networks.list(names=["docker_gwbridge"]):
                 bridge.remove()
         other.close()
 

@@ -19,12 +19,12 @@ import pytest
 from conftest import ROOT, free_port
 from test_infra import deployments, infra, said_by
 
-from infra.deployments.service import Limits, Service
+from infra.deployments.service import Service
 from infra.errors import DeploymentError
 from infra.experiment import load
 from infra.experiment.load import run_locust
 from runfiles.events import FAILED
-from runfiles.records import Generator, Replicas, RunRecord, Texts
+from runfiles.records import Generator, Limits, Replicas, RunRecord, Texts
 
 STAYS = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=lambda: "going down now")
 ANSWER = b"Input Text,Label,Score\nx,POSITIVE,0.9\n"

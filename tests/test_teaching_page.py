@@ -21,7 +21,7 @@ TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
 
 
 def deployments(folder: Path) -> list[Deployment]:
-    return [one for one in read_results(folder).deployments if one.loads]
+    return [deployment for deployment in read_results(folder).deployments if deployment.loads]
 
 
 def figures_of(folder: Path) -> list[str]:
@@ -29,9 +29,9 @@ def figures_of(folder: Path) -> list[str]:
     host process'."""
     analysis = analyse(read_results(folder))
     ratios = {
-        one.subject.name: words.ratio(one.comparison)
-        for one in analysis.verdicts
-        if one.key == "median_ms" and one.baseline.name == "host"
+        verdict.subject.name: words.ratio(verdict.comparison)
+        for verdict in analysis.verdicts
+        if verdict.key == "median_ms" and verdict.baseline.name == "host"
     }
     rows = []
     for load, alone in zip(analysis.loads, analysis.passes, strict=True):
@@ -51,8 +51,8 @@ def figures_of(folder: Path) -> list[str]:
 def shares_of(folder: Path) -> list[str]:
     """A row for each replica: its connections, its part of the answers and of the bytes, and its kB in and out."""
     rows = []
-    for one in deployments(folder):
-        for share in replica_shares(one.loads[1]):
+    for deployment in deployments(folder):
+        for share in replica_shares(deployment.loads[1]):
             cells = [
                 str(share.connections),
                 f"{share.request_share * 100:.1f}",
@@ -60,7 +60,7 @@ def shares_of(folder: Path) -> list[str]:
                 f"{share.received_bytes / 1e3:.0f}",
                 f"{share.sent_bytes / 1e3:.0f}",
             ]
-            rows.append(f"| {title_of(one.name)}: `{share.name}` | {' | '.join(cells)} |")
+            rows.append(f"| {title_of(deployment.name)}: `{share.name}` | {' | '.join(cells)} |")
     return rows
 
 

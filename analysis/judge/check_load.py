@@ -9,7 +9,7 @@ import numpy as np
 from analysis.judge.doubts import Reasons
 from analysis.measure.series import throughput_per_second
 from analysis.read.results import Run
-from runfiles.events import RUN_TIME
+from runfiles.events import INCOMPLETE, RUN_TIME
 
 GENERATOR_LIMIT_PERCENT = 90
 OTHERS_LIMIT_PERCENT = 30
@@ -45,7 +45,7 @@ def load_doubts(run: Run) -> Reasons:
     """Whether a load ran as long as it should, was steady, and had the machine to itself."""
     found: Reasons = []
     if run.measured_requests.empty:
-        found.append(("no request was measured", "incomplete"))
+        found.append(("no request was measured", INCOMPLETE))
     ended, asked_s = run.record.ended_at_unix_s, run.record.run_time_s
     if run.record.ended_by == RUN_TIME and asked_s is not None and ended is not None:
         took_s = ended - run.record.started_at_unix_s

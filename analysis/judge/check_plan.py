@@ -6,7 +6,7 @@ from datetime import datetime
 
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt
 from analysis.read.results import Deployment, Results
-from runfiles.events import NOT_RUN, STATUS_MEASURED
+from runfiles.events import INCOMPLETE, NOT_RUN, STATUS_MEASURED
 from runfiles.records import PlanRecord
 
 START_SLACK_S = 60.0
@@ -20,7 +20,7 @@ def plan_doubts(results: Results) -> list[Doubt]:
     plan = results.experiment.plan
     names = {deployment.name for deployment in results.deployments}
     lost = [name for name in plan.deployments if name not in names]
-    found = [Doubt(f"{name} is in the plan and not in the record", "incomplete") for name in lost]
+    found = [Doubt(f"{name} is in the plan and not in the record", INCOMPLETE) for name in lost]
     if results.experiment.ended_at is None:
         found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
     asked = {

@@ -9,12 +9,12 @@ from analysis.judge.doubts import Reasons
 from analysis.measure.resources import why_no_samples
 from analysis.measure.series import coverage
 from analysis.read.results import Run
-from runfiles.events import ENDED, NOT_SAMPLED, RESTARTED
+from runfiles.events import ENDED, NOT_SAMPLED, RESTARTED, UNSAMPLED
 
 GAP_LIMIT_S = 5.0
 GAP_DOUBT_SHARE = 0.05
 """A gap longer than this share of the measured phase is a caveat, if it is longer than a second."""
-LOSSES = {ENDED: "restart", RESTARTED: "restart", NOT_SAMPLED: "unsampled"}
+LOSSES = {ENDED: "restart", RESTARTED: "restart", NOT_SAMPLED: UNSAMPLED}
 """Events that make a run invalid -> the kind of reason."""
 COLUMNS_TOLD = {
     "cpu_seconds": "CPU time",
@@ -77,7 +77,7 @@ def _of_unsampled(run: Run) -> Reasons:
     if not sampled or not unknown:
         return []
     text = f"{', '.join(unknown)} answered but was not sampled, so CPU, memory and network lack its part"
-    return [(text, "unsampled")]
+    return [(text, UNSAMPLED)]
 
 
 def _of_samples(run: Run) -> Reasons:

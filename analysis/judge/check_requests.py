@@ -6,11 +6,11 @@ import pandas as pd
 
 from analysis.judge.doubts import LONGEST_QUOTE, Reasons
 from analysis.read.results import Run
-from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, RUN_TIME, WARM_UP
+from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
 ERROR_LIMIT = 0.01
-SERIOUS_FAULTS = ("rows lost", "incomplete", "unsampled")
-"""Those of ``runfiles.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
+SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
+"""Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
 WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS)
 """A run that ended in any other way is not what the plan asked for."""
 CLOCK_SLACK_S = 1.0
@@ -47,11 +47,11 @@ def _of_record(run: Run) -> Reasons:
         found.append((fault.text[:LONGEST_QUOTE], kind))
     if run.record.ended_at_unix_s is not None and run.rows_lost:
         text = f"{run.record.requests:,} requests were recorded, but only {len(run.requests):,} rows can be read; "
-        found.append((f"{text}the figures come from these rows", "rows lost"))
+        found.append((f"{text}the figures come from these rows", ROWS_LOST))
     said = run.record.requests
     if said is not None and len(run.requests) > said:
         text = f"{said:,} requests were recorded, but there are {len(run.requests):,} rows; some belong to another run"
-        found.append((text, "rows lost"))
+        found.append((text, ROWS_LOST))
     for name in run.absent:
         found.append((f"{name} is missing, though replicas were sampled; put it back or measure again", "unreadable"))
     told = run.record.failures
@@ -130,21 +130,21 @@ def single_pass_doubts(run: Run) -> Reasons:
         return []
     if count is None:
         return [
-            ("the record does not say how many texts there are, so it is not known whether all were sent", "incomplete")
+            ("the record does not say how many texts there are, so it is not known whether all were sent", INCOMPLETE)
         ]
     if len(told) < rows:
-        return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", "incomplete")]
+        return [(f"{rows - len(told):,} requests of the single pass do not say which text they sent", INCOMPLETE)]
     texts = told.nunique()
     found: Reasons = []
     if texts < count:
-        found.append((f"the single pass sent {texts:,} of {count:,} texts", "incomplete"))
+        found.append((f"the single pass sent {texts:,} of {count:,} texts", INCOMPLETE))
     if rows > texts:
         found.append(
             (
                 f"the single pass sent {rows - texts:,} text{'s' if rows - texts > 1 else ''} more than once",
-                "incomplete",
+                INCOMPLETE,
             )
         )
     if texts > count:
-        found.append((f"the single pass sent {texts:,} texts, but there are only {count:,}", "incomplete"))
+        found.append((f"the single pass sent {texts:,} texts, but there are only {count:,}", INCOMPLETE))
     return found

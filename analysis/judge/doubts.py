@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runfiles.events import INCOMPLETE, ROWS_LOST, UNSAMPLED
+
 INVALID_EXIT_CODE = 3
 
 KINDS = {
@@ -23,16 +25,16 @@ KINDS = {
     "few requests": "there were too few requests",
     "trend": "response times rose or fell within a run",
     "cut off": "a run was cut off",
-    "incomplete": "the measurement is incomplete",
+    INCOMPLETE: "the measurement is incomplete",
     "clock": "a run's times contradict each other",
     "twice": "two runs overlap in time",
-    "rows lost": "rows do not match their record",
+    ROWS_LOST: "rows do not match their record",
     "unreadable": "files can't be read",
-    "unsampled": "a replica was not sampled",
+    UNSAMPLED: "a replica was not sampled",
     "contradiction": "records contradict each other",
     "copy": "a measurement appears twice",
 }
-"""Kind of reason that makes figures invalid -> what the page calls it."""
+"""Kind of reason that makes figures invalid -> what the page calls it. Three are kinds of recorded faults too."""
 
 LONGEST_QUOTE = 300
 """Characters of a text from outside that are quoted."""

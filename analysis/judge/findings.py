@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict, against_first
+from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Evenness, ReplicaShare
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, QUANTITIES
 from analysis.measure.rounds import Measurement
@@ -72,20 +72,20 @@ def headline(loads: Sequence[Measurement], verdicts: Sequence[Verdict], validity
         return _alone(loads[0])
     tails = {(tail.subject.name, tail.baseline.name): tail for tail in verdicts if tail.key == "p95_ms"}
     proven: list[str] = []
-    undecided, refused = [], []
+    unproven, refused = [], []
     for median in medians:
         tail = tails[median.subject.name, median.baseline.name]
         if median.kind == NONE:
             refused.append(median)
-        elif median.kind == UNDECIDED and tail.kind not in (SLOWER, FASTER):
-            undecided.append(median)
+        elif median.kind == UNPROVEN and tail.kind not in (SLOWER, FASTER):
+            unproven.append(median)
         else:
-            proven.append(_proven(tail if median.kind == UNDECIDED else median))
-    if undecided and not proven:  # against the first deployment; two others may differ
+            proven.append(_proven(tail if median.kind == UNPROVEN else median))
+    if unproven and not proven:  # against the first deployment; two others may differ
         proven = [_proven(verdict) for verdict in verdicts if verdict.kind in (SLOWER, FASTER)][:1]
     sentences = [*proven]
-    if undecided:
-        sentences.append(_undecided(undecided, is_other_proven=bool(proven)))
+    if unproven:
+        sentences.append(_unproven(unproven, is_other_proven=bool(proven)))
     if refused:
         sentences.append(_refused(refused[0], is_other_judged=bool(sentences)))
     return " ".join(sentences)
@@ -119,12 +119,12 @@ def _proven(verdict: Verdict) -> str:
     return f"{both} at p95: {found.ratio:.2f} times ({interval}). No difference of their medians is proven."
 
 
-def _undecided(undecided: Sequence[Verdict], is_other_proven: bool) -> str:
+def _unproven(unproven: Sequence[Verdict], is_other_proven: bool) -> str:
     """That some deployments do not differ provably from the first and, if nothing else is proven, why."""
     if is_other_proven:
-        subjects = " and ".join(_named(verdict.subject) for verdict in undecided)
-        return f"No difference from {_named(undecided[0].baseline)} is proven for {subjects}."
-    noisiest = max(undecided, key=lambda verdict: verdict.comparison.spread)
+        subjects = " and ".join(_named(verdict.subject) for verdict in unproven)
+        return f"No difference from {_named(unproven[0].baseline)} is proven for {subjects}."
+    noisiest = max(unproven, key=lambda verdict: verdict.comparison.spread)
     too_few = noisiest.comparison.rounds < FEWEST_ROUNDS
     why = "two rounds are too few for the noise of this machine" if too_few else noisiest.detail
     return f"No difference is proven: {why}."
@@ -177,7 +177,7 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
         numbers = verdict.comparison
         anchor = f"verdict-{verdict.id}"
         parts: list[Part] = [f"{subject} is {verdict.kind} than {baseline}: its median response time is "]
-        if verdict.kind == UNDECIDED:
+        if verdict.kind == UNPROVEN:
             parts = [
                 f"No difference between {subject} and {baseline} is proven. The median response time of {subject} is "
             ]
@@ -187,7 +187,7 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
             parts += ["95% interval ", interval, ", ", Number(f"{numbers.rounds} rounds", anchor), ")."]
         else:
             parts += [f"{words.TWO_ROUNDS})."]
-        if verdict.kind == UNDECIDED:
+        if verdict.kind == UNPROVEN:
             parts += [" ", Number(f"{verdict.detail[0].upper()}{verdict.detail[1:]}", anchor), "."]
             if numbers.has_interval and (numbers.low > 1 or numbers.high < 1):
                 parts += [" This interval does not include a ratio of one, but that is no proof: "]

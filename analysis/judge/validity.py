@@ -16,7 +16,7 @@ from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round, Run
-from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
 
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
@@ -66,7 +66,7 @@ def _of_status(deployment: Deployment) -> list[Doubt]:
         text = f"the record calls {deployment.title} {deployment.status}, but its round {measured[0]} measured"
         return [Doubt(text, "contradiction", own)]
     if deployment.status == STATUS_MEASURED and not measured:
-        return [Doubt(f"the record calls {deployment.title} measured, but none of its rounds", "incomplete", own)]
+        return [Doubt(f"the record calls {deployment.title} measured, but none of its rounds", INCOMPLETE, own)]
     return []
 
 

@@ -33,7 +33,7 @@ RESOLUTION = 1e-6
 """Smaller differences between logarithms of ratios are rounding. Without this limit two equal rounds would claim
 certainty."""
 
-SLOWER, FASTER, UNDECIDED, NONE = "slower", "faster", "not distinguishable", "no verdict"
+SLOWER, FASTER, UNPROVEN, NONE = "slower", "faster", "no difference proven", "no verdict"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _verdict(
         kind = SLOWER if (found.ratio > 1) == (QUANTITIES[key].worse > 0) else FASTER
         return Verdict(baseline, subject, key, found, kind, p_value, "")
     return Verdict(
-        baseline, subject, key, found, UNDECIDED, p_value, what_would_show(found.spread, found.rounds, judged)
+        baseline, subject, key, found, UNPROVEN, p_value, what_would_show(found.spread, found.rounds, judged)
     )
 
 

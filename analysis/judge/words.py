@@ -69,7 +69,7 @@ def verdict(found: Verdict) -> str:
     """A verdict in a few words: with how many rounds would be enough, or why there is none."""
     if found.kind in (SLOWER, FASTER):
         return found.kind
-    return found.detail if found.kind == NONE else f"no difference proven; {found.detail}"
+    return found.detail if found.kind == NONE else f"{found.kind}; {found.detail}"
 
 
 def time_of_day(stamp: str) -> str:

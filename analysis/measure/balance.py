@@ -64,19 +64,12 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     A replica that answered nothing is included, with a share of 0. Answers name a replica by its name, its ID or its
     host name.
     """
-    names = run.replica_names
-
-    def count(requests: pd.DataFrame) -> pd.Series:
-        told = requests["replica"].value_counts()
-        told = told[told > 0]
-        return told.groupby([names.get(said, said) for said in told.index]).sum()
-
-    counts = count(run.answered)
-    opened = count(run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
-    everybody = sorted(set(counts.index) | set(names.values()))
+    counts = _by_replica(run, run.answered)
+    opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
+    everybody = sorted(set(counts.index) | set(run.replica_names.values()))
     covered = coverage(run)
-    whole = [name for name in everybody if name in covered and covered[name].is_whole]
-    used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]].reindex(whole)
+    whole = {name for name in everybody if name in covered and covered[name].is_whole}
+    used = totals(run)[["net_rx_bytes", "net_tx_bytes", "cpu_seconds"]].reindex(sorted(whole))
     used = used.reindex(everybody)  # if a replica's part is not known, no share is
     all_bytes = used[["net_rx_bytes", "net_tx_bytes"]].to_numpy().sum()
     all_cpu = used["cpu_seconds"].sum(skipna=False)
@@ -98,6 +91,13 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
             )
         )
     return shares
+
+
+def _by_replica(run: Run, requests: pd.DataFrame) -> pd.Series:
+    """How many of some of a run's requests each replica answered."""
+    told = requests["replica"].value_counts()
+    told = told[told > 0]
+    return told.groupby([run.replica_names.get(said, said) for said in told.index]).sum()
 
 
 def evenness(run: Run) -> Evenness | None:

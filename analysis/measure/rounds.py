@@ -63,7 +63,8 @@ def _over_rounds(key: str, estimates: Sequence[Estimate]) -> Estimate:
     if key in SUMMED:
         return replace(told[0], value=float(values.sum()), n=n, rounds=len(told))
     low, high = t_interval(values)
-    low = max(0.0, low) if values.min() >= 0 else low
+    if low < 0 <= values.min():  # never true of NaN: an interval that is missing stays missing
+        low = 0.0
     mean = float(values.mean())
     return replace(told[0], value=mean, n=n, low=low, high=high, rounds=len(told), is_part=is_part)
 

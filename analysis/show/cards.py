@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.verdicts import FASTER, SLOWER, UNDECIDED, Verdict, against_first
+from analysis.judge.verdicts import FASTER, SLOWER, Verdict, against_first
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment
 from analysis.show.chart_style import colour
 from analysis.show.elements import Card, Value
 from runfiles.events import FAILED, STATUS_MEASURED
-
-PREPOSITIONS = {SLOWER: "than", FASTER: "than", UNDECIDED: "from"}
-"""What follows a verdict: slower *than*, not distinguishable *from*."""
 
 
 def cards(analysis: Analysis) -> tuple[Card, ...]:
@@ -84,7 +81,7 @@ def _counts(load: Measurement) -> list[str]:
 def _verdict(verdict: Verdict) -> Value:
     is_difference = verdict.kind in (SLOWER, FASTER)
     ratio = words.ratio(verdict.comparison)
-    detail = f"{PREPOSITIONS.get(verdict.kind, 'against')} {verdict.baseline.title}" + (
+    detail = f"{'than' if is_difference else 'against'} {verdict.baseline.title}" + (
         f": ratio of medians {ratio}" if ratio else ""
     )
     return Value(verdict.kind, detail) if is_difference else Value(verdict.kind, f"{detail}\n{verdict.detail}", "none")

@@ -184,7 +184,8 @@ def _network(loads: Loads) -> tuple[Chart, ...]:
             "network-interfaces",
             "Bytes in and out, counted at the containers' network interfaces",
             "The bodies, and the headers of HTTP, TCP, IP and Ethernet. Under Swarm, also what the routing mesh "
-            "(ingress) adds. A host process has no network interface of its own, so this is not measured for it.",
+            "(ingress) adds. A host process and a container with --network host have no network interface of "
+            "their own, so this is not measured for them.",
             charts.traffic(loads, "interface"),
         ),
     )

@@ -9,19 +9,19 @@ from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Balance, estimate_anchor
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNDECIDED, Verdict
+from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNPROVEN, Verdict
 from analysis.measure.balance import Evenness, ReplicaShare
 from analysis.measure.quantity import Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show.chart_style import colour
 from analysis.show.elements import Cell, Column, Row, Table
 
-VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNDECIDED: "undecided", NONE: "none"}
+VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
 HOW_PAIRS_ARE_READ = (
     "Each ratio compares two deployments round by round. It has a 95% interval; fewer than three rounds "
     "give none. The verdicts are corrected for the number of comparisons in this table (Holm's correction): the "
     "chance that even one of them reports a difference where there is none is at most 5%. Because of the correction "
-    "an interval may exclude 1 and still give no verdict."
+    "an interval may exclude 1 although no difference is proven."
 )
 SHARE_COLUMNS = (
     "Replica",

@@ -55,8 +55,8 @@ class OwnEngine(mosec.Worker):  # type: ignore[misc]  # as above
         self.engine = OnnxEngine(Path(MODEL) / "onnx_engine", threads=1)
 
     def forward(self, data: Any) -> Any:
-        found = self.engine.classify([one["text"] for one in data], alone=False)
-        return [{"sentiment": one.sentiment, "score": one.score} for one in found]
+        found = self.engine.classify([request["text"] for request in data], alone=False)
+        return [{"sentiment": answer.sentiment, "score": answer.score} for answer in found]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.last_words import last_line
 from infra.paths import ROOT
+from runfiles.events import COMPOSE_SERVICE
 
 PROJECT = "fourfold-bench"
 SERVICE = "llm-inference"
@@ -65,7 +66,7 @@ class Compose:
 
         (container,) = _containers(engine, SERVICE)
         return Service(
-            f"compose:{PROJECT}/{SERVICE}",
+            f"{COMPOSE_SERVICE}:{PROJECT}/{SERVICE}",
             lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
             str(metrics),
             limits_of(container),

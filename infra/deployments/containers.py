@@ -10,9 +10,9 @@ from typing import Any
 import docker
 
 from infra.deployments.confinement import CPU_NS
-from infra.deployments.service import Limits
 from infra.errors import DeploymentError
 from infra.last_words import last_line
+from runfiles.records import Limits
 
 LOG_LINES = 5
 """Enough to find one that is not empty: some programs end with empty lines."""

@@ -1,4 +1,7 @@
-"""What each deployment knows and can do. ``table.py`` lists them all; CONTRIBUTING.md says how to add one."""
+"""The Protocol ``Deployment``: what each deployment knows and can do.
+
+``table.py`` lists them all; CONTRIBUTING.md says how to add one.
+"""
 
 from __future__ import annotations
 

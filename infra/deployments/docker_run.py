@@ -30,6 +30,7 @@ from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy
 from infra.errors import DeploymentError
+from runfiles.events import CONTAINER
 
 NAME = "llm-inference-container"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  an engine elsewhere has to publish on its own network to be reached at all
@@ -88,7 +89,7 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
 
     until_healthy(facts.url(settings), settings.start_timeout_s, evidence)
     return Service(
-        f"container:{name}",
+        f"{CONTAINER}:{name}",
         lambda to: [copy_file(container, METRICS_PATH, to / Path(METRICS_PATH).name)],
         f"in the container; copy it with docker cp {name}:{METRICS_PATH} .",
         limits_of(container),

@@ -13,25 +13,27 @@ from pathlib import Path
 import psutil
 
 from addresses import LOOPBACK
+from infra.deployments.confinement import STOP_S
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import still_there
 from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
-from infra.deployments.service import Limits, Service, live_file
+from infra.deployments.service import Service, live_file
 from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy
 from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_line, tail
 from infra.paths import ROOT
+from runfiles.events import PROCESS
 from runfiles.files import write_whole
+from runfiles.records import Limits
 from runfiles.strict_json import read_record
 
 STATE = ROOT / ".fourfold" / "host.json"
 """Which process was started, so that ``down`` ends that process and no other."""
 
 METRICS_FILE = "system_inference_metrics.csv"
-STOP_S = 40
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Host:
 
         until_healthy(self.facts.url(settings), settings.start_timeout_s, evidence)
         return Service(
-            f"process:{process.pid}",
+            f"{PROCESS}:{process.pid}",
             lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
             str(metrics),
             Limits(),

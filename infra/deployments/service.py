@@ -6,13 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What a replica may use, as its container says. None: no limit."""
-
-    cpus: float | None = None
-    memory_bytes: int | None = None
+from runfiles.records import Limits
 
 
 @dataclass(frozen=True)

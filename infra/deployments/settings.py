@@ -8,7 +8,6 @@ from infra.deployments.confinement import MEMORY_BYTES
 
 IMAGE = "llm-inference-image"
 START_TIMEOUT_S = 180.0
-MOST_START_TIMEOUT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)

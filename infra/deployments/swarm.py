@@ -36,12 +36,14 @@ from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
 from infra.deployments.preflight import why_no_room, why_out_of_reach, why_port_is_taken
-from infra.deployments.service import Limits, Service
+from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_healthy, until_true
 from infra.environment import for_python
 from infra.errors import DeploymentError
 from infra.last_words import tidy
+from runfiles.events import SWARM_SERVICE
+from runfiles.records import Limits
 
 NAME = "llm-inference-service"
 LISTENS_AT = ("0.0.0.0", "::")  # noqa: S104  Swarm can't publish at a single address
@@ -91,7 +93,7 @@ class Swarm:
         until_healthy(self.facts.url(settings), ANSWER_S, _why_no_answer)
         containers = f"docker ps --filter label=com.docker.swarm.service.name={NAME}"
         return Service(
-            f"swarm:{NAME}",
+            f"{SWARM_SERVICE}:{NAME}",
             lambda to: _copy_metrics(engine, service, to),
             f"in each replica's container; list them with {containers}, "
             f"copy one file with docker cp CONTAINER:{METRICS_PATH} .",
@@ -234,7 +236,7 @@ def _limits_of(service: Any) -> Limits:
     service.reload()
     said = service.attrs["Spec"]["TaskTemplate"]["Resources"]["Limits"]
     cpus, memory_bytes = said.get("NanoCPUs"), said.get("MemoryBytes")
-    return Limits(cpus / CPU_NS if cpus else None, memory_bytes or None)
+    return Limits(cpus=cpus / CPU_NS if cpus else None, memory_bytes=memory_bytes or None)
 
 
 def _make_swarm(engine: Engine) -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from infra.paths import ROOT
 from runfiles.deployments import title_of
 from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, OutsideFolder, inside, round_folder
-from runfiles.records import Limits, Model, Options
+from runfiles.records import Model, Options
 
 INTERRUPTED = 130
 
@@ -298,7 +298,7 @@ class Experiment:
                         name,
                         number,
                         seconds_to_healthy=running.seconds_to_healthy,
-                        limits=Limits(**asdict(running.service.limits)),
+                        limits=running.service.limits,
                     )
                     self._replay(running, number, folder, title)
                     self._view.do(f"{title}: removing")
