@@ -61,7 +61,7 @@ def _services(record: dict[str, Any]) -> list[str]:
 def _overload(found: dict[str, Any]) -> list[str]:
     many, at_once = found["connections_200"], found["burst"]
     answers = "; ".join(
-        f"{answer['count']} with {status} (half within {answer['half_within_ms']:.0f} ms, "
+        f"{answer['count']} got status {status} (half within {answer['half_within_ms']:.0f} ms, "
         f"all within {answer['all_within_ms']:.0f} ms)"
         for status, answer in at_once.items()
         if isinstance(answer, dict)
@@ -74,7 +74,7 @@ def _overload(found: dict[str, Any]) -> list[str]:
         f"{many['refused']} requests refused.",
         f"- {at_once['requests']} requests at once: {answers}.",
         f"- Memory before, between and after these two: {memory} MB.",
-        f"- A request one second later: {found['one_second_later_ms']:.0f} ms.",
+        f"- A single request, one second after these: {found['one_second_later_ms']:.0f} ms.",
         "",
     ]
 
