@@ -75,7 +75,7 @@ class Batcher:
             if len(self._waiting) >= self._limit:
                 raise QueueFull(f"{self._limit} texts wait already")
             self._waiting.append(waiting)
-            if self._is_due():
+            if self._is_due(time.perf_counter()):
                 self._change.notify()
         return await waiting.future
 
@@ -102,8 +102,9 @@ class Batcher:
             while not self._is_closed:
                 if self._dealt:
                     return self._dealt.popleft()
-                if not self._is_due():
-                    left_s = self._back_until_s - time.perf_counter()
+                now_s = time.perf_counter()
+                if not self._is_due(now_s):
+                    left_s = self._back_until_s - now_s
                     self._change.wait(left_s if left_s > 0 and not self._inside and self._round_size > 1 else None)
                 elif self._inside:
                     return self._take()
@@ -111,20 +112,24 @@ class Batcher:
                     self._deal()
             return []
 
-    def _is_due(self) -> bool:
-        """Whether there is something to do for a free lane."""
+    def _is_due(self, now_s: float) -> bool:
+        """Whether there is something to do for a free lane at a moment.
+
+        A lane that waits because there is nothing must count the time that is left from the same moment. From a later
+        moment no time may be left, and the wait would never end.
+        """
         waiting = len(self._waiting)
         if not waiting or self._is_alone:
             return False
         if self._inside:
             return waiting + self._inside >= len(self._lanes) * self._engine.largest_batch
-        return waiting >= self._round_size or time.perf_counter() >= self._back_until_s
+        return waiting >= self._round_size or now_s >= self._back_until_s
 
     def _take(self) -> list[_Waiting]:
         """A batch of the texts that have waited longest."""
         batch = _oldest(self._waiting, self._engine.largest_batch, self._engine.largest_batch_characters)
         self._inside += len(batch)
-        if self._is_due():
+        if self._is_due(time.perf_counter()):
             self._change.notify()
         return batch
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from recorded_runs import (
     MODEL,
     START,
@@ -24,6 +26,8 @@ from analysis.judge import words
 from analysis.judge.comparability import why_unlike
 from analysis.measure.balance import evenness, expected_largest_share, replica_shares, replicas_of
 from analysis.measure.hidden_cpu import hidden_cpu
+from analysis.measure.quantity import QUANTITIES
+from analysis.measure.resources import resources
 from analysis.measure.rounds import summarize
 from analysis.measure.series import cpu_per_second, throughput_per_second
 from analysis.read.results import Run, read_results
@@ -464,3 +468,12 @@ def test_the_last_sample_of_a_counter_may_be_lacking(tmp_path: Path) -> None:
     samples[-1]["net_rx_bytes"] = samples[7]["net_rx_bytes"] = None
     summary = summarize(host(tmp_path, requests=steady_requests(50), samples=samples))
     assert summary["interface_in_mb"].value == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_run_without_samples_has_a_reason_for_each_quantity_that_needs_them() -> None:
+    run = read_results(ROOT / "examples" / "engine-keep-alive").runs[-1]
+    needed = {key for key, quantity in QUANTITIES.items() if quantity.is_sampled}
+    assert set(resources(run)) == needed
+    unsampled = resources(replace(run, samples=run.samples[:0]))
+    assert set(unsampled) == needed
+    assert all(estimate.missing for estimate in unsampled.values())

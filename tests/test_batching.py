@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,3 +205,29 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
 
     with batching(lanes=1) as (batcher, engine):
         asyncio.run(scenario())
+
+
+def test_a_wait_that_runs_out_between_two_looks_at_the_clock_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane waits for the clients of its round to ask again. That wait is over at each second look at its clock."""
+    looks = itertools.count()
+
+    def clock() -> float:
+        if has_asked_again.is_set() and threading.current_thread().name.startswith("lane"):
+            return 11 + (1e-3 if next(looks) % 2 else -1e-3)
+        return 10.0 if engine.given else 0.0  # a round of 10 s, whose clients may come back for a tenth of that
+
+    async def scenario() -> None:
+        await answers([await ask(batcher, text) for text in ("one", "two", "three")])
+        again = await ask(batcher, "back")
+        has_asked_again.set()
+        assert await answers([again]) == ["back"]
+
+    has_asked_again = threading.Event()
+    monkeypatch.setattr("inference.batching.time", SimpleNamespace(perf_counter=clock))
+    engine = SlowEngine(lanes=1)
+    engine.may_answer.set()
+    batcher = Batcher(engine, {}, 100)
+    try:
+        asyncio.run(scenario())
+    finally:
+        batcher.close()

@@ -18,6 +18,7 @@ class Quantity:
 
     ``unit`` is that of the value as it is computed and shown; ``digits`` are shown behind the point. ``quantile`` is
     set for response times' percentiles. ``worse``: +1 where more is worse, -1 where less is, 0 where neither.
+    ``is_sampled``: it comes from the replicas' samples, so it is missing where they were not sampled.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Quantity:
     digits: int
     quantile: float | None = None
     worse: int = 0
+    is_sampled: bool = False
 
 
 HIDDEN = {
@@ -48,25 +50,29 @@ QUANTITIES = {
         Quantity("queue_ms", "Waiting for the model, median", "ms", 2, worse=1),
         Quantity("inference_ms", "In the model, median", "ms", 2, worse=1),
         Quantity("rest_ms", "Network, HTTP and ingress (the rest), median", "ms", 2, worse=1),
-        Quantity("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1),
-        Quantity("cpu_ms_per_answer", "CPU time per answer (CPU-seconds per 1,000)", "CPU-ms", 2, worse=1),
+        Quantity("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1, is_sampled=True),
+        Quantity(
+            "cpu_ms_per_answer", "CPU time per answer (CPU-seconds per 1,000)", "CPU-ms", 2, worse=1, is_sampled=True
+        ),
         *(
             Quantity(key, f"CPU time per answer outside the replicas: {whose}", "CPU-ms", 3, worse=1)
             for key, whose in HIDDEN.items()
         ),
-        Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1),
-        Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1),
-        Quantity("memory_mb_s_per_1000", "Memory held for 1,000 answers (memory x time)", "MB-s", 0, worse=1),
+        Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1, is_sampled=True),
+        Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1, is_sampled=True),
+        Quantity(
+            "memory_mb_s_per_1000", "Memory held for 1,000 answers (memory x time)", "MB-s", 0, worse=1, is_sampled=True
+        ),
         Quantity("body_kb_per_1000", "Bytes for 1,000 answers: bodies, counted by the client", "kB", 1, worse=1),
-        Quantity("interface_kb_per_1000", "Bytes for 1,000 answers: interfaces", "kB", 1, worse=1),
+        Quantity("interface_kb_per_1000", "Bytes for 1,000 answers: interfaces", "kB", 1, worse=1, is_sampled=True),
         Quantity("body_in_mb", "Bytes in per round: request bodies, counted by the client", "MB", 3),
         Quantity("body_out_mb", "Bytes out per round: answer bodies, counted by the client", "MB", 3),
         Quantity("body_in_kb_per_s", "Bytes in per second: request bodies, counted by the client", "kB", 1),
         Quantity("body_out_kb_per_s", "Bytes out per second: answer bodies, counted by the client", "kB", 1),
-        Quantity("interface_in_mb", "Bytes in per round: interfaces", "MB", 3),
-        Quantity("interface_out_mb", "Bytes out per round: interfaces", "MB", 3),
-        Quantity("interface_in_kb_per_s", "Bytes in per second: interfaces", "kB", 1),
-        Quantity("interface_out_kb_per_s", "Bytes out per second: interfaces", "kB", 1),
+        Quantity("interface_in_mb", "Bytes in per round: interfaces", "MB", 3, is_sampled=True),
+        Quantity("interface_out_mb", "Bytes out per round: interfaces", "MB", 3, is_sampled=True),
+        Quantity("interface_in_kb_per_s", "Bytes in per second: interfaces", "kB", 1, is_sampled=True),
+        Quantity("interface_out_kb_per_s", "Bytes out per second: interfaces", "kB", 1, is_sampled=True),
         Quantity("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
     )
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.measure.quantity import NAN, Estimate, missing
+from analysis.measure.quantity import NAN, QUANTITIES, Estimate, missing
 from analysis.measure.series import (
     Coverage,
     coverage,
@@ -38,8 +38,7 @@ def resources(run: Run) -> dict[str, Estimate]:
     part = covered_together(run)
     reason = why_no_samples(run) or (None if part.covered_s else "the replicas were not sampled at the same time")
     if reason is not None:
-        keys = ("cpu_percent", "cpu_ms_per_answer", "memory_mean_mb", "memory_max_mb", "memory_mb_s_per_1000")
-        return dict.fromkeys((*keys, *INTERFACES), missing(reason))
+        return dict.fromkeys((key for key, quantity in QUANTITIES.items() if quantity.is_sampled), missing(reason))
     used = growth(run, np.array([part.start_unix_s, part.end_unix_s]))
     finished = run.answered_unix_s
     answers = int(((finished >= part.start_unix_s) & (finished <= part.end_unix_s)).sum())
@@ -132,10 +131,10 @@ def _why_no_interfaces(run: Run) -> str:
     """Why none of the replicas has counters of its network interfaces."""
     replicas = run.record.replicas
     if (replicas.found or "").partition(":")[0] == PROCESS:
-        return "a process has no network interfaces of its own; see the client's view"
+        return "a process has no network interfaces of its own; see the client's count"
     sources = [replica.sources or {} for replica in replicas.list]
     if sources and all(source and "network" not in source for source in sources):
-        return "the container uses the machine's own network (--network host); see the client's view"
+        return "the container uses the machine's own network (--network host); see the client's count"
     return "the engine told no counters of the interfaces"
 
 
