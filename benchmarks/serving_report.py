@@ -45,7 +45,7 @@ def _services(record: dict[str, Any]) -> list[str]:
     for name, service in services.items():
         for number, measured in service["connections"].items():
             ratio = record.get("ratios", {}).get(name, {}).get(number)
-            told = f"{ratio['throughput']:.1f} | 1/{1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
+            told = f"{ratio['throughput']:.1f} | {1 / ratio['p99']:.1f}" if ratio and ratio["p99"] else "| "
             lines.append(
                 f"| {name} | {number} | {measured['throughput']:.0f} | {measured['p50_ms']:.1f} "
                 f"| {measured['p95_ms']:.1f} | {measured['p99_ms']:.1f} | {told} |"
@@ -54,27 +54,29 @@ def _services(record: dict[str, Any]) -> list[str]:
     for name, service in services.items():
         lines.append(f"| {name} | {service['memory_bytes'] / 1e6:.0f} | {service['seconds_to_healthy']:.2f} |")
     alone = record["engine_alone"]["median"]
-    lines += ["", f"The inference engine alone, called in a loop on the same texts: {alone:.0f} texts a second.", ""]
+    lines += ["", f"The inference engine alone, called in a loop on the same texts: {alone:.0f} texts per second.", ""]
     return lines
 
 
 def _overload(found: dict[str, Any]) -> list[str]:
     many, at_once = found["connections_200"], found["burst"]
-    answers = "; ".join(
-        f"{answer['count']} with {status} (half within {answer['half_within_ms']:.0f} ms, "
-        f"all within {answer['all_within_ms']:.0f} ms)"
+    answers = [
+        f"  - {answer['count']} got status {status}, half of them within {answer['half_within_ms']:.0f} ms, "
+        f"all within {answer['all_within_ms']:.0f} ms."
         for status, answer in at_once.items()
         if isinstance(answer, dict)
-    )
-    memory = ", ".join(f"{held_bytes / 1e6:.0f}" for held_bytes in found["memory_bytes"])
+    ]
+    before, between, after = (f"{held_bytes / 1e6:.0f} MB" for held_bytes in found["memory_bytes"])
     return [
         "Overload:",
         "",
-        f"- 200 connections: {many['throughput']:.0f} answers a second, p99 {many['p99_ms']:.0f} ms, "
+        f"- 200 connections: {many['throughput']:.0f} answers per second, p99 {many['p99_ms']:.0f} ms, "
         f"{many['refused']} requests refused.",
-        f"- {at_once['requests']} requests at once: {answers}.",
-        f"- Memory before, between and after these two: {memory} MB.",
-        f"- A request one second later: {found['one_second_later_ms']:.0f} ms.",
+        f"- {at_once['requests']} requests at once:",
+        *answers,
+        f"- One second after these, a single request took {found['one_second_later_ms']:.0f} ms.",
+        f"- Memory before the 200 connections: {before}; after them: {between}; "
+        f"after the {at_once['requests']} requests: {after}.",
         "",
     ]
 
@@ -82,7 +84,8 @@ def _overload(found: dict[str, Any]) -> list[str]:
 def _docker(found: dict[str, Any]) -> list[str]:
     median = found["median"]
     return [
-        f"Containers: one replica with 1.8 CPUs answers {median['one_1.8']:.0f} requests a second. Three replicas with "
-        f"0.6 CPUs each answer {median['three_0.6']:.0f} together, {found['three_over_one']:.2f} times as many.",
+        f"Containers: one replica with 1.8 CPUs answers {median['one_1.8']:.0f} requests per second.",
+        f"Three replicas with 0.6 CPUs each answer {median['three_0.6']:.0f} together, {found['three_over_one']:.2f} "
+        "times as many.",
         "",
     ]

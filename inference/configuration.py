@@ -134,7 +134,8 @@ INFERENCE_MODEL = Variable(
 INFERENCE_ENGINE = Variable(
     "INFERENCE_ENGINE",
     AUTO,
-    "the inference engine: onnx, torch, or auto: the fastest one that agrees with the reference",
+    "the inference engine: onnx, torch, or auto: onnx if it can run the model and its answers agree with those of "
+    "torch; on a GPU always torch",
     _choice_of(ENGINES),
 )
 INFERENCE_DEVICE = Variable(
@@ -149,7 +150,7 @@ INFERENCE_QUEUE = Variable(
 METRICS_LOG_FILE = Variable(
     "METRICS_LOG_FILE",
     "system_inference_metrics.csv",
-    "the CSV file that gets one row for each answered request; rows are added to an existing file",
+    "the CSV file that gets one row for each answered request; the rows that it already has stay",
     Path,
 )
 REPLICA_NAME = Variable(
@@ -160,7 +161,10 @@ REPLICA_NAME = Variable(
     default_meaning="the host name",
 )
 XDG_CACHE_HOME = Variable(
-    "XDG_CACHE_HOME", "~/.cache", "the folder in which exported models are kept, in fourfold/engines", _cache_folder
+    "XDG_CACHE_HOME",
+    "~/.cache",
+    "the cache folder; exported models are in its subfolder fourfold/engines",
+    _cache_folder,
 )
 
 VARIABLES: tuple[Variable[Any], ...] = (

@@ -34,7 +34,7 @@ class Passed:
 
 PASSED = (
     Passed("PATH", EVERY, "where programs are"),
-    Passed("HOME USER LOGNAME", EVERY, "whose caches and settings are used; Locust gets an empty HOME"),
+    Passed("HOME USER LOGNAME", EVERY, "whose caches and settings are used; Locust gets an empty folder as HOME"),
     Passed("TMPDIR TZ", EVERY, "where temporary files go, and the time zone of times that are shown"),
     Passed("TERM COLORTERM COLUMNS LINES NO_COLOR", EVERY, "how the terminal shows text"),
     Passed("LD_LIBRARY_PATH DYLD_LIBRARY_PATH", EVERY, "where this machine keeps libraries that Python needs"),
@@ -50,7 +50,7 @@ PASSED = (
     Passed("NETRC DBUS_SESSION_BUS_ADDRESS GNUPGHOME PASSWORD_STORE_DIR", DOWNLOAD, "where passwords are kept"),
     Passed("AWS_* AZURE_* GOOGLE_APPLICATION_CREDENTIALS", DOWNLOAD, "passwords for cloud registries"),
     Passed("HF_* HUGGING_FACE_HUB_TOKEN XDG_CACHE_HOME", DOWNLOAD, "where models come from and are cached"),
-    Passed("INFERENCE_*", SERVICE, "the service's own settings; the record holds them"),
+    Passed("INFERENCE_*", SERVICE, "the service's own settings; they are saved in experiment.json"),
     Passed("CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER", SERVICE, "which GPUs of this machine may be used"),
 )
 

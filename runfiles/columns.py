@@ -129,7 +129,13 @@ REPLICA_STATS_COLUMNS = (
         "when the counters were read, by the clock of the machine they were read on",
         True,
     ),
-    Column("replica", LABEL, NAME, "container name, service.slot, or host", True),
+    Column(
+        "replica",
+        LABEL,
+        NAME,
+        "name of the container; Swarm: the service's name and the replica's number; process: the name that it returns",
+        True,
+    ),
     Column("replica_id", LABEL, NAME, "first 12 digits of the container's ID, or the process ID", True),
     Column("node", LABEL, NAME, "name of the Docker engine or machine it runs on"),
     Column("cpu_seconds", COUNTER, SECONDS, "CPU time used since the replica started", group=CPU),
@@ -145,8 +151,8 @@ REPLICA_STATS_COLUMNS = (
         "memory_bytes",
         GAUGE,
         BYTES,
-        "usage less inactive file cache; process tree without a control group of its own: PSS, or RSS if there is "
-        "no PSS, as of the last second",
+        "usage without inactive file cache; for a process without a control group of its own: PSS of its process tree "
+        "(RSS if there is no PSS), updated once a second",
         group=MEMORY,
     ),
     Column(
@@ -175,7 +181,7 @@ REPLICA_STATS_COLUMNS = (
         "generation",
         LABEL,
         TEXT,
-        "Swarm: the task's ID, which a replica's successor does not share; empty: not Swarm",
+        "Swarm: the task's ID, which is new after a restart; empty: not Swarm",
         since=FIRST_DAY,
         is_analysed=False,
     ),
@@ -274,8 +280,8 @@ REPLICA_STATS_COLUMNS = (
         "memory_cache_bytes",
         GAUGE,
         BYTES,
-        "file cache and shared memory; `memory_bytes` leaves out the inactive part of this cache; empty: not measured, "
-        "such as for a process without a control group of its own",
+        "file cache (active and inactive) and shared memory; empty: not measured, such as for a process without a "
+        "control group of its own",
         group=MEMORY,
         since="2026-11-28",
         is_analysed=False,
@@ -288,11 +294,11 @@ REPLICA_EVENTS_COLUMNS = (
         "event",
         LABEL,
         TEXT,
-        "found (there at the start), started, restarted, ended, not sampled, sampled again; of no replica: "
+        "found (there at the start), started, restarted, ended, not sampled, sampled again; about the Docker engine: "
         "engine does not answer, engine answers again",
         True,
     ),
-    Column("replica", LABEL, NAME, "container name, service.slot, or host; empty: the event is of the Docker engine"),
+    Column("replica", LABEL, NAME, "as in the samples; empty: the event is about the Docker engine"),
     Column("replica_id", LABEL, NAME, "first 12 digits of the container's ID, or the process ID"),
     Column("generation", LABEL, TEXT, "Swarm: the task's ID; empty: not Swarm"),
     Column("node", LABEL, NAME, "name of the Docker engine or machine it runs on"),

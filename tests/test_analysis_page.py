@@ -252,7 +252,7 @@ def test_what_was_not_run_leaves_no_zero_in_the_charts(tmp_path: Path) -> None:
         html.unescape(note["text"].replace("<br>", " "))
         for note in charts["network-interfaces"]["layout"]["annotations"]
     ]
-    assert texts == ["not measured: a process has no network interfaces of its own; see the client's view"]
+    assert texts == ["not measured: a process has no network interfaces of its own; see the client's count"]
 
 
 def test_an_interval_that_is_not_known_is_not_drawn_as_none_wide(tmp_path: Path) -> None:

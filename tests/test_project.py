@@ -7,11 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
 
+from analysis.judge.comparability import Unlike
+from analysis.judge.verdicts import FASTER, SLOWER, UNPROVEN
+from analysis.measure.series import Coverage
+from infra.deployments.docker_engine import Engine
 from runfiles import columns
+from runfiles.machines import EngineElsewhere
 
 FOLDERS = ("inference", "locustfiles", "infra", "analysis")
 DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
@@ -91,6 +97,47 @@ def test_every_link_of_the_docs_leads_to_a_file_and_a_heading(name: str) -> None
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors_of(target), link
+
+
+def named_in_the_tree() -> set[str]:
+    """The paths in the tree of CONTRIBUTING.md. A name that has no ending, and is no folder, is a module's."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = re.findall(
+        r"^    ( *)(\S[^#\n]*)", text[text.index("    addresses.py") : text.index("**The import rule.**")], re.M
+    )
+    paths = set()
+    folders: list[str] = []
+    for indent, names in lines:
+        del folders[len(indent) // 2 :]
+        for name in names.split():
+            if name.endswith("/"):
+                folders.append(name)
+            else:
+                paths.add("".join(folders) + (name if "." in name else f"{name}.py"))
+    return paths
+
+
+def test_the_tree_of_contributing_has_every_module_and_nothing_else() -> None:
+    modules = {"addresses.py"}
+    for folder in ("runfiles", *FOLDERS):
+        modules |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
+    named = named_in_the_tree()
+    assert {path for path in named if path.endswith(".py")} == {
+        path for path in modules if not path.endswith("__init__.py")
+    }
+    assert all((ROOT / path).is_file() for path in named)
+
+
+def test_what_the_docs_quote_is_what_the_programs_say() -> None:
+    texts = {name: " ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("README.md", *DOCS)}
+    elsewhere = EngineElsewhere(is_virtual=True, cpu_count=2, machine_cpu_count=8)
+    engine = SimpleNamespace(elsewhere=lambda: elsewhere)
+    assert str(Engine.why_no_verdict(engine)) in texts["docs/sharing.md"]  # type: ignore[arg-type]
+    assert f'("{Unlike(elsewhere=elsewhere)}")' in texts["docs/statistics.md"]
+    assert f'"not measured: {Coverage(0, 3, 10, is_whole=False)}"' in texts["docs/statistics.md"]
+    for verdict in (SLOWER, FASTER, UNPROVEN):
+        assert f"*{verdict}*" in texts["README.md"]
+        assert f"*{verdict}*" in texts["docs/statistics.md"]
 
 
 def test_setup_says_at_once_which_python_it_needs(tmp_path: Path) -> None:
