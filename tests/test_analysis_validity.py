@@ -628,3 +628,29 @@ def test_a_start_that_took_longer_than_until_the_first_run(tmp_path: Path) -> No
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
     assert kinds(examined(tmp_path)) == {"contradiction"}
     assert "healthy only after 5,000 s" in said(examined(tmp_path))
+
+
+def test_a_reason_that_several_rounds_give_is_said_once(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 3), measured("docker", 3)])
+    starved = {"cpu_percent": 95.0, "cpu_warnings": 0}
+    for name in ("host", "docker"):
+        for number in (1, 2, 3):
+            base = 5 + number + (0.1 if name == "host" else 0)
+            rows = [request(2 + i / 100, base + i % 7, replica=name) for i in range(1000)]
+            samples = steady_samples(0.5, replica=name)
+            write_run(tmp_path / name, "load", warmed(rows), samples, number=number, generator=starved)
+    analysis = analyse(read_results(tmp_path))
+    texts = [doubt.text for doubt in analysis.validity.invalid if doubt.kind == "generator"]
+    assert [text.partition(": the")[0] for text in texts] == [
+        "Host process, load of rounds 1, 2, 3",
+        "docker run, load of rounds 1, 2, 3",
+    ]
+    lacking = [doubt.text for doubt in analysis.validity.caveats if doubt.text.endswith("the single pass is missing")]
+    assert lacking[0] == "Host process, rounds 1, 2, 3: the single pass is missing"
+    page = render(analysis)
+    assert "The reason: the load generator was short of CPU." in page
+    assert {words.ratio(verdict) for verdict in analysis.verdicts} == {""}
+    assert "neither measurement is valid: the load generator was short of CPU" in page
+    assert '"ratios-' not in page
+    card = page[page.index('<div class="cards">') :]
+    assert card.index("not valid") < card.index("median response time")

@@ -91,7 +91,8 @@ def test_noise_proves_no_difference_and_says_what_it_would_take(tmp_path: Path) 
     assert words.verdict(verdict) == f"no difference proven; {verdict.detail}"
     shown = cards(analysis)[1].values[2]
     assert shown.text == "no difference proven"
-    assert shown.detail == f"median: {words.ratio(verdict)} times that of the host process\n{verdict.detail}"
+    ratio, interval = words.ratio(verdict).split(" ", 1)
+    assert shown.detail == f"median: {ratio} times that of the host process {interval}\n{verdict.detail}"
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,12 +28,15 @@ from analysis import __main__ as command
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART, is_memory_comparable
-from analysis.judge.findings import how_to_read
+from analysis.judge.findings import _why_unproven, how_to_read
+from analysis.judge.verdicts import UNPROVEN
 from analysis.judge.words import figures_csv
 from analysis.measure.quantity import Estimate
 from analysis.read.results import read_results
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
+from analysis.show.sections import ratio_charts
+from analysis.show.tables import figure_tables, pair_tables
 
 
 def experiment(folder: Path, medians: Mapping[str, Sequence[float]], tail: float = 0) -> Analysis:
@@ -206,7 +212,7 @@ def test_memory_of_host_and_containers_is_not_lined_up(tmp_path: Path) -> None:
 def test_numbers_without_a_verdict_have_intervals_or_say_that_they_are_not_compared(tmp_path: Path, name: str) -> None:
     for folder, medians, expected in (
         ("three", {"host": [10, 10.1, 9.9], "docker": [11, 11.1, 10.9]}, "Only response times have verdicts"),
-        ("one", {"host": [10], "docker": [11]}, "Numbers without an interval are not compared"),
+        ("one", {"host": [10], "docker": [11]}, "Only response times have verdicts, and not from one round"),
     ):
         analysis = experiment(tmp_path / folder, medians)
         (text,) = (finding.text for finding in analysis.findings if finding.title == name)
@@ -240,3 +246,83 @@ def test_an_example_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     after = files()
     assert after.keys() - before.keys() == {page, cases}
     assert {path: after[path] for path in before} == before
+
+
+def test_median_and_p95_of_a_pair_have_their_own_findings_with_milliseconds(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, NOISE, 30)
+    median, tail = (finding.text for finding in analysis.findings if finding.title == "Response time")
+    assert median.startswith(
+        "No difference of the median is proven between docker run and the host process. Measured: 10.17 ms against "
+    )
+    both = "docker run is slower than the host process: its p95 is 40.14 ms against 10.02 ms, 4.02 times ("
+    assert tail.startswith(both)
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [(1.01, 1.2, "above"), (0.8, 0.99, "below"), (0.9, 1.1, "")])
+def test_an_interval_beside_one_that_proves_nothing_is_explained(low: float, high: float, side: str) -> None:
+    verdict = next(
+        verdict
+        for verdict in analyse(read_results(ROOT / "examples" / "engine-keep-alive")).verdicts
+        if verdict.kind == UNPROVEN
+    )
+    found = replace(verdict, comparison=replace(verdict.comparison, low=low, high=high))
+    text = "".join(part if isinstance(part, str) else part.text for part in _why_unproven(found, ""))
+    assert ("The interval lies" in text) == bool(side)
+    assert f"The interval lies {side} a ratio of one. This is still no proof" in text or not side
+
+
+def test_an_experiment_without_verdicts_begins_with_the_replicas_shares() -> None:
+    analysis = analyse(read_results(ROOT / "examples" / "mesh-new-connection"))
+    assert analysis.headline.startswith(
+        "Swarm, 3 replicas: the busiest replica gave 33.3% of the answers; 33.3% were expected. There is no verdict: "
+    )
+    assert analysis.findings[0].id == "finding-network-swarm-3"
+
+
+def test_a_percentile_of_too_few_requests_is_not_shown_and_neither_is_its_ratio() -> None:
+    analysis = analyse(read_results(ROOT / "examples" / "mesh-new-connection"))
+    median, tail = analysis.verdicts
+    assert words.ratio(median) == "0.99"
+    assert (words.ratio(tail), tail.shows_ratio) == ("", False)
+    assert not math.isnan(tail.comparison.ratio)
+    assert words.plain(analysis.loads[0], "p95_ms") == "not shown"
+    assert "ratios-p95" not in [chart.id for chart in ratio_charts(analysis.verdicts)]
+    pairs = pair_tables(analysis.verdicts)[0].rows[0].cells
+    assert (pairs[2].text, pairs[2].detail) == ("not shown", "")
+
+
+def test_a_value_of_few_ticks_of_the_clock_is_only_a_bound() -> None:
+    few = Estimate(0.0625, 800, "answers", low=0.06, high=0.065, rounds=5, tick=10.0)
+    assert words.number(few, 3) == "< 0.125"
+    assert words.low_to_high(few, 3) == words.TICKS
+    enough = replace(few, value=0.2)
+    assert words.number(enough, 3) == "0.200"
+    assert words.low_to_high(enough, 3) == "0.060 to 0.065"
+
+
+def test_a_small_value_keeps_two_digits() -> None:
+    assert words.number(Estimate(0.0384, 5, "requests"), 2) == "0.038"
+    assert words.number(Estimate(0.1, 5, "requests"), 2) == "0.10"
+    assert words.number(Estimate(0.0, 5, "requests"), 2) == "0.00"
+    assert words.number(Estimate(3, 5, "requests"), 0) == "3"
+
+
+def test_the_terminal_prints_the_note_of_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    line = ["analysis", str(ROOT / "examples" / "mesh-keep-alive"), "--output", str(tmp_path / "page.html")]
+    monkeypatch.setattr(sys, "argv", line)
+    assert command.main() == 0
+    printed = capsys.readouterr().out
+    assert "the response times and the CPU mean nothing" in printed[: printed.index("Under load")]
+    assert re.search(r"^The page has \d+ (other )?caveats\.$", printed, re.MULTILINE)
+
+
+def test_tables_mark_memory_that_is_counted_differently(tmp_path: Path) -> None:
+    mixed = analyse(read_results(ROOT / "examples" / "engine-keep-alive"))
+    alike = analyse(read_results(ROOT / "examples" / "mesh-keep-alive"))
+    for analysis, is_marked in ((mixed, True), (alike, False)):
+        marked = [row.title for row in figure_tables(analysis)[0].rows if row.title.endswith(words.MEMORY_MARK)]
+        assert len(marked) == (3 if is_marked else 0)
+        assert (words.MEMORY_FOOTNOTE in render(analysis)) is is_marked
+        assert (words.MEMORY_FOOTNOTE.removeprefix("* ") in render_markdown(analysis)) is is_marked

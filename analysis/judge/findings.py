@@ -113,7 +113,7 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     if not loads:
         return ""
     if not all(load.summary["requests"].rounds >= FEWEST_ROUNDS for load in loads):
-        return "Fewer than three rounds give no interval. Numbers without an interval are not compared."
+        return "Fewer than three rounds give no interval. Only response times have verdicts, and not from one round."
     said = "Below, brackets without a name are 95% intervals."
     return said if len(loads) == 1 else f"{said} Only response times have verdicts."
 

@@ -80,9 +80,10 @@ def _counts(load: Measurement) -> str:
 
 def _verdict(found: Verdict) -> Value:
     """A verdict with its quantity: another quantity of the same pair may have another one."""
-    ratio, name = words.ratio(found), NAMES[found.key]
+    ratio, bracket, interval = words.ratio(found).partition(" (")
+    name = NAMES[found.key]
     baseline = words.named(found.baseline)
-    detail = f"{name}: {ratio} times that of {baseline}" if ratio else f"{name}, against {baseline}"
+    detail = f"{name}: {ratio} times that of {baseline}{bracket}{interval}" if ratio else f"{name}, against {baseline}"
     if found.kind in (SLOWER, FASTER):
         return Value(found.kind, detail)
     return Value(found.kind, f"{detail}\n{found.detail}", "none")

@@ -20,6 +20,7 @@ HOW_CARDS_ARE_READ = (
     "Each number is the mean of the values of the rounds. Its 95% interval says how far it may be off by chance; it is "
     "computed from how the rounds differ. Fewer than three rounds give no interval."
 )
+NOT_VALID = "This experiment is not valid: the numbers of the deployments that are named here must not be used."
 HOW_FIGURES_ARE_READ = (
     "Each value is the mean of the values of the rounds; rows with 'all rounds' are sums. Below a value are its 95% "
     "interval and the number n that it was computed from; below the name of a row is what n counts. The interval of a "
@@ -117,7 +118,7 @@ def _validity(analysis: Analysis) -> Section:
     invalid = [Caveat(doubt.title[0].upper() + doubt.title[1:], doubt.text, "serious") for doubt in validity.invalid]
     caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
     lists = (("Not valid", invalid), ("Caveats", caveats))
-    said = "This experiment is not valid: its numbers must not be used." if invalid else "This experiment is valid."
+    said = NOT_VALID if invalid else "Nothing was found that makes this experiment invalid."
     if caveats and not invalid:
         said += " Its numbers can be used, with these caveats in mind."
     return Section(
