@@ -20,6 +20,7 @@ from conftest import ROOT
 from markupsafe import escape
 from recorded_runs import (
     NASTY,
+    START,
     a_round,
     measured,
     not_run,
@@ -34,7 +35,14 @@ from recorded_runs import (
 from analysis.analyse import Analysis, analyse
 from analysis.judge.words import figures_csv
 from analysis.read.results import read_results
-from analysis.show.charts import by_deployment, memory_by_deployment, over_time, percentiles, traffic
+from analysis.show.charts import (
+    by_deployment,
+    latency_distribution,
+    memory_by_deployment,
+    over_time,
+    percentiles,
+    traffic,
+)
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
 from analysis.show.sections import ratio_charts
@@ -282,6 +290,25 @@ def test_an_interval_from_two_rounds_is_not_drawn_and_one_from_three_is(tmp_path
         assert ("no interval from 2 rounds" in render(analysis)) is not is_drawn
         row = next(line for line in render_markdown(analysis).splitlines() if line.startswith("| Median response time"))
         assert ("(" in row) is is_drawn
+
+
+@pytest.mark.parametrize(("longest_ms", "type"), [(14.0, None), (40.0, "log")])
+def test_times_that_lie_close_together_have_a_linear_axis(tmp_path: Path, longest_ms: float, type: str | None) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    rows = [request(2 + i / 50, longest_ms if i == 9 else 5 + i % 7) for i in range(500)]
+    write_run(tmp_path / "host", "load", rows)
+    chart = latency_distribution(read(tmp_path).loads, lambda load: [*load.deployment.loads.values()])
+    assert chart.layout.xaxis.type == type
+
+
+def test_replicas_of_which_only_was_found_what_there_is_have_no_chart_of_events(tmp_path: Path) -> None:
+    for folder, kinds, is_drawn in (("calm", ["found"], False), ("ended", ["found", "ended"], True)):
+        events = [{"at_unix_s": START + 5, "event": kind, "replica": "web.1", "detail": ""} for kind in kinds]
+        write_experiment(tmp_path / folder, [measured("host")])
+        write_run(tmp_path / folder / "host", "load", steady_requests(50), steady_samples(0.5), events=events)
+        page = page_of(tmp_path / folder)
+        assert ('id="chart-events"' in page) is is_drawn
+        assert ("No replica ended, restarted or was added during the runs." in page) is not is_drawn
 
 
 def test_an_empty_place_in_a_chart_says_why(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,8 @@ FEW_BARS = 3
 """A group with no more bars has room for a reason in the place of one."""
 LEAST_RATIO_RANGE = (0.95, 1.05)
 """The chart of ratios reaches at least from here to there, so that a tiny difference does not look large."""
+LEAST_LOG_SPAN = 3
+"""A logarithmic axis reaches at least from a time to this many times it."""
 ROOM_FOR_WORDS = 1.3
 """The height of a chart with words above its bars, over the height of the highest bar."""
 HOST_PATTERN = "/"
@@ -120,12 +123,18 @@ def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Seque
                 line={"color": colour(measurement.name), "width": 2.5},
                 hovertemplate="%{y:.1f}% within %{x:.2f} ms<extra></extra>",
             )
-    ticks = round_numbers(shown)
-    chart.update_xaxes(
-        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
-    )
+    chart.update_xaxes(**_axis_of_times(shown))
     chart.update_yaxes(title="% of requests answered", range=[0, 101])
     return chart
+
+
+def _axis_of_times(shown: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis, unless the times lie so close together that a linear one has better ticks."""
+    if shown and max(shown) < LEAST_LOG_SPAN * min(shown):
+        return {"title": "response time in ms"}
+    ticks = round_numbers(shown)
+    texts = [f"{tick:g}" for tick in ticks]
+    return {"title": "response time in ms (logarithmic)", "type": "log", "tickvals": ticks, "ticktext": texts}
 
 
 def percentiles(loads: Loads) -> go.Figure:

@@ -57,7 +57,7 @@ def events(loads: Loads) -> Section:
     kinds = {str(kind) for run in runs for kind in run.events["event"].unique()}
     title = "Replica events"
     if kinds == {FOUND}:
-        return Section("events", title, title, "No replica ended, restarted or was added while it was watched.")
+        return Section("events", title, title, "No replica ended, restarted or was added during the runs.")
     return _section("events", title, *(_events(loads) if kinds else ()))
 
 
