@@ -17,7 +17,7 @@ from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
-from analysis.judge.verdicts import against_first
+from analysis.judge.verdicts import NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
 from analysis.read.records import UnreadableResults
@@ -31,10 +31,10 @@ from runfiles.files import REPORT_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = {
-    "median_ms": "p50 ms",
+    "median_ms": "median ms",
     "p95_ms": "p95 ms",
-    "throughput_per_s": "req/s",
-    "cpu_ms_per_answer": "CPU-ms",
+    "throughput_per_s": "answers/s",
+    "cpu_ms_per_answer": "CPU ms/answer",
     "memory_mean_mb": "MB",
 }
 """The key figures that the terminal shows -> what it calls them."""
@@ -78,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         "the experiment is not valid.",
     )
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
-    place = f"where to write the page (RESULTS/{REPORT_FILE}; of a folder in examples/: results/NAME.html)"
+    place = (
+        f"where to write the page. The default is {REPORT_FILE} in the folder of the experiment; for a folder in "
+        "examples/ it is results/NAME.html. With --format markdown the name ends with .md"
+    )
     parser.add_argument("--output", type=Path, help=place)
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="html", help="of the page (html)")
     parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
@@ -104,22 +107,24 @@ def cases_of(analysis: Analysis) -> list[Case]:
         Case("not whole", text, said="Something that the plan asked for is missing or incomplete.") for text in lacks
     ]
     for verdict in analysis.verdicts:
-        name = f"{verdict.subject.title} against {verdict.baseline.title}: {verdict.key}"
-        said = f"{words.ratio(verdict.comparison)} {words.verdict(verdict)}".strip()
+        name = f"{words.pair(verdict)}: {verdict.key}"
+        said = f"{words.ratio(verdict)} {words.verdict(verdict)}".strip()
         cases.append(Case("verdicts", name, said=said))
     return cases
 
 
 def _print_summary(analysis: Analysis) -> None:
-    """What the terminal says: the headline, the key figures, the verdicts, and what speaks against them."""
+    """What the terminal says: the headline, the note, the key figures, the verdicts, and what speaks against them."""
     console = Console(highlight=False, emoji=False)
     console.print(analysis.headline, markup=False, soft_wrap=True, style="bold")
+    if analysis.results.note:
+        console.print(analysis.results.note, markup=False, soft_wrap=True)
+    for doubt in analysis.validity.invalid:
+        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
     if analysis.loads:
         console.print(_figures(analysis.loads))
     for line in _remarks(analysis):
         console.print(line, markup=False, soft_wrap=True)
-    for doubt in analysis.validity.invalid:
-        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
 
 
 def _figures(loads: Sequence[Measurement]) -> Table:
@@ -127,7 +132,7 @@ def _figures(loads: Sequence[Measurement]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        title="Under load, warm-up excluded; CPU-ms: CPU time per answer",
+        title="Under load, without warm-up; n: requests",
         title_justify="left",
     )
     for name in ("", "n", *COLUMNS.values()):
@@ -143,20 +148,30 @@ def _remarks(analysis: Analysis) -> Iterator[str]:
     loads = analysis.loads
     if not all(is_memory_comparable(loads[0].deployment, load.deployment) for load in loads):
         yield "MB: counted differently for the host process and for containers, so not comparable"
-    comparable = against_first(analysis.verdicts)
-    for verdict in analysis.verdicts:
-        is_first = verdict.baseline is loads[0] or verdict is comparable[verdict.subject.name]
-        if verdict.key == "median_ms" and is_first:
-            text = f"{verdict.subject.title} against {verdict.baseline.title}: {words.ratio(verdict.comparison)}"
-            yield f"{text.strip()} {words.verdict(verdict)}"
+    yield from _verdicts(analysis)
     for deployment in analysis.results.deployments:
         if deployment.status != STATUS_MEASURED:
             yield f"{deployment.title}: {deployment.status}: {deployment.reason}"
     if any(load.summary[key].is_part for load in loads for key in COLUMNS):
         yield f"*: {words.PART}"
-    for doubt in analysis.validity.caveats:
-        if doubt.is_of_a_lack:
-            yield f"caveat: {doubt.text}"
+    lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
+    yield from (f"caveat: {text}" for text in lacks)
+    if others := len(analysis.validity.caveats) - len(lacks):
+        yield f"The page has {others} {'other ' if lacks else ''}caveat{'s' if others > 1 else ''}."
+
+
+def _verdicts(analysis: Analysis) -> Iterator[str]:
+    """The verdicts against the first deployment and, if that ran on another machine, against the first that did not."""
+    comparable = {(found.subject.name, found.baseline.name) for found in against_first(analysis.verdicts).values()}
+    for verdict in analysis.verdicts:
+        is_first = verdict.baseline is analysis.loads[0]
+        if not is_first and (verdict.subject.name, verdict.baseline.name) not in comparable:
+            continue
+        ratio, said = words.ratio(verdict), words.verdict(verdict)
+        if verdict.kind != NONE:
+            yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {ratio} {said}"
+        elif verdict.key == "median_ms":
+            yield f"{words.pair(verdict)}: {said}"
 
 
 def _cell(estimate: Estimate, digits: int) -> str:

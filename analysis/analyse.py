@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.judge.doubts import Validity
-from analysis.judge.findings import Balance, Finding, findings, headline
+from analysis.judge.findings import Finding, findings
+from analysis.judge.headline import headline
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
-from analysis.measure.balance import evenness, replica_shares
+from analysis.measure.balance import Balance, evenness, replica_shares
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.read.results import Results
 
@@ -35,7 +36,7 @@ def analyse(results: Results) -> Analysis:
     balances = tuple(_balances(loads))
     return Analysis(
         results=results,
-        headline=headline(loads, verdicts, validity),
+        headline=headline(loads, verdicts, balances, validity),
         loads=loads,
         passes=tuple(measure_pass(deployment) for deployment in results.deployments if deployment.single_passes),
         validity=validity,

@@ -20,6 +20,7 @@ from conftest import ROOT
 from markupsafe import escape
 from recorded_runs import (
     NASTY,
+    START,
     a_round,
     measured,
     not_run,
@@ -34,7 +35,14 @@ from recorded_runs import (
 from analysis.analyse import Analysis, analyse
 from analysis.judge.words import figures_csv
 from analysis.read.results import read_results
-from analysis.show.charts import by_deployment, memory_by_deployment, over_time, percentiles, traffic
+from analysis.show.charts import (
+    by_deployment,
+    latency_distribution,
+    memory_by_deployment,
+    over_time,
+    percentiles,
+    traffic,
+)
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
 from analysis.show.sections import ratio_charts
@@ -81,22 +89,22 @@ def test_each_deployment_has_a_card_and_one_that_was_not_measured_says_why(tmp_p
     cards = re.findall(r'<section class="card deployment (\w*)".*?<h3>(.*?)</h3>(.*?)</section>', page, re.DOTALL)
     assert [(title, style) for style, title, _ in cards] == [
         ("Host process", ""),
+        ("Swarm, 3 replicas", ""),
         ("docker run", "unmeasured"),
         ("Docker Compose", "unmeasured"),
         ("Swarm, 1 replica", "unmeasured"),
-        ("Swarm, 3 replicas", ""),
     ]
     contents = {title: content for _, title, content in cards}
-    assert f'<div class="big none">not measured</div><small>not run: {NO_ENGINE}</small>' in contents["docker run"]
-    assert "<small>not run: no &lt;IPVS&gt; here</small>" in contents["Swarm, 1 replica"]
+    assert f'<div class="big none">not run</div><small>{NO_ENGINE}</small>' in contents["docker run"]
+    assert '<div class="big none">not run</div><small>no &lt;IPVS&gt; here</small>' in contents["Swarm, 1 replica"]
     rows = re.findall(r"^\| ([^|]+) \| (.*) \|$", markdown[: markdown.index("## Verdicts")], re.MULTILINE)
     assert [title for title, _ in rows if title in contents] == list(contents)
-    assert dict(rows)["docker run"] == f"**not measured** not run: {NO_ENGINE}"
+    assert dict(rows)["docker run"] == f"**not run** {NO_ENGINE}"
 
 
 def test_a_card_says_what_each_number_counts(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path, rounds=3))
-    counts = "3,000 requests sent in 3 rounds, 0 failed\n3,000 answers in whole seconds\nCPU from 30 seconds of samples"
+    counts = "3,000 requests sent in 3 rounds, 0 failed"
     assert f'<small class="counts">{counts}</small>' in page
     assert "n = " not in page[page.index('<div class="cards">') : page.index('<div class="findings">')]
 
@@ -148,7 +156,7 @@ def test_the_template_decides_and_formats_nothing() -> None:
 
 def test_the_sections_stand_in_the_order_of_the_reading(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path))
-    order = ("key", "doubts", "latency", "cpu", "memory", "network", "replicas", "time", "events", "table", "run")
+    order = ("key", "doubts", "latency", "cpu", "memory", "network", "time", "replicas", "events", "table", "run")
     places = [page.index(f'<h2 id="{anchor}"') for anchor in order]
     assert places == sorted(places)
 
@@ -178,7 +186,13 @@ def test_each_number_in_a_finding_leads_to_a_figure_that_is_there(tmp_path: Path
         for part in finding.parts:
             if isinstance(part, str):
                 names = part
-                for name in ("Swarm, 3 replicas", "95% interval", "llm-inference-service.1", "llm-inference-service.2"):
+                for name in (
+                    "Swarm, 3 replicas",
+                    "95% interval",
+                    "p95",
+                    "llm-inference-service.1",
+                    "llm-inference-service.2",
+                ):
                     names = names.replace(name, "")
                 assert not re.search(r"\d", names), part
             else:
@@ -252,7 +266,9 @@ def test_what_was_not_run_leaves_no_zero_in_the_charts(tmp_path: Path) -> None:
         html.unescape(note["text"].replace("<br>", " "))
         for note in charts["network-interfaces"]["layout"]["annotations"]
     ]
-    assert texts == ["not measured: a process has no network interfaces of its own; see the client's count"]
+    assert texts == [
+        "not measured: a process has no network interfaces of its own; see the bytes counted by the client"
+    ]
 
 
 def test_an_interval_that_is_not_known_is_not_drawn_as_none_wide(tmp_path: Path) -> None:
@@ -268,26 +284,45 @@ def test_an_interval_from_two_rounds_is_not_drawn_and_one_from_three_is(tmp_path
         assert not math.isnan(analysis.loads[0].summary["median_ms"].low)
         for bars in percentiles(analysis.loads).data:
             assert (bars.error_y.array[0] != "none") is is_drawn
-        (chart,) = ratio_charts(analysis.verdicts)
+        chart = ratio_charts(analysis.verdicts)[0]
         assert (chart.plot["data"][0]["error_x"]["array"] != ["none"]) is is_drawn
-        assert "Fewer than three rounds" in chart.how_to_read
+        assert ("Fewer than three rounds" in chart.how_to_read) is not is_drawn
         assert ("no interval from 2 rounds" in render(analysis)) is not is_drawn
         row = next(line for line in render_markdown(analysis).splitlines() if line.startswith("| Median response time"))
         assert ("(" in row) is is_drawn
+
+
+@pytest.mark.parametrize(("longest_ms", "type"), [(14.0, None), (40.0, "log")])
+def test_times_that_lie_close_together_have_a_linear_axis(tmp_path: Path, longest_ms: float, type: str | None) -> None:
+    write_experiment(tmp_path, [measured("host")])
+    rows = [request(2 + i / 50, longest_ms if i == 9 else 5 + i % 7) for i in range(500)]
+    write_run(tmp_path / "host", "load", rows)
+    chart = latency_distribution(read(tmp_path).loads, lambda load: [*load.deployment.loads.values()])
+    assert chart.layout.xaxis.type == type
+
+
+def test_replicas_of_which_only_was_found_what_there_is_have_no_chart_of_events(tmp_path: Path) -> None:
+    for folder, kinds, is_drawn in (("calm", ["found"], False), ("ended", ["found", "ended"], True)):
+        events = [{"at_unix_s": START + 5, "event": kind, "replica": "web.1", "detail": ""} for kind in kinds]
+        write_experiment(tmp_path / folder, [measured("host")])
+        write_run(tmp_path / folder / "host", "load", steady_requests(50), steady_samples(0.5), events=events)
+        page = page_of(tmp_path / folder)
+        assert ('id="chart-events"' in page) is is_drawn
+        assert ("No replica ended, restarted or was added during the runs." in page) is not is_drawn
 
 
 def test_an_empty_place_in_a_chart_says_why(tmp_path: Path) -> None:
     write_experiment(tmp_path, [measured("host")])
     write_run(tmp_path / "host", "load", [request(2 + i / 50, 5 + i % 7) for i in range(500)])
     loads = read(tmp_path).loads
-    for chart, place in (
-        (percentiles(loads), 1),
-        (by_deployment(loads, "cpu_percent"), "Host process"),
-        (over_time(loads, "cpu_percent"), 0.5),
-        (traffic(loads, "interface"), "Host process"),
+    for chart, place, expected in (
+        (percentiles(loads), 1, "not shown: fewer than 100 of the 500"),
+        (by_deployment(loads, "cpu_percent"), "Host process", "not measured: "),
+        (over_time(loads, "cpu_percent"), 0.5, "not measured: "),
+        (traffic(loads, "interface"), "Host process", "not measured: "),
     ):
         note = next(note for note in chart.layout.annotations if note.x == place)
-        assert note.text.startswith("not measured: ")
+        assert note.text.startswith(expected)
 
 
 def test_memory_of_host_process_and_containers_is_kept_apart(tmp_path: Path) -> None:

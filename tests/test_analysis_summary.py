@@ -171,7 +171,7 @@ def test_sums_of_samples_that_broke_off_are_no_totals(tmp_path: Path) -> None:
     for key, value in (("cpu_percent", 150), ("cpu_ms_per_answer", 30), ("interface_in_kb_per_s", 3)):
         assert summary[key].value == pytest.approx(value, rel=0.02)
         assert summary[key].is_part
-        assert "of the part that samples cover" in words.interval(summary[key], 1)
+        assert "of the part that samples cover" in words.interval(summary[key], 1, 1)
     whole, part, _ = replica_shares(load)
     assert whole.received_bytes == pytest.approx(10_000)
     assert math.isnan(whole.byte_share)

@@ -27,6 +27,7 @@ from recorded_runs import (
 
 from analysis import __main__ as command
 from analysis.analyse import analyse
+from analysis.judge import words
 from analysis.judge.check_load import trend
 from analysis.judge.doubts import KINDS, Validity
 from analysis.read.results import read_results
@@ -209,9 +210,14 @@ def test_too_few_requests_for_the_percentile_that_is_shown(tmp_path: Path) -> No
     assert kinds(few) == {"few requests"}
     enough = one_run(tmp_path / "enough", steady_requests(20))
     assert kinds(enough) == set()
-    assert "p95 and p99 under load not shown for Host process (200 requests): fewer than 100" in said(enough)
+    assert (
+        "p95 and p99 under load are not shown for Host process (200 requests): fewer than 100 requests were slower."
+        in said(enough)
+    )
     (load,) = analyse(read_results(tmp_path / "enough")).loads
-    assert load.summary["p95_ms"].missing == "fewer than 100 of the 200 requests lie above; 2,000 are needed"
+    reason = "fewer than 100 of the 200 requests were slower; 2,000 requests are needed"
+    assert load.summary["p95_ms"].missing == reason
+    assert words.why_missing(load.summary["p95_ms"]) == f"not shown: {reason}"
 
 
 @pytest.mark.parametrize(("first", "last", "is_found"), [(20, 10, True), (10, 13, True), (10, 10.5, False)])
@@ -395,14 +401,17 @@ def test_an_invalid_deployment_gets_no_verdict_and_no_word(tmp_path: Path) -> No
         write_run(tmp_path / "docker", "load", failing, steady_samples(0.5), number=number)
     analysis = analyse(read_results(tmp_path))
     assert {verdict.kind for verdict in analysis.verdicts} == {"no verdict"}
-    assert analysis.verdicts[0].detail == "docker run is not valid: over 1% of the requests failed"
+    assert analysis.verdicts[0].detail == "the measurement of docker run is not valid: over 1% of the requests failed"
+    assert words.ratio(analysis.verdicts[0]) == ""
     assert not any("docker run" in finding.text for finding in analysis.findings)
 
 
 def test_doubts_of_every_experiment_are_said(tmp_path: Path) -> None:
     bundled = {"model": MODEL | {"source": "bundled"}, "versions": {}}
     text = said(one_run(tmp_path, service=bundled))
-    assert "absolute figures are those of a toy" in text
+    assert (
+        "A small bundled model answered, not DistilBERT. It needs much less time for an answer, so the ratios" in text
+    )
     assert "measured in one round, so there is no interval and no verdict" in text
     assert "share this machine's processors" in text
 
@@ -451,7 +460,7 @@ def test_rounds_that_were_not_run_and_an_experiment_without_an_end_are_told(
     for text in (printed, render(analysis), render_markdown(analysis)):
         assert f"Host process: 2 of 5 rounds were measured: {reason}" in text
         assert "The experiment was cut off: its record has no end." in text
-    assert "2 of 5 rounds of 4 users" in render(analysis)
+    assert "2 of 5 rounds. In each round 4 users sent" in render(analysis)
     assert "2 of 5 rounds," in render_markdown(analysis)
 
 
@@ -619,3 +628,29 @@ def test_a_start_that_took_longer_than_until_the_first_run(tmp_path: Path) -> No
     write_run(tmp_path / "host", "load", steady_requests(50), steady_samples(0.5))
     assert kinds(examined(tmp_path)) == {"contradiction"}
     assert "healthy only after 5,000 s" in said(examined(tmp_path))
+
+
+def test_a_reason_that_several_rounds_give_is_said_once(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 3), measured("docker", 3)])
+    starved = {"cpu_percent": 95.0, "cpu_warnings": 0}
+    for name in ("host", "docker"):
+        for number in (1, 2, 3):
+            base = 5 + number + (0.1 if name == "host" else 0)
+            rows = [request(2 + i / 100, base + i % 7, replica=name) for i in range(1000)]
+            samples = steady_samples(0.5, replica=name)
+            write_run(tmp_path / name, "load", warmed(rows), samples, number=number, generator=starved)
+    analysis = analyse(read_results(tmp_path))
+    texts = [doubt.text for doubt in analysis.validity.invalid if doubt.kind == "generator"]
+    assert [text.partition(": the")[0] for text in texts] == [
+        "Host process, load of rounds 1, 2, 3",
+        "docker run, load of rounds 1, 2, 3",
+    ]
+    lacking = [doubt.text for doubt in analysis.validity.caveats if doubt.text.endswith("the single pass is missing")]
+    assert lacking[0] == "Host process, rounds 1, 2, 3: the single pass is missing"
+    page = render(analysis)
+    assert "The reason: the load generator was short of CPU." in page
+    assert {words.ratio(verdict) for verdict in analysis.verdicts} == {""}
+    assert "neither measurement is valid: the load generator was short of CPU" in page
+    assert '"ratios-' not in page
+    card = page[page.index('<div class="cards">') :]
+    assert card.index("not valid") < card.index("median response time")

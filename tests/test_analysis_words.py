@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,9 +28,15 @@ from analysis import __main__ as command
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART, is_memory_comparable
+from analysis.judge.findings import _why_unproven, how_to_read
+from analysis.judge.verdicts import UNPROVEN
 from analysis.judge.words import figures_csv
 from analysis.measure.quantity import Estimate
 from analysis.read.results import read_results
+from analysis.show.markdown import render_markdown
+from analysis.show.page import render
+from analysis.show.sections import ratio_charts
+from analysis.show.tables import figure_tables, pair_tables
 
 
 def experiment(folder: Path, medians: Mapping[str, Sequence[float]], tail: float = 0) -> Analysis:
@@ -54,31 +63,46 @@ SLOW = {"host": [10, 10.2, 9.9, 10.1, 10], "docker": [12, 12.1, 12, 12.2, 11.9]}
         (
             {"host": [10.0]},
             0,
-            "Only the host process was measured, so there is nothing to compare: its median response ",
+            "Only the host process was measured, so there is nothing to compare. Its median response ",
         ),
-        ({"host": [10, 10.1, 9.9]}, 0, "its median response time is 10.00 ms (95% interval 9.75 to 10.25)."),
+        ({"host": [10, 10.1, 9.9]}, 0, "Its median response time is 10.00 ms (95% interval 9.75 to 10.25)."),
         (
             {"host": [10], "docker": [20]},
             0,
-            "No difference is proven: one round is not enough; measure again with --set rounds=5.",
+            'There is no verdict: one round is not enough. Measure five: make bench ARGS="--set rounds=5".',
         ),
         (
             {"host": [10, 11], "docker": [10.4, 10.1]},
             0,
             "No difference is proven: two rounds are too few for the noise of this machine.",
         ),
-        (NOISE, 0, "more rounds would be enough to detect a difference of 5%."),
+        (
+            NOISE,
+            0,
+            "No difference is proven: 31 more rounds (36 in total) would be enough to detect a difference of 5%.",
+        ),
         (
             SLOW | {"compose": [10.0]},
             0,
-            "Docker Compose and the host process are not compared: one round is not enough; ",
+            "Docker Compose and the host process are not compared: one round is not enough.",
         ),
-        (SLOW, 0, "docker run is slower than the host process: median 1.20 times (95% interval 1.19 to 1.21)."),
+        (
+            SLOW,
+            0,
+            "docker run is slower than the host process: median 12.04 against 10.04 ms, 1.20 times (95% interval 1.19 "
+            "to 1.21); p95 12.06 against 10.06 ms, 1.20 times (95% interval 1.19 to 1.21).",
+        ),
+        (
+            SLOW | {"compose": [11, 11.1, 11, 11.2, 10.9]},
+            0,
+            "docker run and Docker Compose are slower than the host process: median 12.04 and 11.04 against 10.04 ms, "
+            "1.20 and 1.10 times (95% intervals 1.19 to 1.21 and 1.09 to 1.11); p95 ",
+        ),
         (
             NOISE,
             30,
-            "docker run is slower than the host process at p95: 4.02 times (95% interval 3.63 to 4.44). "
-            "No difference of their medians is proven.",
+            "docker run is slower than the host process: p95 40.14 against 10.02 ms, 4.02 times (95% interval 3.63 to "
+            "4.44). No difference of the median from the host process is proven for docker run.",
         ),
         (
             SLOW | {"compose": [10.1, 10.0, 10.2, 9.9, 10.1]},
@@ -88,7 +112,7 @@ SLOW = {"host": [10, 10.2, 9.9, 10.1, 10], "docker": [12, 12.1, 12, 12.2, 11.9]}
         (
             {"docker": NOISE["docker"], "compose": NOISE["host"], "host": [8, 8.1, 8, 8.2, 7.9]},
             0,
-            "The host process is faster than docker run: median 0.79 times",
+            "The host process is faster than docker run: median 8.04 against 10.16 ms, 0.79 times",
         ),
     ],
 )
@@ -102,7 +126,7 @@ def test_the_headline_names_what_is_proven_of_other_pairs(tmp_path: Path) -> Non
     """Nothing is proven against the noisy first deployment, but the two others differ."""
     steady = {"docker": [10, 10.1, 10, 10.2, 9.9], "compose": [11, 11.1, 11, 11.2, 10.9]}
     said = experiment(tmp_path, {"host": [8.0, 20.0, 9.0, 15.0, 10.0]} | steady).headline
-    assert said.startswith("Docker Compose is slower than docker run: median 1.10 times")
+    assert said.startswith("Docker Compose is slower than docker run: median 11.04 against 10.04 ms, 1.10 times")
     assert said.endswith("No difference from the host process is proven for docker run and Docker Compose.")
 
 
@@ -136,11 +160,13 @@ def test_an_interval_from_two_rounds_is_in_the_csv_alone(tmp_path: Path) -> None
     analysis = experiment(tmp_path, {"host": [10, 11], "docker": [12, 12.5]})
     median = analysis.loads[0].summary["median_ms"]
     assert not median.has_interval
-    assert words.interval(median, 2).startswith(f"{words.TWO_ROUNDS}\nn = 4,000 requests ")
-    (ratio, _) = (verdict.comparison for verdict in analysis.verdicts)
-    assert words.ratio(ratio) == f"1.17 ({words.TWO_ROUNDS})"
+    assert words.interval(median, 2, 2) == f"{words.TWO_ROUNDS}\nn = 4,000"
+    assert words.ratio(analysis.verdicts[0]) == f"1.17 ({words.TWO_ROUNDS})"
     assert words.TWO_ROUNDS in " ".join(finding.text for finding in analysis.findings)
-    assert any("No interval is shown from two rounds" in doubt.text for doubt in analysis.validity.caveats)
+    assert any(
+        "From two rounds only a very clear difference gets a verdict, and no interval is shown" in doubt.text
+        for doubt in analysis.validity.caveats
+    )
     row = next(line for line in figures_csv(analysis.loads, (), ()).splitlines() if ",median_ms," in line)
     assert row.split(",")[5:8] == [f"{value:.10g}" for value in (median.value, median.low, median.high)]
 
@@ -155,18 +181,22 @@ def test_one_round_has_no_bound_in_the_csv(tmp_path: Path) -> None:
 def test_three_rounds_have_an_interval_and_a_count_has_none(tmp_path: Path) -> None:
     (load,) = experiment(tmp_path, {"host": [10, 11, 10.5]}).loads
     assert load.summary["median_ms"].has_interval
-    assert words.interval(load.summary["median_ms"], 1).startswith("9.3 to 11.7\nn = 6,000 ")
+    assert words.interval(load.summary["median_ms"], 1, 3) == "9.3 to 11.7\nn = 6,000"
     counted = Estimate(20, 20, "requests", rounds=2, which="sent in the measured phase")
-    assert words.interval(counted, 0) == "n = 20 requests sent in the measured phase, 2 rounds"
+    assert words.interval(counted, 0, 2) == "n = 20"
+    assert words.interval(counted, 0, 3) == "n = 20, 2 of 3 rounds"
 
 
 def test_n_says_what_it_counts(tmp_path: Path) -> None:
     (load,) = experiment(tmp_path, {"host": [10.0]}).loads
-    told = {key: words.interval(load.summary[key], 1) for key in ("requests", "median_ms", "throughput_per_s")}
-    assert told["requests"] == "n = 2,000 requests sent in the measured phase"
-    assert told["median_ms"] == "n = 2,000 requests sent in the measured phase and answered"
+    keys = ("requests", "median_ms", "throughput_per_s", "seconds_to_healthy")
+    assert words.interval(load.summary["median_ms"], 1, 1) == "n = 2,000"
+    told = {key: words.what_n_counts([load.summary[key]]) for key in keys}
+    assert told["requests"] == "n: requests sent in the measured phase"
+    assert told["median_ms"] == "n: requests sent in the measured phase and answered"
+    assert told["seconds_to_healthy"] == "n: starts"
     assert told["throughput_per_s"].endswith(" answers that came in the whole seconds of the measured phase")
-    assert words.interval(load.summary["seconds_to_healthy"], 1) == "n = 1 start"
+    assert words.interval(load.summary["seconds_to_healthy"], 1, 1) == "n = 1"
 
 
 def test_memory_of_host_and_containers_is_not_lined_up(tmp_path: Path) -> None:
@@ -185,12 +215,14 @@ def test_memory_of_host_and_containers_is_not_lined_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["CPU", "Where the time goes"])
 def test_numbers_without_a_verdict_have_intervals_or_say_that_they_are_not_compared(tmp_path: Path, name: str) -> None:
     for folder, medians, expected in (
-        ("three", {"host": [10, 10.1, 9.9], "docker": [11, 11.1, 10.9]}, "no verdict on these numbers"),
-        ("one", {"host": [10], "docker": [11]}, "these numbers are not compared"),
+        ("three", {"host": [10, 10.1, 9.9], "docker": [11, 11.1, 10.9]}, "Only response times have verdicts"),
+        ("one", {"host": [10], "docker": [11]}, "Only response times have verdicts, and not from one round"),
     ):
         analysis = experiment(tmp_path / folder, medians)
         (text,) = (finding.text for finding in analysis.findings if finding.title == name)
-        assert text.endswith(f"{expected}.")
+        assert how_to_read(analysis.loads).endswith(f"{expected}.")
+        assert f"{expected}." in render_markdown(analysis)
+        assert f"{expected}." in render(analysis)
         assert (" to " in text) == (folder == "three")
 
 
@@ -218,3 +250,83 @@ def test_an_example_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     after = files()
     assert after.keys() - before.keys() == {page, cases}
     assert {path: after[path] for path in before} == before
+
+
+def test_median_and_p95_of_a_pair_have_their_own_findings_with_milliseconds(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, NOISE, 30)
+    median, tail = (finding.text for finding in analysis.findings if finding.title == "Response time")
+    assert median.startswith(
+        "No difference of the median is proven between docker run and the host process. Measured: 10.17 ms against "
+    )
+    both = "docker run is slower than the host process: its p95 is 40.14 ms against 10.02 ms, 4.02 times ("
+    assert tail.startswith(both)
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [(1.01, 1.2, "above"), (0.8, 0.99, "below"), (0.9, 1.1, "")])
+def test_an_interval_beside_one_that_proves_nothing_is_explained(low: float, high: float, side: str) -> None:
+    verdict = next(
+        verdict
+        for verdict in analyse(read_results(ROOT / "examples" / "engine-keep-alive")).verdicts
+        if verdict.kind == UNPROVEN
+    )
+    found = replace(verdict, comparison=replace(verdict.comparison, low=low, high=high))
+    text = "".join(part if isinstance(part, str) else part.text for part in _why_unproven(found, ""))
+    assert ("The interval lies" in text) == bool(side)
+    assert f"The interval lies {side} a ratio of one. This is still no proof" in text or not side
+
+
+def test_an_experiment_without_verdicts_begins_with_the_replicas_shares() -> None:
+    analysis = analyse(read_results(ROOT / "examples" / "mesh-new-connection"))
+    assert analysis.headline.startswith(
+        "Swarm, 3 replicas: the busiest replica gave 33.3% of the answers; 33.3% were expected. There is no verdict: "
+    )
+    assert analysis.findings[0].id == "finding-network-swarm-3"
+
+
+def test_a_percentile_of_too_few_requests_is_not_shown_and_neither_is_its_ratio() -> None:
+    analysis = analyse(read_results(ROOT / "examples" / "mesh-new-connection"))
+    median, tail = analysis.verdicts
+    assert words.ratio(median) == "0.99"
+    assert (words.ratio(tail), tail.shows_ratio) == ("", False)
+    assert not math.isnan(tail.comparison.ratio)
+    assert words.plain(analysis.loads[0], "p95_ms") == "not shown"
+    assert "ratios-p95" not in [chart.id for chart in ratio_charts(analysis.verdicts)]
+    pairs = pair_tables(analysis.verdicts)[0].rows[0].cells
+    assert (pairs[2].text, pairs[2].detail) == ("not shown", "")
+
+
+def test_a_value_of_few_ticks_of_the_clock_is_only_a_bound() -> None:
+    few = Estimate(0.0625, 800, "answers", low=0.06, high=0.065, rounds=5, tick=10.0)
+    assert words.number(few, 3) == "< 0.125"
+    assert words.low_to_high(few, 3) == words.TICKS
+    enough = replace(few, value=0.2)
+    assert words.number(enough, 3) == "0.200"
+    assert words.low_to_high(enough, 3) == "0.060 to 0.065"
+
+
+def test_a_small_value_keeps_two_digits() -> None:
+    assert words.number(Estimate(0.0384, 5, "requests"), 2) == "0.038"
+    assert words.number(Estimate(0.1, 5, "requests"), 2) == "0.10"
+    assert words.number(Estimate(0.0, 5, "requests"), 2) == "0.00"
+    assert words.number(Estimate(3, 5, "requests"), 0) == "3"
+
+
+def test_the_terminal_prints_the_note_of_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    line = ["analysis", str(ROOT / "examples" / "mesh-keep-alive"), "--output", str(tmp_path / "page.html")]
+    monkeypatch.setattr(sys, "argv", line)
+    assert command.main() == 0
+    printed = capsys.readouterr().out
+    assert "the response times and the CPU mean nothing" in printed[: printed.index("Under load")]
+    assert re.search(r"^The page has \d+ (other )?caveats\.$", printed, re.MULTILINE)
+
+
+def test_tables_mark_memory_that_is_counted_differently(tmp_path: Path) -> None:
+    mixed = analyse(read_results(ROOT / "examples" / "engine-keep-alive"))
+    alike = analyse(read_results(ROOT / "examples" / "mesh-keep-alive"))
+    for analysis, is_marked in ((mixed, True), (alike, False)):
+        marked = [row.title for row in figure_tables(analysis)[0].rows if row.title.endswith(words.MEMORY_MARK)]
+        assert len(marked) == (3 if is_marked else 0)
+        assert (words.MEMORY_FOOTNOTE in render(analysis)) is is_marked
+        assert (words.MEMORY_FOOTNOTE.removeprefix("* ") in render_markdown(analysis)) is is_marked

@@ -29,7 +29,7 @@ def figures_of(folder: Path) -> list[str]:
     host process'."""
     analysis = analyse(read_results(folder))
     ratios = {
-        verdict.subject.name: words.ratio(verdict.comparison)
+        verdict.subject.name: words.ratio(verdict)
         for verdict in analysis.verdicts
         if verdict.key == "median_ms" and verdict.baseline.name == "host"
     }

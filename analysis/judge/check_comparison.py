@@ -47,9 +47,8 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
     found = []
     if any(_model_source(run) == "bundled" for run in results.runs):
         text = (
-            "The small bundled model answered, not DistilBERT, so absolute figures are those of a toy. It needs so "
-            "little time for an answer that the share of HTTP and Docker looks larger than with a real model. Use it "
-            "to compare deployments, not models."
+            "A small bundled model answered, not DistilBERT. It needs much less time for an answer, so the ratios "
+            "between deployments are larger than with DistilBERT. Use the differences in ms, not the ratios."
         )
         found.append(Doubt(text))
     if any(run.is_local for deployment in measured for run in deployment.loads.values()):
@@ -145,7 +144,9 @@ def round_doubts(results: Results) -> list[Doubt]:
         text = f"The deployments were measured in different numbers of rounds: {min(rounds)} to {max(rounds)}."
         found.append(Doubt(text))
     if min(rounds) < FEWEST_ROUNDS:
-        text = "No interval is shown from two rounds: it would be too wide to say anything."
+        text = (
+            "From two rounds only a very clear difference gets a verdict, and no interval is shown: it would be wide."
+        )
         text = "One round gives no interval." if min(rounds) == 1 else text
         found.append(Doubt(f"{text} Measure at least three, better five (--set rounds=5)."))
     elif min(rounds) < FEW_ROUNDS:

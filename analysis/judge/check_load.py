@@ -34,8 +34,9 @@ def generator_doubts(run: Run) -> Reasons:
     spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
     return [
         (
-            f"the load generator was short of CPU ({spent}), so latency and throughput show its own limit; measure "
-            "with fewer users or on a machine with more cores",
+            f"the load generator was short of CPU ({spent}), so response times and throughput "
+            "show its limit, not that of the service; "
+            "measure with fewer users or on a machine with more cores",
             "generator",
         )
     ]

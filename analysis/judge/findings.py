@@ -1,4 +1,4 @@
-"""What was found, in words: one headline, and paragraphs of which each number leads to its place in the tables."""
+"""What was found, in paragraphs of which each number leads to its place in the tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNPROVEN, Verdict, against_first
-from analysis.measure.balance import Evenness, ReplicaShare
+from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
+from analysis.measure.balance import Balance, Evenness
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, QUANTITIES
 from analysis.measure.rounds import Measurement
-from runfiles.deployments import title_of
 from runfiles.machines import EngineElsewhere
 
 
@@ -41,113 +40,9 @@ class Finding:
         return "".join(part if isinstance(part, str) else part.text for part in self.parts)
 
 
-@dataclass(frozen=True)
-class Balance:
-    """How the load of one round was shared by the replicas of a deployment."""
-
-    measurement: Measurement
-    number: int
-    shares: Sequence[ReplicaShare]
-    even: Evenness | None
-    keeps_connections: bool
-
-    @property
-    def id(self) -> str:
-        return f"{self.measurement.name}-{self.number}"
-
-
 def estimate_anchor(name: str, key: str, run: str = "load") -> str:
     """The anchor of an estimate in the page's table: of a deployment, of the load or the single pass."""
     return f"{run}-{name}-{key}"
-
-
-def headline(loads: Sequence[Measurement], verdicts: Sequence[Verdict], validity: Validity) -> str:
-    """What was found, in a sentence or two. Page, Markdown and terminal begin with it."""
-    if not validity.is_valid:
-        return _not_valid(validity)
-    if not loads:
-        return "Nothing was measured: no deployment has a load that can be read."
-    medians = [*against_first(verdicts).values()]
-    if not medians:
-        return _alone(loads[0])
-    tails = {(tail.subject.name, tail.baseline.name): tail for tail in verdicts if tail.key == "p95_ms"}
-    proven: list[str] = []
-    unproven, refused = [], []
-    for median in medians:
-        tail = tails[median.subject.name, median.baseline.name]
-        if median.kind == NONE:
-            refused.append(median)
-        elif median.kind == UNPROVEN and tail.kind not in (SLOWER, FASTER):
-            unproven.append(median)
-        else:
-            proven.append(_proven(tail if median.kind == UNPROVEN else median))
-    if unproven and not proven:  # against the first deployment; two others may differ
-        proven = [_proven(verdict) for verdict in verdicts if verdict.kind in (SLOWER, FASTER)][:1]
-    sentences = [*proven]
-    if unproven:
-        sentences.append(_unproven(unproven, is_other_proven=bool(proven)))
-    if refused:
-        sentences.append(_refused(refused[0], is_other_judged=bool(sentences)))
-    return " ".join(sentences)
-
-
-def _not_valid(validity: Validity) -> str:
-    """Each kind of reason once, with the deployments that it concerns."""
-    names: dict[str, dict[str, None]] = {}
-    for doubt in validity.invalid:
-        titles = map(title_of, doubt.deployments)
-        names.setdefault(doubt.title, {}).update(dict.fromkeys(titles))
-    reasons = [f"{title} ({' and '.join(concerned)})" if concerned else title for title, concerned in names.items()]
-    return f"Not valid: {'; '.join(reasons)}."
-
-
-def _alone(load: Measurement) -> str:
-    median = load.summary["median_ms"]
-    digits = QUANTITIES["median_ms"].digits
-    interval = f" (95% interval {words.low_to_high(median, digits)})" if median.has_interval else ""
-    said = f": its median response time is {words.number(median, digits)} ms{interval}" if median.is_measured else ""
-    return f"Only {_named(load)} was measured, so there is nothing to compare{said}."
-
-
-def _proven(verdict: Verdict) -> str:
-    """``docker run is slower than the host process: median 1.08 times (95% interval 1.05 to 1.11).``"""
-    both = f"{_first_letter(_named(verdict.subject))} is {verdict.kind} than {_named(verdict.baseline)}"
-    found = verdict.comparison
-    interval = f"95% interval {found.low:.2f} to {found.high:.2f}" if found.has_interval else words.TWO_ROUNDS
-    if verdict.key == "median_ms":
-        return f"{both}: median {found.ratio:.2f} times ({interval})."
-    return f"{both} at p95: {found.ratio:.2f} times ({interval}). No difference of their medians is proven."
-
-
-def _unproven(unproven: Sequence[Verdict], is_other_proven: bool) -> str:
-    """That some deployments do not differ provably from the first and, if nothing else is proven, why."""
-    if is_other_proven:
-        subjects = " and ".join(_named(verdict.subject) for verdict in unproven)
-        return f"No difference from {_named(unproven[0].baseline)} is proven for {subjects}."
-    noisiest = max(unproven, key=lambda verdict: verdict.comparison.spread)
-    too_few = noisiest.comparison.rounds < FEWEST_ROUNDS
-    why = "two rounds are too few for the noise of this machine" if too_few else noisiest.detail
-    return f"No difference is proven: {why}."
-
-
-def _refused(verdict: Verdict, is_other_judged: bool) -> str:
-    """Why two deployments are not compared."""
-    both = f"{_first_letter(_named(verdict.subject))} and {_named(verdict.baseline)} are"
-    if verdict.unlike is not None:
-        return f"{both} {verdict.detail}."
-    return (
-        f"{both} not compared: {verdict.detail}." if is_other_judged else f"No difference is proven: {verdict.detail}."
-    )
-
-
-def _named(load: Measurement) -> str:
-    """A deployment within a sentence."""
-    return "the host process" if load.deployment.is_host else load.title
-
-
-def _first_letter(text: str) -> str:
-    """The beginning of a sentence; ``docker run`` is a command and keeps its small letter."""
-    return f"The {text.removeprefix('the ')}" if text.startswith("the ") else text
 
 
 def findings(
@@ -158,42 +53,69 @@ def findings(
     elsewhere: EngineElsewhere | None = None,
 ) -> list[Finding]:
     """All findings. An invalid deployment is in none of them, and the host process is in none if the containers ran on
-    another machine."""
+    another machine. Without a verdict the replicas' shares come first: they need no other deployment."""
     valid = [load for load in loads if not validity.of(load.name)]
     if elsewhere is not None:
         valid = [load for load in valid if not load.deployment.is_host] or valid
-    found = _differences(verdicts) + _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid)
-    networks = [_network(rounds) for rounds in _by_deployment(balances, valid)]
-    return found + [network for network in networks if network is not None]
+    differences = _differences(verdicts)
+    networks = [network for rounds in _by_deployment(balances, valid) if (network := _network(rounds)) is not None]
+    used = _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid) + _starts(valid)
+    return differences + used + networks if differences else networks + used
 
 
 def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
-    """The median response time of each deployment against the first that it can be compared with."""
-    found = []
-    for verdict in against_first(verdicts).values():
-        if verdict.kind == NONE:
-            continue
-        subject, baseline = verdict.subject.title, verdict.baseline.title
-        numbers = verdict.comparison
-        anchor = f"verdict-{verdict.id}"
-        parts: list[Part] = [f"{subject} is {verdict.kind} than {baseline}: its median response time is "]
-        if verdict.kind == UNPROVEN:
-            parts = [
-                f"No difference between {subject} and {baseline} is proven. The median response time of {subject} is "
-            ]
-        parts += [Number(f"{numbers.ratio:.2f}", anchor), " times as long ("]
-        if numbers.has_interval:
-            interval = Number(f"{numbers.low:.2f} to {numbers.high:.2f}", anchor)
-            parts += ["95% interval ", interval, ", ", Number(f"{numbers.rounds} rounds", anchor), ")."]
-        else:
-            parts += [f"{words.TWO_ROUNDS})."]
-        if verdict.kind == UNPROVEN:
-            parts += [" ", Number(f"{verdict.detail[0].upper()}{verdict.detail[1:]}", anchor), "."]
-            if numbers.has_interval and (numbers.low > 1 or numbers.high < 1):
-                parts += [" This interval does not include a ratio of one, but that is no proof: "]
-                parts += ["this page makes several comparisons, and one of several intervals may miss by chance."]
-        found.append(Finding(f"finding-{verdict.id}", "Response time", tuple(parts)))
-    return found
+    """The median and the p95 of each deployment against the first that it can be compared with."""
+    pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in against_first(verdicts).values()}
+    judged = [verdict for verdict in verdicts if (verdict.subject.name, verdict.baseline.name) in pairs]
+    return [_difference(verdict) for verdict in judged if verdict.kind != NONE]
+
+
+def _difference(verdict: Verdict) -> Finding:
+    """``docker run is slower than the host process: its median is 0.78 ms against 0.70 ms, 1.11 times (...).``"""
+    subject, baseline = words.named(verdict.subject), words.named(verdict.baseline)
+    name = NAMES[verdict.key]
+    anchor = f"verdict-{verdict.id}"
+    both = f"{words.first_letter(subject)} is {verdict.kind} than {baseline}: its {name} is "
+    if verdict.kind == UNPROVEN:
+        both = f"No difference of the {name} is proven between {subject} and {baseline}. Measured: "
+    parts: list[Part] = [both, _milliseconds(verdict.subject, verdict.key), " against "]
+    parts += [_milliseconds(verdict.baseline, verdict.key), ", ", Number(f"{verdict.comparison.ratio:.2f}", anchor)]
+    parts += [" times (", *_rounds_and_interval(verdict, anchor), ")."]
+    parts += _why_unproven(verdict, anchor) if verdict.kind == UNPROVEN else []
+    return Finding(f"finding-{verdict.id}", "Response time", tuple(parts))
+
+
+def _milliseconds(load: Measurement, key: str) -> Number:
+    return Number(f"{words.plain(load, key)} ms", estimate_anchor(load.name, key))
+
+
+def _rounds_and_interval(verdict: Verdict, anchor: str) -> list[Part]:
+    numbers = verdict.comparison
+    if not numbers.has_interval:
+        return [words.TWO_ROUNDS]
+    interval = Number(f"{numbers.low:.2f} to {numbers.high:.2f}", anchor)
+    return ["95% interval ", interval, ", ", Number(f"{numbers.rounds} rounds", anchor)]
+
+
+def _why_unproven(verdict: Verdict, anchor: str) -> list[Part]:
+    """What would show a difference and, if the interval seems to show one already, why that is no proof."""
+    parts: list[Part] = [" ", Number(f"{verdict.detail[0].upper()}{verdict.detail[1:]}", anchor), "."]
+    numbers = verdict.comparison
+    if numbers.has_interval and (numbers.low > 1 or numbers.high < 1):
+        side = "above" if numbers.low > 1 else "below"
+        parts.append(f" The interval lies {side} a ratio of one. This is still no proof, because this page makes ")
+        parts.append("several comparisons, and one of them can look different by chance.")
+    return parts
+
+
+def how_to_read(loads: Sequence[Measurement]) -> str:
+    """What stands in the brackets of the findings without a verdict."""
+    if not loads:
+        return ""
+    if not all(load.summary["requests"].rounds >= FEWEST_ROUNDS for load in loads):
+        return "Fewer than three rounds give no interval. Only response times have verdicts, and not from one round."
+    said = "Below, brackets without a name are 95% intervals."
+    return said if len(loads) == 1 else f"{said} Only response times have verdicts."
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:
@@ -209,29 +131,20 @@ def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
         anchor = estimate_anchor(load.name, key)
         parts += ["; " if place else "", f"{load.title} "]
         parts.append(Number(f"{words.number(estimate, quantity.digits)} {quantity.unit}", anchor))
-        if estimate.has_interval:
+        if estimate.has_interval and estimate.value >= estimate.least:
             parts += [" (", Number(words.low_to_high(estimate, quantity.digits), anchor), ")"]
         if estimate.is_part:
             parts.append(f" ({words.PART})")
     return parts
 
 
-def _how_to_read(loads: Sequence[Measurement], *keys: str) -> str:
-    """What stands behind a list of estimates, on which there is no verdict."""
-    if all(load.summary[key].has_interval for load in loads for key in keys if load.summary[key].is_measured):
-        return " In brackets: the 95% interval. Fourfold gives no verdict on these numbers."
-    return " So few rounds give no interval: these numbers are not compared."
-
-
 def _time(loads: Sequence[Measurement]) -> list[Finding]:
-    keys = ("inference_ms", "queue_ms", "rest_ms")
-    told = _told(loads, *keys)
+    told = _told(loads, "inference_ms", "queue_ms", "rest_ms")
     if not told:
         return []
     parts: list[Part] = ["Medians under load. Time in the model: ", *_listed(told, "inference_ms")]
     parts += [". Time waiting for the model: ", *_listed(told, "queue_ms")]
-    parts += [". Time in network, HTTP and ingress (the rest): ", *_listed(told, "rest_ms"), "."]
-    parts.append(_how_to_read(told, *keys))
+    parts += [". The rest, which is HTTP, network and client: ", *_listed(told, "rest_ms"), "."]
     return [Finding("finding-time", "Where the time goes", tuple(parts))]
 
 
@@ -240,7 +153,7 @@ def _cpu(loads: Sequence[Measurement]) -> list[Finding]:
     told = _told(loads, key)
     if not told:
         return []
-    parts = ["CPU time of the service for one answer: ", *_listed(told, key), ".", _how_to_read(told, key)]
+    parts = ["CPU time of the service for one answer: ", *_listed(told, key), "."]
     return [Finding("finding-cpu", "CPU", tuple(parts))]
 
 
@@ -249,10 +162,9 @@ def _hidden(loads: Sequence[Measurement]) -> list[Finding]:
     keys = [key for key in HIDDEN if key != "hidden_generator_cpu_ms" and _told(loads, key)]
     if not keys:
         return []
-    parts: list[Part] = ["CPU time outside the service for one answer."]
+    parts: list[Part] = ["CPU time outside the service for one answer, without that of the load generator."]
     for key in keys:
         parts += [f" {HIDDEN[key][0].upper()}{HIDDEN[key][1:]}: ", *_listed(_told(loads, key), key), "."]
-    parts.append(_how_to_read(loads, *keys))
     return [Finding("finding-hidden", "Hidden costs", tuple(parts))]
 
 
@@ -263,13 +175,22 @@ def _memory(loads: Sequence[Measurement]) -> list[Finding]:
     containers, hosts = ([load for load in told if load.deployment.is_host is is_host] for is_host in (False, True))
     found = []
     if containers:
-        parts = ["Mean of all containers together: ", *_listed(containers, key), ".", _how_to_read(containers, key)]
+        parts = ["Mean of all containers together: ", *_listed(containers, key), "."]
         found.append(Finding("finding-memory", "Memory", tuple(parts)))
     if hosts:
         apart = f". {MEMORY_APART}" if containers else "."
         parts = ["Mean of all processes of the service: ", *_listed(hosts, key), apart]
         found.append(Finding("finding-memory-host", "Memory", tuple(parts)))
     return found
+
+
+def _starts(loads: Sequence[Measurement]) -> list[Finding]:
+    key = "seconds_to_healthy"
+    told = _told(loads, key)
+    if not told:
+        return []
+    parts = ["Time from the start until the service was healthy: ", *_listed(told, key), "."]
+    return [Finding("finding-start", "Start", tuple(parts))]
 
 
 def _by_deployment(balances: Sequence[Balance], valid: Sequence[Measurement]) -> list[list[Balance]]:
@@ -292,8 +213,8 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     parts += [", ", Number(f"round {first.number}", anchor)] if len(rounds) > 1 else []
     parts += [". ", *_shares(first, anchor), _expected(first), " "]
     largest, expected = (Number(f"{share:.1%}", anchor) for share in (even.largest, even.expected_largest))
-    most = " at most " if first.keeps_connections else " "
-    parts += [f"So the busiest replica should give{most}", expected, " of the answers; it gave ", largest, ". "]
+    most = "at most " if first.keeps_connections else ""
+    parts += ["The busiest replica gave ", largest, f" of the answers; {most}", expected, " were expected. "]
     parts += _deal(even, anchor)
     if len(rounds) > 1:
         shares = {balance.id: balance.even.largest for balance in rounds if balance.even is not None}
@@ -321,8 +242,8 @@ def _shares(balance: Balance, anchor: str) -> list[Part]:
             Number(f"{share.request_share:.1%}", f"{anchor}-{place}"),
         ]
     if balance.even is not None:
-        parts += [". Jain's index of the answers: ", Number(f"{balance.even.jain:.3f}", anchor), " ("]
-        parts += [Number("1", anchor), " means that all replicas gave as many). "]
+        parts += [". Jain's index of the answers: ", Number(f"{balance.even.jain:.3f}", anchor)]
+        parts.append(" (one: all replicas gave the same number). ")
     return parts
 
 
@@ -340,4 +261,4 @@ def _deal(even: Evenness, anchor: str) -> list[Part]:
         return [f"There were too few {even.cards} to test whether they were dealt evenly."]
     p_value = Number(words.p_value(even.p_value), anchor)
     said = "there is no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
-    return [f"A fair deal of as many {even.cards} comes out at least as uneven with ", p_value, f", so {said}."]
+    return [f"A fair deal of the {even.cards} is at least this uneven with ", p_value, f", so {said}."]

@@ -48,14 +48,32 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-        where = f" of round {round_.number}" if len(deployment.rounds) > 1 else ""
-        if round_.single_pass is not None:
-            said = _of_run(round_.single_pass) + single_pass_doubts(round_.single_pass)
-            found += _doubts(deployment, f"{deployment.title}, single pass{where}", round_.single_pass, said)
-        if round_.load is not None:
-            said = _of_run(round_.load) + load_doubts(round_.load)
-            found += _doubts(deployment, f"{deployment.title}, load{where}", round_.load, said)
-    return found
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment)
+
+
+def _of_runs(deployment: Deployment) -> list[Doubt]:
+    """The reasons that the runs give: each once, with all rounds in which it was found."""
+    rounds: dict[tuple[str, Doubt], list[int]] = {}
+    for round_ in deployment.rounds:
+        if round_.status != STATUS_MEASURED:
+            continue
+        if (alone := round_.single_pass) is not None:
+            for doubt in _doubts(deployment, alone, _of_run(alone) + single_pass_doubts(alone)):
+                rounds.setdefault(("single pass", doubt), []).append(round_.number)
+        if (load := round_.load) is not None:
+            for doubt in _doubts(deployment, load, _of_run(load) + load_doubts(load)):
+                rounds.setdefault(("load", doubt), []).append(round_.number)
+    return [
+        replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
+        for (name, doubt), numbers in rounds.items()
+    ]
+
+
+def _rounds(deployment: Deployment, numbers: list[int]) -> str:
+    """`` of round 1``, `` of rounds 1, 2``; nothing where there is only one."""
+    if len(deployment.rounds) < 2:
+        return ""
+    return f" of round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _of_status(deployment: Deployment) -> list[Doubt]:
@@ -70,12 +88,12 @@ def _of_status(deployment: Deployment) -> list[Doubt]:
     return []
 
 
-def _doubts(deployment: Deployment, where: str, run: Run, said: Reasons) -> list[Doubt]:
-    """The reasons that one run gives, with its place in the experiment."""
+def _doubts(deployment: Deployment, run: Run, said: Reasons) -> list[Doubt]:
+    """The reasons that one run gives."""
     faults = {fault.text[:LONGEST_QUOTE] for fault in run.record.faults}
     return [
         Doubt(
-            f"{where}: {text}",
+            text,
             kind,
             (deployment.name,) if kind else (),
             is_of_a_lack=text in faults or PART_ONLY in text,
@@ -103,12 +121,24 @@ def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
 
 
 def _of_missing_runs(deployment: Deployment, round_: Round) -> list[Doubt]:
-    """What a measured round lacks: its load, without which it has no figures, or its single pass."""
+    """Whether a measured round lacks its load, without which it has no figures."""
     where = f"{deployment.title}, round {round_.number}"
     if round_.load is None:
         what = "its load is missing" if round_.single_pass else "none of its runs can be read"
         return [Doubt(f"{where}: the record calls it measured, but {what}", "unreadable", (deployment.name,))]
-    return [] if round_.single_pass else [Doubt(f"{where}: the single pass is missing", is_of_a_lack=True)]
+    return []
+
+
+def _of_lacking_passes(deployment: Deployment) -> list[Doubt]:
+    lacking = [
+        str(round_.number)
+        for round_ in deployment.rounds
+        if round_.status == STATUS_MEASURED and not round_.unread and round_.load and not round_.single_pass
+    ]
+    if not lacking:
+        return []
+    rounds = f"round{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}"
+    return [Doubt(f"{deployment.title}, {rounds}: the single pass is missing", is_of_a_lack=True)]
 
 
 def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
@@ -126,8 +156,7 @@ def _of_percentiles(loads: list[Measurement]) -> list[Doubt]:
             who = "; ".join(f"{load.title} ({load.summary[key].n:,} requests)" for load in few)
             thin.setdefault(who, []).append(f"p{quantity.quantile * 100:.0f}")
     for who, names in thin.items():
-        text = (
-            f"{' and '.join(names)} under load not shown for {who}: fewer than {ABOVE_PERCENTILE} requests are slower"
-        )
-        found.append(Doubt(text))
+        verb = "is" if len(names) == 1 else "are"
+        text = f"{' and '.join(names)} under load {verb} not shown for {who}: "
+        found.append(Doubt(f"{text}fewer than {ABOVE_PERCENTILE} requests were slower."))
     return found

@@ -22,7 +22,8 @@ from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
-JUDGED = ("median_ms", "p95_ms")
+NAMES = {"median_ms": "median", "p95_ms": "p95"}
+JUDGED = tuple(NAMES)
 """The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
 
 POWER = 0.8
@@ -34,6 +35,7 @@ RESOLUTION = 1e-6
 certainty."""
 
 SLOWER, FASTER, UNPROVEN, NONE = "slower", "faster", "no difference proven", "no verdict"
+ONE_ROUND = "one round is not enough"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Verdict:
 
     ``p_value`` is the comparison's, after Holm's correction for all that are judged together. ``detail`` says why there
     is no verdict, or how many rounds would be enough. ``unlike`` says why the two may not be compared; if they ran on
-    two machines, there is no ratio either.
+    two machines, there is no ratio either. ``shows_ratio``: the ratio may be read, although there may be no verdict. It
+    may not if one of the two is not valid, or has too few requests for the quantity.
     """
 
     baseline: Measurement
@@ -75,6 +78,7 @@ class Verdict:
     p_value: float
     detail: str
     unlike: Unlike | None = None
+    shows_ratio: bool = True
 
     @property
     def is_elsewhere(self) -> bool:
@@ -135,15 +139,16 @@ def judge(
             unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
             comparison = from_logs(np.array([])) if is_apart else compare(baseline.values(key), subject.values(key))
-            refused = str(unlike) if unlike else _why_none(baseline, subject, key, validity, comparison)
-            found.append((baseline, subject, key, comparison, unlike, refused))
-    adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, refused in found])
+            why_hidden = str(unlike) if unlike else _why_hidden(baseline, subject, key, validity)
+            refused = why_hidden or (ONE_ROUND if comparison.rounds < 2 else None)
+            found.append((baseline, subject, key, comparison, unlike, why_hidden is None, refused))
+    adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, _, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)
     return [
         _verdict(baseline, subject, key, comparison, p, judged)
         if refused is None
-        else Verdict(baseline, subject, key, comparison, NONE, NAN, refused, unlike)
-        for (baseline, subject, key, comparison, unlike, refused), p in zip(found, adjusted, strict=True)
+        else Verdict(baseline, subject, key, comparison, NONE, NAN, refused, unlike, shows_ratio)
+        for (baseline, subject, key, comparison, unlike, shows_ratio, refused), p in zip(found, adjusted, strict=True)
     ]
 
 
@@ -158,16 +163,19 @@ def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
     return found
 
 
-def _why_none(
-    baseline: Measurement, subject: Measurement, key: str, validity: Validity, found: Comparison
-) -> str | None:
-    for measurement in (subject, baseline):
-        if doubt := validity.of(measurement.name):
-            return f"{measurement.title} is not valid: {doubt[0].title}"
+def _why_hidden(baseline: Measurement, subject: Measurement, key: str, validity: Validity) -> str | None:
+    """Why not even the ratio of two deployments may be read; None if it may."""
+    titles = [validity.of(measurement.name)[:1] for measurement in (subject, baseline)]
+    if all(titles):
+        why = dict.fromkeys(doubt.title for (doubt,) in titles)
+        return f"neither measurement is valid: {'; '.join(why)}"
+    for measurement, doubts in zip((subject, baseline), titles, strict=True):
+        for doubt in doubts:
+            return f"the measurement of {measurement.title} is not valid: {doubt.title}"
     for measurement in (subject, baseline):
         if not measurement.summary[key].is_measured:
             return measurement.summary[key].missing
-    return "one round is not enough; measure again with --set rounds=5" if found.rounds < 2 else None
+    return None
 
 
 def _verdict(
@@ -192,7 +200,8 @@ def what_would_show(spread: float, rounds: int, judged: int) -> str:
     if needed <= rounds:
         return f"a difference of {shown:.0%} would very likely have been detected"
     more = needed - rounds
-    return f"{more:,} more round{'s' if more > 1 else ''} would be enough to detect a difference of {shown:.0%}"
+    rounds_more = f"{more:,} more round{'s' if more > 1 else ''} ({needed:,} in total)"
+    return f"{rounds_more} would be enough to detect a difference of {shown:.0%}"
 
 
 def rounds_needed(spread: float, difference: float, alpha: float) -> int:

@@ -8,12 +8,17 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, Comparison, Verdict
+from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
-TWO_ROUNDS = "two rounds: no interval is shown, measure at least three"
+TWO_ROUNDS = "no interval from two rounds"
+TICKS = "fewer than 10 ticks of the CPU clock (10 ms each)"
+MOST_DIGITS = 3
+MEMORY_MARK = " *"
+MEMORY_FOOTNOTE = "* The memory of the host process and of containers is counted differently: do not compare them."
+"""Below a table with the memory of both."""
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -25,35 +30,88 @@ def rounds(loads: Sequence[Measurement], planned: int) -> str:
 
 
 def number(estimate: Estimate, digits: int) -> str:
-    """An estimate's value, or that it is not measured."""
-    return f"{estimate.value:,.{digits}f}" if estimate.is_measured else "not measured"
+    """An estimate's value, or that it is not measured, or not shown. A value below 1 gets at least two digits that are
+    not 0."""
+    if not estimate.is_measured:
+        return "not shown" if estimate.is_withheld else "not measured"
+    if estimate.value < estimate.least:
+        scale = 10**digits
+        return f"< {math.ceil(estimate.least * scale) / scale:,.{digits}f}"
+    return f"{estimate.value:,.{_digits(estimate, digits)}f}"
 
 
-def interval(estimate: Estimate, digits: int) -> str:
-    """What is written below an estimate: its interval, or why there is none, and what n counts."""
+def _digits(estimate: Estimate, digits: int) -> int:
+    """How many digits are shown behind the point: one more where the value would lose its second one."""
+    is_small = 0 < abs(estimate.value) < 10 ** (1 - digits)
+    return digits + 1 if is_small and 0 < digits < MOST_DIGITS else digits
+
+
+def plain(measurement: Measurement, key: str) -> str:
+    """A quantity of a deployment without its unit."""
+    return number(measurement.summary[key], QUANTITIES[key].digits)
+
+
+def why_missing(estimate: Estimate) -> str:
+    """``not measured: the reason``, or ``not shown``."""
+    said = number(estimate, 0)
+    return f"{said}: {estimate.missing}" if estimate.missing else said
+
+
+def interval(estimate: Estimate, digits: int, rounds: int) -> str:
+    """What is written below an estimate: its interval, or why there is none, and n. ``rounds``: how many were measured;
+    it is said where the estimate comes from fewer."""
     if not estimate.is_measured:
         return estimate.missing or ""
+    n = f"n = {estimate.n:,}"
+    if estimate.rounds < rounds:
+        n += f", {estimate.rounds} of {rounds} rounds"
+    n += f", {PART}" if estimate.is_part else ""
     bounds = low_to_high(estimate, digits)
-    return f"{bounds}\n{_counted(estimate)}" if bounds else _counted(estimate)
+    return f"{bounds}\n{n}" if bounds else n
 
 
 def low_to_high(estimate: Estimate, digits: int) -> str:
     """The interval, or why it is not shown; nothing for a count or one round, which have none."""
+    if estimate.value < estimate.least:
+        return TICKS
     if estimate.has_interval:
+        digits = _digits(estimate, digits)
         return f"{estimate.low:,.{digits}f} to {estimate.high:,.{digits}f}"
     return "" if math.isnan(estimate.high) else TWO_ROUNDS
 
 
-def _counted(estimate: Estimate) -> str:
-    name = estimate.of if estimate.n != 1 else estimate.of.removesuffix("s")
-    n = f"n = {estimate.n:,} {name} {estimate.which}".rstrip()
-    n += f", {estimate.rounds} rounds" if estimate.rounds > 1 else ""
-    return n + (f", {PART}" if estimate.is_part else "")
+def what_n_counts(estimates: Sequence[Estimate]) -> str:
+    """What n counts in a row of estimates; nothing where none was measured."""
+    counted = dict.fromkeys(
+        f"{estimate.of} {estimate.which}".rstrip() for estimate in estimates if estimate.is_measured
+    )
+    return f"n: {'; '.join(counted)}" if counted else ""
 
 
-def ratio(comparison: Comparison) -> str:
-    """A ratio with its interval, or why that is not shown; nothing where there is no ratio."""
-    if math.isnan(comparison.ratio):
+def named(load: Measurement) -> str:
+    """A deployment within a sentence."""
+    return "the host process" if load.deployment.is_host else load.title
+
+
+def first_letter(text: str) -> str:
+    """The beginning of a sentence; ``docker run`` is a command and keeps its small letter."""
+    return f"The {text.removeprefix('the ')}" if text.startswith("the ") else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """``A, B and C``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def pair(found: Verdict) -> str:
+    """What is compared with what."""
+    return f"{found.subject.title} against {found.baseline.title}"
+
+
+def ratio(found: Verdict) -> str:
+    """A ratio with its interval, or why that is not shown; nothing where there is no ratio that may be read."""
+    comparison = found.comparison
+    if not found.shows_ratio or math.isnan(comparison.ratio):
         return ""
     if comparison.has_interval:
         return f"{comparison.ratio:.2f} ({comparison.low:.2f} to {comparison.high:.2f})"
@@ -69,7 +127,9 @@ def verdict(found: Verdict) -> str:
     """A verdict in a few words: with how many rounds would be enough, or why there is none."""
     if found.kind in (SLOWER, FASTER):
         return found.kind
-    return found.detail if found.kind == NONE else f"{found.kind}; {found.detail}"
+    if found.unlike is not None:
+        return found.detail
+    return f"{found.kind}: {found.detail}" if found.kind == NONE else f"{found.kind}; {found.detail}"
 
 
 def time_of_day(stamp: str) -> str:
@@ -84,6 +144,18 @@ def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
         for key, quantity in QUANTITIES.items()
         if any(key in measurement.summary for measurement in measurements)
     ]
+
+
+def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
+    """Whether there is both a host process and containers: their memory is counted differently."""
+    return len({measurement.deployment.is_host for measurement in measured}) > 1
+
+
+def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:
+    """A quantity with its unit, and a mark where its values are counted differently."""
+    title = f"{quantity.title}, {quantity.unit}" if quantity.unit not in ("", "/s") else quantity.title
+    is_marked = quantity.key.startswith("memory_") and is_memory_mixed(measured)
+    return title + (MEMORY_MARK if is_marked else "")
 
 
 def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], verdicts: Sequence[Verdict]) -> str:

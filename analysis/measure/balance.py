@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy import special
 
 from analysis.measure.quantity import NAN
+from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.results import Run
 
@@ -44,9 +46,9 @@ class ReplicaShare:
 class Evenness:
     """How evenly the load was dealt.
 
-    ``jain`` is Jain's index of the answers: 1 if all replicas gave as many, 1 / n if one gave all (R. Jain and others,
-    1984). ``p_value`` is the chance that a fair deal of as many ``cards`` (connections or answers) comes out at least
-    as uneven (chi-squared); NaN with fewer than 5 for each replica.
+    ``jain`` is Jain's index of the answers: 1 if all replicas gave the same number, 1 / n if one gave all (R. Jain and
+    others, 1984). ``p_value`` is the chance that a fair deal of as many ``cards`` (connections or answers) comes out at
+    least as uneven (chi-squared); NaN with fewer than 5 for each replica.
     """
 
     jain: float
@@ -55,6 +57,21 @@ class Evenness:
     why: str
     cards: str
     p_value: float
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How the load of one round was shared by the replicas of a deployment."""
+
+    measurement: Measurement
+    number: int
+    shares: Sequence[ReplicaShare]
+    even: Evenness | None
+    keeps_connections: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.measurement.name}-{self.number}"
 
 
 @lru_cache(RUNS_AT_HAND)

@@ -15,12 +15,14 @@ PARTS = {
 }
 """Key of the quantity -> the columns that add up to it."""
 
+TICK_MS = 10.0
+"""The system counts CPU time in steps of this size."""
 SLACK_S = 2.0
 """The samples of the machine, one a second, may end this long before the run."""
 
 
 def hidden_cpu(run: Run) -> dict[str, Estimate]:
-    """CPU-ms an answer in the measured phase, by the keys of ``PARTS``.
+    """CPU-ms per answer in the measured phase, by the keys of ``PARTS``.
 
     It is measured on the machine that Locust ran on, so only if the service ran there too. Softirq time is the whole
     machine's and includes that of other programs' traffic.
@@ -33,7 +35,7 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> Estimate:
         return missing("the service ran on another machine than the load generator")
     told = [run.machine[["sampled_at_unix_s", name]].dropna() for name in columns if run.machine[name].notna().any()]
     if not told:
-        return missing("nothing of the kind ran on this machine, or it was not recorded")
+        return missing("the machine was not sampled" if run.machine.empty else "nothing of the kind was found")
     start, end = run.window_unix_s
     last = min(end, *(counter["sampled_at_unix_s"].iloc[-1] for counter in told))
     used = 0.0
@@ -47,4 +49,4 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> Estimate:
         return missing("no answer came while the machine was sampled")
     cpu_ms = float(used) * 1000 / answers
     which = "that came while the machine was sampled"
-    return Estimate(cpu_ms, answers, "answers", is_part=last < end - SLACK_S, which=which)
+    return Estimate(cpu_ms, answers, "answers", is_part=last < end - SLACK_S, which=which, tick=TICK_MS)

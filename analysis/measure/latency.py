@@ -48,6 +48,6 @@ def without_thin_percentiles(estimates: Mapping[str, Estimate]) -> dict[str, Est
             continue
         if estimate.n * (1 - quantity.quantile) < ABOVE_PERCENTILE - 1e-6:
             needs = math.ceil(ABOVE_PERCENTILE / (1 - quantity.quantile) - 1e-6)
-            reason = f"fewer than {ABOVE_PERCENTILE} of the {estimate.n:,} requests lie above; {needs:,} are needed"
-            kept[key] = replace(missing(reason), n=estimate.n)
+            reason = f"fewer than {ABOVE_PERCENTILE} of the {estimate.n:,} requests were slower"
+            kept[key] = replace(missing(f"{reason}; {needs:,} requests are needed"), n=estimate.n)
     return kept

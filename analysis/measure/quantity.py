@@ -12,6 +12,10 @@ FEWEST_ROUNDS = 3
 """With fewer rounds no interval is shown: from two, Student's t makes it 12.7 standard errors wide to each side."""
 
 
+FEWEST_TICKS = 10
+"""A value from fewer ticks of a clock is not shown as a number: one tick more or less would change it too much."""
+
+
 @dataclass(frozen=True)
 class Quantity:
     """What is measured, and how it is shown.
@@ -32,8 +36,8 @@ class Quantity:
 
 HIDDEN = {
     "hidden_proxy_cpu_ms": "Docker's proxy",
-    "hidden_daemon_cpu_ms": "Docker's daemon, containerd",
-    "hidden_softirq_cpu_ms": "the kernel's softirq",
+    "hidden_daemon_cpu_ms": "Docker's daemons (dockerd, containerd)",
+    "hidden_softirq_cpu_ms": "the kernel's network code (softirq)",
     "hidden_generator_cpu_ms": "the load generator",
 }
 """CPU time that no container's account shows: key of the quantity -> whose it is."""
@@ -49,30 +53,49 @@ QUANTITIES = {
         Quantity("throughput_per_s", "Answers per second", "/s", 1, worse=-1),
         Quantity("queue_ms", "Waiting for the model, median", "ms", 2, worse=1),
         Quantity("inference_ms", "In the model, median", "ms", 2, worse=1),
-        Quantity("rest_ms", "Network, HTTP and ingress (the rest), median", "ms", 2, worse=1),
+        Quantity("rest_ms", "The rest (HTTP, network, client), median", "ms", 2, worse=1),
         Quantity("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1, is_sampled=True),
-        Quantity(
-            "cpu_ms_per_answer", "CPU time per answer (CPU-seconds per 1,000)", "CPU-ms", 2, worse=1, is_sampled=True
-        ),
+        Quantity("cpu_ms_per_answer", "CPU time per answer", "CPU-ms", 2, worse=1, is_sampled=True),
         *(
-            Quantity(key, f"CPU time per answer outside the replicas: {whose}", "CPU-ms", 3, worse=1)
+            Quantity(key, f"CPU time per answer outside the service: {whose}", "CPU-ms", 3, worse=1)
             for key, whose in HIDDEN.items()
         ),
         Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1, is_sampled=True),
         Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1, is_sampled=True),
         Quantity(
-            "memory_mb_s_per_1000", "Memory held for 1,000 answers (memory x time)", "MB-s", 0, worse=1, is_sampled=True
+            "memory_mb_s_per_1000",
+            "Memory held for 1,000 answers (memory x time)",
+            "MB-s",
+            0,
+            worse=1,
+            is_sampled=True,
         ),
         Quantity("body_kb_per_1000", "Bytes for 1,000 answers: bodies, counted by the client", "kB", 1, worse=1),
-        Quantity("interface_kb_per_1000", "Bytes for 1,000 answers: interfaces", "kB", 1, worse=1, is_sampled=True),
-        Quantity("body_in_mb", "Bytes in per round: request bodies, counted by the client", "MB", 3),
-        Quantity("body_out_mb", "Bytes out per round: answer bodies, counted by the client", "MB", 3),
-        Quantity("body_in_kb_per_s", "Bytes in per second: request bodies, counted by the client", "kB", 1),
-        Quantity("body_out_kb_per_s", "Bytes out per second: answer bodies, counted by the client", "kB", 1),
-        Quantity("interface_in_mb", "Bytes in per round: interfaces", "MB", 3, is_sampled=True),
-        Quantity("interface_out_mb", "Bytes out per round: interfaces", "MB", 3, is_sampled=True),
-        Quantity("interface_in_kb_per_s", "Bytes in per second: interfaces", "kB", 1, is_sampled=True),
-        Quantity("interface_out_kb_per_s", "Bytes out per second: interfaces", "kB", 1, is_sampled=True),
+        Quantity(
+            "interface_kb_per_1000", "Bytes for 1,000 answers: network interfaces", "kB", 1, worse=1, is_sampled=True
+        ),
+        Quantity("body_in_mb", "Bytes into the service per round: request bodies, counted by the client", "MB", 3),
+        Quantity("body_out_mb", "Bytes out of the service per round: answer bodies, counted by the client", "MB", 3),
+        Quantity(
+            "body_in_kb_per_s", "Bytes into the service per second: request bodies, counted by the client", "kB", 1
+        ),
+        Quantity(
+            "body_out_kb_per_s", "Bytes out of the service per second: answer bodies, counted by the client", "kB", 1
+        ),
+        Quantity("interface_in_mb", "Bytes into the service per round: network interfaces", "MB", 3, is_sampled=True),
+        Quantity(
+            "interface_out_mb", "Bytes out of the service per round: network interfaces", "MB", 3, is_sampled=True
+        ),
+        Quantity(
+            "interface_in_kb_per_s", "Bytes into the service per second: network interfaces", "kB", 1, is_sampled=True
+        ),
+        Quantity(
+            "interface_out_kb_per_s",
+            "Bytes out of the service per second: network interfaces",
+            "kB",
+            1,
+            is_sampled=True,
+        ),
         Quantity("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
     )
 }
@@ -86,7 +109,8 @@ class Estimate:
     ``low`` and ``high`` bound its 95% interval and are NaN where there is none. ``n`` is how many of what ``of`` names
     it was computed from, and ``which`` says which of these n counts. ``rounds`` is the number of rounds in which it was
     measured. ``missing`` says why ``value`` is NaN. ``is_part``: in one round at least it covers only the part of the
-    measured phase that samples cover.
+    measured phase that samples cover. ``tick``: what one tick of the clock adds to ``n`` times the value; 0 if the
+    clock is fine enough.
     """
 
     value: float
@@ -98,10 +122,21 @@ class Estimate:
     missing: str | None = None
     is_part: bool = False
     which: str = ""
+    tick: float = 0.0
 
     @property
     def is_measured(self) -> bool:
         return not math.isnan(self.value)
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it was measured, but from too few to be shown."""
+        return not self.is_measured and self.n > 0
+
+    @property
+    def least(self) -> float:
+        """The smallest value that is shown as a number: fewer ticks of the clock tell only that it is less."""
+        return FEWEST_TICKS * self.tick / self.n if self.n else 0.0
 
     @property
     def has_interval(self) -> bool:

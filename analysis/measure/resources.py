@@ -131,10 +131,10 @@ def _why_no_interfaces(run: Run) -> str:
     """Why none of the replicas has counters of its network interfaces."""
     replicas = run.record.replicas
     if (replicas.found or "").partition(":")[0] == PROCESS:
-        return "a process has no network interfaces of its own; see the client's count"
+        return "a process has no network interfaces of its own; see the bytes counted by the client"
     sources = [replica.sources or {} for replica in replicas.list]
     if sources and all(source and "network" not in source for source in sources):
-        return "the container uses the machine's own network (--network host); see the client's count"
+        return "the container uses the machine's own network (--network host); see the bytes counted by the client"
     return "the engine told no counters of the interfaces"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.verdicts import FASTER, SLOWER, Verdict, against_first
+from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict, against_first
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment
@@ -14,50 +16,53 @@ from runfiles.events import FAILED, STATUS_MEASURED
 
 
 def cards(analysis: Analysis) -> tuple[Card, ...]:
-    """A card for each deployment, in their order: grey ones for those that were not measured."""
+    """A card for each deployment: first those that were measured, then grey ones with the reason."""
     loads = {load.name: load for load in analysis.loads}
-    verdicts = against_first(analysis.verdicts)
+    of_first = against_first(analysis.verdicts)
+    pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in of_first.values()}
+    verdicts = [found for found in analysis.verdicts if (found.subject.name, found.baseline.name) in pairs]
+    deployments = sorted(analysis.results.deployments, key=lambda deployment: deployment.name not in loads)
     return tuple(
-        _measured(loads[deployment.name], analysis, verdicts.get(deployment.name))
+        _measured(
+            loads[deployment.name], analysis, [found for found in verdicts if found.subject.name == deployment.name]
+        )
         if deployment.name in loads
         else _not_measured(deployment, analysis)
-        for deployment in analysis.results.deployments
+        for deployment in deployments
     )
 
 
-def why_not_measured(deployment: Deployment, analysis: Analysis) -> str:
+def _not_measured(deployment: Deployment, analysis: Analysis) -> Card:
     """Why a deployment has no figures under load."""
     if deployment.status != STATUS_MEASURED:
-        return f"{deployment.status}: {deployment.reason or 'no reason was given'}"
-    reasons = dict.fromkeys(doubt.text for doubt in analysis.validity.of(deployment.name))
-    return "; ".join(reasons) or "no run under load was recorded"
-
-
-def _not_measured(deployment: Deployment, analysis: Analysis) -> Card:
-    style = "none red" if deployment.status == FAILED else "none"
-    value = Value("not measured", why_not_measured(deployment, analysis), style)
+        style = "none red" if deployment.status == FAILED else "none"
+        value = Value(deployment.status, deployment.reason or "no reason was given", style)
+    else:
+        reasons = dict.fromkeys(doubt.text for doubt in analysis.validity.of(deployment.name))
+        value = Value("not measured", "; ".join(reasons) or "no run under load was recorded", "none")
     return Card(deployment.title, "var(--line)", (value,), style="unmeasured")
 
 
-def _measured(load: Measurement, analysis: Analysis, verdict: Verdict | None) -> Card:
-    values = [
-        _value(load.summary["median_ms"], 2, " ms", "median response time"),
-        _value(load.summary["throughput_per_s"], 1, " /s", "answers per second"),
-    ]
+def _measured(load: Measurement, analysis: Analysis, verdicts: Sequence[Verdict]) -> Card:
     invalid = analysis.validity.of(load.name)
+    style = "none" if invalid else ""
+    values = [
+        _value(load.summary["median_ms"], 2, " ms", "median response time", style),
+        _value(load.summary["throughput_per_s"], 1, " /s", "answers per second", style),
+    ]
     if invalid:
         titles = dict.fromkeys(doubt.title for doubt in invalid)
-        values.append(Value("not valid", "; ".join(titles), "none red"))
-    elif verdict is not None:
-        values.append(_verdict(verdict))
-    return Card(load.title, colour(load.name), tuple(values), "\n".join(_counts(load)))
+        values.insert(0, Value("not valid", "; ".join(titles), "none red"))
+    else:
+        values += [_verdict(found) for found in verdicts if found.key == "median_ms" or found.kind != NONE]
+    return Card(load.title, colour(load.name), tuple(values), _counts(load))
 
 
-def _value(estimate: Estimate, digits: int, unit: str, name: str) -> Value:
+def _value(estimate: Estimate, digits: int, unit: str, name: str, style: str) -> Value:
     text = words.number(estimate, digits)
     if not estimate.is_measured:
         return Value(text, f"{name}\n{estimate.missing or ''}", "none")
-    return Value(text + unit, f"{name}\n{_interval(estimate, digits)}")
+    return Value(text + unit, f"{name}\n{_interval(estimate, digits)}", style)
 
 
 def _interval(estimate: Estimate, digits: int) -> str:
@@ -66,22 +71,19 @@ def _interval(estimate: Estimate, digits: int) -> str:
     return f"no interval from {estimate.rounds} round{'s' if estimate.rounds != 1 else ''}"
 
 
-def _counts(load: Measurement) -> list[str]:
-    """What the card's figures were counted from, each number with what it counts."""
+def _counts(load: Measurement) -> str:
+    """What the card's figures were counted from."""
     requests, failures = load.summary["requests"], load.summary["failures"]
-    answers, cpu = load.summary["throughput_per_s"], load.summary["cpu_percent"]
     rounds = f" in {requests.rounds} rounds" if requests.rounds > 1 else ""
-    counts = [f"{requests.value:,.0f} requests sent{rounds}, {failures.value:,.0f} failed"]
-    if answers.is_measured:
-        counts.append(f"{answers.n:,} answers in whole seconds")
-    counts.append(f"CPU from {cpu.n:,} {cpu.of} of samples" if cpu.is_measured else "CPU not measured")
-    return counts
+    return f"{requests.value:,.0f} requests sent{rounds}, {failures.value:,.0f} failed"
 
 
-def _verdict(verdict: Verdict) -> Value:
-    is_difference = verdict.kind in (SLOWER, FASTER)
-    ratio = words.ratio(verdict.comparison)
-    detail = f"{'than' if is_difference else 'against'} {verdict.baseline.title}" + (
-        f": ratio of medians {ratio}" if ratio else ""
-    )
-    return Value(verdict.kind, detail) if is_difference else Value(verdict.kind, f"{detail}\n{verdict.detail}", "none")
+def _verdict(found: Verdict) -> Value:
+    """A verdict with its quantity: another quantity of the same pair may have another one."""
+    ratio, bracket, interval = words.ratio(found).partition(" (")
+    name = NAMES[found.key]
+    baseline = words.named(found.baseline)
+    detail = f"{name}: {ratio} times that of {baseline}{bracket}{interval}" if ratio else f"{name}, against {baseline}"
+    if found.kind in (SLOWER, FASTER):
+        return Value(found.kind, detail)
+    return Value(found.kind, f"{detail}\n{found.detail}", "none")

@@ -81,8 +81,8 @@ def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[st
     )
 
 
-def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -> None:
-    """Write the reason upwards in the place of a bar: an empty place alone could be read as zero.
+def say_not_measured(chart: go.Figure, place: str | float, said: str) -> None:
+    """Write why there is no number upwards in the place of a bar: an empty place alone could be read as zero.
 
     ``place`` is the bar's label or, for a bar beside its label's middle, a number: 0 is the first label, 1 the next.
     """
@@ -90,7 +90,7 @@ def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -
         x=place,
         y=0,
         yref="paper",
-        text=_not_measured(reason),
+        text=_in_lines(said),
         textangle=-90,
         showarrow=False,
         yanchor="bottom",
@@ -99,15 +99,14 @@ def say_not_measured(chart: go.Figure, place: str | float, reason: str | None) -
     )
 
 
-def say_nothing_measured(chart: go.Figure, reason: str | None) -> None:
-    """Write the reason in the middle of an empty chart."""
+def say_nothing_measured(chart: go.Figure, said: str) -> None:
+    """Write why there is no number in the middle of an empty chart."""
     place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    chart.add_annotation(**place, text=_not_measured(reason), showarrow=False, font={"size": 12})
+    chart.add_annotation(**place, text=_in_lines(said), showarrow=False, font={"size": 12})
 
 
-def _not_measured(reason: str | None) -> str:
-    text = f"not measured: {reason}" if reason else "not measured"
-    lines = textwrap.wrap(text, REASON_WIDTH, max_lines=REASON_LINES, placeholder=" ...")
+def _in_lines(said: str) -> str:
+    lines = textwrap.wrap(said, REASON_WIDTH, max_lines=REASON_LINES, placeholder=" ...")
     return "<br>".join(html.escape(line) for line in lines)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.judge import words
 from analysis.judge.verdicts import Verdict
+from analysis.judge.words import is_memory_mixed
 from analysis.measure.quantity import HIDDEN, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import cpu_per_second, memory_per_second, throughput_per_second
@@ -38,6 +41,8 @@ FEW_BARS = 3
 """A group with no more bars has room for a reason in the place of one."""
 LEAST_RATIO_RANGE = (0.95, 1.05)
 """The chart of ratios reaches at least from here to there, so that a tiny difference does not look large."""
+LEAST_LOG_SPAN = 3
+"""A logarithmic axis reaches at least from a time to this many times it."""
 ROOM_FOR_WORDS = 1.3
 """The height of a chart with words above its bars, over the height of the highest bar."""
 HOST_PATTERN = "/"
@@ -48,7 +53,7 @@ Loads = Sequence[Measurement]
 def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     """Ratios of one quantity with their intervals around 1, one row per pair, the first pair on top."""
     chart = empty_chart()
-    rows = [f"{title_of(verdict.subject)} / {title_of(verdict.baseline)}" for verdict in verdicts]
+    rows = [f"{title_of(verdict.subject)} against<br>{title_of(verdict.baseline)}" for verdict in verdicts]
     for row, verdict in zip(rows, verdicts, strict=True):
         comparison = verdict.comparison
         known = comparison.has_interval
@@ -76,7 +81,7 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     chart.add_scatter(
         x=LEAST_RATIO_RANGE, y=[rows[0]] * 2, mode="markers", opacity=0, hoverinfo="skip", showlegend=False
     )
-    chart.update_xaxes(title="ratio (1: no difference)")
+    chart.update_xaxes(title="ratio: faster ← 1 → slower")
     chart.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
     return chart
 
@@ -118,12 +123,18 @@ def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Seque
                 line={"color": colour(measurement.name), "width": 2.5},
                 hovertemplate="%{y:.1f}% within %{x:.2f} ms<extra></extra>",
             )
-    ticks = round_numbers(shown)
-    chart.update_xaxes(
-        title="response time in ms (logarithmic)", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
-    )
+    chart.update_xaxes(**_axis_of_times(shown))
     chart.update_yaxes(title="% of requests answered", range=[0, 101])
     return chart
+
+
+def _axis_of_times(shown: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis, unless the times lie so close together that a linear one has better ticks."""
+    if shown and max(shown) < LEAST_LOG_SPAN * min(shown):
+        return {"title": "response time in ms"}
+    ticks = round_numbers(shown)
+    texts = [f"{tick:g}" for tick in ticks]
+    return {"title": "response time in ms (logarithmic)", "type": "log", "tickvals": ticks, "ticktext": texts}
 
 
 def percentiles(loads: Loads) -> go.Figure:
@@ -144,11 +155,13 @@ def _say_missing(chart: go.Figure, loads: Loads, key: str, place: int) -> None:
     """Write why bars are missing in a group; where the whole group is empty, once for all of them."""
     missing = [number for number, load in enumerate(loads) if not load.summary[key].is_measured]
     if missing and len(missing) == len(loads):
-        say_not_measured(chart, place, loads[0].summary[key].missing)
+        say_not_measured(chart, place, words.why_missing(loads[0].summary[key]))
         return
     for number in missing:
         middle = place - BARS_WIDTH / 2 + BARS_WIDTH * (number + 0.5) / len(loads)
-        say_not_measured(chart, middle, loads[number].summary[key].missing if len(loads) <= FEW_BARS else None)
+        estimate = loads[number].summary[key]
+        said = words.why_missing(estimate) if len(loads) <= FEW_BARS else words.number(estimate, 0)
+        say_not_measured(chart, middle, said)
 
 
 def percentiles_over_time(loads: Loads) -> go.Figure:
@@ -181,7 +194,7 @@ def by_deployment(loads: Loads, key: str) -> go.Figure:
         name = title_of(load)
         add_bars(chart, load, [(name, load.summary[key])])
         if not load.summary[key].is_measured:
-            say_not_measured(chart, name, load.summary[key].missing)
+            say_not_measured(chart, name, words.why_missing(load.summary[key]))
     label_deployments(chart, loads)
     unit = QUANTITIES[key].unit
     chart.update_yaxes(title=QUANTITIES[key].title.lower() if unit == "/s" else unit)
@@ -193,7 +206,7 @@ def memory_by_deployment(loads: Loads) -> go.Figure:
     """Mean memory, one bar per deployment. Host process and containers are counted differently and are kept apart."""
     key = "memory_mean_mb"
     chart = by_deployment(loads, key)
-    if not is_counted_differently(loads):
+    if not is_memory_mixed(loads):
         return chart
     for bar, load in zip(chart.data, loads, strict=True):
         if load.deployment.is_host:
@@ -216,15 +229,11 @@ def memory_by_deployment(loads: Loads) -> go.Figure:
     return chart
 
 
-def is_counted_differently(loads: Loads) -> bool:
-    """Whether there is both a host process and containers: their memory is counted differently."""
-    return len({load.deployment.is_host for load in loads}) > 1
-
-
 def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, title: str) -> go.Figure:
     """Bars of a deployment's parts on each other: of each part its name, colour and quantity."""
     chart = empty_chart()
-    for name, own, key in parts:
+    drawn = [part for part in parts if any(load.summary[part[-1]].is_measured for load in loads)]
+    for name, own, key in drawn or parts:
         chart.add_bar(
             name=name,
             x=[title_of(load) for load in loads],
@@ -234,7 +243,7 @@ def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, tit
         )
     for load in loads:
         if not any(load.summary[key].is_measured for *_, key in parts):
-            say_not_measured(chart, title_of(load), load.summary[parts[0][-1]].missing)
+            say_not_measured(chart, title_of(load), words.why_missing(load.summary[parts[0][-1]]))
     label_deployments(chart, loads)
     chart.update_layout(barmode="stack")
     chart.update_yaxes(title=title)
@@ -246,7 +255,7 @@ def where_the_time_goes(loads: Loads) -> go.Figure:
     parts = (
         ("waiting for the model", "#999999", "queue_ms"),
         ("in the model", "#56B4E9", "inference_ms"),
-        ("network, HTTP and ingress", "#F0E442", "rest_ms"),
+        ("the rest (HTTP, network, client)", "#F0E442", "rest_ms"),
     )
     return _stacked(loads, parts, "ms", "median, ms")
 
@@ -255,7 +264,7 @@ def where_the_cpu_goes(loads: Loads) -> go.Figure:
     """CPU time per answer: the service's own, and what is in no container's account, stacked per deployment."""
     colours = ("#D55E00", "#E69F00", "#F0E442", "#999999")
     hidden = [(name, own, key) for (key, name), own in zip(HIDDEN.items(), colours, strict=True)]
-    return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms an answer")
+    return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms per answer")
 
 
 SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
@@ -269,7 +278,7 @@ SERIES: dict[str, tuple[Callable[[Run], pd.Series], str]] = {
 def over_time(loads: Loads, key: str) -> go.Figure:
     """Throughput, CPU or memory in each second, one line per deployment: the mean of its rounds."""
     per_second, unit = SERIES[key]
-    is_apart = key == "memory_mean_mb" and is_counted_differently(loads)
+    is_apart = key == "memory_mean_mb" and is_memory_mixed(loads)
     chart = empty_chart()
     for load in loads:
         rounds = [per_second(run) for run in load.deployment.loads.values()]
@@ -289,7 +298,7 @@ def over_time(loads: Loads, key: str) -> go.Figure:
     chart.update_xaxes(title="seconds of the measured phase")
     chart.update_yaxes(title=unit, rangemode="tozero")
     if not any(line.x for line in chart.data):
-        say_nothing_measured(chart, loads[0].summary[key].missing)
+        say_nothing_measured(chart, words.why_missing(loads[0].summary[key]))
     return chart
 
 
@@ -307,7 +316,7 @@ def traffic(loads: Loads, seen_from: str) -> go.Figure:
     for load in loads:
         estimate = load.summary[f"{seen_from}_out_mb"]
         if not estimate.is_measured:
-            say_not_measured(chart, title_of(load), estimate.missing)
+            say_not_measured(chart, title_of(load), words.why_missing(estimate))
     label_deployments(chart, loads)
     chart.update_layout(barmode="group")
     chart.update_yaxes(title="MB in the measured phase of a round")

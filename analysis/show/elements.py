@@ -72,11 +72,13 @@ class CaveatList:
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a table's column. ``colour``: that of the deployment; ``warning``: small red words below."""
+    """The head of a table's column. ``colour``: that of the deployment; ``detail``: small words below, ``warning``: red
+    ones."""
 
     title: str
     colour: str = ""
     warning: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row."""
+    """A table's row; ``detail`` is the small text below its title."""
 
     title: str
     cells: tuple[Cell, ...]
     id: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Fact:
 class Section:
     """A part of the page under one heading. Its contents are shown in the order of these fields; most sections have
     one or two of them. ``menu`` is its name in the navigation, ``csv_button`` the text of the button that saves the
-    figures."""
+    figures, ``how_findings_are_read`` the text above the findings."""
 
     id: str
     title: str
@@ -141,6 +144,7 @@ class Section:
     how_to_read: str = ""
     csv_button: str = ""
     cards: tuple[Card, ...] = ()
+    how_findings_are_read: str = ""
     findings: tuple[Paragraph, ...] = ()
     caveats: tuple[CaveatList, ...] = ()
     charts: tuple[Chart, ...] = ()

@@ -22,6 +22,13 @@ OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
 """Packages that the figures come from, in the versions that made this page."""
 
 
+HOW_USERS_CONNECT = {
+    "keep_alive": "A user keeps its connection.",
+    "new_connection": "Each request opens a connection of its own.",
+}
+"""Class of the users, as a plan names it -> what that means for connections."""
+
+
 def time_of_start(results: Results) -> str:
     """When the experiment began."""
     return words.time_of_day(results.experiment.started_at)
@@ -52,9 +59,11 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
     """What a reader has to know before the figures."""
     results = analysis.results
     measured = [deployment.title for deployment in results.deployments if deployment.loads or deployment.single_passes]
+    apart = " of the load generator" if results.engine_elsewhere else ""
     return (
-        Fact("Measured", f"{time_of_start(results)}: {'; '.join(measured) or 'nothing'}"),
-        Fact("Machine", _machine(results.experiment.machine)),
+        Fact("Date", time_of_start(results)),
+        Fact("Deployments", "; ".join(measured) or "none was measured"),
+        Fact(f"Machine{apart}", _machine(results.experiment.machine)),
         Fact("Docker engine", _engine(results)),
         Fact("Model", ", ".join(_models(results)) or "no model answered"),
         Fact("Load", _load(analysis)),
@@ -114,17 +123,26 @@ def _whole_engine(experiment: ExperimentRecord) -> str:
 
 def _models(results: Results) -> list[str]:
     """The models that answered, by name; more than one is a reason not to compare."""
-    models = [run.record.model.name for run in results.runs]
-    return list(dict.fromkeys(str(name) for name in models if name))
+    models = [run.record.model for run in results.runs]
+    return list(
+        dict.fromkeys(
+            f"{model.name} (a small model that comes with Fourfold, not DistilBERT)"
+            if model.source == "bundled"
+            else str(model.name)
+            for model in models
+            if model.name
+        )
+    )
 
 
 def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
-    length = f"{plan.requests:,} requests" if plan.requests else f"{plan.seconds} s"
-    who = f"{users(analysis.results)} ({user_class(analysis.results).replace('_', ' ')})"
+    length = f"sent {plan.requests:,} requests" if plan.requests else f"sent requests for {plan.seconds} s"
+    kind = user_class(analysis.results)
+    connections = HOW_USERS_CONNECT.get(kind, f"The class of the users is {kind}.")
     return (
-        f"{rounds(analysis)} of {who}, {length} each. A round begins with {plan.warm_up_s} s of warm-up, "
-        "which is not counted."
+        f"{rounds(analysis)}. In each round {users(analysis.results)} {length} to each deployment, after "
+        f"{plan.warm_up_s} s of warm-up, which is not counted. {connections}"
     )
 
 
@@ -151,7 +169,9 @@ def _images(results: Results) -> list[Fact]:
 
 def _limits(plan: PlanRecord) -> str:
     memory = plan.memory_mb
-    return f"{plan.cpus or 'no'} CPU limit, " + (f"{memory} MB of memory a container" if memory else "no memory limit")
+    return f"{plan.cpus or 'no'} CPU limit, " + (
+        f"{memory} MB of memory per container" if memory else "no memory limit"
+    )
 
 
 def _commit(git: GitState | None) -> str:
@@ -195,7 +215,7 @@ def _inference_engine(engine: InferenceEngine) -> list[str]:
         return []
     weights, device = engine.weights or "unknown weights", engine.device or "unknown device"
     slower = f"; the faster engine was not used: {engine.why_not_faster}" if engine.why_not_faster else ""
-    threads = f"{engine.threads or '?'} threads"
+    threads = f"{engine.threads or '?'} thread{'s' if engine.threads != 1 else ''}"
     return [f"inference engine {engine.name or 'unknown'} ({weights}, {device}, {threads}{slower})"]
 
 

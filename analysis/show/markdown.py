@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from analysis.analyse import Analysis
-from analysis.judge import words
+from analysis.judge import findings, words
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show import facts
@@ -23,10 +23,10 @@ def render_markdown(analysis: Analysis) -> str:
         *_invalid(analysis),
         *_key_figures(analysis),
         *_verdicts(analysis),
+        *_caveats(analysis),
         *_findings(analysis),
         *_figures("Under load", analysis.loads),
         *_figures("Single pass", analysis.passes),
-        *_caveats(analysis),
     ]
     return "\n".join(lines) + "\n"
 
@@ -63,16 +63,16 @@ def _card_row(card: Card) -> str:
 def _verdicts(analysis: Analysis) -> list[str]:
     rows = []
     for verdict in analysis.verdicts:
-        pair = f"{safe(verdict.subject.title)} against {safe(verdict.baseline.title)}"
-        ratio, said = words.ratio(verdict.comparison), safe(words.verdict(verdict))
-        rows.append(f"| {pair} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
+        ratio, said = words.ratio(verdict) or "not shown", safe(words.verdict(verdict))
+        rows.append(f"| {safe(words.pair(verdict))} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
     head = ["", "## Verdicts", "", "| pair | quantity | ratio (95% interval) | verdict |", "|---|---|---|---|"]
     return [*head, *rows] if rows else []
 
 
 def _findings(analysis: Analysis) -> list[str]:
     paragraphs = [f"- **{finding.title}.** {safe(finding.text)}" for finding in analysis.findings]
-    return ["", "## Findings", "", *paragraphs] if paragraphs else []
+    how_to_read = safe(findings.how_to_read(analysis.loads))
+    return ["", "## Findings", "", how_to_read, "", *paragraphs] if paragraphs else []
 
 
 def _figures(heading: str, measured: Sequence[Measurement]) -> list[str]:
@@ -82,26 +82,27 @@ def _figures(heading: str, measured: Sequence[Measurement]) -> list[str]:
     titles = " | ".join(safe(measurement.title) for measurement in measured)
     quantities = words.rows_of(measured)
     rows = [_row(quantity, measured) for quantity in quantities]
-    missing = [line for quantity in quantities for line in _missing(quantity, measured)]
+    missing = _missing(quantities, measured)
+    if words.is_memory_mixed(measured):
+        missing = [safe(words.MEMORY_FOOTNOTE), "", *missing]
     head = ["", f"## {heading}", "", f"| quantity | {titles} |", "|---" * (len(measured) + 1) + "|"]
     return [*head, *rows, *(["", *missing] if missing else [])]
 
 
 def _row(quantity: Quantity, measured: Sequence[Measurement]) -> str:
     cells = (_cell(measurement.summary[quantity.key], quantity.digits) for measurement in measured)
-    unit = f", {quantity.unit}" if quantity.unit else ""
-    return f"| {quantity.title}{unit} | {' | '.join(cells)} |"
+    return f"| {safe(words.row_title(quantity, measured))} | {' | '.join(cells)} |"
 
 
-def _missing(quantity: Quantity, measured: Sequence[Measurement]) -> list[str]:
-    """Why a figure is missing, one line per deployment."""
-    lines = []
-    for measurement in measured:
-        estimate = measurement.summary[quantity.key]
-        if not estimate.is_measured:
-            reason = safe(estimate.missing or "")
-            lines.append(f"- {safe(measurement.title)}, {quantity.title}: not measured: {reason}")
-    return lines
+def _missing(quantities: Sequence[Quantity], measured: Sequence[Measurement]) -> list[str]:
+    """Why figures are missing: each reason once for each quantity, with the deployments."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for quantity in quantities:
+        for measurement in measured:
+            estimate = measurement.summary[quantity.key]
+            if not estimate.is_measured:
+                titles.setdefault((quantity.title, words.why_missing(estimate)), []).append(measurement.title)
+    return [f"- {title} ({safe('; '.join(who))}): {safe(why)}" for (title, why), who in titles.items()]
 
 
 def _caveats(analysis: Analysis) -> list[str]:

@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
-from analysis.judge.findings import Finding
+from analysis.judge.findings import Finding, how_to_read
 from analysis.read.results import Results
 from analysis.show import facts, sections
 from analysis.show.cards import cards
@@ -17,13 +17,15 @@ from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section,
 from analysis.show.tables import figure_tables, pair_tables
 
 HOW_CARDS_ARE_READ = (
-    "Requests are counted when they are sent in the measured phase. Answers are counted when they arrive, and only in "
-    "whole seconds, because a rate needs them. So the two numbers differ even if no request was lost."
+    "Each number is the mean of the values of the rounds. Its 95% interval says how far it may be off by chance; it is "
+    "computed from how the rounds differ. Fewer than three rounds give no interval."
 )
+NOT_VALID = "This experiment is not valid: the numbers of the deployments that are named here must not be used."
 HOW_FIGURES_ARE_READ = (
-    "Each value is the mean over the rounds. Below it are its 95% interval, which is computed from how the rounds "
-    "differ, and the number n that the value was computed from. Fewer than three rounds give no interval. For CPU, "
-    "100% is one core."
+    "Each value is the mean of the values of the rounds; rows with 'all rounds' are sums. Below a value are its 95% "
+    "interval and the number n that it was computed from; below the name of a row is what n counts. The interval of a "
+    "number that can't be negative ends at 0. Answers per second are counted in whole seconds, so their n is smaller "
+    "than the number of requests, although none was lost. For CPU, 100% is one core."
 )
 
 
@@ -62,8 +64,8 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.cpu(loads),
         sections.memory(loads),
         sections.network(loads),
-        sections.replicas(analysis.balances),
         sections.where_the_time_goes(loads),
+        sections.replicas(analysis.balances),
         sections.events(loads),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
@@ -76,25 +78,25 @@ def _subject(results: Results) -> str:
     if not count:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
-    return f"One sentiment service ran in {where}. The page shows response times, throughput, CPU, memory and network."
+    return f"One inference service ran in {where}. The page shows response times, throughput, CPU, memory and network."
 
 
 def _alert(validity: Validity) -> str:
-    """How many reasons make the experiment invalid, and which; empty where it is valid."""
-    reasons = validity.invalid
-    if not reasons:
+    """Which reasons make the experiment invalid, each once; empty where it is valid."""
+    kinds = dict.fromkeys(reason.title for reason in validity.invalid)
+    if not kinds:
         return ""
-    kinds = dict.fromkeys(reason.title for reason in reasons)
-    return f"{len(reasons)} reason{'s' if len(reasons) != 1 else ''}: {'; '.join(kinds)}."
+    return f"{'The reason' if len(kinds) == 1 else f'{len(kinds)} reasons'}: {'; '.join(kinds)}."
 
 
 def _key(analysis: Analysis) -> Section:
     return Section(
         "key",
-        "Verdicts and key figures, under load",
-        "Verdicts",
+        "Key figures, under load",
+        "Key figures",
         HOW_CARDS_ARE_READ if analysis.loads else "",
         cards=cards(analysis),
+        how_findings_are_read=how_to_read(analysis.loads),
         findings=_paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
         tables=pair_tables(analysis.verdicts),
@@ -116,11 +118,14 @@ def _validity(analysis: Analysis) -> Section:
     invalid = [Caveat(doubt.title[0].upper() + doubt.title[1:], doubt.text, "serious") for doubt in validity.invalid]
     caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
     lists = (("Not valid", invalid), ("Caveats", caveats))
+    said = NOT_VALID if invalid else "Nothing was found that makes this experiment invalid."
+    if caveats and not invalid:
+        said += " Its numbers can be used, with these caveats in mind."
     return Section(
         "doubts",
-        "Validity: when not to trust these figures",
         "Validity",
-        how_to_read="" if invalid or caveats else "No reason was found to doubt these figures.",
+        "Validity",
+        how_to_read=said,
         caveats=tuple(CaveatList(heading, tuple(items)) for heading, items in lists if items),
     )
 
@@ -128,4 +133,4 @@ def _validity(analysis: Analysis) -> Section:
 def _figures(analysis: Analysis) -> Section:
     tables = figure_tables(analysis)
     how_to_read = HOW_FIGURES_ARE_READ if tables else ""
-    return Section("table", "All figures", "Table", how_to_read, "Download as CSV", tables=tables)
+    return Section("table", "All figures", "All figures", how_to_read, "Download as CSV", tables=tables)

@@ -59,7 +59,8 @@ def network_totals(shares: Sequence[ReplicaShare]) -> go.Figure:
     _add_pair(chart, shares, (("in", "/", received), ("out", "", sent)), "%{x}: %{y:.3f} MB ")
     for share in shares:
         if math.isnan(share.received_bytes) and math.isnan(share.sent_bytes):
-            say_not_measured(chart, html.escape(share.title), share.missing)
+            said = f"not measured: {share.missing}" if share.missing else "not measured"
+            say_not_measured(chart, html.escape(share.title), said)
     chart.update_yaxes(title="MB in the measured phase")
     return chart
 

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.judge.findings import Balance
-from analysis.judge.verdicts import Verdict
+from analysis.judge.verdicts import NAMES, Verdict
+from analysis.judge.words import is_memory_mixed
+from analysis.measure.balance import Balance, replicas_of
 from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
 from analysis.show.elements import Chart, Section, Tab
 from analysis.show.tables import share_table
+from runfiles.events import FOUND
 
 MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
-FEW_ROUNDS = "Fewer than three rounds give no interval that is of use, so none is drawn."
-INTERVALS = f"A thin line on a bar is the 95% interval, computed from how the rounds differ. {FEW_ROUNDS}"
+FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
+INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
 
@@ -46,35 +48,46 @@ def network(loads: Loads) -> Section:
 
 def where_the_time_goes(loads: Loads) -> Section:
     """The parts of a response time, and of the CPU time that an answer costs."""
-    return _section("time", "Where the time goes", *(_parts(loads) if loads else ()))
+    return _section("time", "What an answer takes", *(_parts(loads) if loads else ()))
 
 
 def events(loads: Loads) -> Section:
-    """What happened to the replicas, where that was recorded."""
-    is_recorded = any(len(run.events) for load in loads for run in load.deployment.loads.values())
-    return _section("events", "Replica events", *(_events(loads) if is_recorded else ()))
+    """What happened to the replicas, where that was recorded: a chart only if anything did after they were found."""
+    runs = [run for load in loads for run in load.deployment.loads.values()]
+    kinds = {str(kind) for run in runs for kind in run.events["event"].unique()}
+    title = "Replica events"
+    if kinds == {FOUND}:
+        return Section("events", title, title, "No replica ended, restarted or was added during the runs.")
+    return _section("events", title, *(_events(loads) if kinds else ()))
 
 
 def replicas(balances: Sequence[Balance]) -> Section:
     """How the load was spread over the replicas of the Swarm deployments."""
     title = "Replicas under Swarm"
-    return Section("replicas", title, "Replicas", tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
+    return Section("replicas", title, title, tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
 
 
 def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
-    """The ratios of median response times, where there is more than one deployment."""
-    medians = [verdict for verdict in verdicts if verdict.key == "median_ms" and verdict.comparison.rounds]
-    if not medians:
-        return ()
-    chart = _chart(
-        "ratios",
-        "Median response time: each pair of deployments",
-        "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval, "
-        "computed from how the rounds differ. If it crosses 1, this experiment can't tell which of the two is "
-        f"faster. A filled mark is a verdict, corrected for the number of comparisons. {FEW_ROUNDS}",
-        charts.ratios(medians),
-    )
-    return (chart,)
+    """The ratios of the response times of each pair: a chart for each quantity of which any ratio may be read."""
+    drawn = []
+    for key, name in NAMES.items():
+        own = [
+            verdict for verdict in verdicts if verdict.key == key and verdict.shows_ratio and verdict.comparison.rounds
+        ]
+        if not own:
+            continue
+        few = "" if any(verdict.comparison.has_interval for verdict in own) else f" {FEW_ROUNDS}"
+        drawn.append(
+            _chart(
+                f"ratios-{name}",
+                f"{name[0].upper() if name == 'median' else name[0]}{name[1:]} of the response time: each pair",
+                "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval. "
+                "Only a filled mark is a verdict (see the table). An open mark is none, even if its bar does not touch "
+                f"1.{few}",
+                charts.ratios(own),
+            )
+        )
+    return tuple(drawn)
 
 
 def _response_times(loads: Loads) -> tuple[Chart, ...]:
@@ -83,7 +96,7 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
             "latency-load",
             "Under load: median, p95 and p99",
             "Half of the requests were answered within the median, 95 of 100 within p95, and 99 of 100 within p99. "
-            f"Lower is better. A percentile is shown only if at least 100 requests lie above it. {INTERVALS}",
+            f"Lower is better. A percentile is shown only if at least 100 requests were slower. {INTERVALS}",
             charts.percentiles(loads),
         ),
         _chart(
@@ -98,8 +111,8 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
             "latency-time",
             "Under load: percentiles over time",
             "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
-            "slope means that something warmed up or was slowed down. A spike means that something else disturbed "
-            "the run.",
+            "slope means that something warmed up or was slowed down. A spike may mean that something else disturbed "
+            "the run. All rounds are taken together.",
             charts.percentiles_over_time(loads),
         ),
     )
@@ -110,15 +123,15 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "throughput-mean",
             "Answers per second, under load",
-            "Each user sends its next request only after it has its answer. So throughput is the number of users "
-            f"divided by the response time; it does not say what more users would get. {INTERVALS}",
+            "Each user sends its next request only after it has its answer. So the shorter the answers take "
+            f"on average, the more of them there are. This does not say what more users would get. {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         _chart(
             "throughput-time",
             "Answers in each second",
-            "A level line means that the mean describes the run well. A slope means that something warmed up or was "
-            "slowed down.",
+            "The mean of all rounds. A level line means that the mean describes the run well. A slope means that "
+            "something warmed up or was slowed down.",
             charts.over_time(loads, "throughput_per_s"),
         ),
     )
@@ -136,50 +149,70 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "cpu-request",
             "CPU time per answer",
-            "The CPU time of the service divided by the number of its answers. In seconds, it is the CPU time of "
-            "1,000 answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
+            "The CPU time of the service divided by the number of its answers. 1 ms per answer is 1 s per 1,000 "
+            "answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
             f"'Where the CPU time of an answer goes' has it. {INTERVALS}",
             charts.by_deployment(loads, "cpu_ms_per_answer"),
         ),
         _chart(
             "cpu-time",
             "CPU in each second",
-            "All replicas of a deployment together. 100% is one core.",
+            "All replicas of a deployment together, mean of all rounds. 100% is one core.",
             charts.over_time(loads, "cpu_percent"),
         ),
     )
 
 
+def _how_memory_is_counted(loads: Loads) -> str:
+    """How the memory of these deployments is counted: only what is true of them."""
+    said = []
+    if is_memory_mixed(loads):
+        said.append("Do not compare the host process with containers: their memory is counted differently.")
+    if not all(load.deployment.is_host for load in loads):
+        said.append(
+            "For containers it is what the cgroup uses, less the file cache that the kernel can drop, as docker stats "
+            "shows it."
+        )
+    if any(load.deployment.is_host for load in loads):
+        said.append("For the host process it is the proportional share (PSS), which includes shared libraries.")
+    if any(replicas_of(run) > 1 for load in loads for run in load.deployment.loads.values()):
+        said.append("Each replica holds its own copy of the model.")
+    return " ".join(said)
+
+
 def _memory(loads: Loads) -> tuple[Chart, ...]:
+    dotted = ""
+    if is_memory_mixed(loads):
+        dotted = " The line of the host process is dotted, because its memory is counted differently."
     return (
         _chart(
             "memory-mean",
             "Memory, all replicas together",
-            "Do not compare the host process with containers: their memory is counted differently. For containers it "
-            "is what the cgroup uses, less the file cache that the kernel can drop, as docker stats shows it. For "
-            "the host process it is the proportional share (PSS), which includes shared libraries. Three replicas "
-            f"hold the model three times. {INTERVALS}",
+            f"{_how_memory_is_counted(loads)} {INTERVALS}",
             charts.memory_by_deployment(loads),
         ),
         _chart(
             "memory-time",
             "Memory in each second",
-            "A line that still rises at the end may not have reached its final level. The line of the host process "
-            "is dotted, because its memory is counted differently.",
+            "The mean of all rounds. A line that still rises at the end may not have reached its final level." + dotted,
             charts.over_time(loads, "memory_mean_mb"),
         ),
     )
 
 
 def _network(loads: Loads) -> tuple[Chart, ...]:
+    chart = _chart(
+        "network-client",
+        "Bytes in and out, counted by the client",
+        "The bodies of requests and answers. The load generator counts them in the same way for every "
+        "deployment. More answers make more bytes: to compare deployments, use the bytes for 1,000 answers in the "
+        "table.",
+        charts.traffic(loads, "body"),
+    )
+    if not any(load.summary["interface_out_mb"].is_measured for load in loads):
+        return (chart,)
     return (
-        _chart(
-            "network-client",
-            "Bytes in and out, counted by the client",
-            "The bodies of requests and answers. The load generator counts them in the same way for every "
-            "deployment. More answers make more bytes.",
-            charts.traffic(loads, "body"),
-        ),
+        chart,
         _chart(
             "network-interfaces",
             "Bytes in and out, counted at the containers' network interfaces",
@@ -197,7 +230,8 @@ def _parts(loads: Loads) -> tuple[Chart, ...]:
             "latency-parts",
             "Where the time of a request goes, under load",
             "The service reports how long a text waited for the model and how long the model took (header "
-            "Server-Timing). The rest is HTTP, the network, Docker's proxy or ingress, and the client. Each part is "
+            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy or "
+            "Swarm's ingress. Each part is "
             "a median, so the parts may not add up to the median of the whole.",
             charts.where_the_time_goes(loads),
         ),
@@ -231,8 +265,8 @@ def _by_round(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-rounds",
             "Under load: the median of each round",
-            "The rounds of one deployment differ by chance. A difference between deployments has to be larger than "
-            "that.",
+            "The rounds of one deployment differ by chance. If the lines of two deployments cross, their difference "
+            "may be chance too.",
             charts.by_round(loads, "median_ms"),
         ),
     )
@@ -245,8 +279,7 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
-            "One user sends each text once, so no request waits for another. This is what a single answer costs. The "
-            "times differ mostly because the texts do: the model takes longer for long texts.",
+            "One user sends each text once, so no request waits for another. This is what a single answer costs.",
             charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )
@@ -271,7 +304,7 @@ def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
         _chart(
             f"{balance.id}-network-time",
             f"{title}: network I/O of each replica over time",
-            "Bytes per second through the network interfaces of each replica. Lines that lie on each other mean that "
+            "Bytes per second through the network interfaces of each replica. Lines at the same height mean that "
             "the load was spread evenly.",
             replica_charts.network_over_time(run, balance.shares),
         ),

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
-from analysis.judge.findings import Balance, estimate_anchor
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, UNPROVEN, Verdict
-from analysis.measure.balance import Evenness, ReplicaShare
+from analysis.judge.findings import estimate_anchor
+from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, UNPROVEN, Verdict
+from analysis.measure.balance import Balance, Evenness, ReplicaShare
 from analysis.measure.quantity import Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show.chart_style import colour
@@ -18,15 +18,16 @@ from analysis.show.elements import Cell, Column, Row, Table
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
 HOW_PAIRS_ARE_READ = (
-    "Each ratio compares two deployments round by round. It has a 95% interval; fewer than three rounds "
-    "give none. The verdicts are corrected for the number of comparisons in this table (Holm's correction): the "
-    "chance that even one of them reports a difference where there is none is at most 5%. Because of the correction "
-    "an interval may exclude 1 although no difference is proven."
+    "Each ratio is that of the first deployment of the pair to the second, taken round by round, with its 95% "
+    "interval. The verdict is about the first deployment. The verdicts are corrected for the number of comparisons "
+    "in this table (Holm's correction): the chance that even one of them reports a difference where there is none "
+    "is at most 5%. p is the corrected p-value, and a verdict needs p < 0.05; two equal p-values come from the "
+    "correction. Because of it an interval may exclude 1 although no difference is proven."
 )
 SHARE_COLUMNS = (
     "Replica",
-    "Connections in the whole run",
-    "Answers",
+    "Connections (with warm-up)",
+    "Answers (measured phase)",
     "Share of answers",
     "Bytes in",
     "Bytes out",
@@ -44,8 +45,8 @@ def pair_tables(verdicts: Sequence[Verdict]) -> tuple[Table, ...]:
         pairs.setdefault((verdict.baseline.name, verdict.subject.name), []).append(verdict)
     columns = [Column("Pair")]
     for verdict in next(iter(pairs.values())):
-        name = "Median" if verdict.key == "median_ms" else "p95"
-        columns += [Column(f"{name}: ratio"), Column("Verdict")]
+        name = NAMES[verdict.key]
+        columns += [Column(f"Ratio of the {name}"), Column(f"Verdict on the {name}")]
     title = "Each pair of deployments"
     rows = tuple(_pair_row(pair) for pair in pairs.values())
     return (Table(title, title, tuple(columns), rows, HOW_PAIRS_ARE_READ),)
@@ -54,15 +55,15 @@ def pair_tables(verdicts: Sequence[Verdict]) -> tuple[Table, ...]:
 def _pair_row(pair: Sequence[Verdict]) -> Row:
     cells: list[Cell] = []
     for verdict in pair:
-        ratio = words.ratio(verdict.comparison) or "-"
+        ratio = words.ratio(verdict) or "not shown"
         cells.append(Cell(ratio, _rounds_and_p_value(verdict), f"verdict-{verdict.id}"))
         cells.append(Cell(words.verdict(verdict), style=f"verdict {VERDICT_STYLES[verdict.kind]}"))
-    return Row(f"{pair[0].subject.title} against {pair[0].baseline.title}", tuple(cells))
+    return Row(words.pair(pair[0]), tuple(cells))
 
 
 def _rounds_and_p_value(verdict: Verdict) -> str:
     rounds = verdict.comparison.rounds
-    detail = "" if verdict.is_elsewhere else f"{rounds} round{'s' if rounds != 1 else ''}"
+    detail = f"{rounds} round{'s' if rounds != 1 else ''}" if verdict.shows_ratio else ""
     return detail if math.isnan(verdict.p_value) else f"{detail}, {words.p_value(verdict.p_value)}"
 
 
@@ -85,15 +86,12 @@ def _share_row(id: str, place: int, share: ReplicaShare) -> Row:
 
 def _evenness(even: Evenness) -> str:
     said = (
-        f"The busiest replica gave {_percent(even.largest)} of the answers. At most {_percent(even.expected_largest)} "
-        f"were expected: {even.why}. Jain's index of the answers is {even.jain:.3f}; it is 1 where all replicas give "
-        "the same number. "
+        f"The busiest replica gave {_percent(even.largest)} of the answers; {_percent(even.expected_largest)} were "
+        f"expected, because {even.why}. The shares of CPU are not compared. "
     )
     if math.isnan(even.p_value):
         return f"{said}There were too few {even.cards} to test whether they were dealt evenly."
-    verdict = "there is no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
-    chance = words.p_value(even.p_value)
-    return f"{said}A fair deal of as many {even.cards} is at least this uneven with {chance}: {verdict}."
+    return f"{said}Jain's index {even.jain:.3f}; test of an even deal: {words.p_value(even.p_value)}."
 
 
 def figure_tables(analysis: Analysis) -> tuple[Table, ...]:
@@ -109,18 +107,23 @@ def _figures(run: str, heading: str, measured: Sequence[Measurement], validity: 
     columns = [Column("Quantity")]
     for measurement in measured:
         warning = "not valid" if validity.of(measurement.name) else ""
-        columns.append(Column(measurement.title, colour(measurement.name), warning))
+        count = len(measurement.rounds)
+        detail = f"{count} round{'s' if count != 1 else ''}"
+        columns.append(Column(measurement.title, colour(measurement.name), warning, detail))
     rows = tuple(_figure_row(run, quantity, measured) for quantity in words.rows_of(measured))
-    return Table(heading, heading, tuple(columns), rows)
+    footnote = words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else ""
+    return Table(heading, heading, tuple(columns), rows, footnote)
 
 
 def _figure_row(run: str, quantity: Quantity, measured: Sequence[Measurement]) -> Row:
     cells = []
     for measurement in measured:
         estimate = measurement.summary[quantity.key]
-        number, detail = words.number(estimate, quantity.digits), words.interval(estimate, quantity.digits)
+        number = words.number(estimate, quantity.digits)
+        detail = words.interval(estimate, quantity.digits, len(measurement.rounds))
         cells.append(Cell(number, detail, estimate_anchor(measurement.name, quantity.key, run)))
-    return Row(f"{quantity.title}, {quantity.unit}" if quantity.unit else quantity.title, tuple(cells))
+    counted = words.what_n_counts([measurement.summary[quantity.key] for measurement in measured])
+    return Row(words.row_title(quantity, measured), tuple(cells), detail=counted)
 
 
 def _percent(share: float) -> str:
