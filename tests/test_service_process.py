@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -346,6 +347,19 @@ def test_the_fast_engine_serves_without_torch(tmp_path: Path) -> None:
         assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "onnx"
     finally:
         stop(service)
+
+
+def test_the_inference_engine_writes_no_reports_to_the_users_cache(tmp_path: Path) -> None:
+    """ONNX Runtime writes none either where it finds that it runs in CI."""
+    of_ci = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "JENKINS_URL", "TRAVIS", "ORT_RUNNING_UNIT_TESTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in of_ci}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ORT_DISABLE_TELEMETRY": "0"}
+    code = "import inference.engines.onnx_engine, onnxruntime; onnxruntime.SessionOptions()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> None:
