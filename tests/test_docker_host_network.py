@@ -159,7 +159,7 @@ def test_up_tells_where_the_metrics_file_is_and_another_checkout_leaves_it(
     engine: Engine, service_image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
     clone = checkout_in(tmp_path / "clone")
-    belongs = f"container {NAME} belongs to the checkout {clone}; end it there: python -m infra down {KIND}"
+    belongs = f"container {NAME} belongs to the checkout {clone}; end it there: .venv/bin/python -m infra down {KIND}"
     try:
         code, said = infra(clone, "up", KIND, "--port", f"{KIND}={free_port()}")
         assert code == 0, said
