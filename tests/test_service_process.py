@@ -248,7 +248,20 @@ def test_a_huge_body_is_refused_unread(shared_service: Service, content_type: st
 def test_a_port_that_is_taken_is_named(shared_service: Service, tmp_path: Path) -> None:
     service = start_service(tmp_path, PORT=str(shared_service.port))
     assert service.process.wait(60) == 1
-    assert f"127.0.0.1:{shared_service.port} can't be listened on" in service.log.read_text()
+    said = service.log.read_text()
+    assert f"127.0.0.1:{shared_service.port} can't be listened on" in said
+    assert "; end what listens there, or set HOST or PORT\n" in said
+    assert "serving" not in said
+
+
+def test_an_address_that_this_machine_does_not_have_is_told(tmp_path: Path) -> None:
+    service = start_service(tmp_path, HOST="192.0.2.1")
+    assert service.process.wait(60) == 1
+    (said,) = service.log.read_text().splitlines()
+    assert said.startswith(f"error: 192.0.2.1:{service.port} can't be listened on ([Errno ")
+    assert said.endswith(
+        "; 192.0.2.1 is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them"
+    )
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
