@@ -18,7 +18,7 @@ from inference.engines.choice import open_engine
 from inference.engines.engine import EngineUnavailable
 from inference.engines.export import to_stderr
 from inference.logs import log_sparingly
-from inference.metrics_log import MetricsLog
+from inference.metrics_log import MetricsLog, NotMetricsFile
 from inference.model_choice import ModelUnavailable, choose
 from inference.server import listen, serve
 from inference.telemetry import Telemetry
@@ -86,6 +86,8 @@ def _remedy_for_address(wanted: Configuration, error: OSError) -> str:
 
 def _remedy(path: Path, error: OSError) -> str:
     """What the user can do so that the metrics file can be written."""
+    if isinstance(error, NotMetricsFile):
+        return "name another file, or move this one away"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free space there, or name a file elsewhere"
     if error.errno in (errno.EACCES, errno.EPERM) and isfile(path):  # Path.is_file raises where this user may not look

@@ -196,6 +196,11 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
         ({"REPLICA_NAME": "réplique"}, "goes into a header; expected printable ASCII characters"),
         ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
         ({"METRICS_LOG_FILE": "/dev/full"}, "METRICS_LOG_FILE=/dev/full can't be written (it is a character device)"),
+        (
+            {"METRICS_LOG_FILE": str(ROOT / "README.md")},
+            "can't be written (it is no metrics file: its first line is not Inference Latency (ms),Prediction,"
+            "Input Text,Timestamp); name another file, or move this one away",
+        ),
         ({"METRICS_LOG_FILE": str(ROOT)}, "can't be written (Is a directory); name a file in a writable folder"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
         ({"INFERENCE_MODEL": f"./{'x' * 300}"}, "there is no such folder"),
