@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import closing
 from os.path import isfile
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from inference.engines.choice import open_engine
 from inference.engines.engine import EngineUnavailable
 from inference.engines.export import to_stderr
 from inference.logs import log_sparingly
-from inference.metrics_log import MetricsLog
+from inference.metrics_log import MetricsLog, NotMetricsFile
 from inference.model_choice import ModelUnavailable, choose
-from inference.server import serve
+from inference.server import listen, serve
 from inference.telemetry import Telemetry
 
 WARM_UP_TEXT = "A first text, so that the first request does not pay for what only the first one pays."
@@ -63,18 +64,30 @@ def _serve(wanted: Configuration, metrics: MetricsLog, telemetry: Telemetry) -> 
     if facts["why_not_faster"] and wanted.engine == AUTO:
         to_stderr(f"warning: the torch engine serves: {facts['why_not_faster']}")
     place = f"[{wanted.host}]:{wanted.port}" if ":" in wanted.host else f"{wanted.host}:{wanted.port}"
-    print(f"serving {model.name} ({engine.name}) at http://{place}, metrics in {metrics.path}", flush=True)
-    try:
-        serve(create_app(Service(classifier, model, metrics, wanted.replica, telemetry)), wanted.host, wanted.port)
-    except OSError as error:
-        return _fail(f"{place} can't be listened on ({error}); end what listens there, or set HOST or PORT")
-    finally:
-        classifier.close()
+    with closing(classifier):
+        try:
+            listener = listen(wanted.host, wanted.port)
+        except OSError as error:
+            return _fail(f"{place} can't be listened on ({error}); {_remedy_for_address(wanted, error)}")
+        with listener:
+            print(f"serving {model.name} ({engine.name}) at http://{place}, metrics in {metrics.path}", flush=True)
+            serve(create_app(Service(classifier, model, metrics, wanted.replica, telemetry)), listener)
     return 0
+
+
+def _remedy_for_address(wanted: Configuration, error: OSError) -> str:
+    """What the user can do so that the service can listen."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{wanted.host} is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"this user may not listen on port {wanted.port}: set PORT to one above 1023"
+    return "end what listens there, or set HOST or PORT"
 
 
 def _remedy(path: Path, error: OSError) -> str:
     """What the user can do so that the metrics file can be written."""
+    if isinstance(error, NotMetricsFile):
+        return "name another file, or move this one away"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free space there, or name a file elsewhere"
     if error.errno in (errno.EACCES, errno.EPERM) and isfile(path):  # Path.is_file raises where this user may not look

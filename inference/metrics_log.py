@@ -72,6 +72,10 @@ def csv_line(fields: tuple[str, ...]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
+class NotMetricsFile(OSError):
+    """The file holds something else, which rows must not be added to."""
+
+
 class MetricsLog:
     """Appends rows to a CSV file: the header once, and each row whole. Any number of threads may append.
 
@@ -81,6 +85,7 @@ class MetricsLog:
     header if it is empty. ``on_fault`` is called with one of FILE_FAULTS each time, in the thread that writes.
 
     Raises:
+        NotMetricsFile: the file is not empty, and its first line is not the header.
         OSError: the file can't be opened or written, or is neither a regular file nor the null device.
     """
 
@@ -165,6 +170,7 @@ class _AppendedFile:
     """The open file that a path names. It may be the null device if the path names that from the start.
 
     Raises:
+        NotMetricsFile: the file is not empty, and its first line is not the header.
         OSError: the file can't be opened or written, or is something else.
     """
 
@@ -178,6 +184,9 @@ class _AppendedFile:
         self._may_be_null = True
         self._file = self._open()
         self._may_be_null = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        if not _is_metrics_file(self._file.fileno()):
+            self._file.close()
+            raise NotMetricsFile(errno.EINVAL, f"it is no metrics file: its first line is not {','.join(HEADER)}")
         self._begin()
         while self._lead:
             self.append([])
@@ -239,8 +248,16 @@ class _AppendedFile:
         self._size = os.fstat(self._file.fileno()).st_size
 
 
+def _is_metrics_file(descriptor: int) -> bool:
+    """Whether the file begins with the header or is empty. The header may be incomplete, as a full disk leaves it, or
+    have the line end of another system."""
+    header = csv_line(HEADER).encode()
+    begin = os.pread(descriptor, len(header) + 1, 0)
+    return header.startswith(begin) or begin.splitlines()[0] == header.rstrip()
+
+
 def _lead(descriptor: int) -> bytes:
-    """What has to be written before the next row: the header in an empty file, or the end of an incomplete row.
+    """What has to be written before the next row: the header or its rest, or the end of an incomplete row.
 
     If a row ends within a quoted text, a line break alone does not end it: readers would take the next rows for a part
     of that text.
@@ -250,8 +267,9 @@ def _lead(descriptor: int) -> bytes:
         quotes += piece.count(b'"')
         offset += len(piece)
         last = piece[-1:]
-    if not offset:
-        return csv_line(HEADER).encode()
+    header = csv_line(HEADER).encode()
+    if offset < len(header) and header.startswith(os.pread(descriptor, len(header), 0)):
+        return header[offset:]
     if quotes % 2:
         return b'"\n'
     return b"" if last == b"\n" else b"\n"

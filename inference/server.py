@@ -86,14 +86,23 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: App, host: str, port: int) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at this address: from now on connections are accepted, and wait for ``serve``.
+
+    Raises:
+        OSError: it can't listen there.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections inherit it: dead ones are found
+    return listener
+
+
+def serve(app: App, listener: socket.socket) -> None:
     """Answer until SIGTERM or SIGINT, then drain, finish the requests in flight and return.
 
     Draining costs no client its request: each answer says ``Connection: close``, so the client sends its next request
     to another replica, if there is one. A second signal ends draining at once.
-
-    Raises:
-        OSError: the server can't listen at this address.
     """
     _allow_many_connections()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -111,10 +120,7 @@ def serve(app: App, host: str, port: int) -> None:
         timeout_keep_alive=IDLE_CONNECTION_S,
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    with socket.create_server(address, family=family, backlog=BACKLOG) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections inherit it: dead ones are found
-        Server(config).run([listener])
+    Server(config).run([listener])
 
 
 def _allow_many_connections() -> None:

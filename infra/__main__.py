@@ -31,7 +31,7 @@ from infra.deployments.table import (
 )
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.install import not_installed
-from infra.paths import ROOT
+from infra.paths import INFRA, ROOT
 from runfiles.deployments import hint_for
 from runfiles.records import LONGEST_START_S
 
@@ -76,13 +76,12 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from infra.experiment.plan import read_plan  # noqa: PLC0415
 
     if arguments.resume is None:
-        only = [f"deployments={arguments.only}"] if arguments.only else []
-        plan = read_plan(arguments.plan, only + arguments.set)
+        plan = read_plan(arguments.plan, arguments.set, arguments.only)
         return run_new(plan, settings, arguments.results, build=arguments.image is None)
     given = (
         arguments.plan,
         arguments.set,
-        arguments.only,
+        arguments.only is not None,
         settings != Settings(ports=PORTS),
         arguments.results != RESULTS,
     )
@@ -109,7 +108,7 @@ def _up(name: str, settings: Settings) -> int:
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
     print(f"its metrics file: {running.service.metrics_place}")
-    print(f"sample it with --replicas {running.service.replicas}; end it with python -m infra down {name}")
+    print(f"sample it with --replicas {running.service.replicas}; end it with {INFRA} down {name}")
     return 0
 
 

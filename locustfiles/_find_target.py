@@ -21,8 +21,9 @@ CONNECT_TIMEOUT_S = 3.0
 def target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], Mapping[str, Any]]) -> Target:
     """Who serves a URL.
 
-    The first of these: the process of this machine that confirms by ``said`` that it is the service; the container, or
-    the service of Compose or Swarm, that publishes the address and port; any process that listens there.
+    The first of these: the process of this machine that confirms by ``said`` that it is the service (or the container
+    in which it lies); the container, or the service of Compose or Swarm, that publishes the address and port; any
+    process that listens there.
 
     Raises:
         NoReplicas: nobody is found, or only a port forwarder.
@@ -34,7 +35,7 @@ def target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], M
     processes = listeners(ips, port) if is_here else []
     service = said() if processes else {}
     if process := confirmed(processes, service.get("pid")):
-        return Target(PROCESS, str(process.pid))
+        return _container_around(process, connect) or Target(PROCESS, str(process.pid))
     try:
         engine = connect()
         target = published(engine, ips, port, set(_resolved(name)) | container_ids(processes))
@@ -52,6 +53,23 @@ def target_behind(host: str, connect: Callable[[], Engine], said: Callable[[], M
     if not processes:
         raise NoReplicas(f"port {port}: {looked}, and no process of this user listens on it here")
     return _unconfirmed(processes, port, service, looked)
+
+
+def _container_around(process: psutil.Process, connect: Callable[[], Engine]) -> Target | None:
+    """The container of the engine in which a process lies, as with ``docker run --network host``.
+
+    None if it lies in none, or if no engine answers.
+    """
+    ids = container_ids([process])
+    if not ids:
+        return None
+    try:
+        engine = connect()
+        containers = engine.client.api.containers()
+        around = next((container for container in containers if container["Id"] in ids), None)
+        return None if around is None else target_of(around, engine.is_manager())
+    except READ_FAILURES:
+        return None
 
 
 def _unconfirmed(processes: Sequence[psutil.Process], port: int, service: Mapping[str, Any], looked: str) -> Target:

@@ -141,12 +141,16 @@ def forwarder_name(process: psutil.Process) -> str | None:
 
 
 def container_ids(processes: Iterable[psutil.Process]) -> set[str]:
-    """The IDs of the containers that these processes run in, by the names of their control groups."""
-    found: set[str] = set()
-    for process in processes:
-        with suppress(OSError):
-            found |= set(re.findall(r"[0-9a-f]{64}", (PROC / str(process.pid) / "cgroup").read_text()))
-    return found
+    """The IDs of the containers that these processes run in and this program does not, by their control groups."""
+    of_this_program = _container_ids(os.getpid())
+    return {id for process in processes for id in _container_ids(process.pid)} - of_this_program
+
+
+def _container_ids(pid: int) -> set[str]:
+    try:
+        return set(re.findall(r"[0-9a-f]{64}", (PROC / str(pid) / "cgroup").read_text()))
+    except OSError:
+        return set()
 
 
 def _listening(port: int | None) -> Iterable[tuple[str, int | None]]:

@@ -53,7 +53,14 @@ class FormedRecord(Record):
         """As ``Record.from_json``; this version would misread a record of another form."""
         if isinstance(content, dict) and content.get("form") != FORM:
             raise ValueError(f"it is of form {shown(content.get('form'))}, this version reads form {FORM}")
-        return super().from_json(content)
+        record = super().from_json(content)
+        if reason := record._contradiction():
+            raise ValueError(reason)
+        return record
+
+    def _contradiction(self) -> str | None:
+        """Which of the fields can't be true together; None where all can."""
+        return None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -193,6 +200,18 @@ class ExperimentRecord(FormedRecord):
     plan: PlanRecord
     order: tuple[tuple[str, ...], ...] = ()
     deployments: tuple[DeploymentRecord, ...]
+
+    def _contradiction(self) -> str | None:
+        if not self.order:
+            return None
+        if len(self.order) != self.plan.rounds:
+            return f"order is not that of its plan: it has {len(self.order):,} rounds, the plan {self.plan.rounds:,}"
+        planned = sorted(self.plan.deployments)
+        for number, names in enumerate(self.order, 1):
+            if planned and sorted(names) != planned:
+                others = f"{shown(list(names))}, the plan {shown(list(self.plan.deployments))}"
+                return f"order is not that of its plan: its number {number} has {others}"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,15 +354,7 @@ class RunRecord(FormedRecord):
     versions: Mapping[str, str] | None = None
     machine: RunMachine = RunMachine()
 
-    @classmethod
-    def from_json(cls, content: Any) -> Self:
-        record = super().from_json(content)
-        if reason := record._contradiction():
-            raise ValueError(reason)
-        return record
-
     def _contradiction(self) -> str | None:
-        """Which of the fields can't be true together; None where all can."""
         if self.ended_at_unix_s is not None:
             if self.ended_at_unix_s < self.started_at_unix_s:
                 before = f"which is before started_at_unix_s, {self.started_at_unix_s}"

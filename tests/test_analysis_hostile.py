@@ -74,6 +74,12 @@ ROUND = ("deployments", 0, "rounds", 1)
         (("engine", "endpoint"), "tcp://[", "engine.endpoint is 'tcp://[', which is no address"),
         (("versions",), [1], "versions is [1], which is no table"),
         (("order",), [[1]], "order number 1 number 1 is 1, which is no text"),
+        (("order",), [["host"]], "order is not that of its plan: it has 1 rounds, the plan 2"),
+        (
+            ("order",),
+            [["host"], ["host"]],
+            "order is not that of its plan: its number 1 has ['host'], the plan ['host', ",
+        ),
         (("plan",), None, "plan is missing"),
         (("plan", "users"), 1e9, "plan.users is 1000000000.0, which is not between 0 and 1,000,000"),
         (("plan", "rounds"), True, "plan.rounds is True, which is no whole number"),

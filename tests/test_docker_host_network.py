@@ -16,11 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, free_port, names_on
+from conftest import ROOT, free_port, is_open, names_on
 from test_containers import confinement
 from test_experiment_engine import experiment
 from test_experiment_engine import infra as run_infra
 from test_ownership import checkout_in, infra
+from test_replicas import says
 
 from infra.deployments.docker_engine import Engine
 from infra.deployments.docker_host_network import NAME, why_no_host_network
@@ -34,6 +35,8 @@ from infra.experiment.plan import Plan
 from runfiles.deployments import DEFAULT
 from runfiles.machines import Machine
 from runfiles.records import Options
+
+from _find_replicas import Finder
 
 KIND = "docker-host-network"
 DEPLOYMENT = BY_NAME[KIND]
@@ -123,6 +126,24 @@ def test_it_is_confined_as_docker_run_and_labelled(
     assert names_on(engine) == bystanders
 
 
+@pytest.mark.engine
+def test_auto_samples_its_container_and_not_the_process_that_listens(
+    engine: Engine, service_image: str, bystanders: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(ports={KIND: free_port()})
+    url = f"http://127.0.0.1:{settings.ports[KIND]}"
+    try:
+        DEPLOYMENT.start(settings, tmp_path)
+        assert until_true(lambda: is_open("127.0.0.1", settings.ports[KIND]), 60)
+        finder = Finder("auto", url, says(url))
+        (replica,) = finder.replicas()
+        assert (str(finder.target), replica.name) == (f"container:{NAME}", NAME)
+        finder.close()
+    finally:
+        DEPLOYMENT.remove(settings)
+    assert names_on(engine) == bystanders
+
+
 def own_address() -> str:
     """An address of this machine that other machines could use."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -138,7 +159,7 @@ def test_up_tells_where_the_metrics_file_is_and_another_checkout_leaves_it(
     engine: Engine, service_image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
     clone = checkout_in(tmp_path / "clone")
-    belongs = f"container {NAME} belongs to the checkout {clone}; end it there: python -m infra down {KIND}"
+    belongs = f"container {NAME} belongs to the checkout {clone}; end it there: .venv/bin/python -m infra down {KIND}"
     try:
         code, said = infra(clone, "up", KIND, "--port", f"{KIND}={free_port()}")
         assert code == 0, said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,7 @@ def test_a_batch_is_laid_end_to_end() -> None:
 
 def test_the_bundled_model_is_exported_and_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "fourfold" / "engines" / "making-of-one-that-was-killed").mkdir(parents=True)
     folder = export.exported(choice(BUNDLED_MODEL))
     assert folder.is_relative_to(tmp_path)
     # An image holds a copy, and its user is not root.
@@ -141,6 +144,37 @@ def test_the_bundled_model_is_exported_and_agrees(tmp_path: Path, monkeypatch: p
     engine.close()
     assert told["name"] == "torch"
     assert "on this processor" in told["why_not_faster"]
+
+
+def test_what_a_killed_export_left_is_removed_once_its_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = choice(BUNDLED_MODEL)
+    left = tmp_path / "fourfold" / "engines" / "making-left"
+    left.mkdir(parents=True)
+    (left / GRAPH_FILE).touch()
+    orphans = []
+
+    def be_killed(command: list[str], *, pass_fds: list[int], **_: Any) -> None:
+        """The export's own process goes on after its parent was killed."""
+        orphans.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=pass_fds))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", be_killed)
+        with pytest.raises(KeyboardInterrupt):
+            export.exported(model)
+    whole = export._cached(model)
+    assert whole is not None
+    whole.mkdir()
+    (whole / FACTS_FILE).write_text(json.dumps({"form": export.FORM, "sha256": model.sha256}))
+    assert export.exported(model) == whole
+    assert left.exists()
+    orphans[0].kill()
+    orphans[0].wait()
+    assert export.exported(model) == whole
+    assert [path.name for path in whole.parent.iterdir()] == [whole.name]
 
 
 def test_another_architecture_is_served_by_torch_and_the_reason_told(

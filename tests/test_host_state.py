@@ -87,7 +87,9 @@ def test_the_process_that_it_tells_of_is_ended(state: Path, bystander: psutil.Pr
     try:
         started_at = psutil.Process(ours.pid).create_time()
         state.write_text(json.dumps({"pid": ours.pid, "started_at": started_at, "metrics": "/nowhere/m.csv"}))
-        assert f"host process {ours.pid} is still there" in str(HOST.why_not(SETTINGS))
+        reason = str(HOST.why_not(SETTINGS))
+        assert reason.startswith(f"host process {ours.pid} is still there, from infra up or from a run that was killed")
+        assert reason.endswith("; remove it (.venv/bin/python -m infra down host) and run again")
         assert HOST.remove(SETTINGS) == [f"host process {ours.pid}"]
     finally:
         ours.kill()

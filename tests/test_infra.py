@@ -162,6 +162,7 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (metrics,) = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("its metrics file: ")]
         assert Path(metrics).read_bytes().startswith(b"Inference Latency")
         assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["replica"] == "host"
+        assert "; end it with .venv/bin/python -m infra down host\n" in said
         again = infra("up", "host", "--port", f"host={free_port()}")
         assert "is still there" in said_by(again)
         assert again.returncode == 1
@@ -202,6 +203,13 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
             "there is no deployment 'pod'; choose from host, docker, docker-host-network, compose, swarm-1",
         ),
         (["run", "--only", "swarm"], "compose, swarm-1, swarm-3 (did you mean swarm-1 or swarm-3?)"),
+        (["run", "--only", "swarm"], "error: --only: deployments = swarm is not a list of host"),
+        (["run", "--set", "deployments=swarm"], "error: --set: deployments = swarm is not a list of host"),
+        (["run", "--only", ""], "error: --only: deployments =  is not a list of host, docker"),
+        (["run", "--only", ""], "swarm-3 (it names no deployment)"),
+        (["run", "--set", "deployments="], "error: --set: deployments =  is not a list of host, docker"),
+        (["run", "--set", "deployments="], "swarm-3 (it names no deployment)"),
+        (["run", "--resume", "results", "--only", ""], "--resume takes plan, image, ports and all else"),
     ],
 )
 def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected: str) -> None:

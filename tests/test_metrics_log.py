@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.metrics_log import HEADER, MetricsLog, MetricsRow
+from inference.metrics_log import HEADER, MetricsLog, MetricsRow, NotMetricsFile
 
 AT = datetime(2025, 3, 1, 0, 31, 16, 866537, tzinfo=UTC)
 
@@ -53,6 +53,36 @@ def test_the_header_stands_once_when_a_file_is_continued(tmp_path: Path) -> None
         with MetricsLog(path) as log:
             log.append(row(text))
     assert [line[2] for line in read(path)] == [HEADER[2], "first", "second"]
+
+
+@pytest.mark.parametrize(
+    "content", ["# Title\n\nText\n", "x", "\n", "Inference Latency (ms),Prediction\n1,2\n", "\xff"]
+)
+def test_a_file_that_is_no_metrics_file_is_refused_and_left(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "notes.md"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(
+        NotMetricsFile, match=r"first line is not Inference Latency \(ms\),Prediction,Input Text,Timestamp$"
+    ):
+        MetricsLog(path)
+    assert path.read_bytes() == content.encode("latin-1")
+
+
+@pytest.mark.parametrize("length", [0, 1, 30, 54])
+def test_a_header_that_a_full_disk_tore_is_completed(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("Inference Latency (ms),Prediction,Input Text,Timestamp\n"[:length])
+    with MetricsLog(path) as log:
+        log.append(row("first"))
+    assert texts(path) == ["first"]
+
+
+def test_a_file_with_the_line_ends_of_another_system_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"Inference Latency (ms),Prediction,Input Text,Timestamp\r\n1,2,before,4\r\n")
+    with MetricsLog(path) as log:
+        log.append(row("behind"))
+    assert texts(path) == ["before", "behind"]
 
 
 def test_a_row_cut_off_by_a_kill_stays_apart_from_the_next(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_whose_it_is_and_how_it_is_removed_is_told(tmp_path: Path) -> None:
     (tmp_path / "there" / "infra").mkdir(parents=True)
     (tmp_path / "there" / "infra" / "__main__.py").touch()
     there, gone = tmp_path / "there", tmp_path / "gone on holiday"
-    end_there = "end it there: python -m infra down docker"
+    end_there = "end it there: .venv/bin/python -m infra down docker"
     by_hand = "remove it by hand: docker rm c"
     assert why(f"{there} on {HERE}") == f"container c belongs to the checkout {there}; {end_there}"
     assert (
@@ -104,7 +104,7 @@ def test_another_checkouts_deployment_is_named_and_left(engine: Engine, clone: P
     assert code == 0, said
     metrics = {"docker": "docker cp llm-inference-container:/app/", "compose": f"{clone}/.fourfold/compose/live/"}[name]
     assert metrics in said
-    belongs = f"{what} belongs to the checkout {clone}; end it there: python -m infra down {name}"
+    belongs = f"{what} belongs to the checkout {clone}; end it there: .venv/bin/python -m infra down {name}"
     assert infra(ROOT, "down", name) == (1, f"error: {belongs}\n")
     code, said = infra(ROOT, "down", "--all")
     assert (code, f"left: {belongs}" in said) == (0, True), said
@@ -180,7 +180,8 @@ def test_a_service_and_its_swarm_are_left_to_the_checkout_that_made_them(
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
             of_another_checkout.setattr(ownership, "ROOT", tmp_path)
             assert swarm_1.remove(settings) == []
-            belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; end it there: python -m infra down swarm-1"
+            end_it = "end it there: .venv/bin/python -m infra down swarm-1"
+            belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; {end_it}"
             assert swarm_1.why_another_has_it() == swarm_1.why_not(settings) == belongs
             engine.client.services.get(swarm.NAME).remove()
             assert until_true(lambda: not swarm._containers(engine), 60)

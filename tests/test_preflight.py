@@ -207,7 +207,7 @@ def test_remains_of_a_killed_run(doctor: Doctor, engine: Engine, service_image: 
     finally:
         remains.remove()
     assert f"container {NAME} is still there" in said["docker"]
-    assert "python -m infra down --all" in said["docker"]
+    assert "remove it (.venv/bin/python -m infra down docker) and run again" in said["docker"]
 
 
 @pytest.mark.engine

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import _find_target
+import _sockets
 import psutil
 import pytest
 import requests
-from _find_target import published
+from _find_target import published, target_behind
 from _replicas import NoReplicas, Target, host_argument, replicas_argument
 from conftest import Service, forwarder, free_port, is_open
 
@@ -321,6 +322,46 @@ def test_a_published_port_leads_to_container_compose_or_swarm() -> None:
     assert published_by(manager, 7000, "198.51.100.8") is None
     assert published_by(manager, 8000) is None
     assert published_by(FakeEngine(api), 7000) is None
+
+
+@pytest.mark.parametrize(
+    ("around", "expected"),
+    [
+        (container(1, "web"), "container:web"),
+        (container(1, "shop-web-1", compose_project="shop", compose_service="web"), "compose:shop/web"),
+        (None, "process:"),
+    ],
+)
+def test_a_process_in_a_container_is_sampled_as_the_container(
+    shared_service: Service, monkeypatch: pytest.MonkeyPatch, around: dict[str, Any] | None, expected: str
+) -> None:
+    """So it is with ``docker run --network host``: the process listens on this machine, and publishes no port."""
+    others = [container(2, "other") | {"Id": "b" * 64}]
+    engine = FakeEngine(FakeApi(others + ([around | {"Id": "a" * 64, "Ports": []}] if around else [])))
+    pid = shared_service.process.pid
+    monkeypatch.setattr(_sockets, "_container_ids", lambda of: {"c" * 64} | ({"a" * 64} if of == pid else set()))
+    found = target_behind(shared_service.url, lambda: engine, says(shared_service.url))  # type: ignore[arg-type,return-value]
+    assert str(found).startswith(expected)
+
+
+def test_a_process_beside_this_program_in_one_container_is_sampled_as_a_process(
+    shared_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(FakeApi([container(1, "web") | {"Id": "a" * 64}]))
+    monkeypatch.setattr(_sockets, "_container_ids", lambda pid: {"a" * 64})
+    found = target_behind(shared_service.url, lambda: engine, says(shared_service.url))  # type: ignore[arg-type,return-value]
+    assert found == Target("process", str(shared_service.process.pid))
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_process_in_a_container_is_sampled_as_a_process_if_no_engine_answers(
+    shared_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = shared_service.process.pid
+    monkeypatch.setattr(_sockets, "_container_ids", lambda of: {"a" * 64} if of == pid else set())
+    finder = Finder("auto", shared_service.url, says(shared_service.url))
+    finder.replicas()
+    assert finder.target == Target("process", str(pid))
 
 
 def test_a_container_of_compose_run_is_found_by_itself() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -195,6 +196,11 @@ def test_a_second_signal_stops_at_once(own_service: Service) -> None:
         ({"REPLICA_NAME": "réplique"}, "goes into a header; expected printable ASCII characters"),
         ({"METRICS_LOG_FILE": "/nowhere/metrics.csv"}, "METRICS_LOG_FILE=/nowhere/metrics.csv can't be written"),
         ({"METRICS_LOG_FILE": "/dev/full"}, "METRICS_LOG_FILE=/dev/full can't be written (it is a character device)"),
+        (
+            {"METRICS_LOG_FILE": str(ROOT / "README.md")},
+            "can't be written (it is no metrics file: its first line is not Inference Latency (ms),Prediction,"
+            "Input Text,Timestamp); name another file, or move this one away",
+        ),
         ({"METRICS_LOG_FILE": str(ROOT)}, "can't be written (Is a directory); name a file in a writable folder"),
         ({"INFERENCE_MODEL": "./no-such-folder"}, "there is no such folder"),
         ({"INFERENCE_MODEL": f"./{'x' * 300}"}, "there is no such folder"),
@@ -247,7 +253,20 @@ def test_a_huge_body_is_refused_unread(shared_service: Service, content_type: st
 def test_a_port_that_is_taken_is_named(shared_service: Service, tmp_path: Path) -> None:
     service = start_service(tmp_path, PORT=str(shared_service.port))
     assert service.process.wait(60) == 1
-    assert f"127.0.0.1:{shared_service.port} can't be listened on" in service.log.read_text()
+    said = service.log.read_text()
+    assert f"127.0.0.1:{shared_service.port} can't be listened on" in said
+    assert "; end what listens there, or set HOST or PORT\n" in said
+    assert "serving" not in said
+
+
+def test_an_address_that_this_machine_does_not_have_is_told(tmp_path: Path) -> None:
+    service = start_service(tmp_path, HOST="192.0.2.1")
+    assert service.process.wait(60) == 1
+    (said,) = service.log.read_text().splitlines()
+    assert said.startswith(f"error: 192.0.2.1:{service.port} can't be listened on ([Errno ")
+    assert said.endswith(
+        "; 192.0.2.1 is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them"
+    )
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
@@ -346,6 +365,19 @@ def test_the_fast_engine_serves_without_torch(tmp_path: Path) -> None:
         assert requests.get(f"{service.url}/health", timeout=30).json()["engine"]["name"] == "onnx"
     finally:
         stop(service)
+
+
+def test_the_inference_engine_writes_no_reports_to_the_users_cache(tmp_path: Path) -> None:
+    """ONNX Runtime writes none either where it finds that it runs in CI."""
+    of_ci = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "JENKINS_URL", "TRAVIS", "ORT_RUNNING_UNIT_TESTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in of_ci}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ORT_DISABLE_TELEMETRY": "0"}
+    code = "import inference.engines.onnx_engine, onnxruntime; onnxruntime.SessionOptions()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> None:

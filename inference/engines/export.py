@@ -8,13 +8,17 @@ digest of the checkpoint. Only the export itself needs torch and onnx. It runs i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from os.path import isfile
 from pathlib import Path
@@ -29,6 +33,9 @@ from inference.model_choice import ModelChoice, ModelUnavailable
 
 FORM = 3
 """The form of the exported folder and of the comparison. It goes up when either changes: no old folder is used then."""
+
+MAKING = "making-"
+"""How the name of a folder in the cache begins that is not whole yet."""
 
 EXPORTED = "onnx_engine"
 """The exported folder within the model's folder, if ``inference.fetch`` put it there."""
@@ -65,6 +72,7 @@ def exported(model: ModelChoice) -> Path:
                 "install inference/requirements.txt"
             )
         folder = _export_to_cache(model)
+    _remove_left(model)
     refused = _facts(folder).get("refused")
     if refused:
         raise EngineUnavailable(str(refused))
@@ -123,17 +131,27 @@ def _export_to_cache(model: ModelChoice) -> Path:
     target = _cached(model)
     if target is None:
         raise EngineUnavailable("there is no home directory to keep the exported model in; set XDG_CACHE_HOME")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix="making-", dir=target.parent))
-    except OSError as error:
-        raise EngineUnavailable(
-            f"the exported model can't be kept in {target.parent} ({error.strerror}); set XDG_CACHE_HOME"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(_kept(target.parent))
+            making = Path(tempfile.mkdtemp(prefix=MAKING, dir=target.parent))
+        except OSError as error:
+            raise EngineUnavailable(
+                f"the exported model can't be kept in {target.parent} ({error.strerror}); set XDG_CACHE_HOME"
+            ) from error
+        _make(model, making, target, lock)
+    return target
+
+
+def _make(model: ModelChoice, making: Path, target: Path, lock: int) -> None:
+    """Export to the folder ``making``, and give it the name ``target`` once it is whole."""
     # In a process of its own: the memory that torch takes, and what it changes in a process, end with it.
     command = [sys.executable, "-m", "inference.engines.export", str(model.path), model.name, model.sha256, str(making)]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=False, pass_fds=[lock]
+        )
         if done.returncode != 0:
             raise EngineUnavailable(done.stdout.strip() or f"the export ended with exit code {done.returncode}")
         making.chmod(0o755)  # an image holds a copy, and its user is not root
@@ -146,7 +164,33 @@ def _export_to_cache(model: ModelChoice) -> Path:
                 raise
     finally:
         shutil.rmtree(making, ignore_errors=True)  # does nothing after the rename
-    return target
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[int]:
+    """Keep ``_remove_left`` away from a folder until the block, and each process that got the descriptor, has ended."""
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # file systems that have no such locks
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _remove_left(model: ModelChoice) -> None:
+    """Remove from the cache what killed exports left. If an export runs now, that is left to a later start."""
+    target = _cached(model)
+    if target is None or not any(target.parent.glob(f"{MAKING}*")):
+        return
+    with suppress(OSError):
+        lock = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in target.parent.glob(f"{MAKING}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def export(model: ModelChoice, folder: Path) -> None:

@@ -10,6 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# The service sends no reports to anybody. ONNX Runtime reads this when it is imported: without it, it then writes an ID
+# of the machine and its first reports to the user's cache, and later sends them (github.com/microsoft/onnxruntime,
+# pull request 27379). The call below is for Windows, which has other reports.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -17,7 +22,7 @@ from tokenizers import Tokenizer
 
 from inference.engines.engine import Label
 
-onnxruntime.disable_telemetry_events()  # the service sends no reports to anybody
+onnxruntime.disable_telemetry_events()
 
 # The tokenizer's own threads would have to wait for a processor behind the lanes, and the lane that waits for them
 # would lose a millisecond in each batch.

@@ -44,7 +44,7 @@ class Compose:
         left = bool(_containers(engine))
         return (
             _why_another_has_project(engine)
-            or (still_there(f"Compose project {PROJECT}") if left else None)
+            or (still_there(f"Compose project {PROJECT}", self.facts.name) if left else None)
             or why_no_compose(engine)
             or why_no_room(self.facts, engine)
             or why_port_is_taken([LOOPBACK], self.facts.port(settings), engine)

@@ -146,7 +146,7 @@ def why_name_is_taken(engine: Engine, name: str, facts: Facts) -> str | None:
     if container is None:
         return None
     if is_ours(container.labels):
-        return still_there(f"container {name}")
+        return still_there(f"container {name}", facts.name)
     return why_another_has_container(engine, name, facts) or (
         f"there is a container named {name} that Fourfold did not make; "
         f"rename or remove it (docker rename {name} OTHER) and run again"

@@ -46,7 +46,7 @@ class Host:
         process = _left()
         port = self.facts.port(settings)
         return (
-            (process and still_there(f"host process {process.pid}"))
+            (process and still_there(f"host process {process.pid}", self.facts.name))
             or why_no_room(self.facts, None)
             or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine())
             or why_port_is_for_root(self.facts.kind, [LOOPBACK], port)

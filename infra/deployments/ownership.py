@@ -10,7 +10,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.paths import ROOT
+from infra.paths import INFRA, ROOT
 
 LABEL = "io.fourfold"
 """On everything that Fourfold makes. Fourfold never touches anything without it."""
@@ -34,11 +34,11 @@ def is_ours(found: Mapping[str, str]) -> bool:
     return LABEL in found and node == platform.node() and (folder == FOLDER or _is_root(folder))
 
 
-def still_there(what: str) -> str:
-    """Why a deployment can't be started if ``what`` of this checkout is left."""
+def still_there(what: str, down: str) -> str:
+    """Why a deployment can't be started if ``what`` of this checkout is left. ``down`` is its name for infra down."""
     return (
-        f"{what} is still there, from python -m infra up or from a run that was killed; "
-        "python -m infra down --all, and run again"
+        f"{what} is still there, from infra up or from a run that was killed; "
+        f"remove it ({INFRA} down {down}) and run again"
     )
 
 
@@ -53,7 +53,7 @@ def why_not_ours(found: Mapping[str, str], what: str, down: str, by_hand: str) -
             f"{what} was made by an earlier version of Fourfold, which did not record its checkout; "
             f"if nobody uses it, remove it by hand: {by_hand}"
         )
-    end_there = f"end it there: python -m infra down {down}"
+    end_there = f"end it there: {INFRA} down {down}"
     if node != platform.node():
         return (
             f"{what} belongs to the checkout {folder} on {node}; {end_there}; "

@@ -151,7 +151,7 @@ def _why_name_is_taken(engine: Engine) -> str | None:
     if service is None:
         return None
     if is_ours(_labels_of(service)):
-        return still_there(f"service {NAME}")
+        return still_there(f"service {NAME}", "swarm-1")
     return _why_another_has_service(engine) or (
         f"there is a Swarm service named {NAME} that Fourfold did not make; "
         f"remove it (docker service rm {NAME}) and run again"

@@ -60,13 +60,16 @@ class Plan:
         return [forth if number % 2 == 0 else forth[::-1] for number in range(self.rounds)]
 
 
-def read_plan(path: Path | None, overrides: Sequence[str] = ()) -> Plan:
-    """The plan of a file, or the default, with ``overrides`` of the form ``KEY=VALUE`` in place of its values.
+def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None = None) -> Plan:
+    """The plan of a file, or the default, with the deployments of ``--only`` and then ``overrides`` of the form
+    ``KEY=VALUE`` in place of its values.
 
     Raises:
         PlanError: the file can't be read, or a key or value in it, or in an override, is not one.
     """
     values = {} if path is None else _checked(_read(path), str(path))
+    if only is not None:
+        values |= _checked({"deployments": _from_text("deployments", only)}, "--only")
     for override in overrides:
         key, has_value, text = override.partition("=")
         if not has_value:
@@ -175,6 +178,8 @@ def _deployments(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or any(name not in known for name in value):
         named = value if isinstance(value, list | tuple) else []
         hints = [hint for name in named if isinstance(name, str) and (hint := hint_for(name))]
+        if not any(named):
+            hints = ["it names no deployment"]
         raise ValueError(f"a list of {', '.join(known)}" + "".join(f" ({hint})" for hint in hints[:1]))
     return tuple(name for name in known if name in value)
 

@@ -17,7 +17,7 @@ from inference.classifier import Classification
 from inference.configuration import METRICS_LOG_FILE, REPLICA_NAME
 from inference.metrics_log import MetricsLog
 from inference.model_choice import ModelChoice
-from inference.server import serve
+from inference.server import listen, serve
 
 WAIT_S = float(os.environ.get("LIGHT_MS") or 0) / 1000
 BAD_WORDS = {"awful", "bad", "boring", "broken", "cold", "dirty", "never", "no", "not", "rude", "worst"}
@@ -39,4 +39,5 @@ class WordListClassifier:
 if __name__ == "__main__":
     model = ModelChoice("word list", "folder", Path("word-list"), "0" * 64)
     with MetricsLog(METRICS_LOG_FILE.read()) as metrics:
-        serve(create_app(Service(WordListClassifier(), model, metrics, REPLICA_NAME.read())), "0.0.0.0", 5000)
+        app = create_app(Service(WordListClassifier(), model, metrics, REPLICA_NAME.read()))
+        serve(app, listen("0.0.0.0", 5000))
