@@ -116,7 +116,10 @@ def cases_of(analysis: Analysis) -> list[Case]:
 def _print_summary(analysis: Analysis) -> None:
     """What the terminal says: the headline, the note, the key figures, the verdicts, and what speaks against them."""
     console = Console(highlight=False, emoji=False)
-    console.print(analysis.headline, markup=False, soft_wrap=True, style="bold")
+    first, *numbers = analysis.headline
+    console.print(first, markup=False, soft_wrap=True, style="bold")
+    for text in numbers:
+        console.print(text, markup=False, soft_wrap=True)
     if analysis.results.note:
         console.print(analysis.results.note, markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:

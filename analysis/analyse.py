@@ -16,10 +16,11 @@ from analysis.read.results import Results
 
 @dataclass(frozen=True)
 class Analysis:
-    """An experiment and what it says. ``headline`` says first and plainly what was found."""
+    """An experiment and what it says. ``headline`` is what was found: one plain sentence, and
+    then its numbers."""
 
     results: Results
-    headline: str
+    headline: tuple[str, ...]
     loads: tuple[Measurement, ...]
     passes: tuple[Measurement, ...]
     validity: Validity

@@ -120,14 +120,15 @@ def test_a_deployment_of_which_no_load_can_be_read_has_a_card_that_says_so(tmp_p
 def test_the_headline_and_the_note_of_the_folder_stand_before_the_figures(tmp_path: Path) -> None:
     whole_experiment(tmp_path)
     (tmp_path / "note.txt").write_text(f"Recorded elsewhere,\nnot here. {NASTY}")
-    analysis = replace(read(tmp_path), headline="Nothing is slower.")
+    analysis = replace(read(tmp_path), headline=("Nothing is slower.", "One: 2 ms."))
     page, markdown = render(analysis), render_markdown(analysis)
     assert NASTY not in page
     head = page[page.index("<header>") : page.index("</header>")]
     assert '<p class="headline">Nothing is slower.</p>' in head
     assert f'<p class="note">Recorded elsewhere, not here. {escape(NASTY)}</p>' in head
-    assert markdown.splitlines()[2] == "Nothing is slower."
-    assert markdown.splitlines()[4].startswith("Recorded elsewhere, not here. ")
+    assert '<p class="numbers">One: 2 ms.</p>' in head
+    assert markdown.splitlines()[2:6:2] == ["Nothing is slower.", "One: 2 ms."]
+    assert markdown.splitlines()[6].startswith("Recorded elsewhere, not here. ")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])

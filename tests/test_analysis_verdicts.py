@@ -141,10 +141,9 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
         "docker": "host",
         "compose": "docker",
     }
-    assert analysis.headline.startswith(
-        "Docker Compose is slower than docker run: median 20.03 against 12.03 ms, 1.66 times"
-    )
-    assert analysis.headline.endswith(f"docker run and the host process are {APART}.")
+    assert analysis.headline[0] == "Docker Compose is slower than docker run."
+    assert analysis.headline[1].startswith("Docker Compose: median 20.03 against 12.03 ms, 1.66 times")
+    assert analysis.headline[-1] == f"docker run and the host process are {APART}."
     said = " ".join(finding.text for finding in analysis.findings)
     assert "Docker Compose is slower than docker run" in said
     assert "Host" not in said

@@ -113,7 +113,9 @@ def test_lanes_take_batches_each_for_itself_while_many_wait() -> None:
         engine.may_answer.set()
         await answers(asked)
         sizes = [len(texts) for texts, _ in engine.given]
-        assert sizes.count(4) >= 6  # the largest batches there can be
+        assert (
+            sizes.count(4) >= 5
+        )  # the largest there can be; if both lanes end at once, the last six are dealt 3 and 3
 
     with batching(lanes=2) as (batcher, engine):
         asyncio.run(scenario())

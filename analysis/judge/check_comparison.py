@@ -48,7 +48,7 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
     if any(_model_source(run) == "bundled" for run in results.runs):
         text = (
             "A small bundled model answered, not DistilBERT. It needs much less time for an answer, so the ratios "
-            "between deployments are larger than with DistilBERT. Use the differences in ms, not the ratios."
+            "between deployments are larger than with DistilBERT. Look at the milliseconds rather than at the ratios."
         )
         found.append(Doubt(text))
     if any(run.is_local for deployment in measured for run in deployment.loads.values()):
@@ -136,7 +136,8 @@ def round_doubts(results: Results) -> list[Doubt]:
     if max(rounds) == 1:
         text = (
             "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the same "
-            "deployment differ too, and one round does not show by how much. Measure again with --set rounds=5."
+            "deployment differ too, and one round does not show by how much. "
+            'Measure five: make bench ARGS="--set rounds=5".'
         )
         return [Doubt(text)]
     found = []

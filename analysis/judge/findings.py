@@ -243,7 +243,7 @@ def _shares(balance: Balance, anchor: str) -> list[Part]:
         ]
     if balance.even is not None:
         parts += [". Jain's index of the answers: ", Number(f"{balance.even.jain:.3f}", anchor)]
-        parts.append(" (one: all replicas gave the same number). ")
+        parts.append(" (one means that all replicas gave equally many). ")
     return parts
 
 
@@ -261,4 +261,8 @@ def _deal(even: Evenness, anchor: str) -> list[Part]:
         return [f"There were too few {even.cards} to test whether they were dealt evenly."]
     p_value = Number(words.p_value(even.p_value), anchor)
     said = "there is no sign of an uneven deal" if even.p_value >= 0.05 else "the deal was uneven"
-    return [f"A fair deal of the {even.cards} is at least this uneven with ", p_value, f", so {said}."]
+    return [
+        f"If the {even.cards} are dealt fairly, shares at least as uneven as these come up with ",
+        p_value,
+        f". So {said}.",
+    ]

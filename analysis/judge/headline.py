@@ -12,20 +12,23 @@ from analysis.measure.quantity import FEWEST_ROUNDS, QUANTITIES
 from analysis.measure.rounds import Measurement
 from runfiles.deployments import title_of
 
+AT = {"median_ms": "the median", "p95_ms": "p95"}
+"""The quantities that are judged, within a sentence."""
+
 
 def headline(
     loads: Sequence[Measurement], verdicts: Sequence[Verdict], balances: Sequence[Balance], validity: Validity
-) -> str:
-    """What was found. Each quantity has its own sentence, which names all deployments that it is true of."""
+) -> tuple[str, ...]:
+    """What was found: first one plain sentence, then the numbers of each deployment."""
     if not validity.is_valid:
-        return _not_valid(validity)
+        return (_not_valid(validity),)
     if not loads:
-        return "Nothing was measured: no deployment has a load that can be read."
+        return ("Nothing was measured: no deployment has a load that can be read.",)
     medians = [*against_first(verdicts).values()]
-    said = _compared(medians, verdicts) if medians else [_alone(loads[0])]
+    said = _compared(medians, verdicts) if medians else _alone(loads[0])
     if all(verdict.kind == NONE for verdict in verdicts):
         said = [*_balanced(balances), *said]
-    return " ".join(said)
+    return tuple(said)
 
 
 def _not_valid(validity: Validity) -> str:
@@ -38,14 +41,14 @@ def _not_valid(validity: Validity) -> str:
     return f"Not valid: {'; '.join(reasons)}."
 
 
-def _alone(load: Measurement) -> str:
+def _alone(load: Measurement) -> list[str]:
     median = load.summary["median_ms"]
     digits = QUANTITIES["median_ms"].digits
     said = f"Only {words.named(load)} was measured, so there is nothing to compare."
     if not median.is_measured:
-        return said
+        return [said]
     interval = f" (95% interval {words.low_to_high(median, digits)})" if median.has_interval else ""
-    return f"{said} Its median response time is {words.number(median, digits)} ms{interval}."
+    return [said, f"Its median response time is {words.number(median, digits)} ms{interval}."]
 
 
 def _balanced(balances: Sequence[Balance]) -> list[str]:
@@ -69,54 +72,69 @@ def _compared(medians: Sequence[Verdict], verdicts: Sequence[Verdict]) -> list[s
     unproven = [verdict for verdict in judged if verdict.kind == UNPROVEN]
     if unproven and not proven:  # against the first deployment; two others may differ
         proven = [verdict for verdict in verdicts if verdict.kind in (SLOWER, FASTER)]
-    said = _proven(proven)
+    said = [*_proven(proven), *_numbers(proven, unproven)]
     said += _unproven(unproven, proven) if said else _nothing_proven(unproven)
     refused = [median for median in medians if median.kind == NONE]
     return [*said, _refused(refused[0], is_other_judged=bool(said))] if refused else said
 
 
 def _proven(proven: Sequence[Verdict]) -> list[str]:
-    """``docker run and Docker Compose are slower than the host process: p95 3.07 and 2.96 against 0.85 ms, 3.59 and
-    3.46 times (95% intervals 3.36 to 3.85 and 3.14 to 3.83).``"""
-    groups: dict[tuple[str, str, str], list[Verdict]] = {}
+    """``docker run and Docker Compose are slower than the host process.`` Where only one quantity is proven, or the two
+    differ in direction: at which."""
+    groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in proven:
-        groups.setdefault((verdict.key, verdict.kind, verdict.baseline.name), []).append(verdict)
-    numbers: dict[str, list[str]] = {}
-    for group in groups.values():
-        who = words.first_letter(words.listed([words.named(verdict.subject) for verdict in group]))
-        is_ = "is" if len(group) == 1 else "are"
-        head = f"{who} {is_} {group[0].kind} than {words.named(group[0].baseline)}"
-        numbers.setdefault(head, []).append(_numbers(group))
-    return [f"{head}: {'; '.join(said)}." for head, said in numbers.items()]
+        groups.setdefault((verdict.kind, verdict.baseline.name), []).append(verdict)
+    return [_sentence(group, proven) for group in groups.values()]
 
 
-def _numbers(group: Sequence[Verdict]) -> str:
-    """A quantity of each deployment in ms, that of the baseline, and the ratios."""
-    key = group[0].key
-    took = words.listed([words.plain(verdict.subject, key) for verdict in group])
-    baseline = words.plain(group[0].baseline, key)
-    ratios = words.listed([f"{verdict.comparison.ratio:.2f}" for verdict in group])
-    return f"{NAMES[key]} {took} against {baseline} ms, {ratios} times ({_intervals(group)})"
+def _sentence(group: Sequence[Verdict], proven: Sequence[Verdict]) -> str:
+    pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in group}
+    subjects = {verdict.subject.name: words.named(verdict.subject) for verdict in group}
+    others = [verdict for verdict in proven if verdict.kind != group[0].kind]
+    keys = dict.fromkeys(verdict.key for verdict in group)
+    is_plain = "median_ms" in keys and not any((other.subject.name, other.baseline.name) in pairs for other in others)
+    at = "" if is_plain else f" at {' and '.join(AT[key] for key in keys)}"
+    who, is_ = words.first_letter(words.listed([*subjects.values()])), "is" if len(subjects) == 1 else "are"
+    return f"{who} {is_} {group[0].kind} than {words.named(group[0].baseline)}{at}."
 
 
-def _intervals(group: Sequence[Verdict]) -> str:
-    found = [verdict.comparison for verdict in group]
-    if not all(comparison.has_interval for comparison in found):
-        return words.TWO_ROUNDS
-    bounds = words.listed([f"{comparison.low:.2f} to {comparison.high:.2f}" for comparison in found])
-    return f"95% interval{'s' if len(found) > 1 else ''} {bounds}"
+def _numbers(proven: Sequence[Verdict], unproven: Sequence[Verdict]) -> list[str]:
+    """For each pair with a proven difference: ``Docker Compose: p95 2.96 against 0.85 ms, 3.46 times (95% interval 3.14
+    to 3.83); no difference of the median is proven.``"""
+    pairs: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in proven:
+        pairs.setdefault((verdict.subject.name, verdict.baseline.name), []).append(verdict)
+    said = []
+    for pair, verdicts in pairs.items():
+        parts = [_number(verdict) for verdict in verdicts]
+        parts += [
+            f"no difference of {AT[verdict.key]} is proven"
+            for verdict in unproven
+            if (verdict.subject.name, verdict.baseline.name) == pair
+        ]
+        said.append(f"{words.first_letter(words.named(verdicts[0].subject))}: {'; '.join(parts)}.")
+    return said
+
+
+def _number(verdict: Verdict) -> str:
+    """A quantity of both deployments in ms, and their ratio."""
+    subject, baseline = (words.plain(load, verdict.key) for load in (verdict.subject, verdict.baseline))
+    found = verdict.comparison
+    interval = f"95% interval {found.low:.2f} to {found.high:.2f}" if found.has_interval else words.TWO_ROUNDS
+    return f"{NAMES[verdict.key]} {subject} against {baseline} ms, {found.ratio:.2f} times ({interval})"
 
 
 def _unproven(unproven: Sequence[Verdict], proven: Sequence[Verdict]) -> list[str]:
-    """What is not proven, beside what is: for which deployments, and of which quantity if the other one is proven."""
+    """The deployments of which nothing is proven, beside others of which something is."""
     differ = {(verdict.subject.name, verdict.baseline.name) for verdict in proven}
     names: dict[str, dict[str, None]] = {}
     for verdict in unproven:
-        is_other_proven = (verdict.subject.name, verdict.baseline.name) in differ
-        of = f" of {'the median' if verdict.key == 'median_ms' else 'p95'}" if is_other_proven else ""
-        about = f"{of} from {words.named(verdict.baseline)}"
-        names.setdefault(about, {})[words.named(verdict.subject)] = None
-    return [f"No difference{about} is proven for {words.listed([*subjects])}." for about, subjects in names.items()]
+        if (verdict.subject.name, verdict.baseline.name) not in differ:
+            names.setdefault(words.named(verdict.baseline), {})[words.named(verdict.subject)] = None
+    return [
+        f"No difference from {baseline} is proven for {words.listed([*subjects])}."
+        for baseline, subjects in names.items()
+    ]
 
 
 def _nothing_proven(unproven: Sequence[Verdict]) -> list[str]:
@@ -138,4 +156,4 @@ def _refused(verdict: Verdict, is_other_judged: bool) -> str:
     if is_other_judged:
         return f"{both} not compared: {verdict.detail}."
     advice = ' Measure five: make bench ARGS="--set rounds=5".' if verdict.detail == ONE_ROUND else ""
-    return f"There is no verdict: {verdict.detail}.{advice}"
+    return f"There is no verdict on the response times: {verdict.detail}.{advice}"

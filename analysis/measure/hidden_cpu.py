@@ -35,7 +35,9 @@ def _cpu_ms(run: Run, columns: tuple[str, ...]) -> Estimate:
         return missing("the service ran on another machine than the load generator")
     told = [run.machine[["sampled_at_unix_s", name]].dropna() for name in columns if run.machine[name].notna().any()]
     if not told:
-        return missing("the machine was not sampled" if run.machine.empty else "nothing of the kind was found")
+        return missing(
+            "the machine was not sampled" if run.machine.empty else "no such program was found on this machine"
+        )
     start, end = run.window_unix_s
     last = min(end, *(counter["sampled_at_unix_s"].iloc[-1] for counter in told))
     used = 0.0

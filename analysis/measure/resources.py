@@ -53,7 +53,7 @@ def resources(run: Run) -> dict[str, Estimate]:
 def _mean(series: pd.Series) -> Estimate:
     told = series.dropna()
     if told.empty:
-        return missing("the samples cover no second")
+        return missing("the samples cover no whole second")
     return Estimate(float(told.mean()), len(told), "seconds", which="in which all replicas were sampled")
 
 
@@ -120,9 +120,13 @@ def _interfaces(run: Run, part: Coverage, used: pd.DataFrame, answers: int) -> d
     for way, name in WAYS.items():
         total = float(used[name].sum())
         estimates[f"interface_{way}_mb"] = (
-            Estimate(total / 1e6, len(used), "replicas") if part.is_whole else missing(str(part))
+            Estimate(total / 1e6, len(used), "replicas", which="added up over the rounds")
+            if part.is_whole
+            else missing(str(part))
         )
-        estimates[f"interface_{way}_kb_per_s"] = Estimate(total / 1e3 / part.covered_s, len(used), "replicas")
+        estimates[f"interface_{way}_kb_per_s"] = Estimate(
+            total / 1e3 / part.covered_s, len(used), "replicas", which="added up over the rounds"
+        )
     estimates["interface_kb_per_1000"] = _an_answer(float(counted.to_numpy().sum()), answers)
     return estimates
 

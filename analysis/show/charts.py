@@ -295,7 +295,7 @@ def over_time(loads: Loads, key: str) -> go.Figure:
             },
             hovertemplate="second %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
         )
-    chart.update_xaxes(title="seconds of the measured phase")
+    chart.update_xaxes(title="whole seconds of the measured phase")
     chart.update_yaxes(title=unit, rangemode="tozero")
     if not any(line.x for line in chart.data):
         say_nothing_measured(chart, words.why_missing(loads[0].summary[key]))

@@ -166,11 +166,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page. ``headline`` is what was found, in one sentence. ``note`` comes from the experiment's folder.
-    ``alert`` says why the experiment is not valid. ``plots`` are all charts by their ID."""
+    """The whole page. ``headline`` is what was found, in one sentence; ``numbers`` are its numbers, a sentence for each
+    deployment. ``note`` comes from the experiment's folder. ``alert`` says why the experiment is not valid. ``plots``
+    are all charts by their ID."""
 
     name: str
     headline: str
+    numbers: tuple[str, ...]
     note: str
     subject: str
     facts: tuple[Fact, ...]

@@ -36,7 +36,7 @@ def _head(analysis: Analysis) -> list[str]:
     who = f"{facts.users(results)} ({safe(facts.user_class(results))})"
     command = _code(facts.command(results))
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
-    for text in (analysis.headline, results.note):
+    for text in (analysis.headline[0], " ".join(analysis.headline[1:]), results.note):
         lines += [safe(text), ""] if text else []
     return [*lines, f"{who}, {facts.rounds(analysis)}, `{command}`"]
 

@@ -23,9 +23,10 @@ HOW_CARDS_ARE_READ = (
 NOT_VALID = "This experiment is not valid: the numbers of the deployments that are named here must not be used."
 HOW_FIGURES_ARE_READ = (
     "Each value is the mean of the values of the rounds; rows with 'all rounds' are sums. Below a value are its 95% "
-    "interval and the number n that it was computed from; below the name of a row is what n counts. The interval of a "
-    "number that can't be negative ends at 0. Answers per second are counted in whole seconds, so their n is smaller "
-    "than the number of requests, although none was lost. For CPU, 100% is one core."
+    "interval and the number n that it was computed from; below the name of a row is what n counts. If a number "
+    "can't be negative, its interval is cut off at 0. Requests are counted when they are sent, answers when they come, "
+    "and answers per second in whole seconds. So n can differ from the number of requests, although none was lost. For "
+    "CPU, 100% is one core."
 )
 
 
@@ -43,7 +44,8 @@ def page(analysis: Analysis) -> Page:
     found = page_sections(analysis)
     return Page(
         name=facts.time_of_start(analysis.results),
-        headline=analysis.headline,
+        headline=analysis.headline[0],
+        numbers=analysis.headline[1:],
         note=analysis.results.note,
         subject=_subject(analysis.results),
         facts=facts.header_facts(analysis),
@@ -120,7 +122,9 @@ def _validity(analysis: Analysis) -> Section:
     lists = (("Not valid", invalid), ("Caveats", caveats))
     said = NOT_VALID if invalid else "Nothing was found that makes this experiment invalid."
     if caveats and not invalid:
-        said += " Its numbers can be used, with these caveats in mind."
+        said += " Read these caveats before you use a number."
+    if analysis.results.note:
+        said += " The note at the top of the page says how this example was recorded."
     return Section(
         "doubts",
         "Validity",

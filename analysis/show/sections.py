@@ -82,8 +82,8 @@ def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
                 f"ratios-{name}",
                 f"{name[0].upper() if name == 'median' else name[0]}{name[1:]} of the response time: each pair",
                 "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval. "
-                "Only a filled mark is a verdict (see the table). An open mark is none, even if its bar does not touch "
-                f"1.{few}",
+                "A filled mark: a difference is proven. An open mark: no difference is proven, even if the bar does "
+                f"not touch 1.{few}",
                 charts.ratios(own),
             )
         )
@@ -112,7 +112,7 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
             "Under load: percentiles over time",
             "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
             "slope means that something warmed up or was slowed down. A spike may mean that something else disturbed "
-            "the run. All rounds are taken together.",
+            "the run. All rounds are taken together. The p95 of one second comes from few requests and is only a hint.",
             charts.percentiles_over_time(loads),
         ),
     )
@@ -123,15 +123,15 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "throughput-mean",
             "Answers per second, under load",
-            "Each user sends its next request only after it has its answer. So the shorter the answers take "
-            f"on average, the more of them there are. This does not say what more users would get. {INTERVALS}",
+            "Each user sends its next request only after it has its answer. So the faster the answers "
+            f"come, the more of them there are. This does not say what more users would get. {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         _chart(
             "throughput-time",
             "Answers in each second",
-            "The mean of all rounds. A level line means that the mean describes the run well. A slope means that "
-            "something warmed up or was slowed down.",
+            "Each point is the mean of all rounds. A level line means a steady run. A slope means that something "
+            "warmed up or was slowed down.",
             charts.over_time(loads, "throughput_per_s"),
         ),
     )
@@ -151,7 +151,7 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
             "CPU time per answer",
             "The CPU time of the service divided by the number of its answers. 1 ms per answer is 1 s per 1,000 "
             "answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
-            f"'Where the CPU time of an answer goes' has it. {INTERVALS}",
+            f"'Where the CPU time of an answer goes' has it, if it was measured. {INTERVALS}",
             charts.by_deployment(loads, "cpu_ms_per_answer"),
         ),
         _chart(
@@ -170,13 +170,13 @@ def _how_memory_is_counted(loads: Loads) -> str:
         said.append("Do not compare the host process with containers: their memory is counted differently.")
     if not all(load.deployment.is_host for load in loads):
         said.append(
-            "For containers it is what the cgroup uses, less the file cache that the kernel can drop, as docker stats "
-            "shows it."
+            "The memory of a container is what its cgroup uses, less the file cache that the kernel can drop, as "
+            "docker stats shows it."
         )
     if any(load.deployment.is_host for load in loads):
-        said.append("For the host process it is the proportional share (PSS), which includes shared libraries.")
+        said.append("The memory of the host process is its proportional share (PSS), which includes shared libraries.")
     if any(replicas_of(run) > 1 for load in loads for run in load.deployment.loads.values()):
-        said.append("Each replica holds its own copy of the model.")
+        said.append("Each replica has its own memory, so three replicas need about three times as much as one.")
     return " ".join(said)
 
 
@@ -238,9 +238,9 @@ def _parts(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "cpu-hidden",
             "Where the CPU time of an answer goes",
-            "The lowest part is the CPU time of the service. No container's statistics contain the others: Docker's "
-            "proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this machine), and the "
-            "load generator. A part that is missing was not measured; the table says why.",
+            "The part at the bottom is the CPU time of the service. No container's statistics contain the parts above it: "
+            "Docker's proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this machine), and "
+            "the load generator. A part that is missing was not measured; the table says why.",
             charts.where_the_cpu_goes(loads),
         ),
     )

@@ -18,11 +18,11 @@ from analysis.show.elements import Cell, Column, Row, Table
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
 HOW_PAIRS_ARE_READ = (
-    "Each ratio is that of the first deployment of the pair to the second, taken round by round, with its 95% "
-    "interval. The verdict is about the first deployment. The verdicts are corrected for the number of comparisons "
-    "in this table (Holm's correction): the chance that even one of them reports a difference where there is none "
-    "is at most 5%. p is the corrected p-value, and a verdict needs p < 0.05; two equal p-values come from the "
-    "correction. Because of it an interval may exclude 1 although no difference is proven."
+    "The ratio is the value of the first deployment divided by that of the second. It is computed in each round; the "
+    "table shows the mean and its 95% interval. The verdict is about the first deployment. The verdicts are corrected "
+    "for the number of comparisons in this table (Holm's correction): the chance that even one of them reports a "
+    "difference where there is none is at most 5%. p is the corrected p-value, and a verdict needs p < 0.05; the "
+    "correction can make two p-values equal. It is also why an interval may exclude 1 although no difference is proven."
 )
 SHARE_COLUMNS = (
     "Replica",
