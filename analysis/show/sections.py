@@ -239,8 +239,8 @@ def _parts(loads: Loads) -> tuple[Chart, ...]:
             "cpu-hidden",
             "Where the CPU time of an answer goes",
             "The part at the bottom is the CPU time of the service. No container's statistics contain the parts above "
-            "it: Docker's proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this machine), "
-            "and the load generator. A part that is missing was not measured; the table says why.",
+            "it: Docker's proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this "
+            "machine), and the load generator. A part that is missing was not measured; the table says why.",
             charts.where_the_cpu_goes(loads),
         ),
     )
