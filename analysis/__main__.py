@@ -139,7 +139,7 @@ def _figures(loads: Sequence[Measurement]) -> Table:
         title_justify="left",
     )
     for name in ("", "n", *COLUMNS.values()):
-        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=name != "")
     for load in loads:
         cells = [_cell(load.summary[key], QUANTITIES[key].digits) for key in COLUMNS]
         table.add_row(load.title, f"{load.summary['requests'].value:.0f}", *cells)

@@ -335,3 +335,15 @@ def test_tables_mark_memory_that_is_counted_differently(tmp_path: Path) -> None:
         assert len(marked) == (3 if is_marked else 0)
         assert (words.MEMORY_FOOTNOTE in render(analysis)) is is_marked
         assert (words.MEMORY_FOOTNOTE.removeprefix("* ") in render_markdown(analysis)) is is_marked
+
+
+def test_a_narrow_terminal_cuts_no_number_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment(tmp_path, {"host": [10.0] * 3, "docker-host-network": [10_000.0] * 3})
+    monkeypatch.setattr(sys, "argv", ["analysis", str(tmp_path)])
+    monkeypatch.setenv("COLUMNS", "80")
+    command.main()
+    printed = capsys.readouterr().out
+    assert re.search(r"^docker run.* +10,000\.00 ", printed, re.MULTILINE)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
