@@ -135,6 +135,29 @@ def test_the_headline_names_what_is_proven_of_other_pairs(tmp_path: Path) -> Non
     assert said[2:] == ("No difference from the host process is proven for docker run and Docker Compose.",)
 
 
+def test_the_first_sentence_says_at_which_quantity_each_deployment_differs(tmp_path: Path) -> None:
+    """The median of docker run is proven, of Docker Compose p95 alone."""
+    said = analyse(read_results(ROOT / "examples" / "engine-keep-alive")).headline
+    assert (
+        said[0] == "docker run is slower than the host process. Docker Compose is slower than the host process at p95."
+    )
+    assert [text.partition(":")[0] for text in said[1:]] == ["docker run", "Docker Compose"]
+
+
+def test_the_numbers_of_pairs_with_several_baselines_name_theirs(tmp_path: Path) -> None:
+    """Nothing is proven against the noisy first deployment. All others differ from one another."""
+    steady = {
+        name: [at, at + 0.1, at, at + 0.2, at - 0.1] for name, at in (("docker", 10), ("compose", 11), ("swarm-1", 13))
+    }
+    said = experiment(tmp_path, {"host": [8.0, 20.0, 9.0, 15.0, 10.0]} | steady).headline
+    assert said[0].count(" slower than ") == 2  # than docker run, and than Docker Compose
+    assert [text.partition(":")[0] for text in said[1:4]] == [
+        "Docker Compose against docker run",
+        "Swarm, 1 replica against docker run",
+        "Swarm, 1 replica against Docker Compose",
+    ]
+
+
 def test_the_headline_of_an_invalid_experiment_names_reasons_and_deployments(tmp_path: Path) -> None:
     write_experiment(tmp_path, [measured("host"), measured("docker")])
     failing = steady_requests(50) + [request(3, error="no", status=0)] * 20

@@ -79,40 +79,44 @@ def _compared(medians: Sequence[Verdict], verdicts: Sequence[Verdict]) -> list[s
 
 
 def _proven(proven: Sequence[Verdict]) -> list[str]:
-    """``docker run and Docker Compose are slower than the host process.`` Where only one quantity is proven, or the two
-    differ in direction: at which."""
-    groups: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in proven:
-        groups.setdefault((verdict.kind, verdict.baseline.name), []).append(verdict)
-    return [_sentence(group, proven) for group in groups.values()]
+    """``docker run is slower than the host process. Docker Compose is slower than the host process at p95.``: what is
+    proven of each pair, in one text. At which quantity is said if it is not the median, or if the two contradict."""
+    groups: dict[tuple[str, str, str], dict[str, str]] = {}
+    for (subject, baseline), verdicts in _by_pair(proven).items():
+        kinds = {
+            verdict.kind: [AT[other.key] for other in verdicts if other.kind == verdict.kind] for verdict in verdicts
+        }
+        for kind, quantities in kinds.items():
+            at = "" if len(kinds) == 1 and AT["median_ms"] in quantities else f" at {' and '.join(quantities)}"
+            groups.setdefault((kind, baseline, at), {})[subject] = words.named(verdicts[0].subject)
+    named = {verdict.baseline.name: words.named(verdict.baseline) for verdict in proven}
+    said = [
+        f"{words.first_letter(words.listed([*subjects.values()]))} {'is' if len(subjects) == 1 else 'are'} {kind} than "
+        f"{named[baseline]}{at}."
+        for (kind, baseline, at), subjects in groups.items()
+    ]
+    return [" ".join(said)] if said else []
 
 
-def _sentence(group: Sequence[Verdict], proven: Sequence[Verdict]) -> str:
-    pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in group}
-    subjects = {verdict.subject.name: words.named(verdict.subject) for verdict in group}
-    others = [verdict for verdict in proven if verdict.kind != group[0].kind]
-    keys = dict.fromkeys(verdict.key for verdict in group)
-    is_plain = "median_ms" in keys and not any((other.subject.name, other.baseline.name) in pairs for other in others)
-    at = "" if is_plain else f" at {' and '.join(AT[key] for key in keys)}"
-    who, is_ = words.first_letter(words.listed([*subjects.values()])), "is" if len(subjects) == 1 else "are"
-    return f"{who} {is_} {group[0].kind} than {words.named(group[0].baseline)}{at}."
+def _by_pair(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
+    """The verdicts of each pair, by the names of its subject and its baseline."""
+    pairs: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        pairs.setdefault((verdict.subject.name, verdict.baseline.name), []).append(verdict)
+    return pairs
 
 
 def _numbers(proven: Sequence[Verdict], unproven: Sequence[Verdict]) -> list[str]:
     """For each pair with a proven difference: ``Docker Compose: p95 2.96 against 0.85 ms, 3.46 times (95% interval 3.14
     to 3.83); no difference of the median is proven.``"""
-    pairs: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in proven:
-        pairs.setdefault((verdict.subject.name, verdict.baseline.name), []).append(verdict)
+    pairs, others = _by_pair(proven), _by_pair(unproven)
+    has_one_baseline = len({baseline for _, baseline in pairs}) == 1
     said = []
     for pair, verdicts in pairs.items():
         parts = [_number(verdict) for verdict in verdicts]
-        parts += [
-            f"no difference of {AT[verdict.key]} is proven"
-            for verdict in unproven
-            if (verdict.subject.name, verdict.baseline.name) == pair
-        ]
-        said.append(f"{words.first_letter(words.named(verdicts[0].subject))}: {'; '.join(parts)}.")
+        parts += [f"no difference of {AT[verdict.key]} is proven" for verdict in others.get(pair, ())]
+        against = "" if has_one_baseline else f" against {words.named(verdicts[0].baseline)}"
+        said.append(f"{words.first_letter(words.named(verdicts[0].subject))}{against}: {'; '.join(parts)}.")
     return said
 
 
@@ -126,7 +130,7 @@ def _number(verdict: Verdict) -> str:
 
 def _unproven(unproven: Sequence[Verdict], proven: Sequence[Verdict]) -> list[str]:
     """The deployments of which nothing is proven, beside others of which something is."""
-    differ = {(verdict.subject.name, verdict.baseline.name) for verdict in proven}
+    differ = _by_pair(proven)
     names: dict[str, dict[str, None]] = {}
     for verdict in unproven:
         if (verdict.subject.name, verdict.baseline.name) not in differ:

@@ -11,7 +11,6 @@ NAN = float("nan")
 FEWEST_ROUNDS = 3
 """With fewer rounds no interval is shown: from two, Student's t makes it 12.7 standard errors wide to each side."""
 
-
 FEWEST_TICKS = 10
 """A value from fewer ticks of a clock is not shown as a number: one tick more or less would change it too much."""
 
