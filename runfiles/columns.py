@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runfiles.events import MEASURED, WARM_UP
+from runfiles.events import DISTURBED, MEASURED, PHASES, WARM_UP
 from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
 
 
@@ -59,7 +59,8 @@ YES_OR_NO = Unit("1 or 0", 0, 1)
 TEXT = Unit("text", is_text=True)
 NAME = Unit("text", most=1000, is_text=True)
 JSON = Unit("JSON", is_text=True)
-PHASE = Unit("text", is_text=True, words=(WARM_UP, MEASURED))
+PHASE = Unit("text", is_text=True, words=PHASES)
+BLOCK_PHASE = Unit("text", is_text=True, words=(WARM_UP, MEASURED, DISTURBED))
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ class Column:
     is_analysed: bool = True
 
 
+FIRST_DAY = "2026-11-24"
+BLOCKS_DAY = "2026-11-28"
+
 REQUEST_COLUMNS = (
     Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
     Column(
@@ -111,14 +115,42 @@ REQUEST_COLUMNS = (
         YES_OR_NO,
         "1: sent over a connection already open, 0: a connection was opened for it",
     ),
-    Column("phase", LABEL, PHASE, "warm-up or measured, by the time it was sent", True),
+    Column(
+        "phase",
+        LABEL,
+        PHASE,
+        "warm-up or measured, by the time it was sent; in a load in blocks also settling (the block's beginning or "
+        "end) or disturbed (the block was repeated)",
+        True,
+    ),
+    Column(
+        "block",
+        LABEL,
+        NUMBER,
+        "the number of the block in which it was sent; single pass: the number of the pass; empty: the load was not in "
+        "blocks",
+        since=BLOCKS_DAY,
+    ),
+    Column(
+        "client_wait_ms",
+        GAUGE,
+        MS,
+        "part of the response time in which the answer's last bytes waited in this machine's kernel for the load "
+        "generator to read them; empty: the system does not tell",
+        since=BLOCKS_DAY,
+    ),
+    Column(
+        "retried",
+        LABEL,
+        YES_OR_NO,
+        "1: the service had closed the kept connection, and the request was sent again over a new one",
+        since=BLOCKS_DAY,
+    ),
 )
 
 CPU, MEMORY, NETWORK, BLOCK_IO = "CPU", "memory", "network", "block I/O"
 PIDS, THROTTLING = "PIDs", "throttling"
 """The groups of a replica's counters."""
-
-FIRST_DAY = "2026-11-24"
 
 REPLICA_STATS_COLUMNS = (
     Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample arrived, by the load generator's clock", True),
@@ -176,7 +208,14 @@ REPLICA_STATS_COLUMNS = (
         "sent by the container's interfaces since it started; empty: not measured",
         group=NETWORK,
     ),
-    Column("phase", LABEL, PHASE, "warm-up or measured, at the time of the sample", True),
+    Column(
+        "phase",
+        LABEL,
+        PHASE,
+        "warm-up or measured, at the time of the sample; in a load in blocks also settling, disturbed, or waiting "
+        "(the load was at another deployment)",
+        True,
+    ),
     Column(
         "generation",
         LABEL,
@@ -322,7 +361,44 @@ MACHINE_STATS_COLUMNS = (
         "generator_cpu_seconds", COUNTER, SECONDS, "CPU time of Locust's own process (the master's) since the run began"
     ),
     Column("busy_cpu_seconds", COUNTER, SECONDS, "CPU time that all of the machine used since the run began"),
-    Column("phase", LABEL, PHASE, "warm-up or measured, at the time of the sample", True),
+    Column(
+        "phase",
+        LABEL,
+        PHASE,
+        "warm-up or measured, at the time of the sample; in a load in blocks also settling, disturbed, or waiting "
+        "(the load was at another deployment)",
+        True,
+    ),
+)
+
+BLOCK_COLUMNS = (
+    Column(
+        "began_at_unix_s", LABEL, UNIX_S, "when the load turned to the deployment, by the load generator's clock", True
+    ),
+    Column("block", LABEL, NUMBER, "number of the block, over all deployments of the group; from 1", True),
+    Column(
+        "cycle",
+        LABEL,
+        NUMBER,
+        "which visit of the whole group it belongs to: blocks of one cycle are compared; from 1",
+        True,
+    ),
+    Column("measured_from_unix_s", LABEL, UNIX_S, "when the settling time had passed", True),
+    Column("measured_to_unix_s", LABEL, UNIX_S, "when the measured part ended", True),
+    Column(
+        "ended_at_unix_s",
+        LABEL,
+        UNIX_S,
+        "when the load left: all requests that were sent in the measured part had been answered",
+        True,
+    ),
+    Column("phase", LABEL, BLOCK_PHASE, "warm-up, measured, or disturbed: it enters no figure and was repeated", True),
+    Column(
+        "others_cpu_percent",
+        GAUGE,
+        PERCENT,
+        "CPU that other programs and the hypervisor took in the measured part, 100 = one core; empty: not known",
+    ),
 )
 
 

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 WARM_UP = "warm-up"
 MEASURED = "measured"
-"""The phases of a run. Only rows of the phase ``MEASURED`` enter a figure."""
+SETTLING = "settling"
+DISTURBED = "disturbed"
+WAITING = "waiting"
+PHASES = (WARM_UP, MEASURED, SETTLING, DISTURBED, WAITING)
+"""The phases of a run. Only rows of the phase ``MEASURED`` enter a figure.
+
+The last three are those of a load in blocks: ``SETTLING`` is the beginning and the end of a block; ``DISTURBED`` is a
+block that was repeated because other programs took the CPU; ``WAITING`` is the time in which the load visits other
+deployments, or none.
+"""
+
+BLOCKS = "blocks"
+TURNS = "turns"
+LAYOUTS = (BLOCKS, TURNS)
+"""How the deployments of a round are measured: all run at once and the load visits them in short blocks; or one after
+another, each started for its turn."""
+
+PRECISE = "precision"
+BUDGET = "budget"
+STOPPED_BY = (PRECISE, BUDGET)
+"""Why no further round was measured: all pairs were precise enough, or the time was up. None: as many rounds as the
+plan says, or the experiment has not ended."""
 
 STATUS_MEASURED = "measured"
 FAILED = "failed"

@@ -7,8 +7,11 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-FORM = 2
+FORM = 3
 """Goes up when a reader of the older form would misread the newer one."""
+
+FORMS = (2, FORM)
+"""The forms that this version reads. Form 2 has no loads in blocks."""
 
 EXPERIMENT_FILE = "experiment.json"
 REPORT_FILE = "report.html"
@@ -19,11 +22,29 @@ REQUESTS_SUFFIX = "_requests.csv"
 REPLICA_STATS_SUFFIX = "_replica_stats.csv"
 REPLICA_EVENTS_SUFFIX = "_replica_events.csv"
 MACHINE_STATS_SUFFIX = "_machine_stats.csv"
+BLOCKS_SUFFIX = "_blocks.csv"
+"""Only of a run whose load came in blocks."""
+
 RUN_RECORD_SUFFIX = "_run.json"
 
 SINGLE_PASS = "single_pass"
 LOAD = "load"
 """The two runs of a round, and the prefixes of their files."""
+
+BLANK_FOLDER = "blank"
+"""Where the files of the blank lie, within the experiment's folder: those of the run ``LOAD``, against a responder that
+answers at once."""
+
+
+def load_prefix(group: int, *, is_first: bool) -> str:
+    """The prefix of a load's files. A deployment that is the reference of several groups has a load in each: ``load``
+    in its first group, ``load_group2`` in group 2."""
+    return LOAD if is_first else f"{LOAD}_group{group}"
+
+
+def group_folder(group: int, number: int) -> str:
+    """Where the load generator's own files of a round lie that concern a whole group; groups count from 1."""
+    return round_folder(f"group-{group}", number)
 
 
 def round_folder(deployment: str, number: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from runfiles.events import STATUSES
+from runfiles.events import LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
     Address,
     Between,
@@ -31,14 +31,17 @@ from runfiles.fields import (
     Users,
     shown,
 )
-from runfiles.files import FORM, LOAD, SINGLE_PASS
+from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
 LONGEST_START_S = 24 * 3600
+MOST_BUDGET_MINUTES = 7 * 24 * 60
+MOST_GROUPS = 100
 
 RoundNumber = Annotated[int, Between(1, MOST_ROUNDS)]
+GroupNumber = Annotated[int, Between(1, MOST_GROUPS)]
 Port = Annotated[int, Between(1, 65535)]
 Status = Annotated[str, OneOf(STATUSES)]
 RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
@@ -51,8 +54,9 @@ class FormedRecord(Record):
     @classmethod
     def from_json(cls, content: Any) -> Self:
         """As ``Record.from_json``; this version would misread a record of another form."""
-        if isinstance(content, dict) and content.get("form") != FORM:
-            raise ValueError(f"it is of form {shown(content.get('form'))}, this version reads form {FORM}")
+        if isinstance(content, dict) and content.get("form") not in FORMS:
+            forms = " and ".join(map(str, FORMS))
+            raise ValueError(f"it is of form {shown(content.get('form'))}, this version reads forms {forms}")
         record = super().from_json(content)
         if reason := record._contradiction():
             raise ValueError(reason)
@@ -85,10 +89,18 @@ class FormedRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRecord(Record):
-    """The plan that was carried out, with the keys of a plan's file."""
+    """The plan that was carried out, with the keys of a plan's file.
+
+    ``rounds`` None: until all pairs are as precise as ``precision`` (%), or ``budget_minutes`` are up. ``layout`` None:
+    an earlier version, which measured in turns.
+    """
 
     deployments: tuple[str, ...] = ()
-    rounds: RoundNumber
+    rounds: RoundNumber | None = None
+    precision: Percent | None = None
+    budget_minutes: Annotated[float, Between(0, MOST_BUDGET_MINUTES)] | None = None
+    layout: Annotated[str, OneOf(LAYOUTS)] | None = None
+    block_s: Seconds | None = None
     users: Users
     seconds: Seconds | None = None
     requests: Count | None = None
@@ -98,6 +110,9 @@ class PlanRecord(Record):
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
+    processes: Count | None = None
+    generator_cpus: str | None = None
+    service_cpus: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +156,14 @@ class Image(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Record):
-    """What each replica may use, as the Docker engine says. None: as much as there is."""
+    """What each replica may use, as the Docker engine says. None: as much as there is.
+
+    ``cpuset``: the processors that it may use, such as ``1`` or ``0-1,3``.
+    """
 
     cpus: Cpus | None = None
     memory_bytes: Bytes | None = None
+    cpuset: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +171,8 @@ class RoundRecord(Record):
     """What became of one round of a deployment. ``reason`` says why it was not measured.
 
     ``folder`` and ``metrics_files`` lie within the experiment's folder. ``runs`` are the runs that are whole.
+    ``group``: in which group of deployments its load was measured; None: alone. ``reference_in``: the groups in which
+    it was measured once more, as their reference (files ``runfiles.files.load_prefix``).
     """
 
     number: RoundNumber
@@ -163,6 +184,8 @@ class RoundRecord(Record):
     runs: tuple[RunPrefix, ...] = ()
     metrics_files: tuple[str, ...] = ()
     limits: Limits = Limits()
+    group: GroupNumber | None = None
+    reference_in: tuple[GroupNumber, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +200,29 @@ class DeploymentRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlankRecord(Record):
+    """The blank: the same client against a responder that answers at once. ``reason`` says why it was not measured.
+
+    Its files are those of the run ``LOAD`` in ``folder``. ``answer_bytes``: the size of the whole answer.
+    """
+
+    status: Status
+    reason: str | None = None
+    folder: str
+    answer_bytes: Bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExperimentRecord(FormedRecord):
     """``experiment.json``: what was to be measured, under which circumstances, and what became of each round.
 
     ``ended_at`` is None while the experiment runs, and where it was killed. ``order`` has the deployments of each round
-    in the order in which they are measured. ``engine`` is None where no Docker engine was needed or none answered,
-    ``git`` outside a repository. ``versions`` and ``environment`` are those of the host process; None: not known.
+    in the order in which they are started. ``groups``: which deployments ran side by side in each round, and shared its
+    load in blocks; if there are several groups, the first deployment is in all of them, as their reference.
+    ``groups_reason`` says why there are several. ``stopped_by`` says why there was no further round.
+
+    ``engine`` is None where no Docker engine was needed or none answered, ``git`` outside a repository. ``versions``
+    and ``environment`` are those of the host process; None: not known.
     """
 
     form: int = FORM
@@ -199,12 +239,16 @@ class ExperimentRecord(FormedRecord):
     options: Options | None = None
     plan: PlanRecord
     order: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    groups_reason: str | None = None
+    stopped_by: Annotated[str, OneOf(STOPPED_BY)] | None = None
+    blank: BlankRecord | None = None
     deployments: tuple[DeploymentRecord, ...]
 
     def _contradiction(self) -> str | None:
         if not self.order:
             return None
-        if len(self.order) != self.plan.rounds:
+        if self.plan.rounds is not None and len(self.order) != self.plan.rounds:
             return f"order is not that of its plan: it has {len(self.order):,} rounds, the plan {self.plan.rounds:,}"
         planned = sorted(self.plan.deployments)
         for number, names in enumerate(self.order, 1):
@@ -292,6 +336,25 @@ class Replicas(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blocks(Record):
+    """How the load of a run came in blocks. The run is that of ``deployment``; the load also visited the others of
+    ``deployments``, which ran beside it as ``group``.
+
+    ``planned``: measured blocks of each deployment. ``repeated``: how many of this one were disturbed and repeated.
+    ``disturbed``: how many count although they were disturbed, as enough had been repeated.
+    """
+
+    deployment: str
+    deployments: tuple[str, ...]
+    group: GroupNumber
+    block_s: Seconds
+    settle_s: Seconds
+    planned: Count
+    repeated: Count
+    disturbed: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generator(Record):
     """The load generator's own CPU: of its busiest process, of all together (100 = one core); how often Locust warned
     of it."""
@@ -328,7 +391,8 @@ class RunRecord(FormedRecord):
 
     ``ended_at_unix_s`` and ``ended_by`` are None while the run lasts, and where it was killed. ``run_time_s`` and
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
-    reported so far. ``service`` is None where the service did not say who it is.
+    reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
+    in one piece. ``retries``: requests that were sent again, as the service had closed the kept connection.
     """
 
     command: str | None = None
@@ -346,6 +410,8 @@ class RunRecord(FormedRecord):
     ended_by: str | None = None
     requests: Count | None = None
     failures: Count | None = None
+    retries: Count | None = None
+    blocks: Blocks | None = None
     faults: tuple[Fault, ...] = ()
     service: Service | None = None
     texts: Texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runfiles.columns import (
+    BLOCK_COLUMNS,
     BYTES,
     BYTES_PER_S,
     COUNTER,
@@ -27,7 +28,7 @@ from runfiles.columns import (
 
 from _counters import Counters
 
-TABLES = (REQUEST_COLUMNS, REPLICA_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, MACHINE_STATS_COLUMNS)
+TABLES = (REQUEST_COLUMNS, REPLICA_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, MACHINE_STATS_COLUMNS, BLOCK_COLUMNS)
 UNITS = {
     "_unix_s": (UNIX_S, UNIX_S_ELSEWHERE),
     "_bytes_per_s": (BYTES_PER_S,),
@@ -47,7 +48,9 @@ def test_a_name_carries_the_unit(column: Column) -> None:
         assert column.unit.name in ("text", "JSON", "number", "1 or 0")
 
 
-@pytest.mark.parametrize("table", TABLES, ids=["requests", "replica_stats", "replica_events", "machine_stats"])
+@pytest.mark.parametrize(
+    "table", TABLES, ids=["requests", "replica_stats", "replica_events", "machine_stats", "blocks"]
+)
 def test_a_file_begins_with_the_time_of_a_row(table: tuple[Column, ...]) -> None:
     assert table[0].unit is UNIX_S
     assert table[0].is_needed

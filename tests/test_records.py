@@ -123,7 +123,7 @@ def test_absent_fields_have_the_value_that_an_earlier_version_meant() -> None:
             "replicas.list number 1: id is 1, which",
         ),
         ({"versions": {"a b": 1}}, "versions.'a b' is 1, which is no text"),
-        ({"form": 3}, "it is of form 3, this version reads form 2"),
+        ({"form": 4}, "it is of form 4, this version reads forms 2 and 3"),
         ({"service": {"model": "m"}}, "service.model is 'm', which is no table"),
     ],
 )

@@ -32,7 +32,11 @@ def plan_doubts(results: Results) -> list[Doubt]:
     }
     for deployment in results.deployments:
         found += _of_plan_of(deployment, plan)
-        if deployment.status == STATUS_MEASURED and len(deployment.measured_rounds) != plan.rounds:
+        if (
+            deployment.status == STATUS_MEASURED
+            and plan.rounds is not None
+            and len(deployment.measured_rounds) != plan.rounds
+        ):
             not_run = next((round_ for round_ in deployment.rounds if round_.status == NOT_RUN), None)
             planned = "1 round was" if plan.rounds == 1 else f"{plan.rounds} rounds were"
             text = f"{deployment.title}: {len(deployment.measured_rounds)} of {planned} measured"

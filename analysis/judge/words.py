@@ -22,11 +22,12 @@ MEMORY_FOOTNOTE = "* The memory of the host process and of containers is counted
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def rounds(loads: Sequence[Measurement], planned: int) -> str:
-    """How many rounds were measured and, where that is fewer than planned, how many were planned."""
+def rounds(loads: Sequence[Measurement], planned: int | None) -> str:
+    """How many rounds were measured and, where that is fewer than planned, how many were planned (None: as many as it took)."""
     found = max((len(load.rounds) for load in loads), default=0)
-    of = f"{found} of {planned:g}" if found < planned else f"{found}"
-    return f"{of} round{'s' if max(found, planned) != 1 else ''}"
+    is_short = planned is not None and found < planned
+    of = f"{found} of {planned:g}" if is_short else f"{found}"
+    return f"{of} round{'s' if max(found, planned or 0) != 1 else ''}"
 
 
 def number(estimate: Estimate, digits: int) -> str:
