@@ -23,7 +23,7 @@ FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rounds(loads: Sequence[Measurement], planned: int | None) -> str:
-    """How many rounds were measured and, where that is fewer than planned, how many were planned (None: as many as it took)."""
+    """How many rounds were measured and, where that is fewer than planned, how many were planned (None: no number)."""
     found = max((len(load.rounds) for load in loads), default=0)
     is_short = planned is not None and found < planned
     of = f"{found} of {planned:g}" if is_short else f"{found}"
