@@ -38,7 +38,8 @@ ALL: tuple[Deployment, ...] = (
 BY_NAME: Mapping[str, Deployment] = {deployment.facts.name: deployment for deployment in ALL}
 
 PORTS = {deployment.facts.kind: deployment.facts.default_port for deployment in ALL}
-"""Kind -> default port. All differ, so that all kinds can run at once on 127.0.0.1, the only loopback address of macOS."""
+"""Kind -> default port. All differ, so that all kinds can run at once on 127.0.0.1: macOS has no other loopback
+address."""
 
 NAME_OF_KIND = {deployment.facts.kind: deployment.facts.name for deployment in reversed(ALL)}
 """Kind -> the first deployment of that kind; what removes one removes the others too."""
