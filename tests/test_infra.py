@@ -102,7 +102,7 @@ def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_pa
     (measured,) = known["host"]["rounds"]
     assert measured["runs"] == ["single_pass", "load"]
     assert measured["metrics_files"] == ["host/round-1/system_inference_metrics.csv"]
-    assert measured["limits"] == {"cpus": None, "memory_bytes": None}
+    assert measured["limits"] == {"cpus": None, "memory_bytes": None, "cpuset": None}
     assert (folder / "host" / "round-1" / "system_inference_metrics.csv").read_bytes().count(b"\n") == 161
     page = folder / "report.html"
     assert f"The page: {page.as_uri()}" in said
@@ -233,8 +233,8 @@ def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
 
 
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:
-    settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
-    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5000"
+    settings = Settings(ports={"swarm": 9090, "docker": 5015}, reach={"swarm": "server:11080"})
+    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5015"
     assert BY_NAME["swarm-3"].facts.url(settings) == "http://server:11080"
 
 
