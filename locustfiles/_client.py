@@ -6,19 +6,18 @@ no redirect, keeps no cookie, checks no certificate, and ignores the proxies tha
 
 from __future__ import annotations
 
-import ssl
 import struct
 import sys
 import time
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import brotli
-from gevent import socket
-from gevent.ssl import SSLSocket
+from gevent import socket, ssl
 from httptools import HttpParserError, HttpResponseParser
 
 import addresses
@@ -36,7 +35,7 @@ TAKES_STAMPS = sys.platform == "linux"
 CODINGS = "gzip, deflate, br"
 """Those that ``_decoded`` knows."""
 
-STALE = (ConnectionError, ssl.SSLEOFError)
+CLOSED = (ConnectionError, ssl.SSLEOFError)
 """How a connection fails that the service has closed."""
 
 
@@ -100,8 +99,14 @@ class Client:
         self._head = _head(address, path, headers, keeps_connection)
         self._places: list[Any] = []
         self._socket: Any = None
+        self._parser: Any = None
         self._takes_stamps = False
-        self._begin_answer()
+        # Of the answer that is read now; _begin_answer sets them anew.
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._stamps: list[tuple[int, int, bytes]] = []
+        self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
 
     def post(self, body: bytes) -> Answer:
         """Send one request and read its answer. What fails on the way is the answer's ``error``."""
@@ -119,7 +124,7 @@ class Client:
                 answer.error = BadStatus(f"status {self._status}")
         except Exception as error:  # a request that fails, however it does, is one that is counted
             self._is_reusable = False
-            answer.error = error
+            answer.error = error.with_traceback(None)  # its frames hold the answer
             if not answer.response_time_ms:
                 self._note_times(answer, began_s)
                 answer.client_wait_ms = None
@@ -146,7 +151,7 @@ class Client:
         if self._socket is not None:
             try:
                 self._send_and_read(request)
-            except STALE:
+            except CLOSED:
                 if self._has_read:
                     raise
                 self.close()
@@ -168,7 +173,7 @@ class Client:
                 opened.connect(place)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._tls is not None:
-                    opened = SSLSocket(sock=opened, server_hostname=self._host, _context=self._tls)
+                    opened = self._tls.wrap_socket(opened, server_hostname=self._host)
                 opened.settimeout(self.read_timeout_s)
             except OSError:
                 opened.close()
@@ -182,7 +187,8 @@ class Client:
         self._places = places[at:]
         self._takes_stamps = TAKES_STAMPS and self._tls is None
         if self._takes_stamps:
-            opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            with suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket, self._parser = opened, HttpResponseParser(self)
 
     def _send_and_read(self, request: bytes) -> None:
@@ -227,10 +233,7 @@ class Client:
                 answer.client_wait_ms = waited_ms if 0 <= waited_ms <= took_ms else None  # the clock was set
 
     def _begin_answer(self) -> None:
-        self._status = 0
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._stamps: list[tuple[int, int, bytes]] = []
+        self._status, self._headers, self._body, self._stamps = 0, {}, [], []
         self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
 
     # What httptools calls.
@@ -279,9 +282,12 @@ def _head(address: addresses.Address, path: str, headers: Mapping[str, str], kee
     return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
 
 
-def _unverified() -> ssl.SSLContext:
+def _unverified() -> Any:
     """TLS as Locust's own users have it: any certificate will do."""
-    return ssl._create_unverified_context()  # noqa: S323  a load test of one's own service, whose certificate may be too
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _decoded(content: bytes, coding: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What all user classes do: post reviews to ``/infer`` and say whether each was sent over a new connection.
+"""What all user classes do: post reviews to ``/infer`` and report each request to Locust.
 
 Importing this module makes Locust record its runs.
 """
@@ -41,7 +41,10 @@ class ReviewUser(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._clients: dict[str, Client] = {}
-        self._visits = environment.fourfold.visits
+        if self.host:
+            self._new_client(self.host)
+        elif not getattr(environment.parsed_options, "blocks", None):
+            raise StopTest("name the service to load, such as --host http://127.0.0.1:5000")
 
     def on_stop(self) -> None:
         for client in self._clients.values():
@@ -58,9 +61,11 @@ class ReviewUser(User):
 
     def ask(self, review: Review) -> Answer:
         """Post one review and return its answer. Locust's event ``request`` reports it."""
-        visit = self._visits.begin_request()
+        visits = self.environment.fourfold.visits
+        visit = visits.begin_request()
         try:
-            client = self._clients.get(visit.host) or self._new_client(visit.host)
+            host = visit.host or self.host
+            client = self._clients.get(host) or self._new_client(host)
             answer = client.post(review.body)
             self.environment.events.request.fire(
                 request_type="POST",
@@ -81,15 +86,11 @@ class ReviewUser(User):
                 url=client.url,
             )
         finally:
-            self._visits.end_request(visit)
+            visits.end_request(visit)
         return answer
 
     def _new_client(self, host: str) -> Client:
-        base_url = host or self.host
-        if not base_url:
-            raise StopTest("name the service: --host http://HOST:PORT")
-        client = Client(base_url, PATH, HEADERS, keeps_connection=self.keeps_connection)
-        self._clients[host] = client
+        client = self._clients[host] = Client(host, PATH, HEADERS, keeps_connection=self.keeps_connection)
         return client
 
 
