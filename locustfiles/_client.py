@@ -241,8 +241,8 @@ class Client:
     def on_message_begin(self) -> None:
         if self._is_whole:
             self._is_reusable = False  # a second answer, which nobody asked for
-        else:  # after an answer with a status of 100 to 199 another one comes
-            self._headers, self._head_is_whole = {}, False
+        else:
+            self._headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_whole:
@@ -259,7 +259,9 @@ class Client:
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200 and not self._is_whole:
+        if status < 200:  # another answer comes
+            self._head_is_whole = False
+        elif not self._is_whole:
             self._status, self._is_whole = status, True
             self._is_reusable = self._keeps_connection and self._parser.should_keep_alive()
 
