@@ -205,9 +205,8 @@ class Client:
             try:
                 self._parser.feed_data(data)
             except HttpParserError:
-                if not self._is_whole:
+                if not self._is_whole:  # or else it came after the answer, and on_message_begin has noted that
                     raise
-                self._is_reusable = False  # something that is no answer came after the answer
 
     def _receive(self) -> bytes:
         if not self._takes_stamps:

@@ -21,7 +21,6 @@ import gevent
 import pytest
 from conftest import free_port
 
-import _client
 from _client import BadStatus, Client
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Replica: r\r\n\r\nok"
@@ -34,7 +33,10 @@ and ``RESET`` are last. At the end of the script it closes the connection."""
 
 
 class Service:
-    """``scripts`` are for one connection after the other; the last one is for all further ones too."""
+    """``scripts`` are for one connection after the other; the last one is for all further ones too.
+
+    ``requests`` are those that came, ``opened`` counts connections, and ``left`` those that the client has closed.
+    """
 
     def __init__(self, scripts: tuple[Script, ...], host: str, tls: ssl.SSLContext | None) -> None:
         self.requests: list[bytes] = []
@@ -70,6 +72,7 @@ class Service:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             if not self._take_request(connection):
+                self.left += 1
                 return
             if step == HOLD:
                 connection.recv(1)
@@ -87,7 +90,7 @@ class Service:
                 return False
             taken += data
         head, _, body = taken.partition(b"\r\n\r\n")
-        size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0] or 0)
         while len(body) < size:
             body += connection.recv(65536)
         self.requests.append(head + b"\r\n\r\n" + body)
@@ -444,7 +447,7 @@ def test_the_next_address_of_a_name_is_tried_and_asking_for_them_is_not_timed(mo
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [(*kind, ("127.0.0.1", free_port())), (*kind, ("127.0.0.1", port))]
 
-    monkeypatch.setattr(_client.socket, "getaddrinfo", slow)
+    monkeypatch.setattr("_client.socket.getaddrinfo", slow)
     with service([OK]) as made, client_of(made, keeps_connection=False) as client:
         answers = [client.post(b"{}") for _ in range(2)]
     assert [answer.error for answer in answers] == [None, None]
@@ -565,7 +568,7 @@ def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
 @pytest.mark.parametrize("off_ns", [-(10**10), 10**10])
 def test_a_clock_that_was_set_tells_no_wait(off_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     true_ns = time.time_ns
-    monkeypatch.setattr(_client.time, "time_ns", lambda: true_ns() + off_ns)
+    monkeypatch.setattr("_client.time.time_ns", lambda: true_ns() + off_ns)
     with service([OK]) as made, client_of(made) as client:
         assert client.post(b"{}").client_wait_ms is None
 
@@ -573,7 +576,7 @@ def test_a_clock_that_was_set_tells_no_wait(off_ns: int, monkeypatch: pytest.Mon
 def test_where_the_system_gives_no_stamps_no_wait_is_told(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext) -> None:
     with service([OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
         assert client.post(b"{}").client_wait_ms is None
-    monkeypatch.setattr(_client, "TAKES_STAMPS", False)
+    monkeypatch.setattr("_client.TAKES_STAMPS", False)
     with service([OK]) as made, client_of(made) as client:
         answer = client.post(b"{}")
     assert (answer.content, answer.client_wait_ms) == (b"ok", None)
