@@ -23,6 +23,7 @@ import _options
 from _live import show_live
 from _recording import Recording
 from _request_row import request_row
+from _visits import Visits
 from _workers import Worker, Workers
 
 logger = logging.getLogger("fourfold")
@@ -62,6 +63,7 @@ class Listeners:
         gevent.get_hub().loop.update_now()
         _ending.handle_ctrl_c()
         environment.fourfold = self
+        self.visits = Visits(environment)
         if isinstance(environment.runner, WorkerRunner):
             Worker(environment.runner).register(environment.events)
         else:

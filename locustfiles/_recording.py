@@ -79,7 +79,7 @@ class Recording:
         self._interval_s = self._options.replica_interval
         self._warm_up_s = self._options.warm_up
         self._settings = self._present_settings()
-        self._measured = self._failures = self._cpu_warnings = 0
+        self._measured = self._failures = self._retries = self._cpu_warnings = 0
         self._texts_sent: set[int] = set()
         self._faults: list[Fault] = []
         self._problems: list[str] = []
@@ -146,6 +146,7 @@ class Recording:
     def add_request(self, row: dict[str, Any]) -> None:
         row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
+        self._retries += row["retried"] or 0
         self._texts_sent.add(row["text_id"])
         self.files.requests.write(row)
         self.live.add_request(row)
@@ -308,6 +309,7 @@ class Recording:
             ended_by=self._ended_by,
             requests=self.files.requests.rows,
             failures=self._failures,
+            retries=self._retries,
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=texts_record(read_reviews()),
