@@ -37,10 +37,12 @@ deployment is measured if one of its rounds is, else failed if one of them faile
 RUN_TIME = "run time"
 ENOUGH_REQUESTS = "number of requests"
 ALL_TEXTS = "all texts sent"
+ALL_BLOCKS = "all blocks"
 STOPPED = "stopped"
 INTERRUPTED = "interrupted"
 """What ended a run (``ended_by``): its run time; as many requests as were asked for; a single pass that sent all its
-texts; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM. None: it was killed, or still runs."""
+texts; a load in blocks that made all its visits; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM.
+None: it was killed, or still runs."""
 
 AUTO = "auto"
 NO_REPLICAS = "none"
