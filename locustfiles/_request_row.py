@@ -48,6 +48,7 @@ def request_row(
         "queue_ms": durations.get("queue"),
         "inference_ms": durations.get("inference"),
         "connection_reused": None if connections is None else int(connections.opened == 0),
+        "block": context.get("block"),
     }
 
 

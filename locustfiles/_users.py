@@ -21,6 +21,8 @@ from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImm
 # Locust may be started in any folder. This one holds runfiles/ and addresses.py.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from _visits import Visit
+
 from runfiles.events import ALL_TEXTS
 
 from _ending import end_run
@@ -59,8 +61,7 @@ class ReviewUser(FastHttpUser):
     def on_start(self) -> None:
         self._connections = ConnectionCount()
         self.client.client.response_type = Answer
-        pool = self.client.client.clientpool.get_client(self.client.base_url)._connection_pool
-        pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
+        self._counted: set[str] = set()
 
     def next_review(self) -> Review:
         """The next text of an endless round that all users share, so each text is sent equally often."""
@@ -73,25 +74,45 @@ class ReviewUser(FastHttpUser):
 
     def ask(self, review: Review) -> Any:
         """Post one review and return Locust's response."""
+        visits = self.environment.fourfold.visits
+        visit = visits.begin_request()
+        try:
+            return self._ask(review, visit)
+        finally:
+            visits.end_request(visit)
+
+    def _ask(self, review: Review, visit: Visit) -> Any:
+        if visit.host not in self._counted:
+            self._counted.add(visit.host)
+            pool = self.client.client.clientpool.get_client(visit.host)._connection_pool
+            pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
+        url = f"{visit.host}/infer"
         body = json.dumps({"text": review.text}, ensure_ascii=False).encode()
         self._connections.opened = 0
-        context = {"text_id": review.id, "request_bytes": len(body), "connections": self._connections}
+        context = {
+            "text_id": review.id,
+            "request_bytes": len(body),
+            "connections": self._connections,
+            "block": visit.block,
+        }
         began_unix_s, began_s = time.time(), time.perf_counter()
         try:
-            return self.client.post("/infer", data=body, headers=HEADERS | self.extra_headers, context=context)
+            return self.client.post(
+                url, name=visit.request_name, data=body, headers=HEADERS | self.extra_headers, context=context
+            )
         except (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser):
             raise
         except Exception as error:  # an answer that Locust's client does not expect still counts as a failed request
             self.environment.events.request.fire(
                 request_type="POST",
-                name="/infer",
+                name=visit.request_name,
                 response_time=(time.perf_counter() - began_s) * 1000,
                 response_length=0,
                 response=None,
                 context=context,
                 exception=error,
                 start_time=began_unix_s,
-                url=f"{self.host}/infer",
+                url=url,
             )
             return ErrorResponse(None, error)
 
