@@ -17,11 +17,11 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS
+from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE
 
 LONGEST_ANSWER_S = 10.0
 """How long after the measured part of a block its requests are waited for. The load then goes on without the users
-whose requests are not answered."""
+whose requests are not answered, which is a fault of all runs: fewer users make a lighter load."""
 
 LOCAL = "local"
 """The name of a process without workers, in Locust's messages to itself."""
@@ -48,6 +48,7 @@ class BlockLoad:
         self._asked: tuple[int, str] = (0, "")
         self._asked_processes: set[str] = set()
         self._has_news = Event()
+        self._loaded = load.targets[0].deployment  # whose requests are waited for
         self._answered_by_s = time.monotonic() + LONGEST_ANSWER_S
         self._greenlet: gevent.Greenlet | None = None
 
@@ -99,12 +100,8 @@ class BlockLoad:
         block.measured_to_unix_s = time.time()
         self._tell(LEAVE, block.number, {})
         self._answered_by_s = time.monotonic() + LONGEST_ANSWER_S
-        if not self._await_answers():
-            logger.warning(
-                "%s left requests unanswered for %g s; the load went on without their users",
-                visited.deployment,
-                LONGEST_ANSWER_S,
-            )
+        self._loaded = visited.deployment
+        self._await_answers()
         block.ended_at_unix_s = time.time()
         block.others_cpu_percent = others_percent(before, after)
         block.phase = phase_of(
@@ -127,16 +124,17 @@ class BlockLoad:
         self._asked, self._asked_processes, self._answered = (block, message), self._processes(), set()
         self._runner.send_message(message, {"block": block, **data})
 
-    def _await_answers(self) -> bool:
-        """Wait for all processes with users, but not longer than ``LONGEST_ANSWER_S`` after the last measured part.
-        Returns whether all have answered."""
+    def _await_answers(self) -> None:
+        """Wait for all processes with users, but not longer than ``LONGEST_ANSWER_S`` after the last measured part."""
         while not self._asked_processes & self._processes() <= self._answered:
             left_s = self._answered_by_s - time.monotonic()
             if left_s <= 0:
-                return False
+                after = f"requests unanswered for {LONGEST_ANSWER_S:g} s; the load went on without their users"
+                logger.warning("%s left %s", self._loaded, after)
+                self._recording.note_fault(INCOMPLETE, f"{self._loaded} left {after}")
+                return
             self._has_news.clear()
             self._has_news.wait(min(LOOK_EVERY_S, left_s))
-        return True
 
     def _processes(self) -> set[str]:
         """The processes that have users now. A worker that is lost is not waited for."""

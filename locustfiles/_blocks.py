@@ -71,7 +71,7 @@ class LoadInBlocks(Record):
     warm_up_blocks: Annotated[int, Between(0, MOST_BLOCKS)]
     blocks: Annotated[int, Between(1, MOST_BLOCKS)]
     most_repeats: Count
-    requests: Count | None = None
+    requests: Annotated[int, Between(1, 10**12)] | None = None
     order_seed: Seed
     targets: tuple[Target, ...]
 
@@ -93,7 +93,7 @@ def read_blocks(path: Path) -> LoadInBlocks:
         raise ValueError("targets is empty")
     for what, names in (
         ("deployment", [target.deployment for target in load.targets]),
-        ("csv", [str(Path(target.csv).absolute()) for target in load.targets]),
+        ("csv", [str(Path(target.csv).resolve()) for target in load.targets]),
     ):
         if len(set(names)) < len(names):
             raise ValueError(f"two targets have the same {what}")

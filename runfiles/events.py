@@ -73,7 +73,7 @@ CLOCK = "clock"
 OPTION = "option"
 FAULTS = {
     ROWS_LOST: "rows are not in their file, or were lost with a worker",
-    INCOMPLETE: "the single pass sent fewer texts than there are",
+    INCOMPLETE: "the single pass sent fewer texts than there are, or a load in blocks went on without some users",
     UNSAMPLED: "a replica answered that was not sampled",
     CLOCK: "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
     OPTION: "an option could not be used as it was given; another value was used",
