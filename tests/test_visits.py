@@ -24,7 +24,7 @@ from test_row_file import small_disk
 
 from infra.deployments.waiting import until_true
 from runfiles.columns import BLOCK_COLUMNS, column_names
-from runfiles.events import DISTURBED, MEASURED, RECORDING_FAILED_EXIT_CODE, SETTLING, WAITING, WARM_UP
+from runfiles.events import DISTURBED, MEASURED, RECORDING_FAILED_EXIT_CODE, SETTLING, STOPPED, WAITING, WARM_UP
 from runfiles.files import (
     BLOCKS_SUFFIX,
     FIRST_PASS_DONE_SUFFIX,
@@ -417,6 +417,20 @@ def test_a_deployment_that_hangs_is_left_after_a_while(two: list[Named], tmp_pat
         one = recorded(tmp_path, name)
         assert len(one.blocks) == 2
         assert [(fault.kind, fault.text) for fault in one.record.faults] == [("incomplete", text)]
+
+
+BREAK = """
+from _block_recording import BlockRecording
+BlockRecording.read_cpu = lambda recording: 1 / 0
+"""
+
+
+def test_visits_that_fail_end_the_run(two: list[Named], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "locustfiles"))
+    (tmp_path / "broken.py").write_text((ROOT / "locustfiles" / "keep_alive.py").read_text() + BREAK)
+    with_blocks(tmp_path, two, "-f", str(tmp_path / "broken.py")).wait(30)
+    assert "ZeroDivisionError" in log_of(tmp_path)
+    assert [recorded(tmp_path, name).record.ended_by for name in NAMES] == [STOPPED, STOPPED]
 
 
 @pytest.mark.parametrize(
