@@ -1,30 +1,43 @@
 """Records the runs of Locust: listens to its events and hands what they say to a recording (_recording.py).
 
 With ``--csv PREFIX`` a run leaves ``PREFIX_requests.csv``, ``PREFIX_replica_stats.csv`` and ``PREFIX_run.json``. The
-next run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none overwrites another.
+next run in the same process (web UI: stop, then start) gets ``PREFIX_run2_...``, so that none overwrites another. With
+``--blocks FILE`` the file says which deployments are recorded, and where.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import gevent
+from _block_load import BlockLoad
+from _block_recording import BlockRecording
+from _blocks import LoadInBlocks, read_blocks
+from _passes import repeated_passes
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from runfiles.events import INTERRUPTED, OPTION, RECORDING_FAILED_EXIT_CODE, STOPPED
+from runfiles.files import FIRST_PASS_DONE_SUFFIX
 
 import _ending
 import _locust_files
 import _options
-from _live import show_live
+from _live import Live, show_live
 from _recording import Recording
 from _request_row import request_row
-from _visits import Visits
+from _run_record import Run
+from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
 from _workers import Worker, Workers
+
+WRONG_OPTIONS_EXIT_CODE = 2
+"""As argparse's own."""
 
 logger = logging.getLogger("fourfold")
 
@@ -33,11 +46,13 @@ class Listeners:
     """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
 
     ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
-    A locustfile finds it at ``environment.fourfold.recording``.
+    ``visits`` tells users where their next request goes. A locustfile finds them at ``environment.fourfold``.
     """
 
     def __init__(self) -> None:
-        self.recording: Recording | None = None
+        self.recording: Recording | BlockRecording | None = None
+        self._load: LoadInBlocks | None = None
+        self._block_load: BlockLoad | None = None
         self._runs = 0
         self._ended_by: str | None = None
         self._wrong_fields: list[str] = []
@@ -64,17 +79,32 @@ class Listeners:
         _ending.handle_ctrl_c()
         environment.fourfold = self
         self.visits = Visits(environment)
+        environment.events.test_start.add_listener(self._begin_visits)
         if isinstance(environment.runner, WorkerRunner):
             Worker(environment.runner).register(environment.events)
         else:
+            if reason := _options.contradiction(environment):
+                logger.error(reason)
+                sys.exit(WRONG_OPTIONS_EXIT_CODE)
+            self._know_the_blocks(environment)
             environment.runner.register_message(_ending.END_RUN, self._end_as_told)
             self._register_for_runs(environment.events)
+        if not isinstance(environment.runner, MasterRunner):
+            environment.runner.register_message(VISIT, self._turn)
+            environment.runner.register_message(LEAVE, self._leave)
         if environment.parsed_options.end_with_stdin:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
-            show_live(environment, lambda: self.recording.live if self.recording else None)
+            show_live(environment, self._live)
             _options.check_form(environment, self._note_wrong_fields)
             self._note_stop_button(environment)
+
+    def _know_the_blocks(self, environment: Environment) -> None:
+        if environment.parsed_options.blocks:
+            self._load = read_blocks(Path(environment.parsed_options.blocks))
+            environment.host = self._load.targets[0].url  # Locust asks for one
+            environment.runner.register_message(ANSWERED, self._note_answer)
+            environment.events.spawning_complete.add_listener(self._begin_blocks)
 
     def _register_for_runs(self, events: Events) -> None:
         events.test_start.add_listener(self._begin)
@@ -90,6 +120,43 @@ class Listeners:
     def _end(self, environment: Environment, reason: str) -> None:
         self._ended_by = reason
         _ending.stop_or_quit(environment)
+
+    def passes(self) -> Iterator[int]:
+        """The passes of a single pass over the texts, one after the other; they are numbered from 1.
+
+        Only what is recorded is repeated.
+        """
+        if not isinstance(self.recording, Recording) or not self.recording.run.repeat_s:
+            return iter([1])
+        marker = Path(f"{self.recording.run.prefix}{FIRST_PASS_DONE_SUFFIX}")
+        return repeated_passes(self.recording, self.visits, self.recording.run.repeat_s, marker)
+
+    def _begin_visits(self, environment: Environment, **_: Any) -> None:
+        self.visits = (BlockVisits if environment.parsed_options.blocks else Visits)(environment)
+
+    def _turn(self, msg: Any, **_: Any) -> None:
+        if isinstance(self.visits, BlockVisits):
+            self.visits.turn(msg.data)
+
+    def _leave(self, msg: Any, **_: Any) -> None:
+        if isinstance(self.visits, BlockVisits):
+            self.visits.leave(msg.data)
+
+    def _begin_blocks(self, **_: Any) -> None:
+        """All users run. This event comes again when workers come or go."""
+        if self._block_load is not None:
+            self._block_load.start()
+
+    def _end_visits(self) -> None:
+        if self._block_load is not None:
+            self._block_load.stop()
+
+    def _note_answer(self, msg: Any, **_: Any) -> None:
+        if self._block_load is not None:
+            self._block_load.note_answer(msg.node_id, msg.data)
+
+    def _live(self) -> Live | None:
+        return self.recording.live if isinstance(self.recording, Recording) else None
 
     def _note_wrong_fields(self, texts: list[str]) -> None:
         self._wrong_fields = texts
@@ -111,19 +178,28 @@ class Listeners:
         self._close(environment)
         self._ended_by = None
         self._workers.begin_run()
-        prefix = self._prefix(environment)
-        if prefix is None:
+        recording = self._new_recording(environment)
+        if recording is None:
             return
-        self.recording = Recording(environment, prefix, lambda reason: self._end(environment, reason))
         try:
-            self.recording.begin()
+            recording.begin()
         except OSError as error:
-            self.recording = None
             self._end_before_it_begins(environment, error)
+        self.recording = recording
         for text in self._wrong_fields:
             logger.warning(text)
-            self.recording.note_fault(OPTION, text)
-        self.recording.begin_to_sample()
+            recording.note_fault(OPTION, text)
+        recording.begin_to_sample()
+
+    def _new_recording(self, environment: Environment) -> Recording | BlockRecording | None:
+        if self._load is not None:
+            recording = BlockRecording(environment, self._load)
+            self._block_load = BlockLoad(environment, self._load, recording, partial(self._end, environment))
+            return recording
+        prefix = self._prefix(environment)
+        if prefix is None:
+            return None
+        return Recording(environment, Run.of_options(environment, prefix), partial(self._end, environment))
 
     def _close(self, environment: Environment) -> None:
         if self.recording is not None and not self.recording.close():
@@ -165,6 +241,7 @@ class Listeners:
             self.recording.add_cpu_warning()
 
     def _stop(self, environment: Environment, **_: Any) -> None:
+        self._end_visits()
         if isinstance(environment.runner, MasterRunner):
             self._workers.await_last_reports(environment.runner, self.recording)
         if self.recording is not None:
@@ -175,6 +252,7 @@ class Listeners:
         A run that has stopped keeps its own reason."""
         _ending.ignore_signals_while_finishing()
         self._ended_by = self._ended_by or INTERRUPTED
+        self._end_visits()
         runner = environment.runner
         if isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
             self._workers.await_last_reports(runner, self.recording)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
 import psutil
+
+BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+"""The fields of ``psutil.cpu_times`` that are CPU time used by programs, the kernel and the hypervisor."""
 
 INTERVAL_S = 1.0
 PROGRAMS = {
@@ -43,17 +46,20 @@ class MachineMonitor:
     def stop(self) -> None:
         """End after one last sample."""
         self._greenlet.kill()
-        self._sample()
+        self.sample()
 
     def _follow(self) -> None:
         while True:
             gevent.sleep(INTERVAL_S)
-            self._sample()
+            self.sample()
 
-    def _sample(self) -> None:
+    def sample(self) -> dict[str, Any]:
+        """Take a sample now, and give its row to ``write``. Returns a copy of the row."""
         self._count(is_first=False)
         totals = {name: value - self._at_start[name] for name, value in self._totals().items()}
-        self._write({"sampled_at_unix_s": time.time()} | self._spent | totals)
+        row = {"sampled_at_unix_s": time.time()} | self._spent | totals
+        self._write(dict(row))
+        return row
 
     def _count(self, *, is_first: bool) -> None:
         """Add what each of the engine's programs has used since the last count. A new program adds all of its time."""
@@ -75,15 +81,43 @@ class MachineMonitor:
 
     def _totals(self) -> dict[str, float]:
         machine = psutil.cpu_times()
-        names = ("user", "nice", "system", "irq", "softirq", "steal")
-        own = self._generator.cpu_times()
         found = {
-            "generator_cpu_seconds": own.user + own.system,
-            "busy_cpu_seconds": sum(getattr(machine, name, 0.0) for name in names),
+            "generator_cpu_seconds": cpu_seconds(self._generator),
+            "busy_cpu_seconds": _busy_seconds(machine),
         }
         if hasattr(machine, "softirq"):
             found["softirq_cpu_seconds"] = machine.softirq
         return found
+
+
+class CpuUse:
+    """The CPU that this process and this machine have used since the run began, 100 = one core."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self.begin()
+
+    def begin(self) -> None:
+        self._began_s = time.monotonic()
+        self._process_before = cpu_seconds(self._process)
+        self._machine_before = _busy_seconds(psutil.cpu_times())
+
+    def percents(self, workers_s: Sequence[float]) -> tuple[list[float], float]:
+        """Of this process and of each worker, and of all the machine. ``workers_s``: CPU seconds of each worker."""
+        elapsed_s = time.monotonic() - self._began_s
+        spent = [cpu_seconds(self._process) - self._process_before, *workers_s]
+        machine_s = _busy_seconds(psutil.cpu_times()) - self._machine_before
+        return [seconds / elapsed_s * 100 for seconds in spent], machine_s / elapsed_s * 100
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU time that a process has used, in user mode and in the kernel."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _busy_seconds(machine: Any) -> float:
+    return float(sum(getattr(machine, name, 0.0) for name in BUSY))
 
 
 def _program(pid: int) -> tuple[psutil.Process, str] | None:

@@ -64,6 +64,7 @@ class Monitor:
         self._seen: dict[str, Replica] = {}
         self._sampled: set[str] = set()
         self._ended: set[str] = set()
+        self._being_read: set[str] = set()
         self._write_sample = write_sample
         self._write_event = write_event
         self._note_fault = note_fault
@@ -88,13 +89,29 @@ class Monitor:
         if started_at_unix_s > self._ended_at_unix_s.get(name, math.inf):
             self._successors.add(name)
 
+    def sample_now(self) -> dict[str, float] | None:
+        """Take a sample of each replica at once. The load does not wait for an engine's API: what is read over it is
+        sampled beside the load, or not at all if its reading goes on just now.
+
+        Returns the CPU seconds that each replica has used, by its ID; None if not all are known.
+        """
+        used: dict[str, float] = {}
+        there = [replica for id, replica in self._seen.items() if id not in self._ended]
+        for replica in there:
+            if replica.is_instant():
+                if (now := self._sample_once(replica)) is not None:
+                    used[replica.id] = now.cpu_seconds
+            elif replica.id not in self._being_read:
+                self._greenlets.spawn(self._sample_once, replica)
+        return used if used and len(used) == len(there) else None
+
     def stop(self) -> None:
         """Take a last sample of each replica and end. With the last sample the totals reach to the end of the run."""
         if self._unsampled():
             self._find(STARTED)  # it may have come since the last look
         there = [replica for id, replica in self._seen.items() if id in self._samplers]
         self._greenlets.kill()
-        gevent.joinall([gevent.spawn(self._sample_last, replica) for replica in there], timeout=LAST_SAMPLE_S)
+        gevent.joinall([gevent.spawn(self._sample_once, replica) for replica in there], timeout=LAST_SAMPLE_S)
         self._tell_unsampled(self._unsampled())
         self.finder.close()
 
@@ -255,17 +272,23 @@ class Monitor:
             due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
             gevent.sleep(due_s - since_s)
 
-    def _sample_last(self, replica: Replica) -> None:
+    def _sample_once(self, replica: Replica) -> Counters | None:
+        """Take a sample out of turn; None if that fails."""
         try:
-            self._sample(replica, None)
+            return self._sample(replica, None)
         except READ_FAILURES as error:
-            self._problem(f"no last sample of {replica.name}: {explained(error)}")
+            self._problem(f"a sample of {replica.name} is missing: {explained(error)}")
+            return None
 
     def _sample(self, replica: Replica, before: Counters | None) -> Counters | None:
         """Read one sample and write it; None if the replica has ended."""
         if replica.read is None:
             return None
-        now = replica.read()
+        self._being_read.add(replica.id)
+        try:
+            now = replica.read()
+        finally:
+            self._being_read.discard(replica.id)
         if now is not None:
             if before is not None and began_anew(before, now):
                 self._event(RESTARTED, replica, "its counters began anew")

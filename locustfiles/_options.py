@@ -10,11 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from _blocks import read_blocks
 from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
 from runfiles.events import AUTO
 from runfiles.files import (
+    BLOCKS_SUFFIX,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
@@ -27,12 +29,15 @@ from _monitor import LEAST_INTERVAL_S
 if TYPE_CHECKING:  # importing Locust patches sockets, which checking an option does not need
     from locust.env import Environment
 
+NOT_IN_BLOCKS = "a single pass is not sent in blocks; leave --blocks out"
+
 LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
 SUFFIXES = (
     REQUESTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     MACHINE_STATS_SUFFIX,
+    BLOCKS_SUFFIX,
     RUN_RECORD_SUFFIX,
 )
 
@@ -91,6 +96,18 @@ def prefix(text: str) -> str:
     return text
 
 
+@cache
+def blocks_file(text: str) -> str:
+    """``--blocks``: checks what the file says, and that all files of its runs can be written."""
+    try:
+        for target in read_blocks(Path(text)).targets:
+            prefix(target.csv)
+    except (OSError, ValueError, argparse.ArgumentTypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{text} can't be used: {reason}") from error
+    return text
+
+
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--replicas": {
         "type": replicas_argument,
@@ -126,6 +143,20 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "include_in_web_ui": False,
         "help": "End the run, as SIGTERM does, when standard input ends: the program that started the run has ended",
     },
+    "--blocks": {
+        "type": blocks_file,
+        "metavar": "FILE",
+        "include_in_web_ui": False,
+        "help": "Visit several deployments by turns, in short blocks, as this file says (docs/run-files.md). It also "
+        "names the hosts, their replicas, the warm-up and the end of the run. Headless only",
+    },
+    "--repeat-s": {
+        "type": seconds,
+        "default": 0.0,
+        "include_in_web_ui": False,
+        "help": "Repeat the single pass until all passes together took this many seconds. After the first pass, "
+        "Locust makes the file PREFIX_first_pass_done and waits up to 30 s until it is removed (0: one pass, no file)",
+    },
     "--warm-up": {
         "type": seconds,
         "default": 0.0,
@@ -137,7 +168,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 FIELDS: Mapping[str, Callable[[str], Any]] = {
     flag.removeprefix("--").replace("-", "_"): argument["type"]
     for flag, argument in ARGUMENTS.items()
-    if "type" in argument
+    if "type" in argument and flag not in ("--blocks", "--repeat-s")
 }
 """Fourfold's own fields of the web UI's form -> the check of each."""
 
@@ -151,6 +182,47 @@ def add_arguments(parser: Any, **_: Any) -> None:
         argument.type = {"host": host_argument, "csv_prefix": prefix}.get(argument.dest, argument.type)
     for flag, settings in ARGUMENTS.items():
         parser.add_argument(flag, **settings)
+
+
+def contradiction(environment: Environment) -> str | None:
+    """Why the options can't be used together, with the remedy; None: they can."""
+    options = environment.parsed_options
+    single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
+    if options.repeat_s:
+        return _against_repeats(options, single_pass=single_pass)
+    if not options.blocks:
+        return None
+    if environment.web_ui is not None:
+        return "--blocks needs --headless: the web UI shows one deployment"
+    if single_pass:
+        return NOT_IN_BLOCKS
+    given = [flag for flag, is_given in _said_by_blocks(options).items() if is_given]
+    return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
+
+
+def _against_repeats(options: argparse.Namespace, *, single_pass: bool) -> str | None:
+    if not single_pass:
+        return "--repeat-s is for the single pass; leave it out"
+    if options.blocks:
+        return NOT_IN_BLOCKS
+    if options.master or options.worker:
+        return "--repeat-s is for Locust without workers; leave out --processes, --master and --worker"
+    return "a single pass that is repeated has no warm-up; leave --warm-up out" if options.warm_up else None
+
+
+def _said_by_blocks(options: argparse.Namespace) -> dict[str, bool]:
+    """The options whose part the file of ``--blocks`` has, and whether they were given too."""
+    return {
+        "--host": bool(options.host),
+        "--replicas": options.replicas != AUTO,
+        "--run-time": bool(options.run_time),
+        "--warm-up": options.warm_up > 0,
+        "--requests": options.requests is not None,
+    }
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]) -> None:

@@ -21,7 +21,7 @@ from addresses import NO_PROXY
 from runfiles.columns import REPLICA_STATS_COLUMNS
 
 from _counters import Counters, counters_of
-from _read_cgroup import NoCgroup, container_cgroup
+from _read_cgroup import CgroupReader, NoCgroup, container_cgroup
 
 API_TIMEOUT_S = 3
 SLOW_ONE_SHOT_S = 0.5
@@ -101,6 +101,7 @@ class Engine:
             lambda: self._end_of(id),
             sources,
             lambda: self.names_of(id),
+            is_instant=lambda: isinstance(self._readers.get(id), CgroupReader),
         )
 
     def is_manager(self) -> bool:

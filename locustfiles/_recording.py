@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
+from _blocks import Block
+from _phases import InBlocks, InOnePiece, Phases
 from _replicas import NoReplicas
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-import addresses
-from runfiles.events import (
-    CLOCK,
-    ENOUGH_REQUESTS,
-    INCOMPLETE,
-    MEASURED,
-    NO_REPLICAS,
-    ROWS_LOST,
-    RUN_TIME,
-    STOPPED,
-    WARM_UP,
-)
+from runfiles.events import CLOCK, ENOUGH_REQUESTS, INCOMPLETE, MEASURED, NO_REPLICAS, ROWS_LOST, RUN_TIME, STOPPED
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -36,15 +24,15 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Fault, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, Fault, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
 from _live import Live
-from _machine import MachineMonitor
+from _machine import CpuUse, MachineMonitor
 from _monitor import Monitor
 from _run_files import RunFiles
-from _run_record import RecordFile, generator_record, recorder_versions, replicas_record
+from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 from _texts import read_reviews, texts_record
 
 RUN_TIME_SLACK_S = 1.0
@@ -64,23 +52,26 @@ class Recording:
     """The files of one run, from its start to the last request that is reported.
 
     ``begin`` opens the files, ``begin_to_sample`` starts the monitors, ``stop`` notes the end of the load and ``close``
-    closes the files. ``end`` is called with the reason once as many requests are measured as were asked for.
+    closes the files. ``end`` is called with the reason once as many requests are measured as were asked for. If the
+    load comes in blocks, ``begin_block`` and ``end_block`` tell of each.
 
     A full disk does not end a run: rows are kept in memory and tried again, and room for the record is reserved from
     the start. What could not be kept is among the record's ``faults``.
     """
 
-    def __init__(self, environment: Environment, prefix: str, end: Callable[[str], None]) -> None:
+    def __init__(self, environment: Environment, run: Run, end: Callable[[str], None]) -> None:
         self.environment = environment
-        self._prefix = prefix
+        self.blocks: Blocks | None = None
+        self.measured = 0
+        self.run = run
+        self._prefix = run.prefix
         self._end = end
-        self._options = environment.parsed_options
-        self._asked = self._options.replicas
-        self._interval_s = self._options.replica_interval
-        self._warm_up_s = self._options.warm_up
-        self._settings = self._present_settings()
-        self._measured = self._failures = self._retries = self._cpu_warnings = 0
-        self._texts_sent: set[int] = set()
+        self._interval_s = environment.parsed_options.replica_interval
+        self._settings = run.settings(environment)
+        self._in_blocks = InBlocks() if run.is_in_blocks else None
+        self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
+        self._failures = self._retries = self._cpu_warnings = 0
+        self._texts_sent: dict[int | None, set[int]] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
         self._workers: dict[str, dict[str, float]] = {}
@@ -88,7 +79,7 @@ class Recording:
         self._service: dict[str, Any] | None = None
         self._monitor: Monitor | None = None
         self._machine: MachineMonitor | None = None
-        self._generator = psutil.Process()
+        self._cpu_use = CpuUse()
         self._generator_percents: list[float] = []
         self._machine_percent: float | None = None
         self._users: int | None = None
@@ -103,7 +94,7 @@ class Recording:
         Raises:
             OSError: a file can't be opened.
         """
-        self.files = RunFiles(self._prefix)
+        self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks)
         self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
         self.live = Live(
             {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
@@ -113,59 +104,68 @@ class Recording:
         self._write_record()
         self.files.flush()
 
-    def begin_to_sample(self) -> None:
+    def begin_to_sample(self, *, with_machine: bool = True) -> None:
         """Ask who serves, start the monitors, and count the time of the run from now on.
 
-        The end of the run may interrupt this. The record then says what is known so far.
+        The end of the run may interrupt this. The record then says what is known so far. ``with_machine``: with a
+        monitor of the machine of its own.
         """
         self._who_serves()
         self._monitor = self._find_replicas()
         self._begin_now()
-        self._machine = MachineMonitor(self.add_machine_sample) if self._asked != NO_REPLICAS else None
+        if with_machine and self.run.replicas != NO_REPLICAS:
+            self._machine = MachineMonitor(self.add_machine_sample)
         self.files.flush()
         self._write_record()
 
-    def _present_settings(self) -> dict[str, Any]:
-        """The host and the web UI's options as they are now: the form of the next run changes them."""
-        return {
-            "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
-            "user_class": "+".join(user.__name__ for user in self.environment.user_classes),
-            "host": addresses.without_password(self.environment.host or "") or None,
-            "spawn_rate": self._options.spawn_rate,
-            "run_time_s": self._options.run_time or None,
-            "warm_up_s": self._warm_up_s,
-            "end_after_requests": self._options.requests,
-            "seed": self._options.seed,
-        }
-
     def _begin_now(self) -> None:
-        self._generator_cpu_before = cpu_seconds(self._generator)
-        self._machine_cpu_before = _machine_cpu_seconds()
-        self._started_at_unix_s, self._started_at_steady_s = time.time(), time.monotonic()
+        self._cpu_use.begin()
+        self._started_at_unix_s = time.time()
+        self._phases.begin(self._started_at_unix_s)
 
     def add_request(self, row: dict[str, Any]) -> None:
-        row["phase"] = self._phase(row["started_at_unix_s"])
         self._failures += bool(row["error"])
-        self._retries += row["retried"] or 0
-        self._texts_sent.add(row["text_id"])
-        self.files.requests.write(row)
+        self._retries += row.get("retried") or 0
+        self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
         self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
-        self._measured += row["phase"] == MEASURED
-        if self._measured == self._settings["end_after_requests"]:
+        self._phases.give_request(row, self._write_request)
+
+    def _write_request(self, row: dict[str, Any]) -> None:
+        self.files.requests.write(row)
+        self.measured += row["phase"] == MEASURED
+        if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
             self._end(ENOUGH_REQUESTS)
 
     def add_sample(self, row: dict[str, Any]) -> None:
         runner = self.environment.runner
-        row["phase"] = self._phase(row["sampled_at_unix_s"])
         row["users"] = runner.user_count if runner else None
-        self.files.samples.write(row)
         self.live.add_sample(row)
+        self._phases.give_sample(row, self.files.samples.write)
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
-        row["phase"] = self._phase(row["sampled_at_unix_s"])
-        self.files.machine_stats.write(row)
+        self._phases.give_sample(row, self.files.machine_stats.write)
+
+    def begin_block(self, block: Block) -> None:
+        """The load has turned to this run's target."""
+        if self._in_blocks is not None:
+            self._in_blocks.begin_block(block)
+
+    def end_block(self, block: Block) -> None:
+        """The block has ended, and has its phase."""
+        if self._in_blocks is not None:
+            self._in_blocks.end_block()
+            self.files.write_block(block)
+
+    def sample_now(self) -> Mapping[str, float] | None:
+        """Take a sample of each replica, and of the machine, at once.
+
+        Returns the CPU seconds that each replica has used; None if not all are known.
+        """
+        if self._machine is not None:
+            self._machine.sample()
+        return None if self._monitor is None else self._monitor.sample_now()
 
     def add_cpu_warning(self) -> None:
         self._cpu_warnings += 1
@@ -198,16 +198,13 @@ class Recording:
 
     def _stop(self, ended_by: str | None, ended_at_unix_s: float) -> None:
         self._ended_at_unix_s = self.live.ended_at_s = ended_at_unix_s
-        elapsed = time.monotonic() - self._started_at_steady_s
-        run_time_s = self._settings["run_time_s"]
+        run_time_s = self.run.run_time_s
         is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
         self._ended_by = ended_by or (RUN_TIME if is_over else STOPPED)
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
-        spent = [cpu_seconds(self._generator) - self._generator_cpu_before]
-        spent += [worker["cpu_seconds"] for worker in self._workers.values()]
-        self._generator_percents = [seconds / elapsed * 100 for seconds in spent]
-        self._machine_percent = (_machine_cpu_seconds() - self._machine_cpu_before) / elapsed * 100
+        workers_s = [worker["cpu_seconds"] for worker in self._workers.values()]
+        self._generator_percents, self._machine_percent = self._cpu_use.percents(workers_s)
         if self._machine is not None:
             self._machine.stop()
         if self._monitor is not None:
@@ -215,6 +212,7 @@ class Recording:
                 self._monitor.stop()
             except Exception as error:  # whatever it is, the record comes first
                 self._note_problem(f"the last samples are missing: {error!r}")
+        self._phases.end()
         if not isinstance(runner, MasterRunner):  # a master's workers have more to report
             self._note_missing_texts()
         self.files.flush()
@@ -243,10 +241,11 @@ class Recording:
         return self._record_file.error is None and not any(file.lost for file in self.files)
 
     def _find_replicas(self) -> Monitor | None:
-        if self._asked == NO_REPLICAS:
+        if self.run.replicas == NO_REPLICAS:
             return None
         try:
-            finder = Finder(self._asked, self.environment.host or "", self._who_serves, self._options.docker_host)
+            others = self.environment.parsed_options.docker_host
+            finder = Finder(self.run.replicas, self.run.host, self._who_serves, others)
             monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
@@ -264,7 +263,7 @@ class Recording:
         time.
         """
         said = self._service if self._monitor is None else None
-        said = said or health(self.environment.host or "")
+        said = said or health(self.run.host)
         self._service = self._service or said
         return said
 
@@ -273,16 +272,16 @@ class Recording:
         logger.warning(text)
 
     def _note_missing_texts(self) -> None:
-        """Note texts that were not sent, if a user class should send each text once."""
-        if any(getattr(user, "sends_each_text_once", False) for user in self.environment.user_classes):
-            sent, there = len(self._texts_sent), len(read_reviews())
-            text = f"{sent} of {there} texts were sent"
-            if sent < there and text not in (fault.text for fault in self._faults):
+        """Note texts that were not sent, if a user class should send each text once, or once in each pass."""
+        if not any(getattr(user, "sends_each_text_once", False) for user in self.environment.user_classes):
+            return
+        there = len(read_reviews())
+        for number, texts in (self._texts_sent or {None: set()}).items():
+            which = f"pass {number}: " if number is not None and number > 1 else ""
+            text = f"{which}{len(texts)} of {there} texts were sent"
+            if len(texts) < there and text not in (fault.text for fault in self._faults):
                 logger.warning(text)
                 self.note_fault(INCOMPLETE, text)
-
-    def _phase(self, at_unix_s: float) -> str:
-        return WARM_UP if at_unix_s < self._started_at_unix_s + self._warm_up_s else MEASURED
 
     def _all_faults(self) -> tuple[Fault, ...]:
         """The faults noted so far, those of clocks as they are now, and at the end the rows that are lost."""
@@ -310,25 +309,15 @@ class Recording:
             requests=self.files.requests.rows,
             failures=self._failures,
             retries=self._retries,
+            blocks=self.blocks,
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=texts_record(read_reviews()),
-            replicas=replicas_record(self._asked, self._interval_s, monitor, self._problems),
+            replicas=replicas_record(self.run.replicas, self._interval_s, monitor, self._problems),
             generator=generator_record(self._generator_percents, len(self._workers), warnings),
             versions=recorder_versions(),
             machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
         )
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _machine_cpu_seconds() -> float:
-    """CPU time used by all programs of this machine, its kernel and its hypervisor."""
-    times = psutil.cpu_times()._asdict()
-    return float(sum(times.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))
 
 
 def _clock_text(client_id: str, ahead_s: float) -> str:

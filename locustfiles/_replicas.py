@@ -48,6 +48,7 @@ class Replica:
         sources: how each group of columns is read. It is known after the first reading.
         other_names: names by which it may answer, besides its name and ID.
         doubt: why it may not be the service.
+        is_instant: whether reading it takes no time, as it asks nobody. It is known after the first reading.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Replica:
     sources: Callable[[], Mapping[str, str]] = dict
     other_names: Callable[[], Sequence[str]] = list
     doubt: str | None = None
+    is_instant: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
+from _blocks import Block
 
-from runfiles.columns import MACHINE_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, REPLICA_STATS_COLUMNS, REQUEST_COLUMNS
-from runfiles.files import MACHINE_STATS_SUFFIX, REPLICA_EVENTS_SUFFIX, REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX
+from runfiles.columns import (
+    BLOCK_COLUMNS,
+    MACHINE_STATS_COLUMNS,
+    REPLICA_EVENTS_COLUMNS,
+    REPLICA_STATS_COLUMNS,
+    REQUEST_COLUMNS,
+)
+from runfiles.files import (
+    BLOCKS_SUFFIX,
+    MACHINE_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REQUESTS_SUFFIX,
+)
 
 from _row_file import MOST_KEPT_BYTES, Folder, RowFile
 
@@ -21,22 +34,32 @@ logger = logging.getLogger("fourfold")
 class RunFiles:
     """``PREFIX_requests.csv`` and its like. Rows are written to the disk every second and by ``flush``.
 
+    ``PREFIX_blocks.csv`` is one of them if the load ``has_blocks``.
+
     Raises:
         OSError: a file can't be opened.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, has_blocks: bool = False) -> None:
         self.folder, name = Folder(Path(prefix).parent), Path(prefix).name
         self.requests = RowFile(self.folder, name + REQUESTS_SUFFIX, REQUEST_COLUMNS)
         self.samples = RowFile(self.folder, name + REPLICA_STATS_SUFFIX, REPLICA_STATS_COLUMNS)
         self.machine_stats = RowFile(self.folder, name + MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS)
         self.events = RowFile(self.folder, name + REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS)
+        self._blocks = RowFile(self.folder, name + BLOCKS_SUFFIX, BLOCK_COLUMNS) if has_blocks else None
         self._prefix = prefix
         self._disk_error: OSError | None = None
         self._flusher = gevent.spawn(self._flush_regularly)
 
     def __iter__(self) -> Iterator[RowFile]:
-        return iter((self.requests, self.samples, self.machine_stats, self.events))
+        files = (self.requests, self.samples, self.machine_stats, self.events, self._blocks)
+        return (file for file in files if file is not None)
+
+    def write_block(self, block: Block) -> None:
+        """Take a block that has ended as a row of ``PREFIX_blocks.csv``."""
+        if self._blocks is not None:
+            fields = {name: value for name, value in vars(block).items() if name != "number"}
+            self._blocks.write({"block": block.number, **fields})
 
     def flush(self) -> None:
         """Write all rows to the disk. While it takes none they are kept; the log says when that begins and ends."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, Self
 
+from _blocks import LoadInBlocks, Target
+from locust.env import Environment
+
+import addresses
 from runfiles.files import write_whole
 from runfiles.records import Generator, Replicas, RunRecord
 
@@ -19,6 +26,68 @@ RESERVE_BYTES = 4096
 """Added to twice the record's size: what is kept free for the next record, which says more."""
 
 LIBRARIES = ("locust", "gevent", "httptools", "docker", "psutil")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run to record: what its files' names begin with, whom it loads, which replicas are sampled, and its end.
+
+    ``visits_others``: the load visits it and others in blocks. ``repeat_s``: how long a single pass is repeated; then
+    each pass is a block.
+    """
+
+    prefix: str
+    host: str
+    replicas: str
+    warm_up_s: float = 0.0
+    run_time_s: float | None = None
+    end_after_requests: int | None = None
+    visits_others: bool = False
+    repeat_s: float = 0.0
+
+    @property
+    def is_in_blocks(self) -> bool:
+        return self.visits_others or self.repeat_s > 0
+
+    @classmethod
+    def of_options(cls, environment: Environment, prefix: str) -> Self:
+        """The run that Locust's options ask for, as they are now: the form of the web UI changes them."""
+        options = environment.parsed_options
+        return cls(
+            prefix=prefix,
+            host=environment.host or "",
+            replicas=options.replicas,
+            warm_up_s=options.warm_up,
+            run_time_s=options.run_time or None,
+            end_after_requests=options.requests,
+            repeat_s=options.repeat_s,
+        )
+
+    @classmethod
+    def of_target(cls, load: LoadInBlocks, target: Target) -> Self:
+        """The run of one target of a load in blocks."""
+        return cls(
+            prefix=target.csv,
+            host=target.url,
+            replicas=target.replicas,
+            warm_up_s=load.warm_up_s,
+            end_after_requests=load.requests,
+            visits_others=True,
+        )
+
+    def settings(self, environment: Environment) -> dict[str, Any]:
+        """What the record says of how the run was started."""
+        options = environment.parsed_options
+        return {
+            "command": addresses.without_password(shlex.join(["locust", *sys.argv[1:]])),
+            "user_class": "+".join(user.__name__ for user in environment.user_classes),
+            "host": addresses.without_password(self.host) or None,
+            "spawn_rate": options.spawn_rate,
+            "run_time_s": self.run_time_s,
+            "warm_up_s": self.warm_up_s,
+            "end_after_requests": self.end_after_requests,
+            "seed": options.seed,
+        }
 
 
 class RecordFile:

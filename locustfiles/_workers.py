@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import psutil
+from _block_recording import BlockRecording
 from locust.env import Environment, Events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -15,7 +16,8 @@ from runfiles.events import ROWS_LOST
 
 from _clocks import Clocks
 from _ending import ignore_signals_while_finishing
-from _recording import Recording, cpu_seconds
+from _machine import cpu_seconds
+from _recording import Recording
 from _request_row import request_row
 
 LAST_REPORTS_S = 10.0
@@ -89,7 +91,7 @@ class Workers:
         self._last_report_unix_s: dict[str, float] = {}
         self._load_ended_unix_s: float | None = None
 
-    def receive(self, worker: str, data: dict[str, Any], recording: Recording | None) -> None:
+    def receive(self, worker: str, data: dict[str, Any], recording: Recording | BlockRecording | None) -> None:
         """Put the rows of a worker's report into the recording, dated by the master's clock."""
         self._last_report_unix_s[worker] = time.time()
         if STEADY_S in data:
@@ -106,7 +108,7 @@ class Workers:
         if data.get(IS_LAST):
             self._reported_last.add(worker)
 
-    def await_last_reports(self, master: MasterRunner, recording: Recording | None) -> None:
+    def await_last_reports(self, master: MasterRunner, recording: Recording | BlockRecording | None) -> None:
         """End the workers that still run, and wait until each has sent its last report.
 
         On a busy machine that can take longer than the half second that Locust waits, and rows would be lost silently.

@@ -1,4 +1,7 @@
-"""``locust -f locustfiles/single_pass.py``: one user sends each text once, in order; then the run ends by itself."""
+"""``locust -f locustfiles/single_pass.py``: one user sends each text once, in order; then the run ends by itself.
+
+With ``--repeat-s`` the pass over all texts is repeated. Only the first pass is printed.
+"""
 
 import sys
 from contextlib import suppress
@@ -17,9 +20,11 @@ class SinglePassUser(ReviewUser):
 
     @task
     def infer_all(self) -> None:
-        for number, review in enumerate(REVIEWS, start=1):
-            answer = self.ask(review)
-            _show(f"Query {number}\n{_outcome(answer.status_code, answer.content)}\n")
+        for pass_number in self.environment.fourfold.passes():
+            for number, review in enumerate(REVIEWS, start=1):
+                answer = self.ask(review)
+                if pass_number == 1:
+                    _show(f"Query {number}\n{_outcome(answer.status_code, answer.content)}\n")
         self.end_run()
         raise StopUser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -77,13 +78,13 @@ class Service:
 class Watched:
     """A monitor at work, and what it has written."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, interval_s: float = 0.05) -> None:
         self.samples: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.faults: list[tuple[str, str]] = []
         self.monitor = Monitor(
             service,  # type: ignore[arg-type]
-            0.05,
+            interval_s,
             self.samples.append,
             self.events.append,
             lambda kind, text: self.faults.append((kind, text)),
@@ -299,3 +300,44 @@ def test_a_replica_that_may_not_be_the_service_is_a_problem() -> None:
     gevent.sleep(0.3)
     watched.monitor.stop()
     assert watched.monitor.problems == [container.doubt]
+
+
+def test_a_sample_of_all_at_once_does_not_wait_for_an_engine() -> None:
+    instant, slow = Container("1"), Container("2")
+
+    def read_slowly() -> Counters | None:
+        gevent.sleep(0.3)
+        return Container.read(slow)
+
+    slow.read = read_slowly  # type: ignore[method-assign]
+    service = Service(web1=instant)
+    service.others = [replace(slow.replica("web2"), is_instant=lambda: False)]
+    watched = Watched(service, interval_s=60)
+
+    def sampled() -> list[str]:
+        return [row["replica"] for row in watched.samples]
+
+    gevent.sleep(0.02)
+    assert sampled() == ["web1"]  # the first reading of web2 goes on
+    assert watched.monitor.sample_now() is None
+    assert sampled() == ["web1", "web1"]
+    gevent.sleep(0.4)
+    assert sampled() == ["web1", "web1", "web2"]
+    assert watched.monitor.sample_now() is None
+    assert sampled() == ["web1", "web1", "web2", "web1"]
+    gevent.sleep(0.4)
+    assert sampled() == ["web1", "web1", "web2", "web1", "web2"]
+    watched.monitor.stop()
+
+
+def test_a_sample_of_all_at_once_tells_the_cpu_of_each() -> None:
+    one, other = Container("1"), Container("2")
+    watched = Watched(Service(web1=one, web2=other))
+    gevent.sleep(0.02)
+    had = len(watched.samples)
+    assert watched.monitor.sample_now() == {"1": one.cpu_seconds, "2": other.cpu_seconds}
+    assert [row["replica"] for row in watched.samples[had:]] == ["web1", "web2"]
+    other.is_denied = True
+    assert watched.monitor.sample_now() is None
+    assert "a sample of web2 is missing" in watched.monitor.problems[-1]
+    watched.monitor.stop()

@@ -6,12 +6,12 @@ import pandas as pd
 
 from analysis.judge.doubts import LONGEST_QUOTE, Reasons
 from analysis.read.results import Run
-from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
+from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
 ERROR_LIMIT = 0.01
 SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
-WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS)
+WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS, ALL_BLOCKS)
 """A run that ended in any other way is not what the plan asked for."""
 CLOCK_SLACK_S = 1.0
 """A request may seem to be sent this long before its run began or after it ended."""

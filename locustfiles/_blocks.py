@@ -1,0 +1,159 @@
+"""A load in blocks, without the load itself: its file, the order of the visits, and which blocks are repeated."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from _replicas import host_argument, replicas_argument
+
+from runfiles.events import DISTURBED, MEASURED, SETTLING, WARM_UP
+from runfiles.fields import Between, Count, Name, Record, Seed
+from runfiles.records import GroupNumber
+from runfiles.strict_json import read_record
+
+OTHERS_LIMIT_PERCENT = 30.0
+"""A block is disturbed if other programs and the hypervisor took more CPU than this in its measured part, 100 = one
+core."""
+
+MOST_BLOCKS = 10**6
+
+
+def _why_no_host(text: str) -> str | None:
+    try:
+        host_argument(text)
+    except argparse.ArgumentTypeError as error:
+        return f"no host ({error})"
+    return None
+
+
+def _why_no_replicas(text: str) -> str | None:
+    try:
+        replicas_argument(text)
+    except argparse.ArgumentTypeError as error:
+        return f"no value of --replicas ({error})"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Record):
+    """A deployment that the load visits. ``host`` and ``replicas`` are as in the options of these names, ``csv`` is the
+    prefix of the files of its run."""
+
+    deployment: Name
+    host: Annotated[str, _why_no_host]
+    replicas: Annotated[str, _why_no_replicas]
+    csv: str
+
+    @property
+    def url(self) -> str:
+        """The host as the URL that requests begin with."""
+        return host_argument(self.host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadInBlocks(Record):
+    """The file of ``--blocks``: what one Locust measures side by side, and how.
+
+    Each target gets ``warm_up_blocks`` and then ``blocks`` measured ones of ``block_s``. In all, ``most_repeats``
+    disturbed blocks are repeated. With ``requests`` the load ends earlier: after the cycle in which each target has
+    that many measured requests.
+    """
+
+    group: GroupNumber
+    block_s: Annotated[float, Between(0.05, 3600)]
+    settle_s: Annotated[float, Between(0, 60)]
+    warm_up_blocks: Annotated[int, Between(0, MOST_BLOCKS)]
+    blocks: Annotated[int, Between(1, MOST_BLOCKS)]
+    most_repeats: Count
+    requests: Annotated[int, Between(1, 10**12)] | None = None
+    order_seed: Seed
+    targets: tuple[Target, ...]
+
+    @property
+    def warm_up_s(self) -> float:
+        """How long each target is loaded, at the least, before it is measured."""
+        return self.warm_up_blocks * self.block_s
+
+
+def read_blocks(path: Path) -> LoadInBlocks:
+    """The load that a file describes.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it does not describe a load. The message says why.
+    """
+    load = LoadInBlocks.from_json(read_record(path))
+    if not load.targets:
+        raise ValueError("targets is empty")
+    for what, names in (
+        ("deployment", [target.deployment for target in load.targets]),
+        ("csv", [str(Path(target.csv).resolve()) for target in load.targets]),
+    ):
+        if len(set(names)) < len(names):
+            raise ValueError(f"two targets have the same {what}")
+    return load
+
+
+def orders(targets: int, cycles: int, seed: int) -> Iterator[list[int]]:
+    """In which order the targets are visited, for each cycle.
+
+    The order is random, and balanced: of as many successive cycles as there are targets, counted from the first, each
+    target has each place once. So a drift of the machine concerns all of them alike.
+    """
+    chance = random.Random(seed)  # noqa: S311  no secret
+    drawn: list[list[int]] = []
+    for _ in range(cycles):
+        if not drawn:
+            row = chance.sample(range(targets), targets)
+            drawn = [row[place:] + row[:place] for place in range(targets)]
+            chance.shuffle(drawn)
+        yield drawn.pop()
+
+
+def phase_of(*, is_warm_up: bool, others_cpu_percent: float | None, repeats_left: int) -> str:
+    """The phase of a block that has ended. If it is ``DISTURBED``, the block is repeated.
+
+    The CPU that others took is compared with the limit only if it is known. A disturbed block counts if none may be
+    repeated any more.
+    """
+    if is_warm_up:
+        return WARM_UP
+    return DISTURBED if is_disturbed(others_cpu_percent) and repeats_left > 0 else MEASURED
+
+
+def is_disturbed(others_cpu_percent: float | None) -> bool:
+    return others_cpu_percent is not None and others_cpu_percent > OTHERS_LIMIT_PERCENT
+
+
+@dataclass
+class Block:
+    """A stretch of load on one target, as it goes on. Times that have not come yet are infinite.
+
+    ``phase`` is None until the block has ended: only then is known whether it was disturbed.
+    """
+
+    number: int
+    cycle: int
+    began_at_unix_s: float
+    measured_from_unix_s: float = math.inf
+    measured_to_unix_s: float = math.inf
+    ended_at_unix_s: float = math.inf
+    phase: str | None = None
+    others_cpu_percent: float | None = None
+
+    def cut_off(self, at_unix_s: float) -> None:
+        """End a block before its end. None of it was measured."""
+        self.measured_from_unix_s = self.measured_to_unix_s = math.inf
+        self.ended_at_unix_s, self.phase = at_unix_s, SETTLING
+
+    def phase_at(self, at_unix_s: float) -> str | None:
+        """The phase of what happened at a moment of this block; None: not known before the block has ended."""
+        if self.measured_from_unix_s <= at_unix_s <= self.measured_to_unix_s:
+            return self.phase
+        return SETTLING
