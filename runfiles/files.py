@@ -25,6 +25,10 @@ MACHINE_STATS_SUFFIX = "_machine_stats.csv"
 BLOCKS_SUFFIX = "_blocks.csv"
 """Only of a run whose load came in blocks."""
 
+FIRST_PASS_DONE_SUFFIX = "_first_pass_done"
+"""An empty file that a single pass with ``--repeat-s`` makes after its first pass over the texts. It goes on as soon as
+somebody has removed the file."""
+
 RUN_RECORD_SUFFIX = "_run.json"
 
 SINGLE_PASS = "single_pass"
