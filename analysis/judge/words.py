@@ -169,16 +169,16 @@ def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], ver
         for measurement in measurements:
             writer.writerows(_csv_rows(run, measurement))
     for found in verdicts:
-        pair = _text(f"{found.subject.title} / {found.baseline.title}")
+        pair = no_formula(f"{found.subject.title} / {found.baseline.title}")
         values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
-        note = _text(verdict(found))
+        note = no_formula(verdict(found))
         writer.writerow(["load", "all", pair, found.key, "ratio", *values, "", "", found.comparison.rounds, note])
     return file.getvalue()
 
 
 def _csv_rows(run: str, measurement: Measurement) -> Iterator[list[object]]:
     """A row for each quantity over all rounds and, where there are several, for each round."""
-    title = _text(measurement.title)
+    title = no_formula(measurement.title)
     for quantity in rows_of([measurement]):
         over_all = measurement.summary[quantity.key]
         values = [_cell(value) for value in (over_all.value, over_all.low, over_all.high)]
@@ -196,8 +196,9 @@ def _cell(value: float) -> str:
 
 
 def _note(estimate: Estimate) -> str:
-    return _text(estimate.missing or (PART if estimate.is_part else ""))
+    return no_formula(estimate.missing or (PART if estimate.is_part else ""))
 
 
-def _text(value: str) -> str:
+def no_formula(value: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
     return f"'{value}" if value.startswith(FIRST_OF_A_FORMULA) else value

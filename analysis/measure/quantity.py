@@ -61,6 +61,7 @@ QUANTITIES = {
         ),
         Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1, is_sampled=True),
         Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1, is_sampled=True),
+        Quantity("memory_percent", "Memory of all replicas, of their limits", "%", 1, worse=1, is_sampled=True),
         Quantity(
             "memory_mb_s_per_1000",
             "Memory held for 1,000 answers (memory x time)",

@@ -74,7 +74,11 @@ def _memory(run: Run, part: Coverage) -> dict[str, Estimate]:
     start, end = run.window_unix_s
     rate = throughput_per_second(run).mean() if end - start >= 1 else NAN
     held = mean.value / rate * 1000 if rate else NAN
+    limit = run.samples.groupby("replica")["memory_limit_bytes"].median().sum(min_count=1) / 1e6
     return {
+        "memory_percent": missing("a process has no limit of its own")
+        if math.isnan(limit)
+        else replace(mean, value=mean.value / limit * 100),
         "memory_mean_mb": mean,
         "memory_max_mb": largest,
         "memory_mb_s_per_1000": missing(mean.missing or "no answer came")

@@ -1,0 +1,116 @@
+"""The figures to hand in: what ``docker stats`` shows, and the response times, in a table for the load and one for the
+single pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.analyse import Analysis
+from analysis.judge import words
+from analysis.judge.doubts import Validity
+from analysis.measure.quantity import Estimate
+from analysis.measure.rounds import Measurement
+from analysis.show.elements import Cell, Column, Row, Table
+
+HOW_TO_READ = (
+    "Names and units are those of docker stats, so that you can compare your own reading. CPU % (100% is one core) and "
+    "MEM are means over the measured time; docker stats shows one moment. NET I/O is what came in and went out in the "
+    "measured time; docker stats counts from the start of the container, so read it before and after the requests and "
+    "subtract. If a deployment has several replicas, a figure is that of all together."
+)
+KINDS = (
+    ("hand-in-load", "Under load", "in / out, per round"),
+    ("hand-in-pass", "Single pass: one user, each text once", "in / out, per pass"),
+)
+"""The tables: ID, heading, and what the network's bytes are counted for."""
+BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
+    """The table of the loads and that of the single passes, with a row for each deployment."""
+    both = zip(KINDS, (analysis.loads, analysis.passes), strict=True)
+    return tuple(_table(*kind, measured, analysis.validity) for kind, measured in both if measured)
+
+
+def _table(id: str, heading: str, counted: str, measured: Sequence[Measurement], validity: Validity) -> Table:
+    columns = (
+        Column("Run as"),
+        Column("CPU %"),
+        Column("MEM USAGE / LIMIT"),
+        Column("MEM %"),
+        Column("NET I/O", detail=counted),
+        Column("Median", detail="response time"),
+        Column("p95", detail="response time"),
+    )
+    rows = tuple(_row(measurement, validity, words.is_memory_mixed(measured)) for measurement in measured)
+    footnote = words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else ""
+    return Table(heading, f"Figures to hand in: {heading}", columns, rows, footnote, id, _copied(columns, rows))
+
+
+def _row(measurement: Measurement, validity: Validity, is_memory_marked: bool) -> Row:
+    summary = measurement.summary
+    rounds = len(measurement.rounds)
+    requests = summary["requests"].value / rounds
+    detail = f"{requests:,.0f} requests{' per round, ' + str(rounds) + ' rounds' if rounds > 1 else ''}"
+    if validity.of(measurement.name):
+        detail = f"not valid\n{detail}"
+    cells = (
+        _cell(summary["cpu_percent"], 2, "%"),
+        _memory(summary["memory_mean_mb"], summary["memory_percent"], words.MEMORY_MARK if is_memory_marked else ""),
+        _cell(summary["memory_percent"], 2, "%"),
+        _network(summary["interface_in_mb"], summary["interface_out_mb"]),
+        _cell(summary["median_ms"], 2, " ms"),
+        _cell(summary["p95_ms"], 2, " ms"),
+    )
+    return Row(measurement.title, cells, detail=detail)
+
+
+def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:
+    """A figure with its interval, or why there is none."""
+    text = words.number(estimate, digits)
+    if not estimate.is_measured:
+        return Cell(text, estimate.missing or "")
+    details = (words.low_to_high(estimate, digits), words.PART if estimate.is_part else "")
+    return Cell(f"{text}{unit}", "\n".join(filter(None, details)))
+
+
+def _memory(mean: Estimate, percent: Estimate, mark: str) -> Cell:
+    """Usage and limit in binary units, and below them the usage in MB, as the other tables have it."""
+    if not mean.is_measured:
+        return _cell(mean, 1, "")
+    usage = binary_size(mean.value * 1e6)
+    limit = binary_size(mean.value * 1e8 / percent.value) if percent.is_measured else "no limit"
+    below = _cell(mean, 1, " MB")
+    return Cell(f"{usage} / {limit}{mark}", f"{below.text}\n{below.detail}".rstrip())
+
+
+def _network(received: Estimate, sent: Estimate) -> Cell:
+    if not (received.is_measured and sent.is_measured):
+        return _cell(sent if received.is_measured else received, 0, "")
+    return Cell(f"{decimal_size(received.value * 1e6)} / {decimal_size(sent.value * 1e6)}")
+
+
+def _copied(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """The table without its small print, as spreadsheets take it: cells apart by tabs. A formula stays text there."""
+    head = [f"{column.title} ({column.detail})" if column.detail else column.title for column in columns]
+    lines = [head, *([row.title, *(cell.text for cell in row.cells)] for row in rows)]
+    return "\n".join("\t".join(words.no_formula(text) for text in line) for line in lines)
+
+
+def binary_size(count: float) -> str:
+    """Bytes as ``docker stats`` prints memory: four digits, 1 KiB = 1,024 B."""
+    return _size(count, 1024, BINARY_UNITS, 4)
+
+
+def decimal_size(count: float) -> str:
+    """Bytes as ``docker stats`` prints what went over the network: three digits, 1 kB = 1,000 B."""
+    return _size(count, 1000, DECIMAL_UNITS, 3)
+
+
+def _size(count: float, base: int, units: Sequence[str], digits: int) -> str:
+    place = 0
+    while float(f"{count:.{digits}g}") >= base and place < len(units) - 1:
+        count /= base
+        place += 1
+    return f"{count:.{digits}g}{units[place]}"
