@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
+from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
+from analysis.measure.parts import Blank
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
@@ -150,6 +151,26 @@ def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
     """Whether there is both a host process and containers: their memory is counted differently."""
     return len({measurement.deployment.is_host for measurement in measured}) > 1
+
+
+def is_in_blocks(measured: Sequence[Measurement]) -> bool:
+    """Whether the load came in blocks: the deployments ran at once, and it went to and fro between them."""
+    runs = (run for measurement in measured for run in measurement.deployment.loads.values())
+    return any(run.record.blocks is not None for run in runs)
+
+
+def is_client_told(measured: Sequence[Measurement]) -> bool:
+    """Whether the load generator's own part of the response time is known: its blank was measured."""
+    return any(measurement.summary["part_client_ms"].is_measured for measurement in measured)
+
+
+def blank(found: Blank) -> str:
+    """The blank's response times, or why there is none."""
+    if not found.median_ms.is_measured:
+        return why_missing(found.median_ms)
+    both = ((NAMES[key], estimate) for key, estimate in (("median_ms", found.median_ms), ("p95_ms", found.p95_ms)))
+    times = ", ".join(f"{name} {number(estimate, QUANTITIES['median_ms'].digits)} ms" for name, estimate in both)
+    return f"{times} (n = {found.median_ms.n:,} {found.median_ms.of})"
 
 
 def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:

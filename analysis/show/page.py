@@ -68,7 +68,7 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.cpu(loads),
         sections.memory(loads),
         sections.network(loads),
-        sections.where_the_time_goes(loads),
+        sections.where_the_time_goes(loads, analysis.blank),
         sections.replicas(analysis.balances),
         sections.events(loads),
         _figures(analysis),
@@ -103,7 +103,7 @@ def _key(analysis: Analysis) -> Section:
         how_findings_are_read=how_to_read(analysis.loads),
         findings=_paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
-        tables=pair_tables(analysis.verdicts),
+        tables=pair_tables(analysis),
     )
 
 
