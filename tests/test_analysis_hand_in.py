@@ -82,7 +82,7 @@ def test_what_a_host_process_lacks_is_missing_with_the_reason(tmp_path: Path) ->
     cells = hand_in_tables(both(tmp_path))[0].rows[0].cells
     assert cells[0].text == "50.00%"
     assert cells[1].text == "95.37MiB / no limit *"
-    assert (cells[2].text, cells[2].detail) == ("not measured", "a process has no limit of its own")
+    assert (cells[2].text, cells[2].detail) == ("not measured", "a process has no memory limit")
     assert cells[3].text == "not measured"
     assert cells[3].detail.startswith("a process has no network interfaces of its own")
 

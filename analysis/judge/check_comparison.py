@@ -5,7 +5,8 @@ from __future__ import annotations
 from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import Doubt
 from analysis.measure.quantity import FEWEST_ROUNDS
-from analysis.read.results import Deployment, Results, Run
+from analysis.read.results import Deployment, Results
+from analysis.read.runs import Run
 from runfiles.machines import DockerEngine, can_be_told_apart
 
 FEW_ROUNDS = 5

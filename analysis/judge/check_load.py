@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.judge.doubts import Reasons
 from analysis.measure.series import throughput_per_second
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import INCOMPLETE, RUN_TIME
 
 GENERATOR_LIMIT_PERCENT = 90

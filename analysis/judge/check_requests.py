@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.judge.doubts import LONGEST_QUOTE, Reasons
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
 ERROR_LIMIT = 0.01

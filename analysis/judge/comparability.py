@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from analysis.read.results import Deployment, Results, Run
+from analysis.read.results import Deployment, Results
+from analysis.read.runs import Run
 from runfiles.machines import DockerEngine, EngineElsewhere, Machine
 from runfiles.records import Limits
 

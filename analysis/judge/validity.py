@@ -15,7 +15,8 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
-from analysis.read.results import Deployment, Results, Round, Run
+from analysis.read.results import Deployment, Results, Round
+from analysis.read.runs import Run
 from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
 from analysis.measure.parts import Blank
-from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
+from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
@@ -20,6 +20,8 @@ MOST_DIGITS = 3
 MEMORY_MARK = " *"
 MEMORY_FOOTNOTE = "* The memory of the host process and of containers is counted differently: do not compare them."
 """Below a table with the memory of both."""
+COUNTED_APART = ("memory_mean_mb", "memory_max_mb", "memory_mb_s_per_1000")
+"""The quantities that are counted differently for the host process. The others of memory it does not have."""
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -159,6 +161,23 @@ def is_in_blocks(measured: Sequence[Measurement]) -> bool:
     return any(run.record.blocks is not None for run in runs)
 
 
+def passes_of(measurement: Measurement) -> float:
+    """How many times the texts were sent in a single pass, in the mean over its rounds: 1 where it was not repeated."""
+    runs = measurement.deployment.single_passes.values()
+    return sum(max(1, len(run.blocks)) for run in runs) / len(runs)
+
+
+def passes(measured: Sequence[Measurement]) -> str:
+    """That the single pass was repeated, and why; nothing where it was not."""
+    most = max((passes_of(measurement) for measurement in measured), default=1)
+    if most == 1:
+        return ""
+    return (
+        f"The pass was repeated (up to {most:.0f} passes in a round), because samples of CPU and memory need some "
+        "seconds."
+    )
+
+
 def is_client_told(measured: Sequence[Measurement]) -> bool:
     """Whether the load generator's own part of the response time is known: its blank was measured."""
     return any(measurement.summary["part_client_ms"].is_measured for measurement in measured)
@@ -176,7 +195,9 @@ def blank(found: Blank) -> str:
 def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:
     """A quantity with its unit, and a mark where its values are counted differently."""
     title = f"{quantity.title}, {quantity.unit}" if quantity.unit not in ("", "/s") else quantity.title
-    is_marked = quantity.key.startswith("memory_") and is_memory_mixed(measured)
+    if quantity.key == "part_network_ms" and not is_client_told(measured):
+        title = title.replace(PARTS_OF_TIME[quantity.key], f"{PARTS_OF_TIME[quantity.key]}, load generator")
+    is_marked = quantity.key in COUNTED_APART and is_memory_mixed(measured)
     return title + (MEMORY_MARK if is_marked else "")
 
 

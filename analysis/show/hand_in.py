@@ -18,52 +18,62 @@ HOW_TO_READ = (
     "measured time; docker stats counts from the start of the container, so read it before and after the requests and "
     "subtract. If a deployment has several replicas, a figure is that of all together."
 )
-KINDS = (
-    ("hand-in-load", "Under load", "in / out, per round"),
-    ("hand-in-pass", "Single pass: one user, each text once", "in / out, per pass"),
-)
-"""The tables: ID, heading, and what the network's bytes are counted for."""
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
     """The table of the loads and that of the single passes, with a row for each deployment."""
-    both = zip(KINDS, (analysis.loads, analysis.passes), strict=True)
-    return tuple(_table(*kind, measured, analysis.validity) for kind, measured in both if measured)
+    kinds = (
+        ("Under load", analysis.loads, False),
+        ("Single pass: one user, each text once", analysis.passes, True),
+    )
+    return tuple(
+        _table(heading, measured, analysis.validity, is_pass) for heading, measured, is_pass in kinds if measured
+    )
 
 
-def _table(id: str, heading: str, counted: str, measured: Sequence[Measurement], validity: Validity) -> Table:
+def _table(heading: str, measured: Sequence[Measurement], validity: Validity, is_pass: bool) -> Table:
     columns = (
         Column("Run as"),
         Column("CPU %"),
         Column("MEM USAGE / LIMIT"),
         Column("MEM %"),
-        Column("NET I/O", detail=counted),
+        Column("NET I/O", detail=f"in / out, per {'pass' if is_pass else 'round'}"),
         Column("Median", detail="response time"),
         Column("p95", detail="response time"),
     )
-    rows = tuple(_row(measurement, validity, words.is_memory_mixed(measured)) for measurement in measured)
-    footnote = words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else ""
-    return Table(heading, f"Figures to hand in: {heading}", columns, rows, footnote, id, _copied(columns, rows))
+    is_mixed = words.is_memory_mixed(measured)
+    rows = tuple(_row(measurement, validity, is_pass, is_mixed) for measurement in measured)
+    said = (words.passes(measured) if is_pass else "", words.MEMORY_FOOTNOTE if is_mixed else "")
+    id = f"hand-in-{'pass' if is_pass else 'load'}"
+    how_to_read = " ".join(filter(None, said))
+    return Table(heading, f"Figures to hand in: {heading}", columns, rows, how_to_read, id, _copied(columns, rows))
 
 
-def _row(measurement: Measurement, validity: Validity, is_memory_marked: bool) -> Row:
+def _row(measurement: Measurement, validity: Validity, is_pass: bool, is_memory_marked: bool) -> Row:
     summary = measurement.summary
-    rounds = len(measurement.rounds)
-    requests = summary["requests"].value / rounds
-    detail = f"{requests:,.0f} requests{' per round, ' + str(rounds) + ' rounds' if rounds > 1 else ''}"
-    if validity.of(measurement.name):
-        detail = f"not valid\n{detail}"
+    passes = words.passes_of(measurement) if is_pass else 1.0
+    mark = words.MEMORY_MARK if is_memory_marked else ""
     cells = (
         _cell(summary["cpu_percent"], 2, "%"),
-        _memory(summary["memory_mean_mb"], summary["memory_percent"], words.MEMORY_MARK if is_memory_marked else ""),
+        _memory(summary["memory_mean_mb"], summary["memory_limit_mb"], mark),
         _cell(summary["memory_percent"], 2, "%"),
-        _network(summary["interface_in_mb"], summary["interface_out_mb"]),
+        _network(summary["interface_in_mb"], summary["interface_out_mb"], passes),
         _cell(summary["median_ms"], 2, " ms"),
         _cell(summary["p95_ms"], 2, " ms"),
     )
-    return Row(measurement.title, cells, detail=detail)
+    warning = ("not valid",) if validity.of(measurement.name) else ()
+    return Row(measurement.title, cells, detail="\n".join((*warning, _counted(measurement, passes, is_pass))))
+
+
+def _counted(measurement: Measurement, passes: float, is_pass: bool) -> str:
+    """How many requests a figure comes from: with the bytes of the network, that is what one answer takes."""
+    rounds = len(measurement.rounds)
+    said = f"{measurement.summary['requests'].value / rounds / passes:,.0f} requests"
+    if rounds == 1:
+        return said
+    return f"{said} per {'pass' if is_pass else 'round'}, {rounds} rounds"
 
 
 def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:
@@ -75,20 +85,21 @@ def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:
     return Cell(f"{text}{unit}", "\n".join(filter(None, details)))
 
 
-def _memory(mean: Estimate, percent: Estimate, mark: str) -> Cell:
+def _memory(mean: Estimate, limit: Estimate, mark: str) -> Cell:
     """Usage and limit in binary units, and below them the usage in MB, as the other tables have it."""
     if not mean.is_measured:
         return _cell(mean, 1, "")
     usage = binary_size(mean.value * 1e6)
-    limit = binary_size(mean.value * 1e8 / percent.value) if percent.is_measured else "no limit"
+    most = binary_size(limit.value * 1e6) if limit.is_measured else "no limit"
     below = _cell(mean, 1, " MB")
-    return Cell(f"{usage} / {limit}{mark}", f"{below.text}\n{below.detail}".rstrip())
+    return Cell(f"{usage} / {most}{mark}", f"{below.text}\n{below.detail}".rstrip())
 
 
-def _network(received: Estimate, sent: Estimate) -> Cell:
+def _network(received: Estimate, sent: Estimate, passes: float) -> Cell:
     if not (received.is_measured and sent.is_measured):
         return _cell(sent if received.is_measured else received, 0, "")
-    return Cell(f"{decimal_size(received.value * 1e6)} / {decimal_size(sent.value * 1e6)}")
+    one_way, other_way = (decimal_size(estimate.value * 1e6 / passes) for estimate in (received, sent))
+    return Cell(f"{one_way} / {other_way}")
 
 
 def _copied(columns: Sequence[Column], rows: Sequence[Row]) -> str:

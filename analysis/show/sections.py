@@ -282,8 +282,9 @@ def _events(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "events",
             "What happened to the replicas",
-            f"One row for each replica and round, on the time axis of its run.{_time_axis(loads)} A run in which a replica ended or "
-            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm.",
+            "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
+            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm."
+            f"{_time_axis(loads)}",
             replica_charts.events(loads),
         ),
     )
@@ -310,7 +311,8 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
-            "One user sends each text once, so no request waits for another. This is what a single answer costs.",
+            "One user sends each text once, so no request waits for another. This is what a single answer costs."
+            f" {words.passes(passes)}".rstrip(),
             charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )

@@ -130,7 +130,11 @@ def _figures(run: str, heading: str, measured: Sequence[Measurement], validity: 
         detail = f"{count} round{'s' if count != 1 else ''}"
         columns.append(Column(measurement.title, colour(measurement.name), warning, detail))
     rows = tuple(_figure_row(run, quantity, measured) for quantity in words.rows_of(measured))
-    footnote = words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else ""
+    said = (
+        words.passes(measured) if run == "pass" else "",
+        words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else "",
+    )
+    footnote = " ".join(filter(None, said))
     return Table(heading, heading, tuple(columns), rows, footnote)
 
 
