@@ -47,6 +47,8 @@ ROOM_FOR_WORDS = 1.3
 """The height of a chart with words above its bars, over the height of the highest bar."""
 HOST_PATTERN = "/"
 """The pattern of a bar that is counted differently from those beside it."""
+INSTRUMENT_PATTERN = "/"
+"""The pattern of a part that is no cost of a deployment: the load generator's."""
 Loads = Sequence[Measurement]
 
 
@@ -262,9 +264,10 @@ def where_the_time_goes(loads: Loads) -> go.Figure:
             ("the rest (HTTP, network, client)", "#F0E442", "rest_ms"),
         )
         return _stacked(loads, parts, "ms", "median, ms")
-    colours = ("#CC79A7", "#F0E442", "#999999", "#56B4E9")
+    colours = ("#BBBBBB", "#F0E442", "#999999", "#56B4E9")
     named = [(name, own, key) for (key, name), own in zip(PARTS_OF_TIME.items(), colours, strict=True)]
-    chart = _stacked(loads, named[::-1], "ms", "parts of the median response time, ms")
+    chart = _stacked(loads, named[::-1], "ms", "median, ms")
+    chart.update_traces(marker={"pattern": {"shape": INSTRUMENT_PATTERN}}, selector={"name": named[0][0]})
     chart.add_scatter(
         name="median response time",
         x=[title_of(load) for load in loads],

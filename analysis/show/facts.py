@@ -81,15 +81,17 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Folder", str(results.folder)),
         Fact("Started, ended", _times(experiment)),
     ]
-    facts += layout_facts(analysis)
+    facts += layout_facts(analysis) if analysis.loads else ()
     if experiment.order:
-        facts.append(Fact("Order", _order(experiment.order)))
+        facts.append(Fact("Order of the starts", _order(experiment.order)))
     facts += [
         Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
     facts += _images(results)
-    facts += [Fact("Limits", _limits(experiment.plan)), Fact("Commit", _commit(experiment.git))]
+    facts += [Fact("Limits", _limits(experiment.plan))]
+    facts += [Fact("Processors", text) for text in _processors(experiment.plan)]
+    facts.append(Fact("Commit", _commit(experiment.git)))
     facts += [Fact("Texts", text) for text in _texts(results)]
     facts.append(Fact("Versions", ", ".join(_named(_versions(analysis)))))
     return (*facts, *(Fact(load.title, _first_run(load)) for load in analysis.loads))
@@ -190,6 +192,18 @@ def _limits(plan: PlanRecord) -> str:
     return f"{plan.cpus or 'no'} CPU limit, " + (
         f"{memory} MB of memory per container" if memory else "no memory limit"
     )
+
+
+def _processors(plan: PlanRecord) -> list[str]:
+    """Which processors the load generator and the service had, and how many processes the load generator; nothing where
+    the plan left that open."""
+    parts = []
+    if plan.generator_cpus or plan.service_cpus:
+        own = (plan.generator_cpus or "all", plan.service_cpus or "all")
+        parts.append("load generator: {}, service: {}".format(*own))
+    if plan.processes is not None and plan.processes > 1:
+        parts.append(f"the load generator had {plan.processes} processes beside its master")
+    return ["; ".join(parts)] if parts else []
 
 
 def _commit(git: GitState | None) -> str:

@@ -36,6 +36,7 @@ def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
 def _table(heading: str, measured: Sequence[Measurement], validity: Validity, is_pass: bool) -> Table:
     columns = (
         Column("Run as"),
+        Column("Requests", detail=f"per {'pass' if is_pass else 'round'}"),
         Column("CPU %"),
         Column("MEM USAGE / LIMIT"),
         Column("MEM %"),
@@ -56,6 +57,7 @@ def _row(measurement: Measurement, validity: Validity, is_pass: bool, is_memory_
     passes = words.passes_of(measurement) if is_pass else 1.0
     mark = words.MEMORY_MARK if is_memory_marked else ""
     cells = (
+        _requests(measurement, passes),
         _cell(summary["cpu_percent"], 2, "%"),
         _memory(summary["memory_mean_mb"], summary["memory_limit_mb"], mark),
         _cell(summary["memory_percent"], 2, "%"),
@@ -63,17 +65,14 @@ def _row(measurement: Measurement, validity: Validity, is_pass: bool, is_memory_
         _cell(summary["median_ms"], 2, " ms"),
         _cell(summary["p95_ms"], 2, " ms"),
     )
-    warning = ("not valid",) if validity.of(measurement.name) else ()
-    return Row(measurement.title, cells, detail="\n".join((*warning, _counted(measurement, passes, is_pass))))
+    return Row(measurement.title, cells, detail="not valid" if validity.of(measurement.name) else "")
 
 
-def _counted(measurement: Measurement, passes: float, is_pass: bool) -> str:
-    """How many requests a figure comes from: with the bytes of the network, that is what one answer takes."""
+def _requests(measurement: Measurement, passes: float) -> Cell:
+    """How many requests the bytes of the network belong to."""
     rounds = len(measurement.rounds)
-    said = f"{measurement.summary['requests'].value / rounds / passes:,.0f} requests"
-    if rounds == 1:
-        return said
-    return f"{said} per {'pass' if is_pass else 'round'}, {rounds} rounds"
+    detail = f"{rounds} round{'s' if rounds != 1 else ''}"
+    return Cell(f"{measurement.summary['requests'].value / rounds / passes:,.0f}", detail)
 
 
 def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:

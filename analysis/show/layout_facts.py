@@ -55,7 +55,7 @@ def _groups(experiment: ExperimentRecord) -> str:
     said = "; ".join(
         f"group {number}: {', '.join(map(title_of, names))}" for number, names in enumerate(experiment.groups, 1)
     )
-    return f"{said}. {experiment.groups_reason or 'No reason was recorded.'}"
+    return f"{said}. They are several because {experiment.groups_reason}" if experiment.groups_reason else said
 
 
 def _disturbed(loads: Sequence[Measurement]) -> str:

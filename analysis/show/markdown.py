@@ -13,6 +13,7 @@ from analysis.show import facts
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Table
 from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.layout_facts import layout_facts
 
 LINE = "\n"
 
@@ -29,6 +30,7 @@ def render_markdown(analysis: Analysis) -> str:
         *_findings(analysis),
         *_figures("Under load", analysis.loads),
         *_figures("Single pass", analysis.passes),
+        *_layout(analysis),
     ]
     return "\n".join(lines) + "\n"
 
@@ -133,6 +135,12 @@ def _missing(quantities: Sequence[Quantity], measured: Sequence[Measurement]) ->
 def _caveats(analysis: Analysis) -> list[str]:
     rows = [f"- {safe(doubt.text)}" for doubt in analysis.validity.caveats]
     return ["", "## Caveats", "", *rows] if rows else []
+
+
+def _layout(analysis: Analysis) -> list[str]:
+    """How the load came to the deployments."""
+    rows = [f"- **{fact.term}**: {safe(fact.text)}" for fact in layout_facts(analysis)] if analysis.loads else []
+    return ["", "## How the load came", "", *rows] if rows else []
 
 
 def safe(text: str) -> str:

@@ -266,14 +266,14 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     waits = (
         ""
         if math.isnan(blank.wait_ms)
-        else ", and how much longer than there an answer lay in the kernel's buffer until the client read it"
+        else " Added to it is how much longer than there an answer lay in the kernel's buffer until the client read it."
     )
     return (
-        "Model and queue: the service reports both times (header Server-Timing). Load generator: the median of the "
-        f"blank, which is the same client against a responder that answers at once{waits}. Network, HTTP, ingress: "
-        "the rest; Docker's proxy or Swarm's ingress is in it, where there is one. Each part is the mean over the "
-        "requests whose response time lies between the 40th and the 60th percentile, so the parts add up to the "
-        f"median (the line). The blank: {words.blank(blank)}."
+        "Model and queue are what the service reports (header Server-Timing). The load generator's own part is "
+        f"measured with the blank: the same client against a responder that answers at once.{waits} The rest is "
+        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the requests between "
+        "the 40th and the 60th percentile of the response time. So the parts add up to the median, which is the line. "
+        f"The blank: {words.blank(blank)}."
     )
 
 

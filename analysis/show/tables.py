@@ -25,7 +25,7 @@ RATIO_OF_BLOCKS = (
     "ratio of their own, from the same few seconds. The ratio of a round is the mean of these, without the highest and "
     "the lowest fifth. The table shows the mean of the rounds and its 95% interval."
 )
-RATIO_ACROSS_GROUPS = "Deployments of different groups are compared through {}, which was in each group."
+RATIO_ACROSS_GROUPS = "Deployments of different groups are compared through the reference of all groups: {}."
 HOW_VERDICTS_ARE_MADE = (
     "The verdict is about the first deployment. The verdicts are corrected for the number of comparisons in this table "
     "(Holm's correction): the chance that even one of them reports a difference where there is none is at most 5%. p "
@@ -48,9 +48,10 @@ def how_pairs_are_read(analysis: Analysis) -> str:
     """How the ratios of the pairs are computed, and what the verdicts say."""
     in_blocks = words.is_in_blocks(analysis.loads)
     said = [THE_RATIO, RATIO_OF_BLOCKS if in_blocks else RATIO_OF_ROUNDS]
-    if in_blocks and len(analysis.results.experiment.groups) > 1:
-        first, *_ = analysis.results.experiment.groups[0]
-        said.append(RATIO_ACROSS_GROUPS.format(title_of(first)))
+    groups = analysis.results.experiment.groups
+    reference = [name for name in (groups[0] if groups else ()) if all(name in group for group in groups)]
+    if in_blocks and len(groups) > 1 and reference:
+        said.append(RATIO_ACROSS_GROUPS.format(title_of(reference[0])))
     return " ".join([*said, HOW_VERDICTS_ARE_MADE])
 
 
