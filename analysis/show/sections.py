@@ -23,10 +23,7 @@ MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
 FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
-LAID_OUT = (
-    " The time axis is the measured time of the blocks, laid end to end: what lies between them was spent at other "
-    "deployments."
-)
+LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was at other deployments."
 INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
@@ -271,8 +268,9 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     return (
         "Model and queue are what the service reports (header Server-Timing). The load generator's own part is "
         f"measured with the blank: the same client against a responder that answers at once.{waits} The rest is "
-        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the requests between "
-        "the 40th and the 60th percentile of the response time. So the parts add up to the median, which is the line. "
+        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the "
+        "requests between the 40th and the 60th percentile of the response time. So the parts add up to the median, "
+        "which is the line. "
         f"The blank: {words.blank(blank)}."
     )
 
