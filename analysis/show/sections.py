@@ -23,7 +23,7 @@ MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
 FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
-LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was at other deployments."
+LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was elsewhere."
 INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
