@@ -37,10 +37,12 @@ deployment is measured if one of its rounds is, else failed if one of them faile
 RUN_TIME = "run time"
 ENOUGH_REQUESTS = "number of requests"
 ALL_TEXTS = "all texts sent"
+ALL_BLOCKS = "all blocks"
 STOPPED = "stopped"
 INTERRUPTED = "interrupted"
 """What ended a run (``ended_by``): its run time; as many requests as were asked for; a single pass that sent all its
-texts; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM. None: it was killed, or still runs."""
+texts; a load in blocks that made all its visits; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM.
+None: it was killed, or still runs."""
 
 AUTO = "auto"
 NO_REPLICAS = "none"
@@ -71,7 +73,7 @@ CLOCK = "clock"
 OPTION = "option"
 FAULTS = {
     ROWS_LOST: "rows are not in their file, or were lost with a worker",
-    INCOMPLETE: "the single pass sent fewer texts than there are",
+    INCOMPLETE: "the single pass sent fewer texts than there are, or a load in blocks went on without some users",
     UNSAMPLED: "a replica answered that was not sampled",
     CLOCK: "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
     OPTION: "an option could not be used as it was given; another value was used",

@@ -21,7 +21,7 @@ from runfiles.columns import (
     Column,
     column_names,
 )
-from runfiles.events import ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME, SETTLING, WAITING, WARM_UP
+from runfiles.events import ALL_BLOCKS, ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME, SETTLING, WAITING, WARM_UP
 from runfiles.files import (
     BLANK_FOLDER,
     BLOCKS_SUFFIX,
@@ -379,7 +379,7 @@ def write_group(
             "disturbed": 0,
         }
         times = {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + ended_s}
-        ends = {"run_time_s": None, "warm_up_s": warm_up * BLOCK_S, "retries": 0}
+        ends = {"ended_by": ALL_BLOCKS, "run_time_s": None, "warm_up_s": warm_up * BLOCK_S, "retries": 0}
         write_run(
             folder / target.name,
             load_prefix(group, is_first=place > 0 or group == 1),

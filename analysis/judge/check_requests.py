@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.judge.doubts import LONGEST_QUOTE, Reasons
 from analysis.read.runs import Run
-from runfiles.events import ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
+from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
 ERROR_LIMIT = 0.01
 RETRY_LIMIT = 0.01
@@ -14,7 +14,7 @@ SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
 FIRST_PASS = 1
 """The number of the single pass's block whose metrics file is handed in; the others repeat it."""
-WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS)
+WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS, ALL_BLOCKS)
 """A run that ended in any other way is not what the plan asked for."""
 CLOCK_SLACK_S = 1.0
 """A request may seem to be sent this long before its run began or after it ended."""

@@ -139,19 +139,17 @@ def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
 
 
 def _time(loads: Sequence[Measurement]) -> list[Finding]:
-    """The parts of the response time: of its median, where the load generator's own part is known."""
-    keys = [*PARTS_OF_TIME] if words.is_client_told(loads) else ["inference_ms", "queue_ms", "rest_ms"]
-    told = _told(loads, *keys)
+    if told := _told(loads, *PARTS_OF_TIME):
+        parts: list[Part] = ["Parts of the median response time under load."]
+        for key, whose in PARTS_OF_TIME.items():
+            parts += [f" {whose[0].upper()}{whose[1:]}: ", *_listed(told, key), "."]
+        return [Finding("finding-time", "Where the time goes", tuple(parts))]
+    told = _told(loads, "inference_ms", "queue_ms", "rest_ms")
     if not told:
         return []
-    if words.is_client_told(loads):
-        parts: list[Part] = ["Parts of the median response time under load."]
-        for key in reversed(keys):
-            parts += [f" {PARTS_OF_TIME[key][0].upper()}{PARTS_OF_TIME[key][1:]}: ", *_listed(told, key), "."]
-    else:
-        parts = ["Medians under load. Time in the model: ", *_listed(told, "inference_ms")]
-        parts += [". Time waiting for the model: ", *_listed(told, "queue_ms")]
-        parts += [". The rest, which is HTTP, network and client: ", *_listed(told, "rest_ms"), "."]
+    parts = ["Medians under load. Time in the model: ", *_listed(told, "inference_ms")]
+    parts += [". Time waiting for the model: ", *_listed(told, "queue_ms")]
+    parts += [". The rest, which is HTTP, network and client: ", *_listed(told, "rest_ms"), "."]
     return [Finding("finding-time", "Where the time goes", tuple(parts))]
 
 
