@@ -238,6 +238,17 @@ def test_without_a_blank_the_client_is_in_the_rest(tmp_path: Path) -> None:
     assert "Blank" not in told(analysis)
 
 
+def test_without_server_timing_no_part_is_drawn_alone(tmp_path: Path) -> None:
+    in_blocks(tmp_path, [HOST])
+    path = tmp_path / "host" / "round-1" / "load_requests.csv"
+    path.write_text(path.read_text().replace(",1.0,5.0,", ",,,"))
+    analysis = analyse(read_results(tmp_path))
+    assert not words.is_client_told(analysis.loads)
+    chart = where_the_time_goes(analysis.loads)
+    assert [bar.y[0] for bar in chart.data] == [None] * 3
+    assert "the service did not say" in chart.layout.annotations[0].text.replace("<br>", " ")
+
+
 def test_a_blank_that_was_not_measured_says_why(tmp_path: Path) -> None:
     blank = {"status": "failed", "reason": "no port was free", "folder": "blank"}
     analysis = recorded(tmp_path, change=lambda content: content.update(blank=blank))

@@ -179,8 +179,8 @@ def passes(measured: Sequence[Measurement]) -> str:
 
 
 def is_client_told(measured: Sequence[Measurement]) -> bool:
-    """Whether the load generator's own part of the response time is known: its blank was measured."""
-    return any(measurement.summary["part_client_ms"].is_measured for measurement in measured)
+    """Whether the parts of the response time are known, also the load generator's own: its blank was measured."""
+    return any(all(measurement.summary[key].is_measured for key in PARTS_OF_TIME) for measurement in measured)
 
 
 def blank(found: Blank) -> str:

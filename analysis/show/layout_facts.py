@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from analysis.analyse import Analysis
@@ -111,14 +110,8 @@ def _asked(plan: PlanRecord) -> str:
 def _precision(verdicts: Sequence[Verdict]) -> str:
     """Half the width of the interval of the median's ratio, for each pair that has one."""
     said = [
-        f"{words.pair(verdict)} \N{PLUS-MINUS SIGN}{half_width_percent(verdict):.1f}%"
+        f"{words.pair(verdict)} \N{PLUS-MINUS SIGN}{verdict.comparison.half_width_percent:.1f}%"
         for verdict in verdicts
         if verdict.key == "median_ms" and verdict.shows_ratio and verdict.comparison.has_interval
     ]
     return f"half the width of the 95% interval of a pair's ratio of medians: {'; '.join(said)}" if said else ""
-
-
-def half_width_percent(verdict: Verdict) -> float:
-    """By how many % the ratio may be off, by its 95% interval."""
-    found = verdict.comparison
-    return (math.sqrt(found.high / found.low) - 1) * 100
