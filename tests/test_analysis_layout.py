@@ -52,6 +52,12 @@ def changed(folder: Path, change: Change) -> Analysis:
     return analyse(read_results(folder))
 
 
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    """One round of ten blocks each."""
+    return recorded(tmp_path_factory.mktemp("blocks"))
+
+
 def told(analysis: Analysis) -> dict[str, str]:
     return {fact.term: fact.text for fact in layout_facts(analysis)}
 
@@ -66,9 +72,8 @@ def until(stopped_by: str | None) -> Change:
     return change
 
 
-def test_what_was_run_says_how_the_blocks_were_laid_out(tmp_path: Path) -> None:
-    analysis = recorded(tmp_path)
-    said = told(analysis)
+def test_what_was_run_says_how_the_blocks_were_laid_out(blocks: Analysis) -> None:
+    said = told(blocks)
     assert said["Layout"] == (
         "in blocks: the deployments of a group ran at once, and the load visited them in random order, each once in a "
         "cycle. A visit is a block: 0.2 s in which the load settles, then 1 s that count. The plan of a round had 10 "
@@ -78,14 +83,14 @@ def test_what_was_run_says_how_the_blocks_were_laid_out(tmp_path: Path) -> None:
     assert said["Disturbed blocks"].startswith("none")
     assert said["Rounds"] == "1 round; the plan asked for 1"
     assert said["Blank"] == "median 1.00 ms, p95 1.00 ms (n = 500 requests)"
-    shown = render(analysis)
+    shown = render(blocks)
     for term, text in said.items():
         assert f"<dt>{term}</dt><dd>{text}</dd>" in shown
-        assert f"- **{term}**: " in render_markdown(analysis)
+        assert f"- **{term}**: " in render_markdown(blocks)
 
 
-def test_the_header_says_how_the_load_came_in_blocks(tmp_path: Path) -> None:
-    load = {fact.term: fact.text for fact in facts.header_facts(recorded(tmp_path))}["Load"]
+def test_the_header_says_how_the_load_came_in_blocks(blocks: Analysis) -> None:
+    load = {fact.term: fact.text for fact in facts.header_facts(blocks)}["Load"]
     assert load == (
         "1 round. In each round the deployments ran at once, and 4 users sent requests to one of them at a time, in "
         "blocks of 1 s: 10 to each, after 2 s of warm-up each, which are not counted. A user keeps its connection."
@@ -108,8 +113,8 @@ def test_blocks_that_stayed_disturbed_are_said_to_be_in_the_figures(tmp_path: Pa
     assert said.endswith("had been repeated: Host process 1.")
 
 
-def test_what_waiting_deployments_used_is_told(tmp_path: Path) -> None:
-    said = told(recorded(tmp_path))["CPU while waiting"]
+def test_what_waiting_deployments_used_is_told(blocks: Analysis) -> None:
+    said = told(blocks)["CPU while waiting"]
     assert (
         said == "while the load was elsewhere, a deployment used, in % of one core: Host process 1.0%; docker run 0.30%"
     )
@@ -129,12 +134,12 @@ def test_why_there_was_no_further_round(tmp_path: Path, stopped_by: str | None, 
     assert "3 rounds, `python" in render_markdown(analysis)
 
 
-def test_each_pair_has_its_precision(tmp_path: Path) -> None:
+def test_each_pair_has_its_precision(tmp_path: Path, blocks: Analysis) -> None:
     analysis = recorded(tmp_path, 3)
     found = analysis.verdicts[0].comparison
     half_width = (found.high / found.ratio - 1) * 100  # the interval is symmetric on a logarithmic scale
     assert told(analysis)["Precision"].endswith(f": docker run against Host process \xb1{half_width:.1f}%")
-    assert "Precision" not in told(recorded(tmp_path / "one", 1))
+    assert "Precision" not in told(blocks)
 
 
 def groups(folder: Path) -> Analysis:
@@ -171,8 +176,8 @@ def with_a_repeated_block(folder: Path) -> Analysis:
     return analyse(read_results(folder))
 
 
-def test_pairs_of_blocks_are_read_in_another_way_than_those_of_turns(tmp_path: Path) -> None:
-    in_turns, blocks = analyse(read_results(whole_experiment(tmp_path / "turns"))), recorded(tmp_path / "blocks")
+def test_pairs_of_blocks_are_read_in_another_way_than_those_of_turns(tmp_path: Path, blocks: Analysis) -> None:
+    in_turns = analyse(read_results(whole_experiment(tmp_path)))
     to_and_fro = "Both ran at once, and the load went to and fro between them in short blocks."
     for analysis, is_in_blocks in ((in_turns, False), (blocks, True)):
         assert (to_and_fro in how_pairs_are_read(analysis)) is is_in_blocks
@@ -181,11 +186,11 @@ def test_pairs_of_blocks_are_read_in_another_way_than_those_of_turns(tmp_path: P
         assert ("one after another" in render_markdown(analysis)) is not is_in_blocks
 
 
-def test_charts_over_time_say_that_blocks_are_laid_end_to_end(tmp_path: Path) -> None:
+def test_charts_over_time_say_that_blocks_are_laid_end_to_end(tmp_path: Path, blocks: Analysis) -> None:
     over_time = {"latency-time", "throughput-time", "cpu-time", "memory-time"}
-    for folder, analysis in (
-        ("turns", analyse(read_results(whole_experiment(tmp_path / "turns")))),
-        ("blocks", recorded(tmp_path / "blocks")),
+    for layout, analysis in (
+        ("turns", analyse(read_results(whole_experiment(tmp_path)))),
+        ("blocks", blocks),
     ):
         found = {
             chart.id
@@ -193,7 +198,7 @@ def test_charts_over_time_say_that_blocks_are_laid_end_to_end(tmp_path: Path) ->
             for chart in section.charts
             if "end to end" in chart.how_to_read
         }
-        assert found == (over_time if folder == "blocks" else set())
+        assert found == (over_time if layout == "blocks" else set())
 
 
 def parts_of(section: Section) -> tuple[list[str], str]:
@@ -202,22 +207,20 @@ def parts_of(section: Section) -> tuple[list[str], str]:
     return [bar["name"] for bar in chart.plot["data"] if bar["type"] == "bar"], chart.how_to_read
 
 
-def test_the_four_parts_of_the_time_stand_on_each_other_up_to_the_median(tmp_path: Path) -> None:
-    analysis = recorded(tmp_path)
-    names, how_to_read = parts_of(sections.where_the_time_goes(analysis.loads, analysis.blank))
+def test_the_four_parts_of_the_time_stand_on_each_other_up_to_the_median(blocks: Analysis) -> None:
+    names, how_to_read = parts_of(sections.where_the_time_goes(blocks.loads, blocks.blank))
     assert names == ["in the model", "waiting for the model", "network, HTTP, ingress", "the load generator itself"]
     assert how_to_read.endswith("The blank: median 1.00 ms, p95 1.00 ms (n = 500 requests).")
     assert "lay in the kernel's buffer until the client read it" in how_to_read
-    *bars, line = where_the_time_goes(analysis.loads).data
+    *bars, line = where_the_time_goes(blocks.loads).data
     assert [bar.y[0] for bar in bars][::3] == pytest.approx([5.0, 1.0 + 0.5 - 0.2])
-    for place, load in enumerate(analysis.loads):
+    for place, load in enumerate(blocks.loads):
         assert line.y[place] == pytest.approx(load.summary["median_ms"].value)
         assert sum(bar.y[place] for bar in bars) == pytest.approx(line.y[place], rel=0.01)
 
 
-def test_the_finding_on_the_time_has_the_same_four_parts(tmp_path: Path) -> None:
-    analysis = recorded(tmp_path)
-    (text,) = (finding.text for finding in analysis.findings if finding.id == "finding-time")
+def test_the_finding_on_the_time_has_the_same_four_parts(blocks: Analysis) -> None:
+    (text,) = (finding.text for finding in blocks.findings if finding.id == "finding-time")
     assert text.startswith(
         "Parts of the median response time under load. The load generator itself: Host process 1.30 ms; docker run "
         "1.30 ms. Network, HTTP, ingress: Host process "
@@ -275,7 +278,7 @@ def test_a_recording_of_an_earlier_version_is_one_in_turns_without_a_blank(name:
     assert ". The rest, which is HTTP, network and client: " in text
 
 
-def test_processors_of_their_own_are_named(tmp_path: Path) -> None:
+def test_processors_of_their_own_are_named(tmp_path: Path, blocks: Analysis) -> None:
     def change(content: dict[str, Any]) -> None:
         content["plan"] |= {"generator_cpus": "0", "service_cpus": "1-3", "processes": 2}
 
@@ -283,4 +286,4 @@ def test_processors_of_their_own_are_named(tmp_path: Path) -> None:
     assert found["Processors"] == (
         "load generator: 0, service: 1-3; the load generator had 2 processes beside its master"
     )
-    assert "Processors" not in {fact.term for fact in facts.run_facts(recorded(tmp_path / "free"))}
+    assert "Processors" not in {fact.term for fact in facts.run_facts(blocks)}
