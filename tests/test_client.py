@@ -283,6 +283,8 @@ def test_an_answer_that_is_cut_off_is_an_error_and_the_request_not_sent_again(da
     assert isinstance(answer.error, ConnectionError)
     assert end or "before the end of its answer" in str(answer.error)
     assert (answer.retried, answer.content, answer.client_wait_ms) == (False, b"", None)
+    assert answer.status_code == (200 if b"\r\n\r\n" in data and b" 200 " in data and b" 103 " not in data else 0)
+    assert answer.error.__traceback__ is None  # it would keep the answer in memory
     assert (then.content, made.opened) == (b"ok", 2)
 
 
@@ -369,8 +371,9 @@ def test_a_body_that_can_not_be_decoded_is_a_failed_request_and_costs_no_connect
         answer, then = client.post(b"{}"), client.post(b"{}")
     assert "can't be decoded" in str(answer.error)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert (then.content, then.error) == (b"ok", None)
+    assert (then.content, then.error, then.connection_reused) == (b"ok", None, True)
     assert answer.response_time_ms > 0
+    assert (answer.client_wait_ms is not None) == (sys.platform == "linux")
 
 
 @pytest.mark.parametrize("status", [300, 302, 307, 400, 404, 429, 500, 503, 999])
@@ -455,6 +458,18 @@ def test_the_next_address_of_a_name_is_tried_and_asking_for_them_is_not_timed(mo
     assert asked == ["127.0.0.1"]
 
 
+def test_a_name_that_is_not_ascii_is_sent_as_dns_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_home = socket.getaddrinfo
+
+    def home(_: str, port: int, **more: Any) -> list[Any]:
+        return at_home("127.0.0.1", port, **more)
+
+    monkeypatch.setattr("_client.socket.getaddrinfo", home)
+    with service([OK]) as made, client_of(made, url="http://b\u00fccher.example:{}") as client:
+        assert client.post(b"{}").error is None
+    assert b"\r\nHost: xn--bcher-kva.example:%d\r\n" % made.port in made.requests[0]
+
+
 def test_ipv6_is_spoken() -> None:
     with service([OK], host="::1") as made, client_of(made, url="http://[::1]:{}") as client:
         answer = client.post(b"{}")
@@ -462,17 +477,20 @@ def test_ipv6_is_spoken() -> None:
     assert b"\r\nHost: [::1]:%d\r\n" % made.port in made.requests[0]
 
 
-def test_tls_is_spoken_with_any_certificate(tls: ssl.SSLContext) -> None:
-    with service([OK, OK], [OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
+def close_politely(connection: Any) -> None:
+    connection.sendall(OK)
+    connection.unwrap()
+
+
+@pytest.mark.parametrize("end", [[OK], [OK, RESET], [close_politely]], ids=["closed", "reset", "closed politely"])
+def test_tls_is_spoken_with_any_certificate_and_a_closed_connection_replaced(tls: ssl.SSLContext, end: Script) -> None:
+    with service([OK, *end], [OK, OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
         answers = [client.post(b"{}") for _ in range(2)]
         time.sleep(0.1)
-        answers.append(client.post(b"{}"))
-    assert [(answer.content, answer.error) for answer in answers] == [(b"ok", None)] * 3
-    assert [(answer.connection_reused, answer.retried) for answer in answers] == [
-        (False, False),
-        (True, False),
-        (False, True),
-    ]
+        answers += [client.post(b"{}") for _ in range(2)]
+    assert [(answer.content, answer.error) for answer in answers] == [(b"ok", None)] * 4
+    assert [answer.connection_reused for answer in answers] == [False, True, False, True]
+    assert [answer.retried for answer in answers] == [False, False, True, False]
 
 
 def test_a_service_that_speaks_no_tls_is_an_error() -> None:
