@@ -147,6 +147,16 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture
+def stamps() -> Iterator[None]:
+    """The kernel stamps packets from a moment after the first socket has asked for it, until the last one is closed."""
+    with service([OK] * 10_000) as made, client_of(made) as client:
+        until_s = time.monotonic() + 10
+        while client.post(b"{}").client_wait_ms is None and time.monotonic() < until_s:
+            time.sleep(0.01)
+        yield
+
+
 def test_a_connection_is_kept_for_the_next_request() -> None:
     with service([OK] * 3) as made, client_of(made) as client:
         answers = [client.post(b"{%d}" % number) for number in range(3)]
@@ -365,6 +375,7 @@ def test_a_body_is_decoded(coding: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "compress"])
+@pytest.mark.usefixtures("stamps")
 def test_a_body_that_can_not_be_decoded_is_a_failed_request_and_costs_no_connection(coding: str) -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: 7\r\n\r\ncontent" % coding.encode()
     with service([data, OK], [OK]) as made, client_of(made) as client:
@@ -566,6 +577,7 @@ def test_a_request_that_is_sent_again_is_timed_from_the_first_time() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when the bytes of a connection arrived")
+@pytest.mark.usefixtures("stamps")
 def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
     """The test is the busy client: one thread, in which the user's greenlet can't run while the test sleeps."""
     with service([OK, after(0.1, OK), after(0.1, OK)]) as made, client_of(made) as client:
@@ -584,6 +596,7 @@ def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when the bytes of a connection arrived")
 @pytest.mark.parametrize("off_ns", [-(10**10), 10**10])
+@pytest.mark.usefixtures("stamps")
 def test_a_clock_that_was_set_tells_no_wait(off_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     true_ns = time.time_ns
     monkeypatch.setattr("_client.time.time_ns", lambda: true_ns() + off_ns)
