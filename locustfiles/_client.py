@@ -106,12 +106,13 @@ class Client:
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._stamps: list[tuple[int, int, bytes]] = []
-        self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
+        self._has_read = self._is_whole = self._is_reusable = False
 
     def post(self, body: bytes) -> Answer:
         """Send one request and read its answer. What fails on the way is the answer's ``error``."""
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         answer = Answer()
+        self._begin_answer()
         began_s = time.perf_counter()
         try:
             if not self._places:  # asking for the name's address is no part of the response time
@@ -123,7 +124,6 @@ class Client:
             if not 200 <= self._status < 300:
                 answer.error = BadStatus(f"status {self._status}")
         except Exception as error:  # a request that fails, however it does, is one that is counted
-            self._is_reusable = False
             answer.error = error.with_traceback(None)  # its frames hold the answer
             if not answer.response_time_ms:
                 self._note_times(answer, began_s)
@@ -164,7 +164,6 @@ class Client:
 
     def _open(self) -> None:
         """Open a connection to the first of the name's addresses that takes one."""
-        self._begin_answer()
         places, self._places = self._places, []
         for at, (family, kind, protocol, _, place) in enumerate(places):
             opened = socket.socket(family, kind, protocol)
@@ -192,7 +191,6 @@ class Client:
         self._socket, self._parser = opened, HttpResponseParser(self)
 
     def _send_and_read(self, request: bytes) -> None:
-        self._begin_answer()
         sent = self._socket.send(request)
         if sent < len(request):
             self._socket.sendall(request[sent:])
@@ -219,9 +217,8 @@ class Client:
         if not self._has_read:
             raise ConnectionResetError("the service closed the connection without an answer")
         is_framed = "content-length" in self._headers or "chunked" in self._headers.get("transfer-encoding", "")
-        if is_framed or not self._head_is_whole:
+        if is_framed or not self._status:
             raise ConnectionResetError("the service closed the connection before the end of its answer")
-        self._status = self._parser.get_status_code()
 
     def _note_times(self, answer: Answer, began_s: float) -> None:
         answer.response_time_ms = took_ms = (time.perf_counter() - began_s) * 1000
@@ -232,8 +229,8 @@ class Client:
                 answer.client_wait_ms = waited_ms if 0 <= waited_ms <= took_ms else None  # the clock was set
 
     def _begin_answer(self) -> None:
-        self._status, self._headers, self._body, self._stamps = 0, {}, [], []
-        self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
+        self._status, self._headers, self._body = 0, {}, []
+        self._has_read = self._is_whole = self._is_reusable = False
 
     # What httptools calls.
 
@@ -250,18 +247,17 @@ class Client:
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        self._head_is_whole = True
+        status = self._parser.get_status_code()
+        if status >= 200 and not self._is_whole:  # after a status of 100 to 199 another answer comes
+            self._status = status
 
     def on_body(self, data: bytes) -> None:
         if not self._is_whole:
             self._body.append(data)
 
     def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:  # another answer comes
-            self._head_is_whole = False
-        elif not self._is_whole:
-            self._status, self._is_whole = status, True
+        if self._status and not self._is_whole:
+            self._is_whole = True
             self._is_reusable = self._keeps_connection and self._parser.should_keep_alive()
 
 

@@ -147,6 +147,16 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture
+def stamps() -> Iterator[None]:
+    """The kernel stamps packets from a moment after the first socket has asked for it, until the last one is closed."""
+    with service([OK] * 10_000) as made, client_of(made) as client:
+        until_s = time.monotonic() + 10
+        while client.post(b"{}").client_wait_ms is None and time.monotonic() < until_s:
+            time.sleep(0.01)
+        yield
+
+
 def test_a_connection_is_kept_for_the_next_request() -> None:
     with service([OK] * 3) as made, client_of(made) as client:
         answers = [client.post(b"{%d}" % number) for number in range(3)]
@@ -283,6 +293,8 @@ def test_an_answer_that_is_cut_off_is_an_error_and_the_request_not_sent_again(da
     assert isinstance(answer.error, ConnectionError)
     assert end or "before the end of its answer" in str(answer.error)
     assert (answer.retried, answer.content, answer.client_wait_ms) == (False, b"", None)
+    assert answer.status_code == (200 if b"\r\n\r\n" in data and b" 200 " in data and b" 103 " not in data else 0)
+    assert answer.error.__traceback__ is None  # it would keep the answer in memory
     assert (then.content, made.opened) == (b"ok", 2)
 
 
@@ -363,14 +375,16 @@ def test_a_body_is_decoded(coding: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "compress"])
+@pytest.mark.usefixtures("stamps")
 def test_a_body_that_can_not_be_decoded_is_a_failed_request_and_costs_no_connection(coding: str) -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: 7\r\n\r\ncontent" % coding.encode()
     with service([data, OK], [OK]) as made, client_of(made) as client:
         answer, then = client.post(b"{}"), client.post(b"{}")
     assert "can't be decoded" in str(answer.error)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert (then.content, then.error) == (b"ok", None)
+    assert (then.content, then.error, then.connection_reused) == (b"ok", None, True)
     assert answer.response_time_ms > 0
+    assert (answer.client_wait_ms is not None) == (sys.platform == "linux")
 
 
 @pytest.mark.parametrize("status", [300, 302, 307, 400, 404, 429, 500, 503, 999])
@@ -455,6 +469,18 @@ def test_the_next_address_of_a_name_is_tried_and_asking_for_them_is_not_timed(mo
     assert asked == ["127.0.0.1"]
 
 
+def test_a_name_that_is_not_ascii_is_sent_as_dns_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_home = socket.getaddrinfo
+
+    def home(_: str, port: int, **more: Any) -> list[Any]:
+        return at_home("127.0.0.1", port, **more)
+
+    monkeypatch.setattr("_client.socket.getaddrinfo", home)
+    with service([OK]) as made, client_of(made, url="http://b\u00fccher.example:{}") as client:
+        assert client.post(b"{}").error is None
+    assert b"\r\nHost: xn--bcher-kva.example:%d\r\n" % made.port in made.requests[0]
+
+
 def test_ipv6_is_spoken() -> None:
     with service([OK], host="::1") as made, client_of(made, url="http://[::1]:{}") as client:
         answer = client.post(b"{}")
@@ -462,17 +488,20 @@ def test_ipv6_is_spoken() -> None:
     assert b"\r\nHost: [::1]:%d\r\n" % made.port in made.requests[0]
 
 
-def test_tls_is_spoken_with_any_certificate(tls: ssl.SSLContext) -> None:
-    with service([OK, OK], [OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
+def close_politely(connection: Any) -> None:
+    connection.sendall(OK)
+    connection.unwrap()
+
+
+@pytest.mark.parametrize("end", [[OK], [OK, RESET], [close_politely]], ids=["closed", "reset", "closed politely"])
+def test_tls_is_spoken_with_any_certificate_and_a_closed_connection_replaced(tls: ssl.SSLContext, end: Script) -> None:
+    with service([OK, *end], [OK, OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
         answers = [client.post(b"{}") for _ in range(2)]
         time.sleep(0.1)
-        answers.append(client.post(b"{}"))
-    assert [(answer.content, answer.error) for answer in answers] == [(b"ok", None)] * 3
-    assert [(answer.connection_reused, answer.retried) for answer in answers] == [
-        (False, False),
-        (True, False),
-        (False, True),
-    ]
+        answers += [client.post(b"{}") for _ in range(2)]
+    assert [(answer.content, answer.error) for answer in answers] == [(b"ok", None)] * 4
+    assert [answer.connection_reused for answer in answers] == [False, True, False, True]
+    assert [answer.retried for answer in answers] == [False, False, True, False]
 
 
 def test_a_service_that_speaks_no_tls_is_an_error() -> None:
@@ -548,6 +577,7 @@ def test_a_request_that_is_sent_again_is_timed_from_the_first_time() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when the bytes of a connection arrived")
+@pytest.mark.usefixtures("stamps")
 def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
     """The test is the busy client: one thread, in which the user's greenlet can't run while the test sleeps."""
     with service([OK, after(0.1, OK), after(0.1, OK)]) as made, client_of(made) as client:
@@ -566,6 +596,7 @@ def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when the bytes of a connection arrived")
 @pytest.mark.parametrize("off_ns", [-(10**10), 10**10])
+@pytest.mark.usefixtures("stamps")
 def test_a_clock_that_was_set_tells_no_wait(off_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     true_ns = time.time_ns
     monkeypatch.setattr("_client.time.time_ns", lambda: true_ns() + off_ns)
