@@ -98,7 +98,8 @@ REQUEST_COLUMNS = (
         "response_time_ms",
         GAUGE,
         MS_ABOVE_0,
-        "from sending to the last byte of the answer, unrounded, as Locust measured it",
+        "from the first byte sent (of a request that opens its connection: from opening it) to the last byte of the answer, "
+        "unrounded",
         True,
     ),
     Column("status", LABEL, HTTP_STATUS, "HTTP status; 0: no answer came", True),
