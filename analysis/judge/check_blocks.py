@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from analysis.judge.doubts import Reasons
+from analysis.judge.check_load import steady_change, way_of
+from analysis.judge.doubts import Doubt, Reasons
+from analysis.measure.ratios import times_by_cycle
+from analysis.read.results import Deployment, Results
 from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, DISTURBED, MEASURED, WARM_UP
 
@@ -27,6 +32,40 @@ def block_doubts(run: Run) -> Reasons:
         is_whole = run.record.ended_at_unix_s is not None
         return [("the load came in blocks, but no block can be read", "unreadable")] if is_whole else []
     return _of_times(recorded) + _of_number(recorded) + _of_rows(recorded) + _of_others(recorded) + _of_edges(recorded)
+
+
+def trend_doubts(results: Results) -> list[Doubt]:
+    """Whether response times of a deployment rose or fell against those of each other in its group.
+
+    If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle.
+    """
+    shared: dict[tuple[int, int], list[tuple[Deployment, Run]]] = {}
+    for deployment in results.deployments:
+        for round_ in deployment.measured_rounds:
+            for group, run in round_.loads_by_group.items():
+                if group is not None and run.axis is not None:
+                    shared.setdefault((round_.number, group), []).append((deployment, run))
+    found = []
+    for (number, _), members in shared.items():
+        logs = _medians([run for _, run in members])
+        for place, (deployment, _) in enumerate(members) if len(logs) else ():
+            changes = [steady_change(logs[:, place] - other) for other in np.delete(logs, place, axis=1).T]
+            steady = [change for change in changes if change is not None]
+            if steady and len(steady) == len(changes):
+                change = min(steady, key=abs)
+                text = f"{deployment.title}, load of round {number}: response times {way_of(change)} by "
+                text += f"{abs(change):.0%} against those of each other in its group, so its service was not warm; "
+                text += "use a longer warm-up (--set warm_up_s=20)"
+                found.append(Doubt(text, "trend", (deployment.name,)))
+    return found
+
+
+def _medians(runs: Sequence[Run]) -> np.ndarray:
+    """The logarithm of the median of each run (columns) in each cycle that all of them have (rows)."""
+    cycles = [times_by_cycle(run) for run in runs]
+    common = sorted(set.intersection(*map(set, cycles)))
+    medians = np.array([[np.median(own[cycle]) for own in cycles] for cycle in common])
+    return np.log(medians) if len(medians) and medians.min() > 0 else np.empty((0, len(runs)))
 
 
 def _of_times(run: Run) -> Reasons:
