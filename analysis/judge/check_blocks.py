@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.judge.check_load import steady_change, way_of
 from analysis.judge.doubts import Doubt, Reasons
 from analysis.measure.ratios import times_by_cycle
-from analysis.read.results import Deployment, Results
+from analysis.read.results import Results
 from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, DISTURBED, MEASURED, WARM_UP
 
@@ -39,14 +39,8 @@ def trend_doubts(results: Results) -> list[Doubt]:
 
     If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle.
     """
-    shared: dict[tuple[int, int], list[tuple[Deployment, Run]]] = {}
-    for deployment in results.deployments:
-        for round_ in deployment.measured_rounds:
-            for group, run in round_.loads_by_group.items():
-                if group is not None and run.axis is not None:
-                    shared.setdefault((round_.number, group), []).append((deployment, run))
     found = []
-    for (number, _), members in shared.items():
+    for (number, _), members in results.side_by_side.items():
         logs = _medians([run for _, run in members])
         for place, (deployment, _) in enumerate(members) if len(logs) else ():
             changes = [steady_change(logs[:, place] - other) for other in np.delete(logs, place, axis=1).T]
