@@ -111,8 +111,9 @@ def _of_others(run: Run) -> Reasons:
     most = run.blocks["others_cpu_percent"][(run.blocks["phase"] == MEASURED).to_numpy()].max()
     spent = "" if pd.isna(most) else f", up to {most:.0f}% of a core"
     text = f"other programs or the hypervisor took CPU in {blocks.disturbed:,} of {blocks.planned:,} blocks{spent}; "
-    repeated = f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before"
-    return [(f"{text}{repeated}; close what is not needed", "")]
+    if blocks.repeated:
+        text += f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before; "
+    return [(f"{text}close what is not needed", "")]
 
 
 def _of_edges(run: Run) -> Reasons:

@@ -34,7 +34,8 @@ def log_ratios(
     """The logarithm of the ratio of one quantity in each round in which both were measured and neither is 0.
 
     ``loads``: all deployments. If the two were not measured side by side, they are compared through one of these that
-    was measured beside both: (subject / reference) / (baseline / reference).
+    was measured beside both: (subject / reference) / (baseline / reference). If there is none, or a load came in one
+    piece, it is the ratio of their values in the round.
     """
     found = logs_of_values(baseline.values(key), subject.values(key))
     quantile = QUANTITIES[key].quantile
