@@ -238,3 +238,28 @@ def test_loads_in_blocks_and_in_one_piece_are_not_compared(folder: Path) -> None
     change_json(own(folder, "load_run.json"), blocks__block_s=2.0)
     (unlike, *_) = [verdict.unlike for verdict in analyse(read_results(folder)).verdicts]
     assert str(unlike) == "not compared: they differ in blocks"
+
+
+def rising(cycle: int) -> float:
+    return 8.0 * 1.03**cycle
+
+
+def test_response_times_that_rise_in_all_deployments_are_the_machines(tmp_path: Path) -> None:
+    in_blocks(tmp_path, [Target("host", response_ms=rising), Target("docker", response_ms=rising)])
+    analysis = analyse(read_results(tmp_path))
+    assert analysis.validity.is_valid
+    found = [text for text in said_of(analysis) if "from the first to the last tenth of the run" in text]
+    assert len(found) == 2
+    assert found[0].endswith("ratios are taken within a cycle")
+
+
+def test_response_times_that_rise_in_one_deployment_make_it_invalid(tmp_path: Path) -> None:
+    in_blocks(tmp_path, [HOST, DOCKER, Target("compose", response_ms=rising)])
+    (text,) = said_of(analyse(read_results(tmp_path)), "trend")
+    assert "Docker Compose, load of round 1: response times rose by 30% against those of each other in its" in text
+
+
+def test_response_times_that_rise_in_the_only_deployment_make_it_invalid(tmp_path: Path) -> None:
+    in_blocks(tmp_path, [Target("host", response_ms=rising)])
+    (text,) = said_of(analyse(read_results(tmp_path)), "trend")
+    assert "from the first to the last tenth of the run" in text

@@ -29,7 +29,7 @@ from analysis.show.page import render
 from runfiles.events import MEASURED
 
 GIB = 1 << 30
-HEAD = ["Run as", "Requests", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "Median", "p95"]
+HEAD = ["Run as", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "Requests", "Median", "p95"]
 
 
 def both(folder: Path, host: str = "host", docker: str = "docker", rounds: int = 1) -> Analysis:
@@ -75,25 +75,25 @@ def test_the_load_and_the_single_pass_have_a_table_with_all_deployments(tmp_path
         host, docker = table.rows
         assert (host.title, docker.title) == ("Host process", "docker run")
         requests = "2,500" if table is load else "160"
-        assert [cell.text for cell in docker.cells[:5]] == [requests, "80.00%", "256MiB / 2GiB *", "12.50%", net]
-        assert docker.cells[2].detail == "268.4 MB"
+        assert [cell.text for cell in docker.cells[:5]] == ["80.00%", "256MiB / 2GiB *", "12.50%", net, requests]
+        assert docker.cells[1].detail == "268.4 MB"
     assert [cell.text for cell in load.rows[1].cells[5:]] == ["13.10 ms", "16.10 ms"]
 
 
 def test_what_a_host_process_lacks_is_missing_with_the_reason(tmp_path: Path) -> None:
     cells = hand_in_tables(both(tmp_path))[0].rows[0].cells
-    assert cells[1].text == "50.00%"
-    assert cells[2].text == "95.37MiB / no limit *"
-    assert (cells[3].text, cells[3].detail) == ("not measured", "a process has no memory limit")
-    assert cells[4].text == "not measured"
-    assert cells[4].detail.startswith("a process has no network interfaces of its own")
+    assert cells[0].text == "50.00%"
+    assert cells[1].text == "95.37MiB / no limit *"
+    assert (cells[2].text, cells[2].detail) == ("not measured", "a process has no memory limit")
+    assert cells[3].text == "not measured"
+    assert cells[3].detail.startswith("a process has no network interfaces of its own")
 
 
 def test_intervals_stand_below_from_three_rounds_on(tmp_path: Path) -> None:
     for rounds, detail in ((1, ""), (2, "no interval from two rounds"), (3, "12.95 to 13.45")):
         (table, _) = hand_in_tables(both(tmp_path / str(rounds), rounds=rounds))
         assert table.rows[0].cells[5].detail == detail
-    assert (table.rows[0].cells[0].text, table.rows[0].cells[0].detail) == ("2,500", "3 rounds")
+    assert (table.rows[0].cells[4].text, table.rows[0].cells[4].detail) == ("2,500", "3 rounds")
 
 
 def test_what_is_not_valid_says_so_in_its_row(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_page_and_markdown_have_the_tables_and_how_to_compare_them(tmp_path: Pat
         assert "docker stats counts from the start of the container, so read it before and after" in text
         assert "256MiB / 2GiB" in text
         assert "10kB / 20kB" in text
-    row = "| docker run | 2,500 (1 round) | 80.00% | 256MiB / 2GiB \\* (268.4 MB) | 12.50% | 10kB / 20kB | 13.10 ms |"
+    row = "| docker run | 80.00% | 256MiB / 2GiB \\* (268.4 MB) | 12.50% | 10kB / 20kB | 2,500 (1 round) | 13.10 ms |"
     assert f"{row} 16.10 ms |" in markdown
     assert markdown.index("## Figures to hand in") < markdown.index("## Findings")
 
@@ -123,17 +123,10 @@ def test_a_button_copies_a_table_for_a_spreadsheet(tmp_path: Path) -> None:
     tables = [html.unescape(found) for found in re.findall(r'data-copy="([^"]*)"', page)]
     assert len(tables) == 2
     head, host, other = (line.split("\t") for line in tables[0].splitlines())
-    assert head[:4] == ["Run as", "Requests (per round)", "CPU %", "MEM USAGE / LIMIT"]
-    assert head[4:6] == ["MEM %", "NET I/O (in / out, per round)"]
-    assert host == [
-        "Host process",
-        "2,500",
-        "50.00%",
-        "95.37MiB / no limit *",
-        "not measured",
-        "not measured",
-        *host[6:],
-    ]
+    assert head[:4] == ["Run as", "CPU %", "MEM USAGE / LIMIT", "MEM %"]
+    assert head[4:6] == ["NET I/O (in / out, per round)", "Requests (per round)"]
+    assert host[:3] == ["Host process", "50.00%", "95.37MiB / no limit *"]
+    assert host[3:6] == ["not measured", "not measured", "2,500"]
     assert other[0] == "'=1+1"
     assert len(head) == len(host) == len(other) == 8
 
@@ -141,7 +134,7 @@ def test_a_button_copies_a_table_for_a_spreadsheet(tmp_path: Path) -> None:
 def test_the_network_of_a_repeated_pass_is_that_of_one_pass(tmp_path: Path) -> None:
     analysis = analyse(read_results(in_blocks(tmp_path, [Target("docker"), Target("compose")])))
     load, alone = hand_in_tables(analysis)
-    requests, cpu, memory, _, network, *_ = alone.rows[0].cells
+    cpu, memory, _, network, requests, *_ = alone.rows[0].cells
     assert (requests.text, network.text) == ("160", "2kB / 4kB")  # 3 passes of 2 s
     assert (cpu.text, memory.text) == ("50.00%", "95.37MiB / 381.5MiB")
     assert alone.how_to_read.startswith("The pass was repeated (up to 3 passes in a round), because samples of CPU")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from analysis.judge.doubts import Reasons
+from analysis.judge.check_load import steady_change, way_of
+from analysis.judge.doubts import Doubt, Reasons
+from analysis.measure.ratios import times_by_cycle
+from analysis.read.results import Results
 from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, DISTURBED, MEASURED, WARM_UP
 
@@ -27,6 +32,34 @@ def block_doubts(run: Run) -> Reasons:
         is_whole = run.record.ended_at_unix_s is not None
         return [("the load came in blocks, but no block can be read", "unreadable")] if is_whole else []
     return _of_times(recorded) + _of_number(recorded) + _of_rows(recorded) + _of_others(recorded) + _of_edges(recorded)
+
+
+def trend_doubts(results: Results) -> list[Doubt]:
+    """Whether response times of a deployment rose or fell against those of each other in its group.
+
+    If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle.
+    """
+    found = []
+    for (number, _), members in results.side_by_side.items():
+        logs = _medians([run for _, run in members])
+        for place, (deployment, _) in enumerate(members) if len(logs) else ():
+            changes = [steady_change(logs[:, place] - other) for other in np.delete(logs, place, axis=1).T]
+            steady = [change for change in changes if change is not None]
+            if steady and len(steady) == len(changes):
+                change = min(steady, key=abs)
+                text = f"{deployment.title}, load of round {number}: response times {way_of(change)} by "
+                text += f"{abs(change):.0%} against those of each other in its group, so its service was not warm; "
+                text += "use a longer warm-up (--set warm_up_s=20)"
+                found.append(Doubt(text, "trend", (deployment.name,)))
+    return found
+
+
+def _medians(runs: Sequence[Run]) -> np.ndarray:
+    """The logarithm of the median of each run (columns) in each cycle that all of them have (rows)."""
+    cycles = [times_by_cycle(run) for run in runs]
+    common = sorted(set.intersection(*map(set, cycles)))
+    medians = np.array([[np.median(own[cycle]) for own in cycles] for cycle in common])
+    return np.log(medians) if len(medians) and medians.min() > 0 else np.empty((0, len(runs)))
 
 
 def _of_times(run: Run) -> Reasons:
@@ -78,8 +111,9 @@ def _of_others(run: Run) -> Reasons:
     most = run.blocks["others_cpu_percent"][(run.blocks["phase"] == MEASURED).to_numpy()].max()
     spent = "" if pd.isna(most) else f", up to {most:.0f}% of a core"
     text = f"other programs or the hypervisor took CPU in {blocks.disturbed:,} of {blocks.planned:,} blocks{spent}; "
-    repeated = f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before"
-    return [(f"{text}{repeated}; close what is not needed", "")]
+    if blocks.repeated:
+        text += f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before; "
+    return [(f"{text}close what is not needed", "")]
 
 
 def _of_edges(run: Run) -> Reasons:

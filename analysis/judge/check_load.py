@@ -69,9 +69,17 @@ def _of_trend(run: Run) -> Reasons:
     change = trend(run)
     if change is None:
         return []
-    way = "rose" if change > 0 else "fell"
-    text = f"response times {way} by {abs(change):.0%} from the first to the last tenth of the run, so the service was "
-    return [(f"{text}not warm or the machine slowed down; use a longer warm-up (--set warm_up_s=20)", "trend")]
+    text = f"response times {way_of(change)} by {abs(change):.0%} from the first to the last tenth of the run, so the "
+    if run.record.blocks is not None and len(run.record.blocks.deployments) > 1:
+        # Whether they did so against those of the other deployments is asked in check_blocks.
+        return [(f"{text}service was not warm or the machine's speed changed; ratios are taken within a cycle", "")]
+    text += "service was not warm or the machine slowed down"
+    return [(f"{text}; use a longer warm-up (--set warm_up_s=20)", "trend")]
+
+
+def way_of(change: float) -> str:
+    """Which way something went, in a sentence."""
+    return "rose" if change > 0 else "fell"
 
 
 def trend(run: Run) -> float | None:
@@ -89,15 +97,22 @@ def trend(run: Run) -> float | None:
     medians = np.array([np.median(part) for part in parts])
     if medians.min() <= 0:
         return None
-    early, late = np.triu_indices(TREND_PARTS, 1)
-    slope = np.median((np.log(medians[late]) - np.log(medians[early])) / (late - early))  # Theil and Sen
-    if abs(slope) * (TREND_PARTS - 1) <= math.log1p(TREND_LIMIT):
+    return steady_change(np.log(medians))
+
+
+def steady_change(logs: np.ndarray) -> float | None:
+    """The share by which values rose (or fell: negative) from the first to the last, by their logarithms; None if they
+    did not, or not steadily."""
+    last = len(logs) - 1
+    early, late = np.triu_indices(len(logs), 1)
+    slope = np.median((logs[late] - logs[early]) / (late - early))  # Theil and Sen
+    if abs(slope) * last <= math.log1p(TREND_LIMIT):
         return None
     # Imported here: a third of a second, which only a slope is worth.
     from scipy.stats import kendalltau  # noqa: PLC0415
 
-    is_trend = kendalltau(np.arange(TREND_PARTS), medians).pvalue < TREND_ALPHA
-    return math.expm1(slope * (TREND_PARTS - 1)) if is_trend else None
+    is_trend = kendalltau(np.arange(len(logs)), logs).pvalue < TREND_ALPHA
+    return math.expm1(slope * last) if is_trend else None
 
 
 def _cpu_of_others(run: Run) -> float | None:

@@ -182,16 +182,14 @@ class _Span:
 
 def _of_blocks_at_once(results: Results) -> list[Doubt]:
     """Whether two deployments of a group were measured at the same moment."""
-    shared: dict[tuple[int, int], list[tuple[float, float, Deployment]]] = {}
-    for deployment in results.deployments:
-        for round_ in deployment.measured_rounds:
-            for group, run in round_.loads_by_group.items():
-                if group is not None and run.axis is not None:
-                    edges = zip(run.axis.from_unix_s, run.axis.to_unix_s, strict=True)
-                    own = [(float(begins), float(ends), deployment) for begins, ends in edges]
-                    shared.setdefault((round_.number, group), []).extend(own)
     found = []
-    for (number, _), parts in shared.items():
+    for (number, _), members in results.side_by_side.items():
+        parts = [
+            (float(begins), float(ends), deployment)
+            for deployment, run in members
+            if run.axis is not None
+            for begins, ends in zip(run.axis.from_unix_s, run.axis.to_unix_s, strict=True)
+        ]
         in_order = sorted(parts, key=lambda part: part[:2])
         for (_, ended, first), (began, _, second) in itertools.pairwise(in_order):
             if began < ended and first is not second:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from analysis.judge.check_blocks import block_doubts
+from analysis.judge.check_blocks import block_doubts, trend_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
@@ -25,7 +25,7 @@ from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment)]
-    found += plan_doubts(results) + time_doubts(results)
+    found += plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
     found += _of_percentiles(loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)

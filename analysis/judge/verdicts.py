@@ -1,9 +1,9 @@
 """Which differences are real: ratios of paired rounds with their intervals, and a verdict on each pair of deployments.
 
-The deployments of a round ran one after another, or at once with the load going to and fro between them. So what slowed
-the machine in that round slowed both, and each ratio is taken within a round. The interval comes only from how these
-ratios differ from round to round: requests of the same round are not independent. docs/statistics.md gives the reasons
-and the measurements behind them.
+The deployments of a round ran one after another, or the load visited them by turns in short blocks, so what slowed the
+machine in that round slowed both. Each ratio is therefore taken within a round, and of blocks within a cycle of visits
+(``analysis.measure.ratios``). The interval comes only from how these ratios differ from round to round: requests of
+the same round are not independent. docs/statistics.md gives the reasons and the measurements behind them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def log_ratios(
     """The logarithm of the ratio of one quantity in each round in which both were measured and neither is 0.
 
     ``loads``: all deployments. If the two were not measured side by side, they are compared through one of these that
-    was measured beside both: (subject / reference) / (baseline / reference).
+    was measured beside both: (subject / reference) / (baseline / reference). If there is none, or a load came in one
+    piece, it is the ratio of their values in the round.
     """
     found = logs_of_values(baseline.values(key), subject.values(key))
     quantile = QUANTITIES[key].quantile
@@ -66,7 +67,7 @@ def trimmed_mean(values: np.ndarray) -> float:
 def log_ratio_of_blocks(baseline: Run, subject: Run, quantile: float) -> float | None:
     """The logarithm of the ratio of a quantile of response times, of two loads that shared one load in blocks; None if
     one of them answered nothing."""
-    before, after = (_by_cycle(run) for run in (baseline, subject))
+    before, after = (times_by_cycle(run) for run in (baseline, subject))
     both = sorted(set(before) & set(after))
     least = math.ceil(LEAST_ABOVE / (1 - quantile) - 1e-6)
     told = [cycle for cycle in both if min(len(before[cycle]), len(after[cycle])) >= least]
@@ -80,7 +81,7 @@ def log_ratio_of_blocks(baseline: Run, subject: Run, quantile: float) -> float |
 
 
 @lru_cache(RUNS_AT_HAND)
-def _by_cycle(run: Run) -> dict[int, np.ndarray]:
+def times_by_cycle(run: Run) -> dict[int, np.ndarray]:
     """The response times of each measured block that has any, by its cycle."""
     measured = run.blocks[(run.blocks["phase"] == MEASURED).to_numpy()]
     blocks, times = (run.answered[name].to_numpy() for name in ("block", "response_time_ms"))

@@ -126,6 +126,17 @@ class Results:
         engine = self.experiment.engine
         return None if engine is None else engine_elsewhere(self.experiment.machine, engine)
 
+    @cached_property
+    def side_by_side(self) -> dict[tuple[int, int], list[tuple[Deployment, Run]]]:
+        """The loads that came in blocks, by the numbers of their round and group: those of one group by turns."""
+        found: dict[tuple[int, int], list[tuple[Deployment, Run]]] = {}
+        for deployment in self.deployments:
+            for round_ in deployment.measured_rounds:
+                for group, run in round_.loads_by_group.items():
+                    if group is not None and run.axis is not None:
+                        found.setdefault((round_.number, group), []).append((deployment, run))
+        return found
+
     @property
     def runs(self) -> list[Run]:
         """All runs of all measured rounds of all deployments, single passes too."""

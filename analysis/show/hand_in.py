@@ -36,11 +36,11 @@ def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
 def _table(heading: str, measured: Sequence[Measurement], validity: Validity, is_pass: bool) -> Table:
     columns = (
         Column("Run as"),
-        Column("Requests", detail=f"per {'pass' if is_pass else 'round'}"),
         Column("CPU %"),
         Column("MEM USAGE / LIMIT"),
         Column("MEM %"),
         Column("NET I/O", detail=f"in / out, per {'pass' if is_pass else 'round'}"),
+        Column("Requests", detail=f"per {'pass' if is_pass else 'round'}"),
         Column("Median", detail="response time"),
         Column("p95", detail="response time"),
     )
@@ -57,11 +57,11 @@ def _row(measurement: Measurement, validity: Validity, is_pass: bool, is_memory_
     passes = words.passes_of(measurement) if is_pass else 1.0
     mark = words.MEMORY_MARK if is_memory_marked else ""
     cells = (
-        _requests(measurement, passes),
         _cell(summary["cpu_percent"], 2, "%"),
         _memory(summary["memory_mean_mb"], summary["memory_limit_mb"], mark),
         _cell(summary["memory_percent"], 2, "%"),
         _network(summary["interface_in_mb"], summary["interface_out_mb"], passes),
+        _requests(measurement, passes),
         _cell(summary["median_ms"], 2, " ms"),
         _cell(summary["p95_ms"], 2, " ms"),
     )
