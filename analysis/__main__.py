@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from analysis import precision
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import is_memory_comparable
@@ -47,6 +48,8 @@ def main() -> int:
         from analysis import compare  # noqa: PLC0415
 
         return compare.main(sys.argv[2:])
+    if sys.argv[1:2] == ["precision"]:
+        return precision.main(sys.argv[2:])
     arguments = _parser().parse_args()
     page: Path = arguments.output or _place(arguments.results, arguments.format)
     try:

@@ -10,6 +10,7 @@ from analysis.judge.headline import headline
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import Balance, evenness, replica_shares
+from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.read.results import Results
 
@@ -20,6 +21,7 @@ class Analysis:
     then its numbers."""
 
     results: Results
+    blank: Blank
     headline: tuple[str, ...]
     loads: tuple[Measurement, ...]
     passes: tuple[Measurement, ...]
@@ -31,15 +33,17 @@ class Analysis:
 
 def analyse(results: Results) -> Analysis:
     """Compute everything. Deployments without a run that can be read are in none of the estimates."""
-    loads = tuple(measure_load(deployment) for deployment in results.deployments if deployment.loads)
+    blank = measure_blank(results)
+    loads = tuple(measure_load(deployment, blank) for deployment in results.deployments if deployment.loads)
     validity = examine(results, loads)
     verdicts = judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
     return Analysis(
         results=results,
+        blank=blank,
         headline=headline(loads, verdicts, balances, validity),
         loads=loads,
-        passes=tuple(measure_pass(deployment) for deployment in results.deployments if deployment.single_passes),
+        passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
         verdicts=tuple(verdicts),
         balances=balances,

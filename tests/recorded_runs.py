@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from runfiles.columns import (
+    BLOCK_COLUMNS,
     MACHINE_STATS_COLUMNS,
     REPLICA_EVENTS_COLUMNS,
     REPLICA_STATS_COLUMNS,
@@ -16,8 +21,10 @@ from runfiles.columns import (
     Column,
     column_names,
 )
-from runfiles.events import ALL_TEXTS, MEASURED, RUN_TIME, WARM_UP
+from runfiles.events import ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME, SETTLING, WAITING, WARM_UP
 from runfiles.files import (
+    BLANK_FOLDER,
+    BLOCKS_SUFFIX,
     EXPERIMENT_FILE,
     FORM,
     MACHINE_STATS_SUFFIX,
@@ -26,6 +33,7 @@ from runfiles.files import (
     REQUESTS_SUFFIX,
     RUN_RECORD_SUFFIX,
     SINGLE_PASS,
+    load_prefix,
 )
 
 START = 1_700_000_000.0
@@ -92,14 +100,19 @@ def write_run(
     machine_samples: Iterable[Mapping[str, Any]] = (),
     number: int = 1,
     after_s: float = 0,
+    at_s: float | None = None,
+    blocks: Iterable[Mapping[str, Any]] | None = None,
     **record: Any,
 ) -> None:
     """The files of one run of 2 s of warm-up and 10 s measured, by 4 users, in a round of the deployment's folder.
 
     Rows and events tell of a run that begins at ``START``. They are moved to a time of the run's own, after the other
-    runs of the experiment and ``after_s``; the record's times are not, where ``record`` names them.
+    runs of the experiment and ``after_s``; the record's times are not, where ``record`` names them. ``at_s``: it begins
+    so long after ``START``, whatever else is there.
     """
-    later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{RUN_RECORD_SUFFIX}", after_s)
+    later_s = at_s
+    if later_s is None:
+        later_s = later(folder.parent, folder / f"round-{number}" / f"{prefix}{RUN_RECORD_SUFFIX}", after_s)
     folder = folder / f"round-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     requests = list(requests)
@@ -127,6 +140,7 @@ def write_run(
         "generator": {"cpu_percent": 20.0, "cpu_warnings": 0},
         "versions": {"locust": "2.47.0"},
     }
+    content |= {"blocks": record.pop("record_blocks", None)}
     (folder / f"{prefix}{RUN_RECORD_SUFFIX}").write_text(json.dumps(content | record))
     for suffix, columns, rows in (
         (REQUESTS_SUFFIX, REQUEST_COLUMNS, requests),
@@ -135,6 +149,8 @@ def write_run(
         (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS, machine_samples),
     ):
         _write(folder / f"{prefix}{suffix}", columns, [_moved(row, later_s) for row in rows])
+    if blocks is not None:
+        _write(folder / f"{prefix}{BLOCKS_SUFFIX}", BLOCK_COLUMNS, [_moved(row, later_s) for row in blocks])
 
 
 def later(experiment: Path, own: Path, after_s: float) -> float:
@@ -242,4 +258,182 @@ def whole_experiment(folder: Path, rounds: int = 1) -> Path:
             for row in steady_samples(0.2, 1000 * (place + 1), replica=name, replica_id=str(place))
         ]
         write_run(swarm, "load", slow, samples, found, number=number)
+    return folder
+
+
+BLOCK_S, SETTLE_S, TAIL_S = 1.0, 0.2, 0.05
+"""Of a block that ``write_group`` writes: its measured part, what comes before it, and what comes after it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployment of a load in blocks. Per second it answers so many requests, each in so many ms (by the cycle), and
+    uses so much CPU in the measured part of a block, in the rest of it, and while it waits."""
+
+    name: str
+    per_second: int = 100
+    response_ms: Callable[[int], float] = lambda _: 8.0
+    busy: float = 0.5
+    settling: float = 0.9
+    idle: float = 0.01
+    samples_apart_s: float = 0.25
+
+
+def blocks_of(
+    names: Sequence[str], cycles: int, warm_up: int, disturbed: Iterable[tuple[str, int]] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """The blocks of each deployment. Each cycle begins with another one; a disturbed block is repeated at once."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    at, number = START, 0
+    for cycle in range(1, warm_up + cycles + 1):
+        for place in range(len(names)):
+            name = names[(cycle + place) % len(names)]
+            phase = WARM_UP if cycle <= warm_up else MEASURED
+            for own in (DISTURBED, phase) if (name, cycle - warm_up) in disturbed else (phase,):
+                number += 1
+                begins = at + SETTLE_S
+                ends = begins + BLOCK_S + TAIL_S
+                row = {"began_at_unix_s": at, "block": number, "cycle": cycle, "ended_at_unix_s": ends, "phase": own}
+                row |= {"measured_from_unix_s": begins, "measured_to_unix_s": begins + BLOCK_S}
+                found[name].append(row | {"others_cpu_percent": 70.0 if own == DISTURBED else 5.0})
+                at = ends
+    return found
+
+
+def requests_of(target: Target, blocks: Sequence[Mapping[str, Any]], warm_up: int) -> list[dict[str, Any]]:
+    """Requests at even distances in the whole of each block, also while it settles."""
+    rows = []
+    for block in blocks:
+        begins, ends = (block[f"measured_{edge}_unix_s"] for edge in ("from", "to"))
+        before = int(SETTLE_S * target.per_second)
+        for place in range(-before, target.per_second + int(TAIL_S * target.per_second)):
+            at = begins + (place + 0.5) / target.per_second
+            phase = block["phase"] if begins <= at < ends else SETTLING
+            row = request(at - START, target.response_ms(block["cycle"] - warm_up), replica=target.name)
+            rows.append(row | {"phase": phase, "block": block["block"], "client_wait_ms": 0.5, "retried": 0})
+    return rows
+
+
+def _state(blocks: Sequence[Mapping[str, Any]], at_unix_s: float) -> str:
+    for block in blocks:
+        if block["measured_from_unix_s"] <= at_unix_s <= block["measured_to_unix_s"]:
+            return str(block["phase"])
+        if block["began_at_unix_s"] <= at_unix_s <= block["ended_at_unix_s"]:
+            return SETTLING
+    return WAITING
+
+
+def samples_of(target: Target, blocks: Sequence[Mapping[str, Any]], ended_s: float) -> list[dict[str, Any]]:
+    """Samples at even distances, and at both edges of each measured part. CPU grows at the rate of its state; a second
+    of the measured part receives 1,000 bytes and sends 2,000, any other 50 and 100. Memory is 100 MB of 400 MB, and
+    200 MB while it waits."""
+    edges = [block[name] for block in blocks for name in block if name.endswith("_unix_s")]
+    turns = sorted({START, START + ended_s, *edges})
+    rates = {WAITING: (target.idle, 50.0), SETTLING: (target.settling, 50.0)}
+    cpu, received = [5.0], [0.0]
+    for before, after in itertools.pairwise(turns):
+        rate, bytes_per_s = rates.get(_state(blocks, (before + after) / 2), (target.busy, 1000.0))
+        cpu.append(cpu[-1] + rate * (after - before))
+        received.append(received[-1] + bytes_per_s * (after - before))
+    each = (START + place * target.samples_apart_s for place in range(int(ended_s / target.samples_apart_s) + 1))
+    at_edges = [block[f"measured_{edge}_unix_s"] for block in blocks for edge in ("from", "to")]
+    rows = []
+    for at in sorted({*each, *at_edges}):
+        state = _state(blocks, at)
+        values = {name: float(np.interp(at, turns, grown)) for name, grown in (("cpu", cpu), ("rx", received))}
+        row = sample(at - START, values["cpu"], replica=target.name, replica_id=target.name, phase=state)
+        row |= {"memory_bytes": 200e6 if state == WAITING else 100e6, "memory_limit_bytes": 400e6}
+        rows.append(row | {"net_rx_bytes": values["rx"], "net_tx_bytes": 2 * values["rx"]})
+    return rows
+
+
+def write_group(
+    folder: Path,
+    targets: Sequence[Target],
+    number: int = 1,
+    cycles: int = 10,
+    warm_up: int = 2,
+    group: int = 1,
+    at_s: float = 0,
+    disturbed: Iterable[tuple[str, int]] = (),
+    **record: Any,
+) -> None:
+    """The files of a load in blocks on several deployments, in one round. The first one's prefix is that of a reference
+    if this is not the first group."""
+    blocks = blocks_of([target.name for target in targets], cycles, warm_up, disturbed)
+    ended_s = max(row["ended_at_unix_s"] for rows in blocks.values() for row in rows) - START
+    machine = [
+        {"sampled_at_unix_s": START + at / 4, "softirq_cpu_seconds": at / 4 * 0.1, "phase": MEASURED}
+        for at in range(int(ended_s * 4) + 1)
+    ]
+    for place, target in enumerate(targets):
+        own = blocks[target.name]
+        told = {
+            "deployment": target.name,
+            "deployments": [each.name for each in targets],
+            "group": group,
+            "block_s": BLOCK_S,
+            "settle_s": SETTLE_S,
+            "planned": cycles,
+            "repeated": sum(row["phase"] == DISTURBED for row in own),
+            "disturbed": 0,
+        }
+        times = {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + ended_s}
+        ends = {"run_time_s": None, "warm_up_s": warm_up * BLOCK_S, "retries": 0}
+        write_run(
+            folder / target.name,
+            load_prefix(group, is_first=place > 0 or group == 1),
+            requests_of(target, own, warm_up),
+            samples_of(target, own, ended_s),
+            machine_samples=machine,
+            number=number,
+            at_s=at_s,
+            **({"blocks": own, **times, **ends} | {"record_blocks": told} | record),
+        )
+
+
+def write_passes(
+    folder: Path, target: Target, number: int = 1, passes: int = 3, at_s: float = 0, **record: Any
+) -> None:
+    """The single pass of a deployment, with so many passes of 2 s each over 160 texts, and a second's wait after the
+    first."""
+    requests: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    for place in range(passes):
+        begins = START + 2.0 * place + min(place, 1)
+        edges = {"began_at_unix_s": begins, "measured_from_unix_s": begins}
+        edges |= {"measured_to_unix_s": begins + 2, "ended_at_unix_s": begins + 2}
+        blocks.append({**edges, "block": place + 1, "cycle": place + 1, "phase": MEASURED})
+        for text in range(160):
+            at = begins - START + (text + 0.5) / 80
+            row = request(at, target.response_ms(place + 1), text_id=text + 1, replica=target.name, phase=MEASURED)
+            requests.append(row | {"block": place + 1, "client_wait_ms": 0.1, "retried": 0})
+    ended_s = 2.0 * passes + min(passes - 1, 1)
+    times = {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + ended_s}
+    once = {"warm_up_s": 0, "users": 1, "run_time_s": None} | times | record
+    samples = samples_of(target, blocks, ended_s)
+    write_run(folder / target.name, SINGLE_PASS, requests, samples, number=number, at_s=at_s, blocks=blocks, **once)
+
+
+def write_blank(folder: Path, response_ms: float = 1.0, wait_ms: float = 0.2) -> dict[str, Any]:
+    """The files of a blank whose answers all took as long, and what ``experiment.json`` says of it."""
+    requests = [request(at / 50, response_ms, client_wait_ms=wait_ms, replica="") for at in range(600)]
+    write_run(folder / BLANK_FOLDER, "load", requests, users=1, at_s=50)
+    return {"status": "measured", "reason": None, "folder": f"{BLANK_FOLDER}/round-1", "answer_bytes": 400}
+
+
+def in_blocks(folder: Path, targets: Sequence[Target], rounds: int = 1, **values: Any) -> Path:
+    """An experiment of one group whose load came in blocks. It is valid. ``values`` are those of ``write_group``."""
+    names = [target.name for target in targets]
+    deployments = []
+    for name in names:
+        each = [a_round(name, number + 1, group=1, runs=[SINGLE_PASS, "load"]) for number in range(rounds)]
+        deployments.append(measured(name) | {"rounds": each})
+    plan = {"rounds": rounds, "users": 4, "seconds": 10, "warm_up_s": 2, "user_class": "keep_alive", "layout": "blocks"}
+    plan |= {"deployments": names, "block_s": BLOCK_S}
+    write_experiment(folder, deployments, plan=plan, groups=[names], blank=write_blank(folder))
+    for number in range(1, rounds + 1):
+        for place, target in enumerate(targets):
+            write_passes(folder, target, number, at_s=200.0 * number + 10 * place)
+        write_group(folder, targets, number, at_s=200.0 * number + 100, **values)
     return folder

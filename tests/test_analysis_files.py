@@ -15,7 +15,8 @@ from recorded_runs import START, measured, request, steady_requests, steady_samp
 
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults
-from analysis.read.results import Run, read_results
+from analysis.read.results import read_results
+from analysis.read.runs import Run
 from runfiles.columns import REPLICA_STATS_COLUMNS, REQUEST_COLUMNS, column_names
 
 NAMES = column_names(REQUEST_COLUMNS)

@@ -30,7 +30,8 @@ from analysis.measure.quantity import QUANTITIES
 from analysis.measure.resources import resources
 from analysis.measure.rounds import summarize
 from analysis.measure.series import cpu_per_second, throughput_per_second
-from analysis.read.results import Run, read_results
+from analysis.read.results import read_results
+from analysis.read.runs import Run
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
 

@@ -36,8 +36,8 @@ from analysis.judge.verdicts import (
     NONE,
     SLOWER,
     UNPROVEN,
+    Comparison,
     against_first,
-    compare,
     from_logs,
     holm,
     rounds_needed,
@@ -45,6 +45,7 @@ from analysis.judge.verdicts import (
 )
 from analysis.measure.latency import quantiles
 from analysis.measure.quantity import Estimate
+from analysis.measure.ratios import logs_of_values
 from analysis.measure.rounds import over_rounds, t_interval
 from analysis.read.results import read_results
 from analysis.show.cards import cards
@@ -54,6 +55,11 @@ from analysis.show.page import render
 from analysis.show.sections import ratio_charts
 
 TIMES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=200)
+
+
+def compare(baseline: Mapping[int, float], subject: Mapping[int, float]) -> Comparison:
+    """What is compared of two deployments whose rounds have these values."""
+    return from_logs(np.array([*logs_of_values(baseline, subject).values()]))
 
 
 def experiment(folder: Path, **medians: Sequence[float]) -> Analysis:

@@ -17,7 +17,8 @@ from recorded_runs import measured, write_experiment
 
 from analysis.analyse import Analysis, analyse
 from analysis.measure.balance import evenness, replica_shares
-from analysis.read.results import Run, read_results
+from analysis.read.results import read_results
+from analysis.read.runs import Run
 from analysis.show.page import render
 from infra.deployments.waiting import until_true
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from analysis.judge.comparability import MODEL, Unlike, memory_limits_bytes, usable_cpus, why_unlike
+from analysis.judge.comparability import MODEL, Unlike, has_own_cpus, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import Doubt
 from analysis.measure.quantity import FEWEST_ROUNDS
-from analysis.read.results import Deployment, Results, Run
+from analysis.read.results import Deployment, Results
+from analysis.read.runs import Run
 from runfiles.machines import DockerEngine, can_be_told_apart
 
 FEW_ROUNDS = 5
@@ -51,7 +52,8 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
             "between deployments are larger than with DistilBERT. Look at the milliseconds rather than at the ratios."
         )
         found.append(Doubt(text))
-    if any(run.is_local for deployment in measured for run in deployment.loads.values()):
+    shares = not has_own_cpus(results.experiment.plan)
+    if shares and any(run.is_local for deployment in measured for run in deployment.loads.values()):
         text = "Load generator and service share this machine's processors, so they take CPU time from each other."
         found.append(Doubt(text))
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.judge.doubts import Reasons
 from analysis.measure.series import throughput_per_second
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import INCOMPLETE, RUN_TIME
 
 GENERATOR_LIMIT_PERCENT = 90
@@ -57,7 +57,7 @@ def load_doubts(run: Run) -> Reasons:
         text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second, "
         found.append((f"{text}so the mean says little about this run", ""))
     found += _of_trend(run)
-    others = _cpu_of_others(run)
+    others = _cpu_of_others(run) if run.axis is None else None  # blocks tell it themselves
     if others is not None and others > OTHERS_LIMIT_PERCENT:
         text = f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed"
         found.append((text, ""))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import dataclass
 from datetime import datetime
 
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt
 from analysis.read.results import Deployment, Results
-from runfiles.events import INCOMPLETE, NOT_RUN, STATUS_MEASURED
-from runfiles.records import PlanRecord
+from analysis.read.runs import Run
+from runfiles.events import BUDGET, INCOMPLETE, NOT_RUN, STATUS_MEASURED, TURNS
+from runfiles.records import ExperimentRecord, PlanRecord
 
 START_SLACK_S = 60.0
 LONGEST_WAIT_S = 24 * 3600
@@ -23,15 +27,14 @@ def plan_doubts(results: Results) -> list[Doubt]:
     found = [Doubt(f"{name} is in the plan and not in the record", INCOMPLETE) for name in lost]
     if results.experiment.ended_at is None:
         found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
+    found += _of_budget(results.experiment)
     asked = {
         "users": plan.users,
-        "warm_up_s": plan.warm_up_s,
-        "run_time_s": None if plan.seconds is None else plan.warm_up_s + plan.seconds,
         "seed": plan.seed,
         "end_after_requests": plan.requests,
     }
     for deployment in results.deployments:
-        found += _of_plan_of(deployment, plan)
+        found += _of_plan_of(deployment, plan) + _of_layout(deployment, plan)
         if (
             deployment.status == STATUS_MEASURED
             and plan.rounds is not None
@@ -43,11 +46,66 @@ def plan_doubts(results: Results) -> list[Doubt]:
             text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
             found.append(Doubt(text, is_of_a_lack=True))
         for number, run in deployment.loads.items():
-            for key, wanted in asked.items():
-                had = getattr(run.record, key)
+            for key, wanted in (asked | _asked_times(plan, run)).items():
+                had = _had(run, key)
                 if wanted is not None and had is not None and had != wanted:
                     text = f"{deployment.title}, round {number}: {key} was {had:g}, the plan says {wanted:g}"
                     found.append(Doubt(text, "circumstances", (deployment.name,)))
+    return found
+
+
+def _of_budget(experiment: ExperimentRecord) -> list[Doubt]:
+    """Whether the rounds ended before all pairs were as precise as the plan asks."""
+    plan = experiment.plan
+    if experiment.stopped_by != BUDGET:
+        return []
+    text = "The rounds ended because the time was up"
+    text += f" ({plan.budget_minutes:g} minutes)" if plan.budget_minutes is not None else ""
+    text += ", before the ratio of the medians of every pair was known"
+    text += f" to within {plan.precision:g}%." if plan.precision is not None else "."
+    return [Doubt(text, is_of_a_lack=True)]
+
+
+def _asked_times(plan: PlanRecord, run: Run) -> dict[str, float | None]:
+    """How long the load should last, as the plan says. In blocks it is rounded up to whole blocks."""
+    blocks = run.record.blocks
+    if blocks is None:
+        both = None if plan.seconds is None else plan.warm_up_s + plan.seconds
+        return {"warm_up_s": plan.warm_up_s, "run_time_s": both}
+    block_s = plan.block_s or blocks.block_s
+    whole = {
+        name: asked and math.ceil(asked / block_s - 1e-6) * block_s
+        for name, asked in (("warm_up_s", plan.warm_up_s), ("seconds", plan.seconds))
+    }
+    return {"block_s": plan.block_s, **whole}
+
+
+def _had(run: Run, key: str) -> float | None:
+    """How long the load was to last, or how many of something it had, as its record says."""
+    blocks = run.record.blocks
+    if blocks is not None and key in ("block_s", "seconds"):
+        return blocks.block_s if key == "block_s" else blocks.block_s * blocks.planned
+    found: float | None = getattr(run.record, key)
+    return found
+
+
+def _of_layout(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
+    """Whether the load came in blocks if the plan says so, and side by side with those that the record names."""
+    found = []
+    for round_ in deployment.measured_rounds:
+        for group, run in round_.loads_by_group.items():
+            where = f"{deployment.title}, round {round_.number}"
+            blocks = run.record.blocks
+            if (blocks is None) != (group is None):
+                was, says = ("one piece", "blocks") if blocks is None else ("blocks", "one piece")
+                text = f"{where}: the load came in {was}, the record of the experiment says in {says}"
+                found.append(Doubt(text, "contradiction", (deployment.name,)))
+            elif blocks is not None and (blocks.group, blocks.deployment) != (group, deployment.name):
+                text = f"{where}: the load is that of {blocks.deployment[:LONGEST_QUOTE]} in group {blocks.group}"
+                found.append(Doubt(text, "contradiction", (deployment.name,)))
+            elif blocks is not None and plan.layout == TURNS:
+                text = f"{where}: the load came in blocks, the plan says one deployment after another"
+                found.append(Doubt(text, "circumstances", (deployment.name,)))
     return found
 
 
@@ -74,35 +132,71 @@ def _of_plan_of(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
 def time_doubts(results: Results) -> list[Doubt]:
     """Whether two runs overlap in time: then they disturbed each other, or one is a copy."""
     spans = [
-        (
+        _Span(
             run.record.started_at_unix_s,
-            run.record.ended_at_unix_s or run.window_unix_s[1],
+            run.record.ended_at_unix_s or run.as_recorded.window_unix_s[1],
             deployment,
             round_.number,
+            None if run.record.blocks is None else run.record.blocks.group,
         )
         for deployment in results.deployments
         for round_ in deployment.rounds
-        for run in (round_.single_pass, round_.load)
-        if run is not None
+        for run in round_.runs
     ]
-    found = _of_copies(results)
+    found = _of_copies(results) + _of_blocks_at_once(results)
     began_s = datetime.fromisoformat(results.experiment.started_at).timestamp()
-    if spans and not began_s - START_SLACK_S <= min(span[0] for span in spans) <= began_s + LONGEST_WAIT_S:
+    if spans and not began_s - START_SLACK_S <= min(span.began for span in spans) <= began_s + LONGEST_WAIT_S:
         names = tuple(deployment.name for deployment in results.deployments)
         found.append(
             Doubt(
                 "The runs did not begin when the experiment did, so they belong to another experiment", "clock", names
             )
         )
-    last: tuple[float, Deployment, int] | None = None
-    for began, ended, deployment, number in sorted(spans, key=lambda span: span[:2]):
-        if last is not None and began < last[0]:
-            both = f"{last[1].title}, round {last[2]}, and {deployment.title}, round {number},"
+    last: _Span | None = None
+    for span in sorted(spans, key=lambda span: (span.began, span.ended)):
+        if last is not None and span.began < last.ended and not span.is_beside(last):
+            both = f"{last.deployment.title}, round {last.number}, and {span.deployment.title}, round {span.number},"
             text = f"{both} have runs at the same time: one is a copy of the other, or they disturbed each other"
-            found.append(Doubt(text, "twice", (last[1].name, deployment.name)))
-        if last is None or ended > last[0]:
-            last = (ended, deployment, number)
+            found.append(Doubt(text, "twice", (last.deployment.name, span.deployment.name)))
+        if last is None or span.ended > last.ended:
+            last = span
     return found
+
+
+@dataclass(frozen=True)
+class _Span:
+    """When a run began and ended (Unix time, s), whose it was, and the group that shared a load in blocks."""
+
+    began: float
+    ended: float
+    deployment: Deployment
+    number: int
+    group: int | None
+
+    def is_beside(self, other: _Span) -> bool:
+        """Whether both had their blocks of the same load, as they should."""
+        is_same_load = self.group is not None and (self.number, self.group) == (other.number, other.group)
+        return is_same_load and self.deployment is not other.deployment
+
+
+def _of_blocks_at_once(results: Results) -> list[Doubt]:
+    """Whether two deployments of a group were measured at the same moment."""
+    shared: dict[tuple[int, int], list[tuple[float, float, Deployment]]] = {}
+    for deployment in results.deployments:
+        for round_ in deployment.measured_rounds:
+            for group, run in round_.loads_by_group.items():
+                if group is not None and run.axis is not None:
+                    edges = zip(run.axis.from_unix_s, run.axis.to_unix_s, strict=True)
+                    own = [(float(begins), float(ends), deployment) for begins, ends in edges]
+                    shared.setdefault((round_.number, group), []).extend(own)
+    found = []
+    for (number, _), parts in shared.items():
+        in_order = sorted(parts, key=lambda part: part[:2])
+        for (_, ended, first), (began, _, second) in itertools.pairwise(in_order):
+            if began < ended and first is not second:
+                text = f"{first.title} and {second.title}, round {number}, have blocks at the same time"
+                found.append(Doubt(text, "twice", (first.name, second.name)))
+    return list(dict.fromkeys(found))
 
 
 def _of_copies(results: Results) -> list[Doubt]:
@@ -110,10 +204,10 @@ def _of_copies(results: Results) -> list[Doubt]:
     found = []
     known: dict[bytes, tuple[Deployment, int]] = {}
     for deployment in results.deployments:
-        for number, run in [*deployment.single_passes.items(), *deployment.loads.items()]:
-            if run.fingerprint is None:
+        for number, run in [(each.number, run) for each in deployment.measured_rounds for run in each.runs]:
+            if run.as_recorded.fingerprint is None:
                 continue
-            first, first_number = known.setdefault(run.fingerprint, (deployment, number))
+            first, first_number = known.setdefault(run.as_recorded.fingerprint, (deployment, number))
             if (first.name, first_number) != (deployment.name, number):
                 both = f"{first.title}, round {first_number}, and {deployment.title}, round {number},"
                 text = f"{both} have the same response times: one is a copy of the other"

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.judge.doubts import Reasons
 from analysis.measure.resources import why_no_samples
 from analysis.measure.series import coverage
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import ENDED, NOT_SAMPLED, RESTARTED, UNSAMPLED
 
 GAP_LIMIT_S = 5.0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.judge.doubts import LONGEST_QUOTE, Reasons
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
 ERROR_LIMIT = 0.01
+RETRY_LIMIT = 0.01
 SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
+FIRST_PASS = 1
+"""The number of the single pass's block whose metrics file is handed in; the others repeat it."""
 WHOLE_ENDS = (RUN_TIME, ENOUGH_REQUESTS, ALL_TEXTS, ALL_BLOCKS)
 """A run that ended in any other way is not what the plan asked for."""
 CLOCK_SLACK_S = 1.0
@@ -34,6 +37,10 @@ def request_doubts(run: Run) -> Reasons:
     found += _of_record(run)
     if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
+    retried = int(measured["retried"].sum())
+    if retried > RETRY_LIMIT * len(measured):
+        text = f"{retried:,} of {len(measured):,} requests were sent again, as the service had closed their connection"
+        found.append((text, ""))
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
 
 
@@ -109,7 +116,8 @@ def _of_clock(run: Run) -> Reasons:
     start, _ = run.window_unix_s
     warm_up = sent[(run.requests["phase"] == WARM_UP).to_numpy()]
     measured = run.measured_requests["started_at_unix_s"]
-    if (measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any():
+    is_in_blocks = len(run.blocks) > 0  # whether each block has its own requests is asked in check_blocks
+    if not is_in_blocks and ((measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any()):
         wrong = (
             ((measured < start).sum(), "of the warm-up are", "measured"),
             ((warm_up >= start).sum(), "sent after the warm-up are", "warm-up"),
@@ -123,9 +131,10 @@ def _of_clock(run: Run) -> Reasons:
 
 
 def single_pass_doubts(run: Run) -> Reasons:
-    """Whether each text was sent once."""
+    """Whether each text was sent once; where the pass was repeated: in the first one, and all in each other."""
     count = run.record.texts.count
-    rows, told = len(run.requests), run.requests["text_id"].dropna()
+    sent = run.requests if run.blocks.empty else run.requests[(run.requests["block"] == FIRST_PASS).to_numpy()]
+    rows, told = len(sent), sent["text_id"].dropna()
     if run.rows_lost:
         return []
     if count is None:
@@ -147,4 +156,8 @@ def single_pass_doubts(run: Run) -> Reasons:
         )
     if texts > count:
         found.append((f"the single pass sent {texts:,} texts, but there are only {count:,}", INCOMPLETE))
+    passes = run.requests["block"].value_counts()
+    if (passes != count).any() and not found:
+        wrong = int((passes != count).sum())
+        found.append((f"{wrong:,} of the repeated passes did not send each of {count:,} texts once", ""))
     return found

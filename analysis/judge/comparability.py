@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from analysis.read.results import Deployment, Results, Run
+from analysis.read.results import Deployment, Results
+from analysis.read.runs import Run
 from runfiles.machines import DockerEngine, EngineElsewhere, Machine
-from runfiles.records import Limits
+from runfiles.records import Limits, PlanRecord
 
 MODEL = "model"
 MEMORY_APART = (
@@ -16,7 +17,7 @@ MEMORY_APART = (
     "cgroup uses, without file cache that the kernel can drop."
 )
 """What is said wherever the memory of both is shown."""
-NONE_IS_A_VALUE = ("run time", "requests")
+NONE_IS_A_VALUE = ("run time", "blocks", "requests")
 """Circumstances that a run may lack. If any other is None, it was not recorded."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
 """Circumstances that single passes share with loads."""
@@ -70,6 +71,7 @@ def circumstances(run: Run) -> dict[str, Hashable]:
     """What two runs must have in common to be compared."""
     record = run.record
     engine = record.inference_engine
+    blocks = record.blocks
     computes = (engine.name, engine.device, engine.weights)
     return {
         MODEL: record.model.sha256,
@@ -79,10 +81,28 @@ def circumstances(run: Run) -> dict[str, Hashable]:
         "users": record.users,
         "spawn rate": record.spawn_rate,
         "run time": record.run_time_s,
+        "blocks": None if blocks is None else (blocks.block_s, blocks.settle_s, blocks.planned),
         "requests": record.end_after_requests,
         "warm-up": record.warm_up_s,
         "seed": record.seed,
     }
+
+
+def has_own_cpus(plan: PlanRecord) -> bool:
+    """Whether load generator and services were bound to processors of their own."""
+    generator, service = (_processors(said) for said in (plan.generator_cpus, plan.service_cpus))
+    return bool(generator and service) and not generator & service
+
+
+def _processors(said: str | None) -> set[int]:
+    """The processors of a list such as ``0-1,3``; none if it is not one."""
+    found: set[int] = set()
+    for part in (said or "").split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            return set()
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
 
 
 def is_memory_comparable(baseline: Deployment, subject: Deployment) -> bool:

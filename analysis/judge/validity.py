@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from analysis.judge.check_blocks import block_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
+from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
 from analysis.judge.check_plan import START_SLACK_S, plan_doubts, time_doubts
 from analysis.judge.check_replicas import PART_ONLY, limit_doubts, replica_doubts
@@ -15,7 +17,8 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
-from analysis.read.results import Deployment, Results, Round, Run
+from analysis.read.results import Deployment, Results, Round
+from analysis.read.runs import Run
 from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
 
 
@@ -23,7 +26,9 @@ def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment)]
     found += plan_doubts(results) + time_doubts(results)
-    found += _of_percentiles(list(loads)) + comparison_doubts(results) + round_doubts(results)
+    loads = list(loads)
+    found += _of_percentiles(loads) + generator_caveats(results, loads)
+    found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
 
@@ -58,11 +63,13 @@ def _of_runs(deployment: Deployment) -> list[Doubt]:
         if round_.status != STATUS_MEASURED:
             continue
         if (alone := round_.single_pass) is not None:
-            for doubt in _doubts(deployment, alone, _of_run(alone) + single_pass_doubts(alone)):
+            for doubt in _doubts(deployment, alone, _of_run(alone) + single_pass_doubts(alone.as_recorded)):
                 rounds.setdefault(("single pass", doubt), []).append(round_.number)
-        if (load := round_.load) is not None:
+        loads = {"load": round_.load} if round_.load is not None else {}
+        loads |= {f"load in group {group}": run for group, run in round_.reference_loads.items()}
+        for name, load in loads.items():
             for doubt in _doubts(deployment, load, _of_run(load) + load_doubts(load)):
-                rounds.setdefault(("load", doubt), []).append(round_.number)
+                rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
         for (name, doubt), numbers in rounds.items()
@@ -104,12 +111,14 @@ def _doubts(deployment: Deployment, run: Run, said: Reasons) -> list[Doubt]:
 
 def _of_run(run: Run) -> Reasons:
     """What can be said of a load and of a single pass."""
-    return generator_doubts(run) + request_doubts(run) + limit_doubts(run) + replica_doubts(run)
+    recorded = run.as_recorded
+    found = generator_doubts(run) + request_doubts(recorded) + limit_doubts(recorded) + replica_doubts(recorded)
+    return found + block_doubts(run)
 
 
 def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
     """Whether a round's service was healthy before the round's first run began."""
-    runs = [run.record.started_at_unix_s for run in (round_.single_pass, round_.load) if run is not None]
+    runs = [run.record.started_at_unix_s for run in round_.runs]
     if round_.started_at is None or round_.seconds_to_healthy is None or not runs:
         return []
     healthy_s = datetime.fromisoformat(round_.started_at).timestamp() + round_.seconds_to_healthy

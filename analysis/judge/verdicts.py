@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import special
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.doubts import Validity
 from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
+from analysis.measure.ratios import log_ratios
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
@@ -90,11 +91,10 @@ class Verdict:
         return f"{self.key}-{self.subject.name}-{self.baseline.name}"
 
 
-def compare(baseline: Mapping[int, float], subject: Mapping[int, float]) -> Comparison:
-    """The ratio of one quantity of two deployments, from the rounds in which both were measured and neither is 0."""
-    both = [number for number in subject if number in baseline and subject[number] > 0 and baseline[number] > 0]
-    logs = np.array([math.log(subject[number] / baseline[number]) for number in both])
-    return from_logs(logs)
+def compare(baseline: Measurement, subject: Measurement, key: str, loads: Sequence[Measurement] = ()) -> Comparison:
+    """The ratio of one quantity of two deployments, from the rounds in which both were measured and neither is 0.
+    ``loads``: all deployments, of which one may be the reference of both."""
+    return from_logs(np.array([*log_ratios(baseline, subject, key, loads).values()]))
 
 
 def from_logs(logs: np.ndarray) -> Comparison:
@@ -138,7 +138,7 @@ def judge(
         for baseline, subject in itertools.combinations(loads, 2):
             unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
-            comparison = from_logs(np.array([])) if is_apart else compare(baseline.values(key), subject.values(key))
+            comparison = from_logs(np.array([])) if is_apart else compare(baseline, subject, key, loads)
             why_hidden = str(unlike) if unlike else _why_hidden(baseline, subject, key, validity)
             refused = why_hidden or (ONE_ROUND if comparison.rounds < 2 else None)
             found.append((baseline, subject, key, comparison, unlike, why_hidden is None, refused))

@@ -14,7 +14,7 @@ from scipy import special
 from analysis.measure.quantity import NAN
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
-from analysis.read.results import Run
+from analysis.read.runs import Run
 
 
 @dataclass(frozen=True)

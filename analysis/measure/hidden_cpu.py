@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.measure.quantity import Estimate, missing
-from analysis.read.results import Run
+from analysis.read.runs import Run
 
 PARTS = {
     "hidden_proxy_cpu_ms": ("docker_proxy_cpu_seconds",),

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.measure.quantity import QUANTITIES, Estimate, missing
 from analysis.measure.series import throughput_per_second
-from analysis.read.results import Run
+from analysis.read.runs import Run
 
 ABOVE_PERCENTILE = 100
 """A percentile with fewer requests above it depends on chance."""

@@ -41,6 +41,14 @@ HIDDEN = {
 }
 """CPU time that no container's account shows: key of the quantity -> whose it is."""
 
+PARTS_OF_TIME = {
+    "part_client_ms": "the load generator itself",
+    "part_network_ms": "network, HTTP, ingress",
+    "part_queue_ms": "waiting for the model",
+    "part_model_ms": "in the model",
+}
+"""What a response time consists of: key of the quantity -> what takes the time. They add up to the median."""
+
 QUANTITIES = {
     quantity.key: quantity
     for quantity in (
@@ -53,6 +61,10 @@ QUANTITIES = {
         Quantity("queue_ms", "Waiting for the model, median", "ms", 2, worse=1),
         Quantity("inference_ms", "In the model, median", "ms", 2, worse=1),
         Quantity("rest_ms", "The rest (HTTP, network, client), median", "ms", 2, worse=1),
+        *(
+            Quantity(key, f"Part of the median response time: {whose}", "ms", 2, worse=int(key != "part_client_ms"))
+            for key, whose in PARTS_OF_TIME.items()
+        ),
         Quantity("cpu_percent", "CPU of all replicas (100% = one core)", "%", 1, worse=1, is_sampled=True),
         Quantity("cpu_ms_per_answer", "CPU time per answer", "CPU-ms", 2, worse=1, is_sampled=True),
         *(
@@ -61,6 +73,8 @@ QUANTITIES = {
         ),
         Quantity("memory_mean_mb", "Memory of all replicas, mean", "MB", 1, worse=1, is_sampled=True),
         Quantity("memory_max_mb", "Memory of all replicas, largest", "MB", 1, worse=1, is_sampled=True),
+        Quantity("memory_percent", "Memory of all replicas, of their limits", "%", 1, worse=1, is_sampled=True),
+        Quantity("memory_limit_mb", "Memory limit of all replicas", "MB", 0, is_sampled=True),
         Quantity(
             "memory_mb_s_per_1000",
             "Memory held for 1,000 answers (memory x time)",
@@ -95,6 +109,7 @@ QUANTITIES = {
             1,
             is_sampled=True,
         ),
+        Quantity("idle_cpu_percent", "CPU of all replicas while the load was elsewhere", "%", 1, worse=1),
         Quantity("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
     )
 }

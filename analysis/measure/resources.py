@@ -20,7 +20,7 @@ from analysis.measure.series import (
     memory_per_second,
     throughput_per_second,
 )
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from runfiles.events import NO_REPLICAS, PROCESS
 
 WAYS = {"in": "net_rx_bytes", "out": "net_tx_bytes"}
@@ -74,13 +74,27 @@ def _memory(run: Run, part: Coverage) -> dict[str, Estimate]:
     start, end = run.window_unix_s
     rate = throughput_per_second(run).mean() if end - start >= 1 else NAN
     held = mean.value / rate * 1000 if rate else NAN
+    limit = _memory_limit(run)
     return {
         "memory_mean_mb": mean,
         "memory_max_mb": largest,
+        "memory_percent": replace(mean, value=mean.value / limit.value * 100)
+        if limit.is_measured
+        else missing(mean.missing or limit.missing or ""),
+        "memory_limit_mb": limit,
         "memory_mb_s_per_1000": missing(mean.missing or "no answer came")
         if math.isnan(held)
         else replace(mean, value=held),
     }
+
+
+def _memory_limit(run: Run) -> Estimate:
+    """The limits of all replicas together. Docker says the machine's memory where there is none."""
+    limits = run.samples.groupby("replica", observed=True)["memory_limit_bytes"].median()
+    if limits.isna().any():
+        is_process = (run.record.replicas.found or "").partition(":")[0] == PROCESS
+        return missing("a process has no memory limit" if is_process else "the engine did not tell the limit")
+    return Estimate(float(limits.sum()) / 1e6, len(limits), "replicas")
 
 
 def _memory_maximum(run: Run) -> Estimate:

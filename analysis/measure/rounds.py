@@ -10,19 +10,23 @@ import numpy as np
 from scipy import special
 
 from analysis.measure.hidden_cpu import hidden_cpu
+from analysis.measure.idle_cpu import idle_cpu_percent
 from analysis.measure.latency import median_told, quantiles, throughput, without_thin_percentiles
+from analysis.measure.parts import Blank, parts
 from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, missing
 from analysis.measure.resources import bodies, resources
-from analysis.read.results import Deployment, Run
+from analysis.read.results import Deployment
+from analysis.read.runs import Run
 
+NO_BLANK = Blank(missing("no blank was measured"), missing("no blank was measured"))
 CONFIDENCE = 0.95
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other estimates are means over the rounds."""
 
 
-def summarize(run: Run) -> dict[str, Estimate]:
-    """All estimates of one run. Response times are of the requests sent in the measured phase and answered; those that
-    failed are only counted."""
+def summarize(run: Run, blank: Blank = NO_BLANK) -> dict[str, Estimate]:
+    """All estimates of one run; ``blank``: that of its experiment. Response times are of the requests sent in the
+    measured phase and answered; those that failed are only counted."""
     measured = run.measured_requests
     answered = run.answered
     times = answered["response_time_ms"].to_numpy()
@@ -40,6 +44,7 @@ def summarize(run: Run) -> dict[str, Estimate]:
     }
     asked = {key: quantity.quantile for key, quantity in QUANTITIES.items() if quantity.quantile is not None}
     estimates |= dict(zip(asked, quantiles(times, [*asked.values()]), strict=True))
+    estimates |= parts(answered, blank)
     estimates |= resources(run) | bodies(answered, end - start) | hidden_cpu(run)
     return {key: estimates[key] for key in QUANTITIES if key in estimates}
 
@@ -100,22 +105,23 @@ class Measurement:
         return {number: estimate.value for number, estimate in told.items() if estimate.is_measured}
 
 
-def measure_load(deployment: Deployment) -> Measurement:
+def measure_load(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement:
     """A deployment under load, without the percentiles that have too few requests above them."""
     starts = {round_.number: round_.seconds_to_healthy for round_ in deployment.rounds}
     rounds = {}
     for number, run in deployment.loads.items():
         start = starts[number]
         timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
-        rounds[number] = summarize(run) | {"seconds_to_healthy": timed}
+        own = {"seconds_to_healthy": timed, "idle_cpu_percent": idle_cpu_percent(run)}
+        rounds[number] = summarize(run, blank) | own
     return Measurement(deployment, rounds, without_thin_percentiles(over_rounds([*rounds.values()])))
 
 
-def measure_pass(deployment: Deployment) -> Measurement:
+def measure_pass(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement:
     """A deployment in the single pass.
 
     Its median is shown however few texts there are: they are all the texts, not a sample of them.
     """
-    rounds = {number: summarize(run) for number, run in deployment.single_passes.items()}
+    rounds = {number: summarize(run, blank) for number, run in deployment.single_passes.items()}
     estimates = over_rounds([*rounds.values()])
     return Measurement(deployment, rounds, without_thin_percentiles(estimates) | {"median_ms": estimates["median_ms"]})

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.measure.quantity import NAN
-from analysis.read.results import Run
+from analysis.read.blocks import on_generators_clock, total_growth
+from analysis.read.runs import Run
 
 COUNTERS = ("cpu_seconds", "net_rx_bytes", "net_tx_bytes")
 LEAST_COVERED_S = 0.5
@@ -92,10 +93,7 @@ def _counted(run: Run) -> list[_Counted]:
         totals = {}
         for name in COUNTERS:
             is_told = samples[name].notna().to_numpy()
-            counter = samples[name][is_told]
-            increase = counter.diff()
-            total = increase.where(~(increase < 0), counter).fillna(0).cumsum()
-            totals[name] = (at[is_told], total.to_numpy())
+            totals[name] = (at[is_told], total_growth(samples[name].to_numpy(dtype=float)[is_told]))
         found.append(_Counted(own["replica"].iloc[0], at, totals))
     return found
 
@@ -229,11 +227,6 @@ def _memory(run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
 
 
 def _on_generators_clock(samples: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
-    """When one replica's counters were read, by the load generator's clock, and the samples in that order.
-
-    The reader's clock gives exact times between reads, but it may be another machine's. So the median difference of
-    the two clocks is added to its times.
-    """
+    """When one replica's counters were read, by the load generator's clock, and the samples in that order."""
     own = samples.dropna(subset=["cpu_seconds"]).sort_values("read_at_unix_s").drop_duplicates("read_at_unix_s")
-    apart = (own["sampled_at_unix_s"] - own["read_at_unix_s"]).median()
-    return (own["read_at_unix_s"] + apart).to_numpy(dtype=float), own
+    return on_generators_clock(own), own

@@ -16,7 +16,7 @@ from analysis.judge.words import is_memory_mixed
 from analysis.measure.quantity import HIDDEN, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import cpu_per_second, memory_per_second, throughput_per_second
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from analysis.show.chart_style import (
     GREY,
     MOST_POINTS,

@@ -12,7 +12,8 @@ from typing import Any
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.measure.rounds import Measurement
-from analysis.read.results import Results, Run
+from analysis.read.results import Results
+from analysis.read.runs import Run
 from analysis.show.elements import Fact
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.measure.balance import ReplicaShare, expected_largest_share, replicas_of
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import network_per_second
-from analysis.read.results import Run
+from analysis.read.runs import Run
 from analysis.show.chart_style import GREY, coarse, empty_chart, line_or_point, or_none, say_not_measured
 from runfiles.events import ENDED, FOUND, NOT_SAMPLED, RESTARTED, SAMPLED_AGAIN, STARTED
 

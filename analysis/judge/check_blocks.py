@@ -1,0 +1,97 @@
+"""Whether the blocks of a load are those that its record and its rows tell of, and were undisturbed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.judge.doubts import Reasons
+from analysis.read.runs import Run
+from runfiles.events import DISTURBED, MEASURED, RUN_TIME, WARM_UP
+
+CLOCK_SLACK_S = 1.0
+"""A block may seem to begin this long before its run, or to end after it."""
+PHASE_SLACK_S = 0.1
+"""A request may be marked by the phase of its block though it was sent this long before or after the measured part."""
+EDGE_SHARE = 0.1
+"""Samples this share of a block away from its edges count what was used outside of it: a caveat."""
+
+
+def block_doubts(run: Run) -> Reasons:
+    """What speaks against a run in its blocks; nothing if its load came in one piece."""
+    if run.axis is None:
+        return []
+    recorded = run.as_recorded
+    if recorded.blocks.empty:
+        is_whole = run.record.ended_at_unix_s is not None
+        return [("the load came in blocks, but no block can be read", "unreadable")] if is_whole else []
+    return _of_times(recorded) + _of_number(recorded) + _of_rows(recorded) + _of_others(recorded) + _of_edges(recorded)
+
+
+def _of_times(run: Run) -> Reasons:
+    """Whether the blocks are of the run's time."""
+    began, ended = run.record.started_at_unix_s, run.record.ended_at_unix_s
+    first, last = run.blocks["began_at_unix_s"].min(), run.blocks["ended_at_unix_s"].max()
+    if began - first > CLOCK_SLACK_S or (ended is not None and last - ended > CLOCK_SLACK_S):
+        return [("a block lies outside the time of the run, so its time is from another clock", "clock")]
+    return []
+
+
+def _of_number(run: Run) -> Reasons:
+    """Whether as many blocks were measured as the record says."""
+    blocks = run.record.blocks
+    measured = int((run.blocks["phase"] == MEASURED).sum())
+    if blocks is None or run.record.ended_by != RUN_TIME or measured == blocks.planned:
+        return []
+    return [(f"{measured:,} blocks were measured, not {blocks.planned:,}", "cut off")]
+
+
+def _of_rows(run: Run) -> Reasons:
+    """Whether each request that is marked with the phase of a block was sent in the measured part of such a block."""
+    marked = run.requests[run.requests["phase"].isin((WARM_UP, MEASURED, DISTURBED)).to_numpy()]
+    blocks = run.blocks.set_index("block")
+    is_known = marked["block"].isin(blocks.index).to_numpy()
+    found: Reasons = []
+    if not is_known.all() and run.record.ended_at_unix_s is not None:
+        text = f"{np.count_nonzero(~is_known):,} requests are of no block that the file of blocks has"
+        found.append((text, "contradiction"))
+    known = marked[is_known]
+    own = blocks.loc[known["block"]]
+    sent = known["started_at_unix_s"].to_numpy()
+    is_early = sent < own["measured_from_unix_s"].to_numpy() - PHASE_SLACK_S
+    is_late = sent > own["measured_to_unix_s"].to_numpy() + PHASE_SLACK_S
+    if wrong := np.count_nonzero(is_early | is_late):
+        text = f"{wrong:,} requests were sent outside the measured part of their block, "
+        found.append((f"{text}so their times are from another clock", "clock"))
+    is_other = known["phase"].astype(str).to_numpy() != own["phase"].astype(str).to_numpy()
+    if other := np.count_nonzero(is_other):
+        found.append((f"{other:,} requests are marked with another phase than their block", "contradiction"))
+    return found
+
+
+def _of_others(run: Run) -> Reasons:
+    """Whether blocks count although other programs disturbed them."""
+    blocks = run.record.blocks
+    if blocks is None or not blocks.disturbed:
+        return []
+    most = run.blocks["others_cpu_percent"][(run.blocks["phase"] == MEASURED).to_numpy()].max()
+    spent = "" if pd.isna(most) else f", up to {most:.0f}% of a core"
+    text = f"other programs or the hypervisor took CPU in {blocks.disturbed:,} of {blocks.planned:,} blocks{spent}; "
+    repeated = f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before"
+    return [(f"{text}{repeated}; close what is not needed", "")]
+
+
+def _of_edges(run: Run) -> Reasons:
+    """Whether the replicas were sampled at the edges of the blocks."""
+    found: Reasons = []
+    measured = run.blocks[(run.blocks["phase"] == MEASURED).to_numpy()]
+    begins, ends = (measured[name].to_numpy() for name in ("measured_from_unix_s", "measured_to_unix_s"))
+    for name, own in run.samples.groupby("replica", observed=True) if len(begins) else ():
+        at = np.concatenate([[-np.inf], own["sampled_at_unix_s"].to_numpy(), [np.inf]])
+        edges = np.concatenate([begins, ends])
+        after = np.searchsorted(at, edges)
+        apart_s = float(np.median(np.minimum(at[after] - edges, edges - at[after - 1])))
+        if apart_s > EDGE_SHARE * float(np.median(ends - begins)):
+            text = f"{name} was sampled {apart_s:.2f} s from the edges of the blocks, so its CPU and network "
+            found.append((f"{text}include some of the time in between", ""))
+    return found
