@@ -29,11 +29,13 @@ from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
 from infra.deployments.settings import IMAGE
 from infra.deployments.swarm import why_no_mesh
-from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_healthy, until_true
 from infra.errors import DeploymentError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+MESH_PORT = 8080
+"""What the tests of the routing mesh publish, on whichever engine."""
 
 if sys.flags.optimize:
     pytest.exit("-O and PYTHONOPTIMIZE take the asserts out of Python, and so out of the tests; run make test", 2)
@@ -173,7 +175,8 @@ class Mesh:
     @property
     def arguments(self) -> list[str]:
         """The arguments for infra's commands."""
-        return ["--image", self.image, "--reach", f"swarm={self.url.removeprefix('http://')}", "--start-timeout", "400"]
+        reach = f"swarm={self.url.removeprefix('http://')}"
+        return ["--image", self.image, "--port", f"swarm={MESH_PORT}", "--reach", reach, "--start-timeout", "400"]
 
 
 @pytest.fixture
@@ -191,7 +194,7 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> Mesh:
         pytest.skip(str(error))
     if reason:
         pytest.skip(reason)
-    return Mesh(engine, f"http://127.0.0.1:{PORTS['swarm']}", IMAGE)
+    return Mesh(engine, f"http://127.0.0.1:{MESH_PORT}", IMAGE)
 
 
 def names_on(engine: Engine) -> list[str]:

@@ -83,7 +83,7 @@ def test_compose_and_stack_name_the_same_image_and_port(compose: dict[str, Any],
         assert deployed["image"].endswith(f"{IMAGE}}}")
     assert "${DOCKERHUB_USER" in compose["image"]
     assert compose["ports"] == [f"127.0.0.1:${{PUBLISHED_PORT:-{PORTS['compose']}}}:{PORT}"]
-    assert stack["ports"] == [{"target": PORT, "published": PORTS["swarm"], "mode": "ingress"}]
+    assert stack["ports"] == [{"target": PORT, "published": PORTS["compose"], "mode": "ingress"}]
 
 
 def test_compose_and_stack_are_watched_and_stopped_alike(compose: dict[str, Any], stack: dict[str, Any]) -> None:

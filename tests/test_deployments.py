@@ -70,6 +70,14 @@ def test_each_deployment_that_a_record_may_name_can_be_run_and_in_the_same_order
     assert [BY_NAME[name].facts.replicas for name in ("host", "swarm-1", "swarm-3")] == [1, 1, 3]
 
 
+def test_all_kinds_can_run_side_by_side_with_their_default_ports() -> None:
+    """Also where 127.0.0.1 is the only loopback address, and Swarm takes its port at all addresses."""
+    assert PORTS == {"host": 5000, "docker": 5010, "docker-host-network": 5050, "compose": 8080, "swarm": 8081}
+    assert len(set(PORTS.values())) == len(PORTS)
+    for deployment in BY_NAME.values():
+        assert deployment.facts.url(Settings()) == f"http://127.0.0.1:{PORTS[deployment.facts.kind]}"
+
+
 def test_a_port_is_the_default_one_unless_the_user_names_another() -> None:
     compose = BY_NAME["compose"].facts
     assert compose.url(Settings()) == "http://127.0.0.1:8080"

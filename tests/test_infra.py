@@ -233,8 +233,8 @@ def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
 
 
 def test_urls_are_of_loopback_unless_said_otherwise() -> None:
-    settings = Settings(ports={"swarm": 9090, "docker": 5000}, reach={"swarm": "server:11080"})
-    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5000"
+    settings = Settings(ports={"swarm": 9090, "docker": 5015}, reach={"swarm": "server:11080"})
+    assert BY_NAME["docker"].facts.url(settings) == "http://127.0.0.1:5015"
     assert BY_NAME["swarm-3"].facts.url(settings) == "http://server:11080"
 
 

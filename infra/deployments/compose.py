@@ -13,6 +13,7 @@ from typing import Any
 from addresses import LOOPBACK
 from infra.deployments.confinement import user
 from infra.deployments.containers import last_words, limits_of, why_gone
+from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect, why_docker_fails
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
@@ -46,6 +47,7 @@ class Compose:
             _why_another_has_project(engine)
             or (still_there(f"Compose project {PROJECT}", self.facts.name) if left else None)
             or why_no_compose(engine)
+            or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
             or why_port_is_taken([LOOPBACK], self.facts.port(settings), engine)
         )
@@ -128,10 +130,12 @@ def _labels_found(engine: Engine) -> list[dict[str, str]]:
     return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
 
 
-def _override() -> str:
-    """What Compose reads after docker-compose.yml. That file has no labels, as users also start it by themselves."""
+def _override(service_cpus: str | None) -> str:
+    """What Compose reads after docker-compose.yml. That file has no labels and no CPU set, as users also start it by
+    themselves."""
     ours = {"labels": labels("compose")}
-    added = {"services": {SERVICE: ours, METRICS_FILE_MAKER: ours}, "networks": {"default": ours}}
+    pinned = {} if service_cpus is None else {"cpuset": service_cpus}
+    added = {"services": {SERVICE: ours | pinned, METRICS_FILE_MAKER: ours}, "networks": {"default": ours}}
     return json.dumps(added, ensure_ascii=False).replace("$", "$$")  # Compose takes a $ for a variable
 
 
@@ -160,7 +164,7 @@ def _compose(settings: Settings, port: int, metrics_folder: Path, *arguments: st
         cwd=ROOT,
         start_new_session=True,  # Ctrl-C is for the experiment; Compose has to finish what it has begun to remove
         env=environment,
-        input=_override(),
+        input=_override(settings.service_cpus),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

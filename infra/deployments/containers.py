@@ -41,9 +41,13 @@ def last_words(container: Any) -> str:
 
 
 def limits_of(container: Any) -> Limits:
-    """The limits that the engine sets for a container; it writes 0 for no limit."""
+    """The limits that the engine sets for a container; it writes 0, or no processors, for no limit."""
     said = container.attrs["HostConfig"]
-    return Limits(cpus=said["NanoCpus"] / CPU_NS or None, memory_bytes=said["Memory"] or None)
+    return Limits(
+        cpus=said["NanoCpus"] / CPU_NS or None,
+        memory_bytes=said["Memory"] or None,
+        cpuset=said.get("CpusetCpus") or None,
+    )
 
 
 def copy_file(container: Any, path: str, to: Path) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addresses import LOOPBACK
+from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.docker_run import (
@@ -39,6 +40,7 @@ class DockerHostNetwork:
         return (
             why_name_is_taken(engine, NAME, self.facts)
             or why_no_host_network(engine)
+            or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
             or why_port_is_taken([LOOPBACK], port, engine)
             or why_port_is_for_root(self.facts.kind, [LOOPBACK], port)  # the container's user is not root

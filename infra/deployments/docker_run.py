@@ -22,6 +22,7 @@ from infra.deployments.confinement import (
     user,
 )
 from infra.deployments.containers import copy_file, last_words, limits_of, why_gone
+from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
@@ -47,6 +48,7 @@ class DockerRun:
         return (
             why_name_is_taken(engine, NAME, self.facts)
             or why_out_of_reach(self.facts, settings, engine)
+            or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
             or why_port_is_taken([_published_at(engine)], self.facts.port(settings), engine)
         )
@@ -109,6 +111,7 @@ def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network
         security_opt=["no-new-privileges:true"],
         mem_limit=settings.memory_bytes,
         nano_cpus=None if settings.cpus is None else round(settings.cpus * CPU_NS),
+        cpuset_cpus=settings.service_cpus,
         pids_limit=PIDS,
         init=True,
         **network.host_config,

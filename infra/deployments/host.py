@@ -14,6 +14,7 @@ import psutil
 
 from addresses import LOOPBACK
 from infra.deployments.confinement import STOP_S
+from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import still_there
@@ -47,6 +48,7 @@ class Host:
         port = self.facts.port(settings)
         return (
             (process and still_there(f"host process {process.pid}", self.facts.name))
+            or why_not_pinned(settings.service_cpus)
             or why_no_room(self.facts, None)
             or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine())
             or why_port_is_for_root(self.facts.kind, [LOOPBACK], port)
@@ -54,7 +56,7 @@ class Host:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
-        process = _start_process(self.facts.port(settings), metrics.resolve(), log)
+        process = _start_process(self.facts.port(settings), settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:
             return _why_ended(process, log)
@@ -69,7 +71,7 @@ class Host:
             f"{PROCESS}:{process.pid}",
             lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
             str(metrics),
-            Limits(),
+            Limits(cpuset=settings.service_cpus),
             gone,
             last_words=lambda: last_line(tail(log)),
         )
@@ -104,7 +106,7 @@ def _engine_of_this_machine() -> Engine | None:
     return None if engine.is_remote else engine
 
 
-def _start_process(port: int, metrics: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start_process(port: int, cpus: str | None, metrics: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start the service and write to STATE which process it is; without that, end it."""
     environment = for_service() | {
         "HOST": LOOPBACK,
@@ -122,6 +124,7 @@ def _start_process(port: int, metrics: Path, log: Path) -> subprocess.Popen[byte
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
+            preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
         )
     try:
         _note(process.pid, str(metrics))

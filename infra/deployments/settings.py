@@ -17,6 +17,7 @@ class Settings:
     takes any form that ``addresses`` knows.
 
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: no limit. The host process has neither limit.
+    ``service_cpus`` is the CPU set that the service may use, also as a host process (see ``cpus.py``); None: all.
     """
 
     image: str = IMAGE
@@ -25,3 +26,4 @@ class Settings:
     start_timeout_s: float = START_TIMEOUT_S
     cpus: float | None = None
     memory_bytes: int = MEMORY_BYTES
+    service_cpus: str | None = None

@@ -75,6 +75,7 @@ class Swarm:
         engine = connect()
         return (
             _why_name_is_taken(engine)
+            or _why_not_pinned(settings)
             or why_no_mesh(engine)
             or why_out_of_reach(self.facts, settings, engine)
             or why_no_room(self.facts, engine)
@@ -118,6 +119,15 @@ class Swarm:
 
     def why_another_has_it(self) -> str | None:
         return _why_another_has_service(connect())
+
+
+def _why_not_pinned(settings: Settings) -> str | None:
+    if settings.service_cpus is None:
+        return None
+    return (
+        f"Swarm has no option to pin its replicas to the processors {settings.service_cpus}; "
+        "leave service_cpus out, or leave Swarm out (--only), and run again"
+    )
 
 
 def why_no_mesh(engine: Engine) -> str | None:

@@ -29,16 +29,17 @@ from infra.paths import ROOT
 
 ALL: tuple[Deployment, ...] = (
     Host(Facts("host", default_port=5000, needs_engine=False)),
-    DockerRun(Facts("docker", default_port=5000)),
+    DockerRun(Facts("docker", default_port=5010)),
     DockerHostNetwork(Facts("docker-host-network", default_port=5050)),
     Compose(Facts("compose", default_port=8080)),
-    Swarm(Facts("swarm-1", default_port=8080)),
-    Swarm(Facts("swarm-3", default_port=8080)),
+    Swarm(Facts("swarm-1", default_port=8081)),
+    Swarm(Facts("swarm-3", default_port=8081)),
 )
 BY_NAME: Mapping[str, Deployment] = {deployment.facts.name: deployment for deployment in ALL}
 
 PORTS = {deployment.facts.kind: deployment.facts.default_port for deployment in ALL}
-"""Kind -> default port."""
+"""Kind -> default port. All differ, so that all kinds can run at once on 127.0.0.1: macOS has no other loopback
+address."""
 
 NAME_OF_KIND = {deployment.facts.kind: deployment.facts.name for deployment in reversed(ALL)}
 """Kind -> the first deployment of that kind; what removes one removes the others too."""

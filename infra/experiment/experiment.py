@@ -1,4 +1,4 @@
-"""The experiment: in each round every deployment in turn, the single pass and then the load, all in one folder."""
+"""The experiment: its rounds, one after another, until there are enough; all in one folder, which can be continued."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import itertools
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,22 +18,26 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
+from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import build_image, find_image
 from infra.deployments.settings import Settings
-from infra.deployments.table import BY_NAME, Running, deployed, remove, why_not
+from infra.deployments.table import BY_NAME, remove
 from infra.environment import for_python, for_service
-from infra.errors import DeploymentError, RecordError, ResumeError, why, why_disk_is_full
+from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
+from infra.experiment.bench import Bench
 from infra.experiment.circumstances import circumstances_here, differences
-from infra.experiment.journal import CUT_OFF, Journal, flush_files, now
-from infra.experiment.load import end_leftovers, run_locust
+from infra.experiment.enough import Budget, spent_s
+from infra.experiment.groups import why_one_port
+from infra.experiment.journal import Journal, now
+from infra.experiment.load import end_leftovers
 from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View
+from infra.experiment.rounds import Rounds
 from infra.last_words import tidy
 from infra.paths import ROOT
-from runfiles.deployments import title_of
-from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
-from runfiles.files import LOAD, SINGLE_PASS, OutsideFolder, inside, round_folder
+from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
+from runfiles.files import BLANK_FOLDER, group_folder, round_folder
 from runfiles.records import Model, Options
 
 INTERRUPTED = 130
@@ -45,9 +47,12 @@ def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
     """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
 
     Raises:
-        DeploymentError: another experiment runs on this machine or on the engine, or the folder can't be made.
+        PlanError: two deployments that run side by side have one port.
+        DeploymentError: another experiment runs on this machine or on the engine, the load generator can't be pinned,
+            or the folder can't be made.
         RecordError: the experiment's record can't be written there.
     """
+    _refuse_impossible(plan, settings)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = _make_folder(results)
         try:
@@ -91,6 +96,18 @@ def resume(folder: Path) -> int:
             return experiment.resume()
 
 
+def _refuse_impossible(plan: Plan, settings: Settings) -> None:
+    """Refuse what can be known before anything is made.
+
+    Raises:
+        PlanError, DeploymentError: as in ``run_new``.
+    """
+    if plan.layout == BLOCKS and (reason := why_one_port(plan.deployments, settings)):
+        raise PlanError(reason)
+    if reason := why_not_pinned(plan.generator_cpus):
+        raise DeploymentError(reason)
+
+
 class Experiment:
     """One experiment: where it writes, what it uses, and what it tells the person who waits."""
 
@@ -106,8 +123,12 @@ class Experiment:
             start_timeout_s=self._options.start_timeout_s,
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,
+            service_cpus=self._plan.service_cpus,
         )
-        self._view = View(journal, Console(highlight=False))
+        budget = Budget(self._plan.budget_minutes, spent_s(folder, journal.record))
+        self._view = View(journal, Console(highlight=False), budget)
+        self._bench = Bench(folder, journal, self._settings, self._view)
+        self._rounds = Rounds(self._bench, budget)
         self._containers = [name for name in self._plan.deployments if BY_NAME[name].facts.needs_engine]
 
     def run(self) -> int:
@@ -116,8 +137,10 @@ class Experiment:
         Returns the exit code: 0 also where some could not run here; 1 where one was started and failed, or none could
         be measured; 130 after Ctrl-C; where it would be 0, that of the analysis, which has its own for an invalid run.
         """
-        names, rounds = ", ".join(self._plan.deployments), self._plan.rounds
-        self._view.say(f"Fourfold measures {names} in {rounds} rounds; everything lands in {self._folder}")
+        names, plan = ", ".join(self._plan.deployments), self._plan
+        until = f"to within ±{plan.precision:g}%, for {plan.budget_minutes:g} minutes at most"
+        how = f"in {plan.rounds} rounds" if plan.rounds is not None else until
+        self._view.say(f"Fourfold measures {names} {how}; everything lands in {self._folder}")
         code = 0
         try:
             code = self._measure_what_is_left()
@@ -137,7 +160,8 @@ class Experiment:
             with _sigterm_as_ctrl_c():
                 self._fetch_model()
                 with self._view.shown():
-                    self._measure_all(self._prepare_image() if self._containers else None)
+                    self._rounds.measure_all(self._prepare_image() if self._containers else None)
+                self._rounds.say_why_it_ended()
         except DeploymentError as error:
             self._view.say(f"error: {error}")
             return 1
@@ -164,14 +188,17 @@ class Experiment:
             RecordError: its record can't be written.
         """
         self._refuse_other_folders()
-        if not list(self._journal.left()):
+        record, plan = self._journal.record, self._plan
+        is_ended = plan.rounds is not None or record.stopped_by is not None
+        if is_ended and not list(self._journal.left()):
             self._view.say(f"nothing is left to measure in {self._folder}")
             return self._write_page()
         self._refuse_other_circumstances()
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")
-        self._journal.note(resumed_at=(*self._journal.record.resumed_at, now()), ended_at=None)
+        blank = record.blank if record.blank and record.blank.status == STATUS_MEASURED else None
+        self._journal.note(resumed_at=(*record.resumed_at, now()), ended_at=None, stopped_by=None, blank=blank)
         return self.run()
 
     def _refuse_other_folders(self) -> None:
@@ -179,28 +206,20 @@ class Experiment:
         try:
             for deployment in self._journal.record.deployments:
                 for each in deployment.rounds:
-                    self._round_folder(deployment.name, each.number)
+                    self._bench.own_folder(round_folder(deployment.name, each.number))
+            for group in range(1, len(self._journal.record.groups) + 1):
+                for number in range(1, len(self._journal.record.order) + 1):
+                    self._bench.own_folder(group_folder(group, number))
+            self._bench.own_folder(BLANK_FOLDER)
         except DeploymentError as error:
             raise ResumeError(f"{self._folder} can't be continued: {error}") from error
-
-    def _round_folder(self, name: str, number: int) -> Path:
-        """
-        Raises:
-            DeploymentError: it leads elsewhere, by a link.
-        """
-        folder = self._folder / round_folder(name, number)
-        try:
-            if inside(self._folder, folder) == folder:
-                return folder
-            reason = f"{folder} is a link, or in one"
-        except OutsideFolder as error:
-            reason = str(error)
-        raise DeploymentError(f"{reason}; put the folder itself there, or begin a new experiment")
 
     def _refuse_other_circumstances(self) -> None:
         """What was measured and what is left must have the same machine, engine, image, model and code."""
         record = self._journal.record
         images = {deployment.image.id for deployment in record.deployments if deployment.image}
+        if reason := why_not_pinned(self._plan.generator_cpus):
+            raise ResumeError(f"{self._folder} can't be continued: {reason}")
         here = replace(circumstances_here(), model=self._model() if record.model else None)
         try:
             engine = connect() if record.engine else None
@@ -257,93 +276,6 @@ class Experiment:
             self._journal.note_deployment(name, image=image)
         self._view.say(f"image: {image.name}, {(image.bytes or 0) / 1e6:.0f} MB")
         return None
-
-    def _measure_all(self, no_image: str | None) -> None:
-        out: set[str] = set()
-        has_run = False
-        for name, number in list(self._journal.left()):
-            if name in out:
-                continue
-            reason = (no_image if name in self._containers else None) or why_not(name, self._settings)
-            if reason is not None:
-                out.add(name)
-                self._leave_out(name, reason)
-                continue
-            if has_run:
-                self._view.do(f"resting for {self._plan.rest_s} s")
-                time.sleep(self._plan.rest_s)
-            has_run = True
-            self._measure(name, number)
-
-    def _leave_out(self, name: str, reason: str) -> None:
-        """What can't run in one round is not tried again in the next."""
-        self._view.leave_out(name)
-        self._view.say(f"{title_of(name)}: not run: {reason}")
-        for each, number in list(self._journal.left()):
-            if each == name and self._journal.round(name, number).status == NOT_RUN:
-                self._journal.note_round(name, number, reason=reason)
-
-    def _measure(self, name: str, number: int) -> None:
-        title = f"{title_of(name)}, round {number} of {self._plan.rounds}"
-        self._journal.restart_round(name, number, status=FAILED, reason=CUT_OFF, started_at=now())
-        began = time.monotonic()
-        try:
-            folder = self._round_folder(name, number)
-            if folder.exists():
-                shutil.rmtree(folder)  # what an earlier try left, which was cut off or failed
-            with self._view.round(name, number):
-                self._view.do(f"{title}: starting")
-                with deployed(name, self._settings, folder) as running:
-                    self._journal.note_round(
-                        name,
-                        number,
-                        seconds_to_healthy=running.seconds_to_healthy,
-                        limits=running.service.limits,
-                    )
-                    self._replay(running, number, folder, title)
-                    self._view.do(f"{title}: removing")
-            flush_files(folder)
-        except (DeploymentError, *API_FAILURES, OSError) as error:
-            reason = self._why_round_failed(error)
-            self._view.say(f"{title}: failed: {reason}")
-            self._journal.note_round(name, number, status=FAILED, reason=reason)
-            return
-        self._journal.note_round(name, number, status=STATUS_MEASURED, reason=None)
-        taken_s = time.monotonic() - began
-        self._view.say(
-            f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
-            f"{self._view.remaining()}"
-        )
-
-    def _why_round_failed(self, error: Exception) -> str:
-        if isinstance(error, OSError) and not isinstance(error, API_FAILURES):
-            return why(error, self._folder)
-        # Service and Locust write to the same disk: what is seen of them may be a consequence.
-        full = why_disk_is_full(self._folder)
-        return f"{full}; meanwhile: {error}" if full else str(error)
-
-    def _replay(self, running: Running, number: int, folder: Path, title: str) -> None:
-        """The single pass, the service's own rows of it, then the load."""
-        service = running.service
-        target = ["--host", running.url, "--replicas", service.replicas]
-
-        def replay(what: str, locustfile: str, prefix: Path, arguments: list[str]) -> None:
-            def show(done: int) -> None:
-                self._view.do(f"{title}: {what}, {done} requests")
-
-            for fault in run_locust(locustfile, prefix, target + arguments, service, show):
-                self._view.say(f"{title}: {what}: {fault}")
-
-        replay("single pass", SINGLE_PASS, folder / SINGLE_PASS, [])
-        self._journal.note_round(running.name, number, runs=(SINGLE_PASS,))
-        files = tuple(str(file.relative_to(self._folder)) for file in service.copy_metrics(folder))
-        self._journal.note_round(running.name, number, metrics_files=files)
-        plan = self._plan
-        load = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
-        load += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
-        load += ["--requests", str(plan.requests)] if plan.requests is not None else []
-        replay(f"load of {plan.users} users", plan.user_class, folder / LOAD, load)
-        self._journal.note_round(running.name, number, runs=(SINGLE_PASS, LOAD))
 
     def _say_how_to_go_on(self) -> None:
         command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from infra.experiment.circumstances import Circumstances
 from infra.experiment.plan import Plan, plan_of
 from infra.experiment.resumable import check_resumable
 from runfiles.deployments import listed
-from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED
+from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord, RoundRecord
 from runfiles.strict_json import read_record
@@ -23,6 +23,15 @@ from runfiles.strict_json import read_record
 CUT_OFF = "the experiment was cut off while this round ran"
 BEFORE_ITS_TURN = "the experiment ended before its turn"
 NOT_IN_THE_PLAN = "not in the plan"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is measured at once in a round: one deployment in its turn, or a ``group`` of them in blocks (from 1)."""
+
+    number: int
+    names: tuple[str, ...]
+    group: int | None = None
 
 
 class Journal:
@@ -52,7 +61,7 @@ class Journal:
             model=circumstances.model,
             options=options,
             plan=PlanRecord(**asdict(plan)),
-            order=tuple(map(tuple, plan.order())),
+            order=tuple(map(tuple, plan.order(plan.rounds or 0))),
             deployments=tuple(_nothing_yet(name, plan) for name in listed(plan.deployments)),
         )
         journal = cls(folder, record, options)
@@ -77,17 +86,52 @@ class Journal:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ResumeError(f"{path} can't be read ({reason}); begin a new experiment") from error
 
-    def left(self) -> Iterator[tuple[str, int]]:
-        """Deployment and round of all that is not measured yet, in the order of the plan."""
-        for number, names in enumerate(self.record.order, start=1):
-            for name in names:
-                if self.round(name, number).status != STATUS_MEASURED:
-                    yield name, number
+    def add_round(self) -> None:
+        """Begin a further round, where the plan says no number of rounds."""
+        number = len(self.record.order) + 1
+        for name in self.plan.deployments:
+            self._put_round(name, _round_not_begun(name, number))
+        self.note(order=tuple(map(tuple, self.plan.order(number))))
+
+    def steps(self, number: int) -> list[Step]:
+        """What is measured in a round, one after another."""
+        order = self.record.order[number - 1]
+        if self.plan.layout == TURNS:
+            return [Step(number, (name,)) for name in order]
+        groups = self.record.groups or (order,)
+        return [
+            Step(number, tuple(name for name in order if name in members), group)
+            for group, members in enumerate(groups, 1)
+        ]
+
+    def own(self, step: Step) -> list[str]:
+        """The deployments whose round this is. A group's reference has its round in the first of its groups."""
+        groups = self.record.groups[: (step.group or 1) - 1]
+        return [name for name in step.names if not any(name in members for members in groups)]
+
+    def left(self) -> Iterator[Step]:
+        """All steps that are not measured whole, in the order of the plan."""
+        for number in range(1, len(self.record.order) + 1):
+            yield from (step for step in self.steps(number) if not self.is_measured(step))
+
+    def is_measured(self, step: Step) -> bool:
+        """Whether all of a step's deployments are measured, and its reference is."""
+        own = self.own(step)
+        others = [self.round(name, step.number) for name in step.names if name not in own]
+        return all(self.round(name, step.number).status == STATUS_MEASURED for name in own) and all(
+            step.group in each.reference_in for each in others
+        )
 
     def cut_off(self) -> list[str]:
         """The deployments that may still be there, since the experiment ended while they ran."""
-        rounds = [(deployment.name, each) for deployment in self.record.deployments for each in deployment.rounds]
-        return [name for name, each in rounds if each.status == FAILED and each.reason == CUT_OFF]
+        steps = [step for number in range(1, len(self.record.order) + 1) for step in self.steps(number)]
+        broken = [
+            step
+            for step in steps
+            for each in (self.round(name, step.number) for name in self.own(step))
+            if each.status == FAILED and each.reason == CUT_OFF
+        ]
+        return list(dict.fromkeys(name for step in broken for name in step.names))
 
     def round(self, name: str, number: int) -> RoundRecord:
         """What is known of one round."""
@@ -117,8 +161,8 @@ class Journal:
         return [each.status for deployment in self.record.deployments for each in deployment.rounds]
 
     def _put_round(self, name: str, noted: RoundRecord) -> None:
-        known = self._deployment(name).rounds
-        rounds = tuple(noted if each.number == noted.number else each for each in known)
+        known = {each.number: each for each in self._deployment(name).rounds}
+        rounds = tuple((known | {noted.number: noted}).values())
         status, reason = _status(rounds)
         self.note_deployment(name, status=status, reason=reason, rounds=rounds)
 
@@ -156,7 +200,7 @@ def now() -> str:
 
 def _nothing_yet(name: str, plan: Plan) -> DeploymentRecord:
     is_planned = name in plan.deployments
-    numbers = range(1, plan.rounds + 1) if is_planned else ()
+    numbers = range(1, (plan.rounds or 0) + 1) if is_planned else ()
     return DeploymentRecord(
         name=name,
         status=NOT_RUN,

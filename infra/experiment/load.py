@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from infra.deployments.cpus import preexec_pin
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.service import Service
 from infra.environment import for_load
@@ -31,52 +32,97 @@ REQUESTS_FAILED_EXIT_CODE = 1
 """Locust's exit code when requests failed, and also for slips of its own; the run's record tells which."""
 
 
-def run_locust(
-    locustfile: str, prefix: Path, arguments: Sequence[str], service: Service, show: Callable[[int], None]
-) -> list[str]:
-    """Run one locustfile headless; ``show`` gets the number of requests so far. Returns what is wrong with the
-    recording although its files are whole, in one sentence each.
+class ServiceGone(DeploymentError):
+    """A service that the load goes to is gone. ``deployment`` is its name."""
 
-    It ends at once when the service is gone. Interrupted, Locust is asked to end, so that its files and ours are whole.
+    def __init__(self, deployment: str, reason: str) -> None:
+        super().__init__(reason)
+        self.deployment = deployment
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployment that Locust loads, and the prefix of the files of its run."""
+
+    deployment: str
+    prefix: Path
+    service: Service
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a target's run: why it is none (None: it is one), and what is wrong with its recording although
+    its files are whole, in one sentence each."""
+
+    reason: str | None
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class Load:
+    """One Locust: its locustfile, the prefix of Locust's own files, further arguments, and the CPU set that it may use
+    (None: all processors). ``meanwhile`` is called again and again while it runs; an error that it raises ends Locust.
+    """
+
+    locustfile: str
+    prefix: Path
+    arguments: Sequence[str]
+    cpus: str | None = None
+    meanwhile: Callable[[], None] = lambda: None
+
+
+def run_locust(load: Load, targets: Sequence[Target]) -> dict[str, Outcome]:
+    """Run one locustfile headless against one deployment or several. Returns by deployment what became of its run.
+
+    It ends at once when a service is gone. Interrupted, Locust is asked to end, so that its files and ours are whole.
 
     Raises:
-        DeploymentError: the service is gone, Locust could not run, or what it recorded is not a run: no record, no
-            requests, none that was answered, or of a single pass not each text once.
+        ServiceGone: a service is gone.
+        DeploymentError: Locust could not run, or could not write its files.
     """
-    exit_code = _run(locustfile, prefix, arguments, service, show)
-    if reason := _why_gone(service):
-        raise DeploymentError(reason)
-    words = last_error(tail(_log(prefix)))
+    exit_code = _run(load, targets)
+    _refuse_gone(targets)
+    log = _log(load.prefix)
+    words = last_error(tail(log))
     if exit_code == RECORDING_FAILED_EXIT_CODE:
-        raise DeploymentError(f"the recording could not be written: {words}; see to the disk of {prefix.parent}")
+        raise DeploymentError(f"the recording could not be written: {words}; see to the disk of {load.prefix.parent}")
     if exit_code not in (0, REQUESTS_FAILED_EXIT_CODE):
-        raise DeploymentError(f"Locust ended with exit code {exit_code}: {words}; all it said is in {_log(prefix)}")
-    try:
-        recorded = _read_recorded(prefix)
-    except (OSError, ValueError) as error:
-        record = f"{prefix.name}{RUN_RECORD_SUFFIX}"
-        unread = error.strerror if isinstance(error, OSError) else error
-        raise DeploymentError(
-            f"Locust ended with exit code {exit_code}, and {record} can't be read ({unread}); "
-            f"its last words: {words}; all it said is in {_log(prefix)}"
-        ) from error
-    if exit_code == REQUESTS_FAILED_EXIT_CODE and recorded.failures == 0:
-        raise DeploymentError(f"Locust failed though no request did: {words}; all it said is in {_log(prefix)}")
-    if reason := _why_not_whole(recorded, is_single_pass=locustfile == SINGLE_PASS):
-        first_error = _first_error(prefix)
+        raise DeploymentError(f"Locust ended with exit code {exit_code}: {words}; all it said is in {log}")
+    recorded = {}
+    for target in targets:
+        try:
+            recorded[target.deployment] = _read_recorded(target.prefix)
+        except (OSError, ValueError) as error:
+            record = f"{target.prefix.name}{RUN_RECORD_SUFFIX}"
+            unread = error.strerror if isinstance(error, OSError) else error
+            raise DeploymentError(
+                f"Locust ended with exit code {exit_code}, and {record} can't be read ({unread}); "
+                f"its last words: {words}; all it said is in {log}"
+            ) from error
+    if exit_code == REQUESTS_FAILED_EXIT_CODE and not any(each.failures for each in recorded.values()):
+        raise DeploymentError(f"Locust failed though no request did: {words}; all it said is in {log}")
+    is_single_pass = load.locustfile == SINGLE_PASS
+    return {target.deployment: _outcome(target, recorded[target.deployment], is_single_pass) for target in targets}
+
+
+def _outcome(target: Target, recorded: _Recorded, is_single_pass: bool) -> Outcome:
+    reason = _why_not_whole(recorded, is_single_pass=is_single_pass)
+    if reason is not None:
+        first_error = _first_error(target.prefix)
         first = f"; the first error was: {first_error}" if first_error else ""
-        raise DeploymentError(f"{reason}{first}; last words of the service: {_last_words(service)}")
-    return [text for _, text in recorded.faults]
+        reason = f"{reason}{first}; last words of the service: {_last_words(target.service)}"
+    return Outcome(reason, [text for _, text in recorded.faults])
 
 
-def _run(locustfile: str, prefix: Path, arguments: Sequence[str], service: Service, show: Callable[[int], None]) -> int:
+def _run(load: Load, targets: Sequence[Target]) -> int:
     """Locust's exit code.
 
     Raises:
-        DeploymentError: the service is gone, and Locust was ended.
+        ServiceGone: a service is gone, and Locust was ended.
     """
-    command = [*locust(locustfile), "--csv", str(prefix.resolve()), *arguments]
-    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, _log(prefix).open("w", encoding="utf-8") as output:
+    log = _log(load.prefix)
+    command = [*locust(load.locustfile), "--csv", str(load.prefix.resolve()), *load.arguments]
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
             cwd=empty,
@@ -85,30 +131,36 @@ def _run(locustfile: str, prefix: Path, arguments: Sequence[str], service: Servi
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
+            preexec_fn=preexec_pin(load.cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
         )
         with process:
             try:
-                _wait(process, prefix, service, show)
+                _wait(process, load, targets)
             except BaseException:
                 _end(process)
                 raise
-    show(_requests_so_far(prefix))
     return process.returncode
 
 
-def _wait(process: subprocess.Popen[bytes], prefix: Path, service: Service, show: Callable[[int], None]) -> None:
+def _wait(process: subprocess.Popen[bytes], load: Load, targets: Sequence[Target]) -> None:
     """
     Raises:
-        DeploymentError: the service is gone.
+        ServiceGone: a service is gone.
     """
     asked_at = time.monotonic()
     while process.poll() is None:
-        show(_requests_so_far(prefix))
+        load.meanwhile()
         time.sleep(POLL_S)
         if time.monotonic() - asked_at >= GONE_EVERY_S:
             asked_at = time.monotonic()
-            if reason := _why_gone(service):
-                raise DeploymentError(reason)
+            _refuse_gone(targets)
+    load.meanwhile()
+
+
+def _refuse_gone(targets: Sequence[Target]) -> None:
+    for target in targets:
+        if reason := _why_gone(target.service):
+            raise ServiceGone(target.deployment, reason)
 
 
 @dataclass(frozen=True)
@@ -132,7 +184,7 @@ def _read_recorded(prefix: Path) -> _Recorded:
     if record.ended_at_unix_s is None:
         raise ValueError("it does not tell of an end")
     requests, failures, texts = record.requests, record.failures, record.texts.count
-    if requests is None or failures is None or texts is None:
+    if requests is None or failures is None or not texts:
         raise ValueError("it does not tell requests, failures and texts.count")
     faults = tuple((fault.kind, tidy(fault.text)) for fault in record.faults)
     return _Recorded(requests, failures, texts, tidy(str(record.ended_by)), faults)
@@ -144,7 +196,7 @@ def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:
         return "no request was recorded"
     if recorded.failures >= recorded.requests:
         return f"all {recorded.requests} requests failed"
-    if is_single_pass and recorded.requests != recorded.texts:
+    if is_single_pass and recorded.requests % recorded.texts:
         return f"the single pass sent {recorded.requests} requests for {recorded.texts} texts"
     if recorded.ended_by == INTERRUPTED:
         return f"the run was interrupted after {recorded.requests} requests, before its end"
@@ -203,7 +255,7 @@ def end_leftovers(folder: Path) -> list[int]:
             command = process.cmdline()
         except psutil.Error:
             continue
-        if "locust" in command and any(folder == Path(argument).parent.parent.parent for argument in command):
+        if "locust" in command and any(_is_prefix_in(folder, argument) for argument in command):
             left.append(process)
     for process in left:
         try:
@@ -221,6 +273,12 @@ def end_leftovers(folder: Path) -> list[int]:
     return [process.pid for process in left]
 
 
+def _is_prefix_in(folder: Path, argument: str) -> bool:
+    """Whether it is the prefix of a run of an experiment: of a round's, or of the blank's."""
+    above = Path(argument).parent.parent
+    return folder in (above, above.parent)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
@@ -230,8 +288,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _requests_so_far(prefix: Path) -> int:
+def rows_so_far(prefix: Path, suffix: str = REQUESTS_SUFFIX) -> int:
+    """How many rows a CSV file of a run has by now."""
     try:
-        return max(0, Path(f"{prefix}{REQUESTS_SUFFIX}").read_bytes().count(b"\n") - 1)
+        return max(0, Path(f"{prefix}{suffix}").read_bytes().count(b"\n") - 1)
     except FileNotFoundError:
         return 0

@@ -9,55 +9,89 @@ from __future__ import annotations
 import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
+from infra.deployments.cpus import FORM as CPUSET_FORM
+from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
 from infra.last_words import tidy
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
-from runfiles.records import PlanRecord
+from runfiles.events import BLOCKS, LAYOUTS, TURNS
+from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 
 USER_CLASSES = ("keep_alive", "new_connection")
 MIB = 1024**2
+FEWEST_BLOCKS = 2
+"""Measured blocks of each deployment in a round, however short the plan's ``seconds`` are."""
+
 MOST_BYTES = 10**6
 """A file that is larger is not a plan."""
 
 MOST_KEY = 100
+NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes")
+"""Keys that records of earlier versions lack, and that can't be none."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is measured, and how.
 
-    In each of ``rounds`` every deployment is started anew, gets the single pass, and then the load: ``users`` for
-    ``warm_up_s`` that enter no figure and ``seconds`` that do, or fewer once ``requests`` of these are answered (None:
-    no such end). ``rest_s`` lie between two deployments. ``seed`` shuffles the texts of the load, the same way each
-    time; 0 leaves them in the order of their file. ``cpus`` (cores; None: all) and ``memory_mb`` (MiB) limit each
-    container, and not the host process.
+    In each round every deployment is started anew, gets the single pass, and then the load of ``users``, of which
+    ``warm_up_s`` enter no figure and ``seconds`` do, or fewer once ``requests`` of these are answered (None: no such
+    end). ``layout`` "blocks": the deployments of a group run at once, and the load visits them in blocks of
+    ``block_s``; the seconds are those of each deployment. "turns": one deployment after another. ``rest_s`` lie between
+    two groups or deployments.
+
+    ``rounds`` None: until the interval of every pair's ratio is as narrow as ``precision`` (half its width, in
+    percent), or ``budget_minutes`` are up. With a number neither counts.
+
+    ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
+    (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
+    workers; 1: it has none. ``generator_cpus`` and ``service_cpus``: the processors that Locust and the service may
+    use, such as ``0-1,3``; None: all.
     """
 
     deployments: tuple[str, ...] = DEFAULT
-    rounds: int = 3
+    layout: str = BLOCKS
+    rounds: int | None = None
+    precision: float = 5.0
+    budget_minutes: float = 6.0
     users: int = 8
     seconds: int = 10
     requests: int | None = None
-    warm_up_s: int = 5
+    block_s: float = 1.0
+    warm_up_s: int = 3
     rest_s: int = 2
     user_class: str = "keep_alive"
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
+    processes: int = 1
+    generator_cpus: str | None = None
+    service_cpus: str | None = None
 
-    def order(self) -> list[list[str]]:
-        """The deployments of each round in the order in which they are measured: forth, back, forth, ...
+    @property
+    def blocks(self) -> int:
+        """How many measured blocks each deployment gets in a round."""
+        return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
+
+    @property
+    def warm_up_blocks(self) -> int:
+        """How many blocks of each deployment come before, and enter no figure."""
+        return max(1, round(self.warm_up_s / self.block_s)) if self.warm_up_s else 0
+
+    def order(self, rounds: int) -> list[list[str]]:
+        """The deployments of the first so many rounds in the order in which they are started: forth, back, forth, ...
 
         So a machine that gets slower with time does not slow always the same one.
         """
         forth = list(self.deployments)
-        return [forth if number % 2 == 0 else forth[::-1] for number in range(self.rounds)]
+        return [forth if number % 2 == 0 else forth[::-1] for number in range(rounds)]
 
 
 def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None = None) -> Plan:
@@ -75,16 +109,34 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
         if not has_value:
             raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
         values |= _checked({key: _from_text(key, text)}, "--set")
-    return Plan(**values)
+    return _consistent(Plan(**values))
 
 
 def plan_of(record: PlanRecord, where: str) -> Plan:
-    """The plan that an experiment's record holds.
+    """The plan that an experiment's record holds. An earlier version measured in turns, and had fewer keys.
 
     Raises:
         PlanError: a value of it is not one that a plan may have.
     """
-    return Plan(**_checked(record.to_json(), where))
+    earlier = {} if record.layout is not None else {"layout": TURNS}
+    said = {key: value for key, value in record.to_json().items() if value is not None or key not in NEWER}
+    return _consistent(Plan(**_checked(said | earlier, where)))
+
+
+def _consistent(plan: Plan) -> Plan:
+    """The plan, if its values can be true together.
+
+    Raises:
+        PlanError: they can't.
+    """
+    if plan.processes > plan.users:
+        raise PlanError(f"processes = {plan.processes} is more than users = {plan.users}: a process would have no user")
+    if plan.cpus is not None and plan.service_cpus is not None and plan.cpus > len(cpuset(plan.service_cpus)):
+        raise PlanError(
+            f"cpus = {plan.cpus:g} is more than service_cpus = {plan.service_cpus} has; "
+            "leave cpus out, or name more processors"
+        )
+    return plan
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -160,16 +212,39 @@ def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return check_or_none
 
 
-def _cpus(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 1024:
-        raise ValueError("a number of cores from 0.01 to 1024")
-    return float(value)
+def _number(what: str, least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise ValueError(f"{what} from {least:g} to {most:g}")
+        return float(value)
+
+    return check
 
 
-def _user_class(value: Any) -> str:
-    if value not in USER_CLASSES:
-        raise ValueError(" or ".join(USER_CLASSES))
-    return str(value)
+def _percent(value: Any) -> float:
+    """A file may write the sign as well: ``"5%"``."""
+    if isinstance(value, str) and value.endswith("%"):
+        with suppress(ValueError):
+            value = float(value.removesuffix("%"))
+    return _number("a percentage", 0.5, 100)(value)
+
+
+def _cpuset(value: Any) -> str:
+    """TOML takes a set of one processor for a number."""
+    text = str(value) if type(value) is int and value.bit_length() <= 64 else value
+    if not isinstance(text, str):
+        raise ValueError(CPUSET_FORM)  # noqa: TRY004  no caller's slip
+    cpuset(text)
+    return text
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(" or ".join(words))
+        return str(value)
+
+    return check
 
 
 def _deployments(value: Any) -> tuple[str, ...]:
@@ -186,15 +261,22 @@ def _deployments(value: Any) -> tuple[str, ...]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "deployments": _deployments,
-    "rounds": _whole(1, 100),
+    "layout": _one_of(LAYOUTS),
+    "rounds": _or_none(_whole(1, 100)),
+    "precision": _percent,
+    "budget_minutes": _number("a number of minutes", 0.5, MOST_BUDGET_MINUTES),
     "users": _whole(1, 1000),
     "seconds": _whole(1, 3600),
     "requests": _or_none(_whole(1, 10**7)),
+    "block_s": _number("a number of seconds", 0.2, 60),
     "warm_up_s": _whole(0, 600),
     "rest_s": _whole(0, 600),
-    "user_class": _user_class,
+    "user_class": _one_of(USER_CLASSES),
     "seed": _whole(0, 2**31 - 1),
-    "cpus": _or_none(_cpus),
+    "cpus": _or_none(_number("a number of cores", 0.01, 1024)),
     "memory_mb": _whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
+    "processes": _whole(1, 64),
+    "generator_cpus": _or_none(_cpuset),
+    "service_cpus": _or_none(_cpuset),
 }
 """Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""

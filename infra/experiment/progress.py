@@ -4,7 +4,7 @@ lines where the output is no terminal."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import mean
 
@@ -14,32 +14,37 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from infra.experiment.journal import Journal
+from infra.experiment.enough import Budget, Pair, in_words
+from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
 from infra.last_words import printable, tidy
 from runfiles.deployments import title_of
-from runfiles.events import NOT_RUN, STATUS_MEASURED
+from runfiles.events import NOT_RUN, STATUS_MEASURED, TURNS
 
 REFRESH_PER_S = 4
 START_AND_END_S = 15.0
-SINGLE_PASS_S = 10.0
+SINGLE_PASS_S = 12.0
 """Guesses, until a round has told how long it takes here."""
 
 MINUTES_FROM_S = 90
+MOST_COLUMNS = 5
+"""Of so many rounds the table has a column: the last ones."""
 
 
 class View:
     """Shows an experiment as its journal tells it, and what it is told of what runs now."""
 
-    def __init__(self, journal: Journal, console: Console) -> None:
+    def __init__(self, journal: Journal, console: Console, budget: Budget) -> None:
         self._journal = journal
         self._plan = journal.plan
         self._console = console
+        self._budget = budget
         self._now = ""
-        self._current: tuple[str, int] | None = None
+        self._current: Step | None = None
         self._began = 0.0
         self._out: set[str] = set()
-        self._taken_s: dict[str, list[float]] = {}
+        self._pairs: Sequence[Pair] = ()
+        self._taken_s: dict[frozenset[str], list[float]] = {}
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -53,13 +58,19 @@ class View:
         """A deployment that no further round will be measured of."""
         self._out.add(name)
 
+    def note_precision(self, number: int, pairs: Sequence[Pair]) -> None:
+        """How precise each pair is after a round. A terminal shows it all the time, other outputs have a line."""
+        self._pairs = pairs
+        if not self._console.is_terminal:
+            self.say(f"after round {number}: {in_words(pairs, self._plan)}")
+
     @contextmanager
-    def round(self, name: str, number: int) -> Iterator[None]:
-        """A round of a deployment, which is timed to tell how long the others will take."""
-        self._current, self._began = (name, number), time.monotonic()
+    def step(self, step: Step) -> Iterator[None]:
+        """A step of a round, which is timed to tell how long the others will take."""
+        self._current, self._began = step, time.monotonic()
         try:
             yield
-            self._taken_s.setdefault(name, []).append(time.monotonic() - self._began)
+            self._taken_s.setdefault(frozenset(step.names), []).append(self._this_s())
         finally:
             self._current = None
 
@@ -74,11 +85,23 @@ class View:
 
     def remaining(self) -> str:
         """For people: how long it will still take, as far as it can be told."""
-        left = [name for name, number in self._journal.left() if (name, number) != self._current]
-        seconds = sum(expected_s(name, self._taken_s, self._plan) for name in left if name not in self._out)
+        if self._plan.rounds is None:
+            return f"{_time(max(0.0, self._budget.left_s))} of {self._plan.budget_minutes:g} min left"
+        left = [step for step in self._journal.left() if not self._is_current(step)]
+        seconds = sum(self._expected_s(step) for step in left)
         if self._current is not None:
-            seconds += max(0.0, expected_s(self._current[0], self._taken_s, self._plan) - self._this_s())
-        return f"about {seconds / 60:.0f} min left" if seconds > MINUTES_FROM_S else f"about {seconds:.0f} s left"
+            seconds += max(0.0, self._expected_s(self._current) - self._this_s())
+        return f"about {_time(seconds)} left"
+
+    def _is_current(self, step: Step) -> bool:
+        now = self._current
+        if now is None or (step.number, step.group) != (now.number, now.group):
+            return False
+        return set(now.names) <= set(step.names)
+
+    def _expected_s(self, step: Step) -> float:
+        names = frozenset(step.names) - self._out
+        return expected_s(names, self._taken_s, self._plan) if names else 0.0
 
     def _this_s(self) -> float:
         return time.monotonic() - self._began
@@ -86,22 +109,37 @@ class View:
     def _draw(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("")
-        for number in range(1, self._plan.rounds + 1):
+        rounds = len(self._journal.record.order)
+        first = 1
+        if self._plan.rounds is None:
+            first = max(1, rounds - MOST_COLUMNS + 1)
+        numbers = range(first, rounds + 1)
+        for number in numbers:
             table.add_column(f"round {number}", min_width=len(STATUS_MEASURED))
         for name in self._plan.deployments:
-            cells = [self._cell(name, number) for number in range(1, self._plan.rounds + 1)]
-            table.add_row(title_of(name), *cells)
-        rounds = self._plan.rounds * len(self._plan.deployments)
-        done = rounds - len(list(self._journal.left()))
+            table.add_row(title_of(name), *(self._cell(name, number) for number in numbers))
+        precision = [Text(f"precise: {in_words(self._pairs, self._plan)}")] if self._pairs else []
+        return Group(table, *precision, self._bar(), Text(self._now, no_wrap=True, overflow="ellipsis"))
+
+    def _bar(self) -> RenderableType:
+        """How much is done: of the rounds of the plan or, where it has no number of them, of the time."""
+        foot = Table.grid(padding=(0, 1))
+        if self._plan.rounds is None:
+            spent_s = self._budget.whole_s - self._budget.left_s
+            bar = ProgressBar(self._budget.whole_s, min(spent_s, self._budget.whole_s), width=30)
+            foot.add_row(bar, f"round {len(self._journal.record.order)}, {self.remaining()}")
+            return foot
+        steps = sum(len(self._journal.steps(number)) for number in range(1, self._plan.rounds + 1))
+        done = steps - len(list(self._journal.left()))
         part = 0.0
         if self._current is not None:
-            part = min(1.0, self._this_s() / expected_s(self._current[0], self._taken_s, self._plan))
-        foot = Table.grid(padding=(0, 1))
-        foot.add_row(ProgressBar(rounds, done + part, width=30), f"{done} of {rounds} rounds, {self.remaining()}")
-        return Group(table, foot, Text(self._now, no_wrap=True, overflow="ellipsis"))
+            part = min(1.0, self._this_s() / self._expected_s(self._current))
+        what = "rounds" if self._plan.layout == TURNS else "rounds of groups"
+        foot.add_row(ProgressBar(steps, done + part, width=30), f"{done} of {steps} {what}, {self.remaining()}")
+        return foot
 
     def _cell(self, name: str, number: int) -> Text:
-        if self._current == (name, number):
+        if self._current is not None and number == self._current.number and name in self._current.names:
             return Text("now", style="bold")
         status = self._journal.round(name, number).status
         if status == NOT_RUN:
@@ -109,15 +147,19 @@ class View:
         return Text(status, style="green" if status == STATUS_MEASURED else "red")
 
 
-def expected_s(name: str, taken_s: Mapping[str, list[float]], plan: Plan) -> float:
-    """About how long a round of a deployment takes: as its own rounds took, else those of all, else a guess.
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > MINUTES_FROM_S else f"{seconds:.0f} s"
+
+
+def expected_s(names: frozenset[str], taken_s: Mapping[frozenset[str], list[float]], plan: Plan) -> float:
+    """About how long a step takes: as those of the same deployments took, else those of all, else a guess.
 
     Args:
-        name: the deployment.
-        taken_s: by deployment, how long each of its rounds took.
+        names: the deployments that it measures.
+        taken_s: by deployments, how long each of their steps took.
         plan: for the guess.
     """
-    taken = taken_s.get(name) or [seconds for each in taken_s.values() for seconds in each]
+    taken = taken_s.get(names) or [seconds for each in taken_s.values() for seconds in each]
     if taken:
         return mean(taken)
-    return START_AND_END_S + SINGLE_PASS_S + plan.warm_up_s + plan.seconds + plan.rest_s
+    return (START_AND_END_S + SINGLE_PASS_S + plan.warm_up_s + plan.seconds) * len(names) + plan.rest_s

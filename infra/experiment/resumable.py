@@ -6,17 +6,18 @@ The file may have been cut off, edited or made by somebody else. What it says is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
 from infra.deployments.table import PORTS
-from infra.experiment.plan import plan_of
+from infra.experiment.plan import Plan, plan_of
 from infra.last_words import tidy
 from runfiles.deployments import DEPLOYMENTS, listed
-from runfiles.events import STATUS_MEASURED
+from runfiles.events import STATUS_MEASURED, TURNS
 from runfiles.fields import why_no_name
-from runfiles.files import LOAD, SINGLE_PASS, round_folder
-from runfiles.records import DeploymentRecord, ExperimentRecord, Options
+from runfiles.files import BLANK_FOLDER, LOAD, SINGLE_PASS, round_folder
+from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord
 
 RUNS = (SINGLE_PASS, LOAD)
 MACHINES = ("machine", "engine")
@@ -32,15 +33,21 @@ def check_resumable(record: ExperimentRecord, content: Mapping[str, Any]) -> Opt
     """
     _refuse_other_keys(content, record.to_json(), "")
     plan = plan_of(record.plan, "plan")
-    if record.order != tuple(map(tuple, plan.order())):
+    _refuse_other_plan(record.plan, PlanRecord(**asdict(plan)))
+    rounds = plan.rounds or len(record.order)
+    if record.order != tuple(map(tuple, plan.order(rounds))):
         raise ValueError("order is not that of its plan")
+    _check_groups(record, plan)
+    if record.blank is not None and record.blank.folder != BLANK_FOLDER:
+        raise ValueError(f"blank.folder is {_shown(record.blank.folder)}, not {BLANK_FOLDER}")
     if record.options is None:
         raise ValueError("options is missing")
     _check_options(record.options, plan.deployments)
     names = [deployment.name for deployment in record.deployments]
     _refuse_other("the names in deployments", names, listed(plan.deployments))
     for deployment in record.deployments:
-        _check_deployment(deployment, plan.rounds if deployment.name in plan.deployments else 0)
+        _check_deployment(deployment, rounds if deployment.name in plan.deployments else 0)
+        _check_round_groups(deployment, record.groups)
     return record.options
 
 
@@ -57,6 +64,35 @@ def _refuse_other_keys(content: Any, written: Any, place: str) -> None:
         for key in content:
             if key not in MACHINES:
                 _refuse_other_keys(content[key], written[key], f"{place}{key}.")
+
+
+def _refuse_other_plan(said: PlanRecord, understood: PlanRecord) -> None:
+    """What is null in a plan, and can't be none, would be measured by a default that nobody chose."""
+    for key, value in understood.to_json().items():
+        if (found := said.to_json()[key]) != value:
+            raise ValueError(f"plan.{key} is {_shown(found)}, which is not understood")
+
+
+def _check_groups(record: ExperimentRecord, plan: Plan) -> None:
+    if record.groups and plan.layout == TURNS:
+        raise ValueError("groups is not empty, though the deployments are measured in turns")
+    names = [name for group in record.groups for name in group]
+    if unknown := [name for name in names if name not in plan.deployments]:
+        raise ValueError(f"groups has {_shown(unknown[0])}, which is not in the plan")
+    again = [name for name in names if names.count(name) > 1 and name != plan.deployments[0]]
+    again += [name for group in record.groups for name in group if group.count(name) > 1]
+    if again:
+        raise ValueError(f"groups has {again[0]} more than once")
+
+
+def _check_round_groups(deployment: DeploymentRecord, groups: Sequence[Sequence[str]]) -> None:
+    mine = [number for number, group in enumerate(groups, 1) if deployment.name in group]
+    for each in deployment.rounds:
+        where = f"round {each.number} of {deployment.name}"
+        if each.group is not None and each.group not in mine[:1]:
+            raise ValueError(f"group of {where} is {each.group}, which is not its first group")
+        if other := [group for group in each.reference_in if group not in mine[1:]]:
+            raise ValueError(f"reference_in of {where} names {other[0]}, in which it is no reference")
 
 
 def _check_options(options: Options, deployments: Sequence[str]) -> None:

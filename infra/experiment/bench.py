@@ -1,0 +1,146 @@
+"""What both layouts share: where a round's files lie, its single pass, the blank, and why a round failed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.settings import Settings
+from infra.deployments.table import Running
+from infra.errors import DeploymentError, why, why_disk_is_full
+from infra.experiment.blank import measure_blank
+from infra.experiment.journal import Journal
+from infra.experiment.load import Load, Outcome, Target, rows_so_far, run_locust
+from infra.experiment.plan import Plan
+from infra.experiment.progress import View
+from runfiles.deployments import title_of
+from runfiles.events import FAILED
+from runfiles.files import BLANK_FOLDER, FIRST_PASS_DONE_SUFFIX, SINGLE_PASS, OutsideFolder, inside, round_folder
+
+REPEAT_S = 5
+"""All single passes of a round together take this long, so that there are samples enough of the replicas."""
+
+SHOW_EVERY_S = 1.0
+
+FAILURES = (DeploymentError, *API_FAILURES, OSError)
+"""What makes a round fail, and not the experiment."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where an experiment is measured: its folder, its record, its settings, and who watches."""
+
+    folder: Path
+    journal: Journal
+    settings: Settings
+    view: View
+
+    @property
+    def plan(self) -> Plan:
+        return self.journal.plan
+
+    def title(self, what: str, number: int) -> str:
+        """A round of something, for people."""
+        return f"{what}, round {number}" + (f" of {self.plan.rounds}" if self.plan.rounds else "")
+
+    def own_folder(self, relative: str) -> Path:
+        """A folder of the experiment, which may not be there yet.
+
+        Raises:
+            DeploymentError: it leads elsewhere, by a link.
+        """
+        folder = self.folder / relative
+        try:
+            if inside(self.folder, folder) == folder:
+                return folder
+            reason = f"{folder} is a link, or in one"
+        except OutsideFolder as error:
+            reason = str(error)
+        raise DeploymentError(f"{reason}; put the folder itself there, or begin a new experiment")
+
+    def emptied_folder(self, relative: str) -> Path:
+        """The same, without what an earlier try left, which was cut off or failed."""
+        folder = self.own_folder(relative)
+        if folder.exists():
+            shutil.rmtree(folder)
+        return folder
+
+    def single_pass(self, running: Running, number: int) -> None:
+        """The single pass of a round, and the service's own rows of its first pass over the texts.
+
+        Raises:
+            DeploymentError, OSError or one of API_FAILURES: it is not whole.
+        """
+        name, service = running.name, running.service
+        title = self.title(title_of(name), number)
+        folder = self.folder / round_folder(name, number)
+        prefix = folder / SINGLE_PASS
+        marker = Path(f"{prefix}{FIRST_PASS_DONE_SUFFIX}")
+        copied: list[Path] | None = None
+
+        def copy_metrics() -> None:
+            nonlocal copied
+            self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
+            if copied is None and marker.exists():
+                copied = service.copy_metrics(folder)
+                marker.unlink(missing_ok=True)
+
+        arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", str(REPEAT_S)]
+        load = Load(SINGLE_PASS, prefix, arguments, self.plan.generator_cpus, copy_metrics)
+        outcome = run_locust(load, [Target(name, prefix, service)])[name]
+        self.refuse_failed(outcome, f"{title}: single pass")
+        if copied is None:
+            raise DeploymentError("the service's metrics file could not be copied after the first pass over the texts")
+        files = tuple(str(file.relative_to(self.folder)) for file in copied)
+        self.journal.note_round(name, number, runs=(SINGLE_PASS,), metrics_files=files)
+
+    def refuse_failed(self, outcome: Outcome, what: str) -> None:
+        """Tell the faults of a run.
+
+        Raises:
+            DeploymentError: it is none.
+        """
+        if outcome.reason is not None:
+            raise DeploymentError(outcome.reason)
+        for fault in outcome.faults:
+            self.view.say(f"{what}: {fault}")
+
+    def measure_blank(self, running: Running) -> None:
+        """Measure the blank, if that is not done yet, while a deployment answers."""
+        if self.journal.record.blank is not None:
+            return
+        self.own_folder(BLANK_FOLDER)
+        plan = self.plan
+        blank = measure_blank(self.folder, running.url, plan.user_class, self.view.do, plan.generator_cpus)
+        self.journal.note(blank=blank)
+        if blank.reason is not None:
+            self.view.say(f"the blank could not be measured: {blank.reason}")
+
+    def fail(self, name: str, number: int, error: Exception) -> None:
+        """Note that a round of a deployment failed, and say why."""
+        reason = self.why_failed(error)
+        self.view.say(f"{self.title(title_of(name), number)}: failed: {reason}")
+        self.journal.note_round(name, number, status=FAILED, reason=reason)
+
+    def why_failed(self, error: Exception) -> str:
+        if isinstance(error, OSError) and not isinstance(error, API_FAILURES):
+            return why(error, self.folder)
+        # Service and Locust write to the same disk: what is seen of them may be a consequence.
+        full = why_disk_is_full(self.folder)
+        return f"{full}; meanwhile: {error}" if full else str(error)
+
+
+class Seldom:
+    """Something that is not to be done again within ``SHOW_EVERY_S``: reading files takes CPU from what is measured."""
+
+    def __init__(self) -> None:
+        self._done_at = -SHOW_EVERY_S
+
+    def is_due(self) -> bool:
+        if time.monotonic() - self._done_at < SHOW_EVERY_S:
+            return False
+        self._done_at = time.monotonic()
+        return True

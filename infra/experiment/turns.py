@@ -1,0 +1,70 @@
+"""The layout "turns": a round of one deployment, which is started for it."""
+
+from __future__ import annotations
+
+import time
+
+from infra.deployments.table import Running, deployed
+from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.journal import CUT_OFF, Step, flush_files, now
+from infra.experiment.load import Load, Target, rows_so_far, run_locust
+from runfiles.deployments import title_of
+from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.files import LOAD, SINGLE_PASS, round_folder
+
+
+def measure_turn(bench: Bench, step: Step) -> None:
+    """Measure a round of one deployment: the single pass, then the load. The record tells what became of it.
+
+    Raises:
+        RecordError: the record can't be written.
+    """
+    (name,), number = step.names, step.number
+    title = bench.title(title_of(name), number)
+    bench.journal.restart_round(name, number, status=FAILED, reason=CUT_OFF, started_at=now())
+    began = time.monotonic()
+    try:
+        folder = bench.emptied_folder(round_folder(name, number))
+        bench.view.do(f"{title}: starting")
+        with deployed(name, bench.settings, folder) as running:
+            bench.journal.note_round(
+                name, number, seconds_to_healthy=running.seconds_to_healthy, limits=running.service.limits
+            )
+            bench.single_pass(running, number)
+            bench.measure_blank(running)
+            _send_load(bench, running, number)
+            bench.view.do(f"{title}: removing")
+        flush_files(folder)
+    except FAILURES as error:
+        bench.fail(name, number, error)
+        return
+    bench.journal.note_round(name, number, status=STATUS_MEASURED, reason=None)
+    taken_s = time.monotonic() - began
+    bench.view.say(
+        f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
+        f"{bench.view.remaining()}"
+    )
+
+
+def _send_load(bench: Bench, running: Running, number: int) -> None:
+    """
+    Raises:
+        DeploymentError: what was recorded is no whole load.
+    """
+    plan, name = bench.plan, running.name
+    title = f"{bench.title(title_of(name), number)}: load of {plan.users} users"
+    prefix = bench.folder / round_folder(name, number) / LOAD
+    arguments = ["--host", running.url, "--replicas", running.service.replicas]
+    arguments += ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
+    arguments += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
+    arguments += ["--requests", str(plan.requests)] if plan.requests is not None else []
+    arguments += ["--processes", str(plan.processes)] if plan.processes > 1 else []
+    seldom = Seldom()
+
+    def show() -> None:
+        if seldom.is_due():
+            bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
+
+    load = Load(plan.user_class, prefix, arguments, plan.generator_cpus, show)
+    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title)
+    bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))
