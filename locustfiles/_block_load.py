@@ -17,11 +17,11 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE
+from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE, STOPPED
 
 LONGEST_ANSWER_S = 10.0
-"""How long after the measured part of a block its requests are waited for. The load then goes on without the users
-whose requests are not answered, which is a fault of all runs: fewer users make a lighter load."""
+"""How long the requests of a measured part, and then the others of its block, are waited for. The load then goes on
+without the users whose requests are not answered, which is a fault of all runs: fewer users make a lighter load."""
 
 LOCAL = "local"
 """The name of a process without workers, in Locust's messages to itself."""
@@ -49,13 +49,14 @@ class BlockLoad:
         self._asked_processes: set[str] = set()
         self._has_news = Event()
         self._loaded = load.targets[0].deployment  # whose requests are waited for
-        self._answered_by_s = time.monotonic() + LONGEST_ANSWER_S
+        self._hangs = False
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
         """Begin the visits: all users run. A second call does nothing."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._visit_all)
+            self._greenlet.link_exception(lambda _: self._end(STOPPED))  # or the users would wait for ever
 
     def stop(self) -> None:
         """End the visits, in the middle of a block if need be."""
@@ -99,8 +100,7 @@ class BlockLoad:
         after = recording.read_cpu()
         block.measured_to_unix_s = time.time()
         self._tell(LEAVE, block.number, {})
-        self._answered_by_s = time.monotonic() + LONGEST_ANSWER_S
-        self._loaded = visited.deployment
+        self._loaded, self._hangs = visited.deployment, False
         self._await_answers()
         block.ended_at_unix_s = time.time()
         block.others_cpu_percent = others_percent(before, after)
@@ -125,10 +125,12 @@ class BlockLoad:
         self._runner.send_message(message, {"block": block, **data})
 
     def _await_answers(self) -> None:
-        """Wait for all processes with users, but not longer than ``LONGEST_ANSWER_S`` after the last measured part."""
+        """Wait until all processes with users have answered. What has once hung is not waited for again."""
+        until_s = time.monotonic() + (0.0 if self._hangs else LONGEST_ANSWER_S)
         while not self._asked_processes & self._processes() <= self._answered:
-            left_s = self._answered_by_s - time.monotonic()
+            left_s = until_s - time.monotonic()
             if left_s <= 0:
+                self._hangs = True
                 after = f"requests unanswered for {LONGEST_ANSWER_S:g} s; the load went on without their users"
                 logger.warning("%s left %s", self._loaded, after)
                 self._recording.note_fault(INCOMPLETE, f"{self._loaded} left {after}")

@@ -29,6 +29,8 @@ from _monitor import LEAST_INTERVAL_S
 if TYPE_CHECKING:  # importing Locust patches sockets, which checking an option does not need
     from locust.env import Environment
 
+NOT_IN_BLOCKS = "a single pass is not sent in blocks; leave --blocks out"
+
 LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
 SUFFIXES = (
     REQUESTS_SUFFIX,
@@ -187,18 +189,25 @@ def contradiction(environment: Environment) -> str | None:
     options = environment.parsed_options
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
-        if not single_pass:
-            return "--repeat-s is for the single pass; leave it out"
-        if options.master or options.worker:
-            return "--repeat-s is for Locust without workers; leave out --processes, --master and --worker"
+        return _against_repeats(options, single_pass=single_pass)
     if not options.blocks:
         return None
     if environment.web_ui is not None:
         return "--blocks needs --headless: the web UI shows one deployment"
     if single_pass:
-        return "a single pass is not sent in blocks; leave --blocks out"
+        return NOT_IN_BLOCKS
     given = [flag for flag, is_given in _said_by_blocks(options).items() if is_given]
     return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
+
+
+def _against_repeats(options: argparse.Namespace, *, single_pass: bool) -> str | None:
+    if not single_pass:
+        return "--repeat-s is for the single pass; leave it out"
+    if options.blocks:
+        return NOT_IN_BLOCKS
+    if options.master or options.worker:
+        return "--repeat-s is for Locust without workers; leave out --processes, --master and --worker"
+    return "a single pass that is repeated has no warm-up; leave --warm-up out" if options.warm_up else None
 
 
 def _said_by_blocks(options: argparse.Namespace) -> dict[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -51,8 +52,8 @@ class WorkerProcesses:
         self._processes: dict[int, psutil.Process] = {}
 
     def note(self, node: str, pid: int) -> None:
-        """Note a worker, by the name of its machine and its process ID."""
-        if node == platform.node() and pid not in self._processes:
+        """Note a process with users, by the name of its machine and its ID. This process is no worker of its own."""
+        if node == platform.node() and pid not in (os.getpid(), *self._processes):
             try:
                 self._processes[pid] = psutil.Process(pid)
             except psutil.Error:  # it has just ended

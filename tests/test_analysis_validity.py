@@ -33,7 +33,7 @@ from analysis.judge.doubts import KINDS, Validity
 from analysis.read.results import read_results
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
-from runfiles.events import FAULTS, STOPPED
+from runfiles.events import ALL_BLOCKS, FAULTS, STOPPED
 
 
 def examined(folder: Path) -> Validity:
@@ -246,6 +246,7 @@ def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
     assert kinds(one_run(tmp_path / "told", ended_by="interrupted")) == {"cut off"}
     assert kinds(one_run(tmp_path / "killed", ended_by=None, ended_at_unix_s=None)) == {"cut off"}
     assert kinds(one_run(tmp_path / "by hand", ended_by=STOPPED)) == {"cut off"}
+    assert kinds(one_run(tmp_path / "to its end", ended_by=ALL_BLOCKS)) == set()
     short = one_run(tmp_path / "short", ended_at_unix_s=START + 9, requests=steady_requests(50, seconds=9))
     assert kinds(short) == {"cut off"}
     assert "the run took 9 s, not 12 s" in said(short)
