@@ -240,6 +240,9 @@ def changed_circumstances(old: Analysis, new: Analysis) -> list[str]:
     ):
         if before != after:
             found.append(f"the {what} changed from {before or 'not recorded'} to {after or 'not recorded'}")
+    groups = [{frozenset(group) for group in analysis.results.experiment.groups} for analysis in (old, new)]
+    if all(groups) and groups[0] != groups[1]:
+        found.append("other deployments ran side by side in the two experiments")
     for told, what in (
         ([machine.cpu_model for machine in machines], "processor"),
         ([machine.cpu_count for machine in machines], "number of CPUs"),

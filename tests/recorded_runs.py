@@ -21,7 +21,7 @@ from runfiles.columns import (
     Column,
     column_names,
 )
-from runfiles.events import ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME, SETTLING, WAITING, WARM_UP
+from runfiles.events import ALL_BLOCKS, ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME, SETTLING, WAITING, WARM_UP
 from runfiles.files import (
     BLANK_FOLDER,
     BLOCKS_SUFFIX,
@@ -236,6 +236,17 @@ def _write(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[str, 
         writer.writerows(rows)
 
 
+def change_rows(path: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
+    """Change each row of a CSV file, or leave it out (None)."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [changed for row in reader if (changed := change(row)) is not None]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames or [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def whole_experiment(folder: Path, rounds: int = 1) -> Path:
     """Host and three replicas measured, one of them with a nasty name; the rest not run. It is valid."""
     no_engine = "no Docker engine at unix:///var/run/docker.sock, start one and run again"
@@ -379,7 +390,7 @@ def write_group(
             "disturbed": 0,
         }
         times = {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + ended_s}
-        ends = {"run_time_s": None, "warm_up_s": warm_up * BLOCK_S, "retries": 0}
+        ends = {"ended_by": ALL_BLOCKS, "run_time_s": None, "warm_up_s": warm_up * BLOCK_S, "retries": 0}
         write_run(
             folder / target.name,
             load_prefix(group, is_first=place > 0 or group == 1),
@@ -405,7 +416,7 @@ def write_passes(
         edges |= {"measured_to_unix_s": begins + 2, "ended_at_unix_s": begins + 2}
         blocks.append({**edges, "block": place + 1, "cycle": place + 1, "phase": MEASURED})
         for text in range(160):
-            at = begins - START + (text + 0.5) / 80
+            at = begins - START + text / 80 + 0.001
             row = request(at, target.response_ms(place + 1), text_id=text + 1, replica=target.name, phase=MEASURED)
             requests.append(row | {"block": place + 1, "client_wait_ms": 0.1, "retried": 0})
     ended_s = 2.0 * passes + min(passes - 1, 1)

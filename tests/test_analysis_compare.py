@@ -17,6 +17,8 @@ import pytest
 from conftest import ROOT
 from recorded_runs import (
     START,
+    Target,
+    in_blocks,
     measured,
     request,
     steady_samples,
@@ -193,3 +195,19 @@ def test_what_may_differ_between_two_machines_is_said(tmp_path: Path) -> None:
         "the processor is not recorded for both experiments, so they may have run on two machines",
         "the number of CPUs is not recorded for both experiments, so they may have run on two machines",
     ]
+
+
+def test_experiments_in_blocks_are_compared_with_each_other_and_not_with_one_in_one_piece(tmp_path: Path) -> None:
+    host, slower = Target("host"), Target("host", response_ms=lambda _: 10.0)
+    old = analyse(read_results(in_blocks(tmp_path / "old", [host, Target("docker")], rounds=3)))
+    new = analyse(read_results(in_blocks(tmp_path / "new", [slower, Target("compose")], rounds=3)))
+    longer = analyse(read_results(in_blocks(tmp_path / "longer", [host, Target("docker")], rounds=3, cycles=12)))
+    piece = analyse(read_results(Path(experiment(tmp_path / "piece", [8, 8, 8]))))
+    condition = [parse_condition("median>10%")]
+    first = judge_changes(old, new, condition)[0]
+    assert first.name == "Host process: median>10%"
+    assert "regression: 1.250 times the old" in str(first.failure)
+    assert "other deployments ran side by side in the two experiments" in changed_circumstances(old, new)
+    assert "other deployments ran side by side in the two experiments" not in changed_circumstances(old, longer)
+    assert judge_changes(old, longer, condition)[0].error == "not compared: they differ in blocks"
+    assert judge_changes(old, piece, condition)[0].error == "not compared: they differ in run time, blocks"

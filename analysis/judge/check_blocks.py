@@ -7,14 +7,15 @@ import pandas as pd
 
 from analysis.judge.doubts import Reasons
 from analysis.read.runs import Run
-from runfiles.events import DISTURBED, MEASURED, RUN_TIME, WARM_UP
+from runfiles.events import ALL_BLOCKS, DISTURBED, MEASURED, WARM_UP
 
 CLOCK_SLACK_S = 1.0
 """A block may seem to begin this long before its run, or to end after it."""
 PHASE_SLACK_S = 0.1
 """A request may be marked by the phase of its block though it was sent this long before or after the measured part."""
 EDGE_SHARE = 0.1
-"""Samples this share of a block away from its edges count what was used outside of it: a caveat."""
+"""What lies between the edges of the blocks and the samples next to them may be this share of the blocks: what was used
+in it is not known."""
 
 
 def block_doubts(run: Run) -> Reasons:
@@ -41,7 +42,7 @@ def _of_number(run: Run) -> Reasons:
     """Whether as many blocks were measured as the record says."""
     blocks = run.record.blocks
     measured = int((run.blocks["phase"] == MEASURED).sum())
-    if blocks is None or run.record.ended_by != RUN_TIME or measured == blocks.planned:
+    if blocks is None or run.record.ended_by != ALL_BLOCKS or measured == blocks.planned:
         return []
     return [(f"{measured:,} blocks were measured, not {blocks.planned:,}", "cut off")]
 
@@ -86,12 +87,13 @@ def _of_edges(run: Run) -> Reasons:
     found: Reasons = []
     measured = run.blocks[(run.blocks["phase"] == MEASURED).to_numpy()]
     begins, ends = (measured[name].to_numpy() for name in ("measured_from_unix_s", "measured_to_unix_s"))
+    is_apart = begins[1:] - ends[:-1] > PHASE_SLACK_S
+    edges = np.concatenate([begins[:1], begins[1:][is_apart], ends[:-1][is_apart], ends[-1:]])
     for name, own in run.samples.groupby("replica", observed=True) if len(begins) else ():
         at = np.concatenate([[-np.inf], own["sampled_at_unix_s"].to_numpy(), [np.inf]])
-        edges = np.concatenate([begins, ends])
         after = np.searchsorted(at, edges)
-        apart_s = float(np.median(np.minimum(at[after] - edges, edges - at[after - 1])))
-        if apart_s > EDGE_SHARE * float(np.median(ends - begins)):
-            text = f"{name} was sampled {apart_s:.2f} s from the edges of the blocks, so its CPU and network "
-            found.append((f"{text}include some of the time in between", ""))
+        apart_s = np.minimum(at[after] - edges, edges - at[after - 1])
+        if apart_s.sum() > EDGE_SHARE * (ends - begins).sum():
+            text = f"{name} was sampled up to {apart_s.max():.2f} s from the edges of the blocks, so its CPU and "
+            found.append((f"{text}network may include some of the time in between", ""))
     return found

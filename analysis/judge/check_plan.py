@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,8 +45,9 @@ def plan_doubts(results: Results) -> list[Doubt]:
             text += f": {not_run.reason or 'no reason was given'}" if not_run else ""
             found.append(Doubt(text, is_of_a_lack=True))
         for number, run in deployment.loads.items():
+            found += _of_length(deployment, number, run, plan)
             for key, wanted in (asked | _asked_times(plan, run)).items():
-                had = _had(run, key)
+                had = getattr(run.record if key != "block_s" else run.record.blocks, key)
                 if wanted is not None and had is not None and had != wanted:
                     text = f"{deployment.title}, round {number}: {key} was {had:g}, the plan says {wanted:g}"
                     found.append(Doubt(text, "circumstances", (deployment.name,)))
@@ -67,25 +67,26 @@ def _of_budget(experiment: ExperimentRecord) -> list[Doubt]:
 
 
 def _asked_times(plan: PlanRecord, run: Run) -> dict[str, float | None]:
-    """How long the load should last, as the plan says. In blocks it is rounded up to whole blocks."""
+    """How long the load, or one of its blocks, should last, as the plan says."""
     blocks = run.record.blocks
     if blocks is None:
         both = None if plan.seconds is None else plan.warm_up_s + plan.seconds
         return {"warm_up_s": plan.warm_up_s, "run_time_s": both}
-    block_s = plan.block_s or blocks.block_s
-    whole = {
-        name: asked and math.ceil(asked / block_s - 1e-6) * block_s
-        for name, asked in (("warm_up_s", plan.warm_up_s), ("seconds", plan.seconds))
-    }
-    return {"block_s": plan.block_s, **whole}
+    return {"block_s": plan.block_s}
 
 
-def _had(run: Run, key: str) -> float | None:
-    """How long the load was to last, or how many of something it had, as its record says."""
+def _of_length(deployment: Deployment, number: int, run: Run, plan: PlanRecord) -> list[Doubt]:
+    """Whether a load in blocks had as many as the plan's seconds make, give or take one."""
     blocks = run.record.blocks
-    if blocks is not None and key in ("block_s", "seconds"):
-        return blocks.block_s if key == "block_s" else blocks.block_s * blocks.planned
-    found: float | None = getattr(run.record, key)
+    if blocks is None:
+        return []
+    found = []
+    measured_s = blocks.planned * blocks.block_s
+    lengths = (("warm-up", run.record.warm_up_s, plan.warm_up_s), ("load", measured_s, plan.seconds))
+    for name, had, wanted in lengths:
+        if wanted is not None and had < wanted - blocks.block_s:
+            text = f"{deployment.title}, round {number}: the {name} was {had:g} s, the plan says {wanted:g} s"
+            found.append(Doubt(text, "circumstances", (deployment.name,)))
     return found
 
 

@@ -116,7 +116,9 @@ def _of_clock(run: Run) -> Reasons:
     start, _ = run.window_unix_s
     warm_up = sent[(run.requests["phase"] == WARM_UP).to_numpy()]
     measured = run.measured_requests["started_at_unix_s"]
-    is_in_blocks = len(run.blocks) > 0  # whether each block has its own requests is asked in check_blocks
+    is_in_blocks = (
+        run.record.blocks is not None or len(run.blocks) > 0
+    )  # whether each block has its own requests is asked in check_blocks
     if not is_in_blocks and ((measured < start - PHASE_SLACK_S).any() or (warm_up > start + PHASE_SLACK_S).any()):
         wrong = (
             ((measured < start).sum(), "of the warm-up are", "measured"),

@@ -11,7 +11,7 @@ from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness
-from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, QUANTITIES
+from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import Measurement
 from runfiles.machines import EngineElsewhere
 
@@ -139,10 +139,15 @@ def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
 
 
 def _time(loads: Sequence[Measurement]) -> list[Finding]:
+    if told := _told(loads, *PARTS_OF_TIME):
+        parts: list[Part] = ["Parts of the median response time under load."]
+        for key, whose in PARTS_OF_TIME.items():
+            parts += [f" {whose[0].upper()}{whose[1:]}: ", *_listed(told, key), "."]
+        return [Finding("finding-time", "Where the time goes", tuple(parts))]
     told = _told(loads, "inference_ms", "queue_ms", "rest_ms")
     if not told:
         return []
-    parts: list[Part] = ["Medians under load. Time in the model: ", *_listed(told, "inference_ms")]
+    parts = ["Medians under load. Time in the model: ", *_listed(told, "inference_ms")]
     parts += [". Time waiting for the model: ", *_listed(told, "queue_ms")]
     parts += [". The rest, which is HTTP, network and client: ", *_listed(told, "rest_ms"), "."]
     return [Finding("finding-time", "Where the time goes", tuple(parts))]

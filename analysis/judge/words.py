@@ -155,7 +155,8 @@ def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
 def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:
     """A quantity with its unit, and a mark where its values are counted differently."""
     title = f"{quantity.title}, {quantity.unit}" if quantity.unit not in ("", "/s") else quantity.title
-    is_marked = quantity.key.startswith("memory_") and is_memory_mixed(measured)
+    told = [measurement for measurement in measured if measurement.summary[quantity.key].is_measured]
+    is_marked = quantity.key.startswith("memory_") and is_memory_mixed(told)
     return title + (MEMORY_MARK if is_marked else "")
 
 
