@@ -18,10 +18,12 @@ from infra.deployments.images import _succeeds
 from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment import experiment
+from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment, resume
-from infra.experiment.journal import CUT_OFF, Journal
+from infra.experiment.journal import CUT_OFF, Journal, Step
 from infra.experiment.plan import Plan
+from infra.experiment.turns import measure_turn
 from runfiles.machines import DockerEngine, Machine
 from runfiles.records import GitState, Image, Model, Options
 
@@ -44,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment under other circumstances than ``HERE``: its first round is measured, its second was cut off."""
     folder = tmp_path_factory.mktemp("results")
     options = Options(image="i", build=False, ports=PORTS, reach={"swarm": "server:80"}, start_timeout_s=5.0)
-    plan = Plan(deployments=("host", "docker"), rounds=2)
+    plan = Plan(deployments=("host", "docker"), rounds=2, layout="turns")
     journal = Journal.begin(folder, plan, "x", THEN, options)
     journal.note_deployment("docker", image=IMAGE)
     journal.note_round("host", 1, status="measured", reason=None, seconds_to_healthy=1.5)
@@ -122,6 +124,20 @@ def at(content: Any, place: list[Any]) -> Any:
         (["resumed_at"], [0], "resumed_at number 1 is 0, which is no text"),
         (["plan", "users"], 0, "plan: users = 0 is not a whole number from 1 to 1000"),
         (["plan", "rounds"], 3, "order is not that of its plan"),
+        (["plan", "precision"], None, "plan.precision is None, which is not understood"),
+        (["plan", "layout"], "rows", "plan.layout is 'rows', which is none of blocks, turns"),
+        (["plan", "layout"], None, "plan.layout is None, which is not understood"),
+        (["plan", "generator_cpus"], "x", "plan: generator_cpus = x is not a set of processors"),
+        (["plan", "processes"], 9, "processes = 9 is more than users = 8"),
+        (["groups"], [["host"]], "groups is not empty, though the deployments are measured in turns"),
+        (["stopped_by"], "a whim", "stopped_by is 'a whim', which is none of precision, budget"),
+        (
+            ["blank"],
+            {"status": "measured", "reason": None, "folder": "../x", "answer_bytes": 1},
+            "blank.folder is '../x', not blank",
+        ),
+        ([*ROUND, "group"], 1, "group of round 1 of host is 1, which is not its first group"),
+        ([*ROUND, "reference_in"], [2], "reference_in of round 1 of host names 2, in which it is no reference"),
         (["order"], [["host", "docker"]], "order is not that of its plan"),
         (["machine"], [], "machine is [], which is no table"),
         (["model"], "m", "model is 'm', which is no table"),
@@ -164,12 +180,14 @@ def test_a_field_that_can_t_be_is_named(folder: Path, place: list[Any], value: A
     [
         *([key] for key in ("form", "started_at", "ended_at", "resumed_at", "command", "plan", "order", "options")),
         *([key] for key in ("machine", "git", "versions", "environment", "engine", "model", "deployments")),
+        *([key] for key in ("groups", "groups_reason", "stopped_by", "blank")),
         *(["plan", key] for key in Plan.__dataclass_fields__),
         *(["options", key] for key in ("image", "build", "ports", "reach", "start_timeout_s")),
         *(["deployments", 1, key] for key in ("name", "status", "reason", "image", "rounds")),
         *(["deployments", 1, "image", key] for key in ("name", "id", "digests", "bytes")),
         *([*ROUND, key] for key in ("number", "status", "reason", "folder", "started_at", "runs", "limits")),
-        *([*ROUND, "limits", key] for key in ("cpus", "memory_bytes")),
+        *([*ROUND, key] for key in ("group", "reference_in")),
+        *([*ROUND, "limits", key] for key in ("cpus", "memory_bytes", "cpuset")),
     ],
 )
 def test_a_field_that_is_missing_is_named(folder: Path, place: list[Any]) -> None:
@@ -266,7 +284,7 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
         assert name in told(tmp_path / name)
 
 
-@pytest.mark.parametrize("linked", ["host", "host/round-1", "host/round-2", "docker"])
+@pytest.mark.parametrize("linked", ["host", "host/round-1", "host/round-2", "docker", "blank"])
 @pytest.mark.parametrize("target", ["elsewhere", "results/other"])
 def test_a_link_to_another_folder_is_refused_and_what_is_there_is_kept(
     folder: Path, tmp_path: Path, linked: str, target: str
@@ -299,7 +317,7 @@ def test_a_link_that_comes_in_mid_experiment_fails_the_round_and_nothing_else(fo
     (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
     journal = Journal.reopen(results)
     (results / "host").symlink_to(theirs)
-    Experiment(results, journal)._measure("host", 2)
+    measure_turn(Experiment(results, journal)._bench, Step(2, ("host",)))
     assert "which does not lie in" in str(journal.round("host", 2).reason)
     assert (theirs / "round-2" / "file").read_text() == "theirs"
 
@@ -341,3 +359,86 @@ def test_a_name_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path: Pat
     options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
     Journal.begin(tmp_path, Plan(), "\udcff", THEN, options)
     assert Journal.reopen(tmp_path).record.command == "?"
+
+
+PAIR_OF_GROUPS = (("host", "docker", "swarm-1"), ("host", "swarm-3"))
+
+
+@pytest.fixture(scope="module")
+def in_groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment in blocks under other circumstances than ``HERE``, in the middle of its second round."""
+    folder = tmp_path_factory.mktemp("in-groups")
+    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    plan = Plan(deployments=("host", "docker", "swarm-1", "swarm-3"))
+    journal = Journal.begin(folder, plan, "x", THEN, options)
+    journal.note(groups=PAIR_OF_GROUPS, groups_reason="they are one service")
+    for number in (1, 2):
+        journal.add_round()
+        for name in ("host", "docker", "swarm-1"):
+            whole = {"status": "measured", "reason": None, "group": 1, "runs": ("single_pass", "load")}
+            journal.note_round(name, number, **whole)
+    journal.note_round("swarm-3", 1, status="measured", reason=None, group=2, runs=("single_pass", "load"))
+    journal.note_round("host", 1, reference_in=(2,))
+    journal.note_round("swarm-3", 2, status="failed", reason=CUT_OFF, group=2)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (["groups", 0, 1], "compose", "groups has 'compose', which is not in the plan"),
+        (["groups", 1, 1], "docker", "groups has docker more than once"),
+        (["groups", 0, 1], "host", "groups has host more than once"),
+        ([*ROUND, "group"], 2, "group of round 1 of host is 2, which is not its first group"),
+        ([*ROUND, "group"], 0, "group is 0, which is not between 1 and 100"),
+        ([*ROUND, "reference_in"], [1], "reference_in of round 1 of host names 1, in which it is no reference"),
+        (["order"], [["host", "docker", "swarm-1", "swarm-3"]], "the rounds of host are [1, 2], not 1, each once"),
+        (["order"], [], "the rounds of host are [1, 2], not none, each once"),
+    ],
+)
+def test_groups_that_can_t_be_are_named(in_groups: Path, place: list[Any], value: Any, expected: str) -> None:
+    whole = (in_groups / "experiment.json").read_text()
+    content = json.loads(whole)
+    at(content, place[:-1])[place[-1]] = value
+    try:
+        write(in_groups, content)
+        assert expected in told(in_groups)
+    finally:
+        (in_groups / "experiment.json").write_text(whole)
+
+
+def test_what_is_left_of_an_experiment_in_groups_is_a_group_of_a_round(in_groups: Path) -> None:
+    journal = Journal.reopen(in_groups)
+    assert list(journal.left()) == [Step(2, ("swarm-3", "host"), 2)]
+    assert journal.own(Step(2, ("swarm-3", "host"), 2)) == ["swarm-3"]
+    assert journal.cut_off() == ["swarm-3", "host"]  # the reference ran as well
+    assert journal.record.order == tuple(map(tuple, journal.plan.order(2)))
+
+
+def test_a_reference_whose_load_is_missing_in_a_group_has_the_group_measured_again(
+    in_groups: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment.json").write_bytes((in_groups / "experiment.json").read_bytes())
+    journal = Journal.reopen(tmp_path)
+    journal.note_round("swarm-3", 2, status="measured", reason=None, runs=("single_pass", "load"))
+    assert [step.group for step in journal.left()] == [2]
+    journal.note_round("host", 2, reference_in=(2,))
+    assert list(journal.left()) == []
+    journal.note_round("docker", 1, status="failed", reason="it broke")
+    assert list(journal.left()) == [Step(1, ("host", "docker", "swarm-1"), 1)]
+
+
+@pytest.mark.parametrize("linked", ["host", "group-2"])
+def test_a_link_in_a_group_fails_the_round_and_nothing_else(in_groups: Path, tmp_path: Path, linked: str) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "round-2").mkdir(parents=True)
+    (theirs / "round-2" / "load_group2_requests.csv").write_text("theirs")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "experiment.json").write_bytes((in_groups / "experiment.json").read_bytes())
+    journal = Journal.reopen(results)
+    (results / linked).symlink_to(theirs)
+    measure_group(Experiment(results, journal)._bench, Step(2, ("host", "swarm-3"), 2))
+    assert "which does not lie in" in str(journal.round("swarm-3", 2).reason)
+    assert journal.round("host", 2).status == "measured"
+    assert (theirs / "round-2" / "load_group2_requests.csv").read_text() == "theirs"

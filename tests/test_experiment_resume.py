@@ -22,7 +22,7 @@ from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
 from infra.experiment.circumstances import Circumstances, differences
 from infra.experiment.experiment import _make_folder
-from infra.experiment.journal import CUT_OFF, Journal
+from infra.experiment.journal import CUT_OFF, Journal, Step
 from infra.experiment.load import end_leftovers
 from infra.experiment.plan import Plan
 from runfiles.events import ENOUGH_REQUESTS, MEASURED
@@ -236,7 +236,7 @@ def test_what_an_earlier_version_did_not_record_is_not_compared() -> None:
         (None, "holds no experiment.json; name a folder such as results/<time>"),
         ("", "can't be read"),
         ("[]", "can't be read (it is [], which is no table); begin a new experiment"),
-        ('{"form": 1}', "can't be read (it is of form 1, this version reads form 2); begin a new experiment"),
+        ('{"form": 1}', "can't be read (it is of form 1, this version reads forms 2 and 3); begin a new experiment"),
         ('{"form": 2}', "can't be read (started_at is missing); begin a new experiment"),
     ],
 )
@@ -248,11 +248,12 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 
 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
-    plan = Plan(deployments=("host", "docker"), rounds=2)
+    plan = Plan(deployments=("host", "docker"), rounds=2, layout="turns")
     journal = Journal.begin(tmp_path, plan, "x", UNKNOWN, OPTIONS)
     assert [deployment["status"] for deployment in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
-    assert list(journal.left()) == [("host", 1), ("docker", 1), ("docker", 2), ("host", 2)]
+    steps = [Step(1, ("host",)), Step(1, ("docker",)), Step(2, ("docker",)), Step(2, ("host",))]
+    assert list(journal.left()) == steps
     journal.note_round("host", 1, status="measured", reason=None, runs=("single_pass", "load"))
     journal.note_round("host", 2, status="failed", reason="it broke")
     journal.note_round("docker", 1, status="failed", reason=CUT_OFF)
@@ -260,7 +261,7 @@ def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
     assert (host["status"], host["reason"]) == ("measured", "it broke")
     assert (docker["status"], docker["reason"]) == ("failed", CUT_OFF)
     assert journal.cut_off() == ["docker"]
-    assert list(Journal.reopen(tmp_path).left()) == [("docker", 1), ("docker", 2), ("host", 2)]
+    assert list(Journal.reopen(tmp_path).left()) == steps[1:]
     assert files(tmp_path) == {"experiment.json"}
 
 

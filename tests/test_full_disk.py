@@ -22,11 +22,12 @@ from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running, why_not
 from infra.errors import DeploymentError, why
-from infra.experiment import experiment
+from infra.experiment import bench, turns
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment
-from infra.experiment.journal import Journal
+from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
+from infra.experiment.turns import measure_turn
 from runfiles.machines import Machine
 from runfiles.records import Limits, Options
 
@@ -54,7 +55,7 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
 def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment whose deployment starts, and whose run is what the test says."""
     options = Options(image="i", build=False, ports={"host": 1}, reach={}, start_timeout_s=5.0)
-    plan = Plan(deployments=("host",), rounds=1)
+    plan = Plan(deployments=("host",), rounds=1, layout="turns")
     journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options)
 
     @contextmanager
@@ -63,7 +64,7 @@ def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
         service = Service("none", lambda _: [], "nowhere", Limits(), gone=lambda: None, last_words=lambda: "")
         yield Running("host", "http://127.0.0.1:1", 0.0, service)
 
-    monkeypatch.setattr(experiment, "deployed", deployed)
+    monkeypatch.setattr(turns, "deployed", deployed)
     return Experiment(tmp_path, journal)
 
 
@@ -79,8 +80,8 @@ def test_a_round_whose_file_could_not_be_written_says_so(
         with Path("/dev/full").open("w") as file:
             file.write("a row")
 
-    monkeypatch.setattr(experiment, "run_locust", copy)
-    one_round._measure("host", 1)
+    monkeypatch.setattr(bench, "run_locust", copy)
+    measure_turn(one_round._bench, Step(1, ("host",)))
     assert reason_in(tmp_path).startswith(f"{tmp_path}: the disk is full (No space left on device; ")
 
 
@@ -90,9 +91,9 @@ def test_a_service_that_fails_on_a_full_disk_is_not_blamed(
     def run(*_: object) -> None:
         raise DeploymentError("Locust ended with exit code 3")
 
-    monkeypatch.setattr(experiment, "run_locust", run)
+    monkeypatch.setattr(bench, "run_locust", run)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
-    one_round._measure("host", 1)
+    measure_turn(one_round._bench, Step(1, ("host",)))
     assert reason_in(tmp_path) == (
         f"the disk is full (0.00 GB are free at {tmp_path}); make room and run again; "
         "meanwhile: Locust ended with exit code 3"

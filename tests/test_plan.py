@@ -34,8 +34,9 @@ def test_what_the_command_line_sets_takes_the_place_of_the_files(tmp_path: Path)
 
 
 def test_the_order_turns_round_by_round() -> None:
-    plan = Plan(deployments=("host", "docker", "compose"), rounds=3)
-    assert plan.order() == [
+    plan = Plan(deployments=("host", "docker", "compose"))
+    assert plan.order(0) == []
+    assert plan.order(3) == [
         ["host", "docker", "compose"],
         ["compose", "docker", "host"],
         ["host", "docker", "compose"],
@@ -46,7 +47,7 @@ def test_the_order_turns_round_by_round() -> None:
     ("text", "expected"),
     [
         ("user = 3", "there is no key 'user'; did you mean users?"),
-        ("[load]\nusers = 3", "there is no key 'load'; a plan has deployments, rounds, "),
+        ("[load]\nusers = 3", "there is no key 'load'; a plan has deployments, layout, rounds, "),
         ("users = 0", "users = 0 is not a whole number from 1 to 1000; the default is 8"),
         ('users = "many"', "users = many is not a whole number from 1 to 1000"),
         ("users = true", "users = True is not a whole number"),
@@ -72,6 +73,34 @@ def test_the_order_turns_round_by_round() -> None:
         ("users = 1\nusers = 2", "is not TOML: Cannot overwrite a value"),
         ("deployments = [[], {}, 1]", "is not a list of host, docker"),
         ("deployments = 1979-05-27", "deployments = 1979-05-27 is not a list of host"),
+        ('layout = "rows"', "layout = rows is not blocks or turns; the default is blocks"),
+        ("layout = []", "layout =  is not blocks or turns"),
+        ("rounds = 0", "rounds = 0 is not a whole number from 1 to 100; the default is none"),
+        ("precision = 0.4", "precision = 0.4 is not a percentage from 0.5 to 100; the default is 5.0"),
+        ("precision = 101", "precision = 101 is not a percentage"),
+        ('precision = "%"', "precision = % is not a percentage"),
+        ('precision = "nan%"', "precision = nan% is not a percentage"),
+        ('precision = "5"', "precision = 5 is not a percentage"),
+        ("precision = true", "precision = True is not a percentage"),
+        (
+            "budget_minutes = 0.4",
+            "budget_minutes = 0.4 is not a number of minutes from 0.5 to 10080; the default is 6.0",
+        ),
+        ("budget_minutes = inf", "budget_minutes = inf is not a number of minutes"),
+        ("block_s = 0.1", "block_s = 0.1 is not a number of seconds from 0.2 to 60; the default is 1.0"),
+        ('block_s = "1"', "block_s = 1 is not a number of seconds"),
+        ("processes = 65", "processes = 65 is not a whole number from 1 to 64; the default is 1"),
+        ("processes = 0", "processes = 0 is not a whole number"),
+        (
+            "generator_cpus = -1",
+            "generator_cpus = -1 is not a set of processors, such as 0 or 0-1,3; the default is none",
+        ),
+        ("generator_cpus = 0.5", "generator_cpus = 0.5 is not a set of processors"),
+        ("service_cpus = [0]", "service_cpus = 0 is not a set of processors"),
+        ("service_cpus = true", "service_cpus = True is not a set of processors"),
+        ("service_cpus = 0x" + "f" * 5000, "service_cpus = a number beyond 64 bits is not a set of processors"),
+        ('service_cpus = "3-1"', "service_cpus = 3-1 is not a set of processors"),
+        ('service_cpus = ""', "service_cpus =  is not a set of processors"),
     ],
 )
 def test_a_slip_in_a_plan_is_told_with_file_key_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
@@ -132,14 +161,79 @@ def test_a_slip_on_the_command_line_is_told(override: str, expected: str) -> Non
         read_plan(None, [override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["processes=9"], "processes = 9 is more than users = 8: a process would have no user"),
+        (["cpus=1.5", "service_cpus=1"], "cpus = 1.5 is more than service_cpus = 1 has; leave cpus out, or name more"),
+    ],
+)
+def test_values_that_can_t_be_true_together_are_told(overrides: list[str], expected: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(expected)):
+        read_plan(None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("generator_cpus=0", "generator_cpus", "0"),
+        ("service_cpus=0-1,3", "service_cpus", "0-1,3"),
+        ("service_cpus=1,3", "service_cpus", "1,3"),
+        ("service_cpus=none", "service_cpus", None),
+        ("precision=5%", "precision", 5.0),
+        ("precision=2.5", "precision", 2.5),
+        ("rounds=none", "rounds", None),
+        ("budget_minutes=10080", "budget_minutes", 10080.0),
+        ("layout=turns", "layout", "turns"),
+    ],
+)
+def test_what_the_command_line_may_say(override: str, key: str, expected: object) -> None:
+    assert getattr(read_plan(None, [override]), key) == expected
+
+
+def test_a_percentage_may_have_its_sign(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('precision = "2.5%"\ngenerator_cpus = 0\nservice_cpus = "1"\n')
+    plan = read_plan(path)
+    assert (plan.precision, plan.generator_cpus, plan.service_cpus) == (2.5, "0", "1")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "warm_up_s", "block_s", "blocks", "warm_up_blocks"),
+    [(10, 3, 1.0, 10, 3), (10, 3, 0.3, 33, 10), (1, 0, 1.0, 2, 0), (10, 1, 60.0, 2, 1), (3, 1, 0.2, 15, 5)],
+)
+def test_seconds_are_blocks(seconds: int, warm_up_s: int, block_s: float, blocks: int, warm_up_blocks: int) -> None:
+    plan = Plan(seconds=seconds, warm_up_s=warm_up_s, block_s=block_s)
+    assert (plan.blocks, plan.warm_up_blocks) == (blocks, warm_up_blocks)
+
+
 def test_a_record_holds_the_plan_that_was_carried_out() -> None:
-    plan = Plan(rounds=2, cpus=0.5)
-    assert plan_of(PlanRecord(**asdict(plan)), "experiment.json") == plan
+    for plan in (Plan(), Plan(rounds=2, cpus=0.5, layout="turns", precision=2.5, generator_cpus="0")):
+        assert plan_of(PlanRecord(**asdict(plan)), "experiment.json") == plan
 
 
-def test_how_long_a_round_takes_is_known_from_its_like() -> None:
+def test_an_earlier_version_measured_in_turns() -> None:
+    record = PlanRecord(
+        deployments=("host",),
+        rounds=3,
+        users=4,
+        seconds=7,
+        warm_up_s=5,
+        rest_s=2,
+        user_class="keep_alive",
+        seed=1,
+        memory_mb=2048,
+    )
+    assert record.layout is None
+    expected = Plan(deployments=("host",), rounds=3, users=4, seconds=7, warm_up_s=5, layout="turns")
+    assert plan_of(record, "experiment.json") == expected
+
+
+def test_how_long_a_step_takes_is_known_from_its_like() -> None:
     plan = Plan(seconds=10, warm_up_s=5, rest_s=2)
-    guess = expected_s("host", {}, plan)
+    host, docker, both = frozenset({"host"}), frozenset({"docker"}), frozenset({"host", "docker"})
+    guess = expected_s(host, {}, plan)
     assert guess > 17
-    assert expected_s("host", {"docker": [40.0, 60.0]}, plan) == 50
-    assert expected_s("host", {"docker": [40.0], "host": [20.0, 30.0]}, plan) == 25
+    assert guess < expected_s(both, {}, plan) < 2 * guess
+    assert expected_s(host, {docker: [40.0, 60.0]}, plan) == 50
+    assert expected_s(host, {docker: [40.0], host: [20.0, 30.0]}, plan) == 25

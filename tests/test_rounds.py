@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from test_infra import deployments, infra, said_by
 from infra.deployments.service import Service
 from infra.errors import DeploymentError
 from infra.experiment import load
-from infra.experiment.load import run_locust
+from infra.experiment.load import Load, Target, rows_so_far, run_locust
 from runfiles.events import FAILED
 from runfiles.records import Generator, Limits, Replicas, RunRecord, Texts
 
@@ -62,7 +63,11 @@ def replay(
     folder: Path, url: str, *arguments: str, locustfile: str = "single_pass", service: Service = STAYS
 ) -> list[str]:
     said = ["--host", url, "--replicas", "none", *arguments]
-    return run_locust(locustfile, folder / locustfile, said, service, lambda _: None)
+    prefix = folder / locustfile
+    outcome = run_locust(Load(locustfile, prefix, said), [Target("host", prefix, service)])["host"]
+    if outcome.reason is not None:
+        raise DeploymentError(outcome.reason)
+    return outcome.faults
 
 
 def test_a_pass_that_nobody_answers_is_none(tmp_path: Path) -> None:
@@ -104,15 +109,17 @@ def test_a_service_that_is_gone_ends_the_run_at_once_with_its_last_words(tmp_pat
 
 
 def test_a_load_whose_locust_was_ended_by_somebody_is_none(tmp_path: Path) -> None:
-    def end(done: int) -> None:
-        if done > 20:
+    def end() -> None:
+        if rows_so_far(tmp_path / "load") > 20:
             for child in psutil.Process().children():
                 if str(tmp_path / "load") in child.cmdline():  # others serve the tests to come
                     child.terminate()
 
     said = ["--replicas", "none", "--run-time", "600"]
-    with answering(lambda _: 200) as url, pytest.raises(DeploymentError, match=r"was interrupted after \d+ requests"):
-        run_locust("keep_alive", tmp_path / "load", ["--host", url, *said], STAYS, end)
+    with answering(lambda _: 200) as url:
+        load = Load("keep_alive", tmp_path / "load", ["--host", url, *said], meanwhile=end)
+        outcome = run_locust(load, [Target("host", load.prefix, STAYS)])["host"]
+    assert re.match(r"the run was interrupted after \d+ requests", str(outcome.reason))
 
 
 OWN_END = """
@@ -201,7 +208,7 @@ def test_what_is_wrong_with_a_recording_is_told_and_an_incomplete_one_is_none(tm
         ({"faults": [1]}, "faults number 1 is 1, which is no table"),
         ({"faults": [{"kind": "rows lost"}]}, "faults number 1: text is missing"),
         ({"faults": None}, "faults is missing"),
-        ({"form": 1}, "it is of form 1, this version reads form 2"),
+        ({"form": 1}, "it is of form 1, this version reads forms 2 and 3"),
     ],
 )
 def test_a_record_that_garbles_its_counts_is_not_taken(tmp_path: Path, wrong: dict[str, Any], expected: str) -> None:
