@@ -81,9 +81,9 @@ def pool_of(table: pd.DataFrame) -> Pool:
 
 
 def _logs_of_round(number: object, rows: pd.DataFrame) -> list[float]:
-    cycles: dict[int, dict[int, np.ndarray]] = {target: {} for target in PAIR}
+    cycles: dict[Any, dict[Any, np.ndarray]] = {target: {} for target in PAIR}
     for (target, cycle), block in rows.groupby(["target", "cycle"]):
-        cycles[int(target)][int(cycle)] = block["response_time_ms"].to_numpy()
+        cycles[target][cycle] = block["response_time_ms"].to_numpy()
     baseline, subject = (cycles[target] for target in PAIR)
     logs = [log_ratio_of_cycles(baseline, subject, QUANTITIES[key].quantile or 0.5) for key in JUDGED]
     if None in logs:
