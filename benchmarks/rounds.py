@@ -1,10 +1,10 @@
 """Records rounds in which the host process is compared with itself, for benchmarks.verdicts to draw from.
 
-    python -m benchmarks.rounds [--rounds 24] [--output benchmarks/rounds.csv.gz]
+    python -m benchmarks.rounds [--rounds 24] [--seconds 10] [--output benchmarks/rounds.csv.gz]
 
 Each round starts two services with the bundled model, side by side, as two deployments of one group. One load visits
 them in blocks, as the default plan says. So the two differ only by what differs between two starts of the same service.
-A round takes about 40 s.
+A round takes about 45 s.
 
 After each round all rounds so far are written to ``unfinished-NAME`` beside the output: whole, whenever Ctrl-C comes.
 After the last round that file is renamed to the output.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from infra.deployments.service import Service
     from infra.experiment.load import Target
+    from infra.experiment.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS_FILE = ROOT / "benchmarks" / "rounds.csv.gz"
@@ -49,21 +50,29 @@ LOCUST_START_S = 2.5
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rounds", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=positive, default=24)
+    parser.add_argument("--seconds", type=positive, default=10, help="measured seconds of each service in a round (10)")
     parser.add_argument(
         "--output", type=output_file, default=str(ROUNDS_FILE), help="CSV file, compressed if the name ends with .gz"
     )
     arguments = parser.parse_args()
     require(why_no_packages("pandas", "psutil", "requests", "locust", "uvicorn", "onnxruntime"))
+    record(arguments)
+    return 0
+
+
+def record(arguments: argparse.Namespace) -> None:
+    from infra.experiment.plan import Plan
+
+    plan = Plan(seconds=arguments.seconds)
     unfinished = arguments.output.with_name(f"unfinished-{arguments.output.name}")
     unfinished.unlink(missing_ok=True)
     rounds: list[pd.DataFrame] = []
     for number in range(1, arguments.rounds + 1):
-        rounds.append(record_blocks(number))
+        rounds.append(record_blocks(number, plan))
         write_rounds(rounds, unfinished)
         medians = rounds[-1].groupby("target")["response_time_ms"].median()
         print(f"round {number} of {arguments.rounds}: medians {medians[1]:.2f} and {medians[2]:.2f} ms", flush=True)
     unfinished.replace(arguments.output)
-    return 0
 
 
 def write_rounds(rounds: Sequence[pd.DataFrame], path: Path) -> None:
@@ -78,8 +87,8 @@ def write_rounds(rounds: Sequence[pd.DataFrame], path: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def record_blocks(number: int) -> pd.DataFrame:
-    """A round in blocks, with the columns ``COLUMNS``: the answered requests of its measured blocks.
+def record_blocks(number: int, plan: Plan) -> pd.DataFrame:
+    """A round in blocks, as a plan says, with the columns ``COLUMNS``: the answered requests of its measured blocks.
 
     ``seconds`` is what such a round takes in an experiment: as long as this one, and the single passes.
 
@@ -92,9 +101,7 @@ def record_blocks(number: int) -> pd.DataFrame:
     from infra.experiment.blocks import blocks_of
     from infra.experiment.journal import Step
     from infra.experiment.load import Target
-    from infra.experiment.plan import Plan
 
-    plan = Plan()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name, ExitStack() as services:
         folders = {str(target): Path(name, str(target)) for target in PAIR}
@@ -103,7 +110,7 @@ def record_blocks(number: int) -> pd.DataFrame:
         blocks = Path(name, "blocks.json")
         blocks.write_text(json.dumps(blocks_of(plan, Step(number, tuple(said), 1), said)))
         targets = [Target(target, folders[target] / LOAD, service) for target, (_, service) in running.items()]
-        _load(Path(name), ["--blocks", str(blocks)], targets)
+        _load(plan, Path(name), ["--blocks", str(blocks)], targets)
         parts = [answered_blocks(each.prefix).assign(target=int(each.deployment)) for each in targets]
     seconds = time.monotonic() - began + len(PAIR) * (REPEAT_S + LOCUST_START_S) + plan.rest_s
     rows = pd.concat(parts).assign(round=number, seconds=round(seconds, 1))
@@ -123,7 +130,7 @@ def answered_blocks(prefix: Path) -> pd.DataFrame:
     return pd.DataFrame({"cycle": cycles.loc[kept["block"]].to_numpy(), "response_time_ms": times_ms.to_numpy()})
 
 
-def record_turns() -> float:
+def record_turns(plan: Plan) -> float:
     """The same comparison one after another, each service started for its turn: the logarithm of the ratio of the
     medians.
 
@@ -134,32 +141,28 @@ def record_turns() -> float:
     import pandas as pd
 
     from infra.experiment.load import Target
-    from infra.experiment.plan import Plan
 
-    plan = Plan()
     medians = []
     for _ in PAIR:
         with tempfile.TemporaryDirectory() as name, running_service(Path(name, "service")) as (url, service):
             arguments = ["--host", url, "--replicas", service.replicas, "--warm-up", str(plan.warm_up_s)]
             arguments += ["--run-time", str(plan.warm_up_s + plan.seconds)]
             prefix = Path(name, LOAD)
-            _load(Path(name), arguments, [Target("host", prefix, service)])
+            _load(plan, Path(name), arguments, [Target("host", prefix, service)])
             requests = pd.read_csv(f"{prefix}{REQUESTS_SUFFIX}", keep_default_na=False)
         answered = requests[(requests["phase"] == MEASURED) & (requests["error"] == "")]
         medians.append(float(answered["response_time_ms"].astype(float).median()))
     return float(np.log(medians[1] / medians[0]))
 
 
-def _load(folder: Path, arguments: Sequence[str], targets: Sequence[Target]) -> None:
-    """The load of the default plan.
+def _load(plan: Plan, folder: Path, arguments: Sequence[str], targets: Sequence[Target]) -> None:
+    """Send the load of a plan.
 
     Raises:
         DeploymentError: it is not whole.
     """
     from infra.experiment.load import Load, run_locust
-    from infra.experiment.plan import Plan
 
-    plan = Plan()
     users = ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--seed", str(plan.seed)]
     outcomes = run_locust(Load(plan.user_class, folder / LOAD, [*arguments, *users]), targets)
     if reasons := [outcome.reason for outcome in outcomes.values() if outcome.reason]:

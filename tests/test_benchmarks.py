@@ -154,7 +154,7 @@ def test_interrupted_rounds_are_kept_beside_the_rounds_of_before(tmp_path: Path)
     recorded, unfinished = tmp_path / "rounds.csv.gz", tmp_path / "unfinished-rounds.csv.gz"
     shutil.copy(ROOT / "benchmarks" / "rounds.csv.gz", recorded)
     before = recorded.read_bytes()
-    arguments = ("--rounds", "9", "--output", str(recorded))
+    arguments = ("--rounds", "9", "--seconds", "1", "--output", str(recorded))
     assert interrupt("rounds", *arguments, when=unfinished.is_file) == 130
     assert recorded.read_bytes() == before
     assert set(pd.read_csv(unfinished)["round"]) >= {1}
