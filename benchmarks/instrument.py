@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 FEWEST_ROUNDS = 7
 CLIENT_S = 5.0
 EXPERIMENTS = 40
-INVALID_EXIT_CODE = 3
-"""What ``python -m infra run`` ends with if its experiment is not valid."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,7 @@ def measure_parts() -> dict[str, Any]:
     """The parts of the response time and its median in an experiment with the host process, in ms, and the gap between
     their sum and the median, as a share of it; or ``parts_missing``, why they are not known."""
     from analysis.analyse import analyse
+    from analysis.judge.doubts import INVALID_EXIT_CODE
     from analysis.measure.parts import PARTS
     from analysis.read.results import read_results
 
