@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.needs import Figures, output_file, positive, require, run, why_no_packages, why_no_program
-from benchmarks.rounds import ROOT, record_blocks, record_turns
+from benchmarks.rounds import ROOT, free_port, record_blocks, record_turns
 from infra.environment import for_python
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def measure_parts() -> dict[str, Any]:
     environment = for_python() | {"INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model")}
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "infra", "run", "--only", "host", "--set", "rounds=3", "--results", name]
+        command += ["--port", f"host={free_port()}"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, INVALID_EXIT_CODE):
             done.check_returncode()

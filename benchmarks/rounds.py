@@ -169,6 +169,14 @@ def _load(plan: Plan, folder: Path, arguments: Sequence[str], targets: Sequence[
         raise DeploymentError(reasons[0])
 
 
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def running_service(folder: Path) -> Iterator[tuple[str, Service]]:
     """The URL of a service with the bundled model that has answered its health check, and what Locust has to know of
@@ -191,9 +199,7 @@ def running_service(folder: Path) -> Iterator[tuple[str, Service]]:
             raise DeploymentError(reason)
         return last_line(tail(log))
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     folder.mkdir()
     metrics, log = folder / "metrics.csv", folder / "service.log"
