@@ -68,6 +68,5 @@ def _medians(deployment: Deployment) -> Measurement:
 
 def _shown(found: Comparison) -> dict[str, float | None]:
     low, high = (found.low, found.high) if found.has_interval else (math.nan, math.nan)
-    half_width = math.expm1((math.log(high) - math.log(low)) / 2) * 100
-    told = {"ratio": found.ratio, "low": low, "high": high, "half_width_percent": half_width}
+    told = {"ratio": found.ratio, "low": low, "high": high, "half_width_percent": found.half_width_percent}
     return {name: None if math.isnan(value) else value for name, value in told.items()}

@@ -4,6 +4,7 @@ for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
 local turn = 0
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+if os.getenv("ACCEPT") then wrk.headers["Accept"] = os.getenv("ACCEPT") end
 if os.getenv("NEW_CONNECTIONS") then wrk.headers["Connection"] = "close" end
 
 function request()

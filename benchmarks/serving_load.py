@@ -16,10 +16,11 @@ LONGEST_ANSWER_S = 60
 
 
 def start_wrk(
-    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False
+    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False, accept: str = ""
 ) -> subprocess.Popen[str]:
-    """Begin to load ``url``. The last line that wrk prints is JSON."""
+    """Begin to load ``url``. The last line that wrk prints is JSON. ``accept`` is the header; empty: none is sent."""
     own = {"BODIES": str(bodies)} | ({"NEW_CONNECTIONS": "1"} if new_connections else {})
+    own |= {"ACCEPT": accept} if accept else {}
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(SCRIPT), url]
     return subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True)
 
@@ -34,10 +35,10 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def steady(
-    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False
+    url: str, bodies: Path, connections: int, seconds: float, *, new_connections: bool = False, accept: str = ""
 ) -> dict[str, Any]:
     """Load ``url`` for ``seconds`` over ``connections``, each with one request at a time."""
-    return result_of(start_wrk(url, bodies, connections, seconds, new_connections=new_connections))
+    return result_of(start_wrk(url, bodies, connections, seconds, new_connections=new_connections, accept=accept))
 
 
 def burst(port: int, path: str, text: str, requests: int) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import gevent
 from _block_recording import BlockRecording
 from _blocks import Block, LoadInBlocks, is_disturbed, orders, phase_of
 from _other_programs import others_percent
-from _visits import LEAVE, VISIT
 from gevent.event import Event
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE, STOPPED
+
+from _visits import LEAVE, VISIT
 
 LONGEST_ANSWER_S = 10.0
 """How long the requests of a measured part, and then the others of its block, are waited for. The load then goes on

@@ -20,7 +20,6 @@ from _block_load import BlockLoad
 from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
 from _passes import repeated_passes
-from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
@@ -34,6 +33,7 @@ from _live import Live, show_live
 from _recording import Recording
 from _request_row import request_row
 from _run_record import Run
+from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
 from _workers import Worker, Workers
 
 WRONG_OPTIONS_EXIT_CODE = 2

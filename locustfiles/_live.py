@@ -88,7 +88,9 @@ class Live:
     def add_request(self, row: Mapping[str, Any]) -> None:
         if row["replica"] and not row["error"]:
             second = int(row["started_at_unix_s"] + row["response_time_ms"] / 1000)
-            self._answers.setdefault(row["replica"], Counter())[second] += 1
+            if row["replica"] not in self._answers:
+                self._answers[row["replica"]] = Counter()
+            self._answers[row["replica"]][second] += 1
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each replica, as the tab shows it. A cell says so if its value was not measured."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import gevent
 from _blocks import Block
-from _visits import Visits
 
 from runfiles.events import MEASURED
 
 from _recording import Recording
+from _visits import Visits
 
 LONGEST_WAIT_S = 30.0
 POLL_S = 0.02

@@ -10,16 +10,6 @@ LONGEST_TEXT = 200
 """Characters that are kept of a replica's name and of an error."""
 
 
-class ConnectionCount:
-    """How many connections a user has opened since its last request began."""
-
-    def __init__(self) -> None:
-        self.opened = 0
-
-    def count(self, _socket: Any) -> None:
-        self.opened += 1
-
-
 def request_row(
     response_time: float,
     response_length: int,
@@ -34,8 +24,9 @@ def request_row(
     The arguments are those of Locust's event ``request``.
     """
     headers = getattr(response, "headers", None) or {}
-    durations = server_timing(_header(headers, "server-timing") or "")
-    connections = context.get("connections")
+    timing = _header(headers, "server-timing")
+    durations = server_timing(timing) if timing else {}
+    reused, retried = context.get("connection_reused"), context.get("retried")
     return {
         "started_at_unix_s": start_time,
         "response_time_ms": response_time,
@@ -47,13 +38,15 @@ def request_row(
         "replica": _brief(_header(headers, "x-replica") or ""),
         "queue_ms": durations.get("queue"),
         "inference_ms": durations.get("inference"),
-        "connection_reused": None if connections is None else int(connections.opened == 0),
+        "connection_reused": None if reused is None else int(reused),
         "block": context.get("block"),
+        "client_wait_ms": context.get("client_wait_ms"),
+        "retried": None if retried is None else int(retried),
     }
 
 
 def _header(headers: Any, name: str) -> str | None:
-    """A header's value. If a proxy added the header a second time, all its values."""
+    """A header's value. Some clients give a list if a proxy added the header a second time: all its values."""
     value = headers.get(name)
     return ", ".join(value) if isinstance(value, list) else value
 

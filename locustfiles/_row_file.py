@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
-import io
 import itertools
 import logging
 import os
 import shutil
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -77,6 +77,13 @@ class Folder:
         return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+class _Returned:
+    """What the csv module writes to, so that its ``writerow`` returns the line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
 class RowFile:
     """``write`` takes a row, ``flush`` writes all rows taken so far to the disk.
 
@@ -99,16 +106,15 @@ class RowFile:
         )  # append: the kernel finds the end, also if the file was cut short
         claim(self._file, self.path)
         self._file.truncate(0)
-        self._line = io.StringIO(newline="")
+        self._names = column_names(columns)
         # With \n as line end the csv module would not quote a lone \r, and readers would end the row there.
-        self._writer = csv.DictWriter(self._line, column_names(columns), lineterminator="\r\n")
+        self._writer = csv.writer(_Returned(), lineterminator="\r\n")
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._written = -1  # the header is not counted
         self._written_bytes = 0
         self._is_away = False
-        self._writer.writeheader()
-        self._header = self._keep()
+        self._header = self._keep(self._names)
 
     @property
     def lost(self) -> int:
@@ -119,8 +125,7 @@ class RowFile:
         """Take a row. None becomes an empty field."""
         self.rows += 1
         if self._kept_bytes < MOST_KEPT_BYTES:
-            self._writer.writerow(row)
-            self._keep()
+            self._keep(map(row.get, self._names))
 
     def flush(self) -> None:
         """Write the rows that are kept.
@@ -151,14 +156,13 @@ class RowFile:
         finally:
             self._file.close()
 
-    def _keep(self) -> bytes:
-        row = self._line.getvalue().removesuffix("\r\n") + "\n"
-        self._line.seek(0)
-        self._line.truncate()
+    def _keep(self, fields: Iterable[Any]) -> bytes:
+        line: str = self._writer.writerow(fields)
         # Half of a surrogate pair, as in a name in a service's JSON, is not a character and can't be encoded.
-        self._kept.append(row.encode("utf-8", "backslashreplace"))
-        self._kept_bytes += len(self._kept[-1])
-        return self._kept[-1]
+        row = (line[:-2] + "\n").encode("utf-8", "backslashreplace")
+        self._kept.append(row)
+        self._kept_bytes += len(row)
+        return row
 
     def _write_some(self) -> None:
         block = b"".join(itertools.islice(self._kept, ROWS_AT_ONCE))

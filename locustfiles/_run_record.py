@@ -25,7 +25,7 @@ from _row_file import Folder
 RESERVE_BYTES = 4096
 """Added to twice the record's size: what is kept free for the next record, which says more."""
 
-LIBRARIES = ("locust", "gevent", "geventhttpclient", "docker", "psutil")
+LIBRARIES = ("locust", "gevent", "httptools", "docker", "psutil")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from runfiles.records import Texts
@@ -15,10 +17,14 @@ TEXTS_FILE = Path(__file__).resolve().parents[1] / "texts" / "reviews.csv"
 
 @dataclass(frozen=True)
 class Review:
-    """A text to classify, and its number in the file."""
+    """A text to classify, its number in the file, and the body of the request that sends it."""
 
     id: int
     text: str
+
+    @cached_property
+    def body(self) -> bytes:
+        return json.dumps({"text": self.text}, ensure_ascii=False).encode()
 
 
 def read_reviews() -> list[Review]:

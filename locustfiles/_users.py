@@ -1,4 +1,4 @@
-"""What all user classes do: post reviews to ``/infer`` and say whether each was sent over a new connection.
+"""What all user classes do: post reviews to ``/infer`` and report each request to Locust.
 
 Importing this module makes Locust record its runs.
 """
@@ -6,62 +6,49 @@ Importing this module makes Locust record its runs.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
-import time
-import zlib
 from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, events
-from locust.contrib.fasthttp import FAILURE_EXCEPTIONS, ErrorResponse, FastResponse
+from locust import User, events
 from locust.env import Environment
-from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+from locust.exception import StopTest
 
 # Locust may be started in any folder. This one holds runfiles/ and addresses.py.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from _visits import Visit
-
 from runfiles.events import ALL_TEXTS
 
+from _client import Answer, Client
 from _ending import end_run
 from _listeners import Listeners
-from _request_row import ConnectionCount
 from _texts import Review, in_order, read_reviews
 
 REVIEWS = read_reviews()
+PATH = "/infer"
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 
-class Answer(FastResponse):
-    """Locust's response. If its body can't be read or decoded, it is empty and the request is reported as failed."""
-
-    def _content(self) -> Any:
-        try:
-            return super()._content()
-        except Exception as error:
-            self._cached_content = b""
-            self.release()  # or the user would run out of connections
-            if isinstance(error, FAILURE_EXCEPTIONS):
-                raise
-            # brotli's own error, or ValueError for an unknown encoding. Locust reports zlib.error, which gzip raises.
-            raise zlib.error(f"the body can't be decoded: {error}") from error
-
-
-class ReviewUser(FastHttpUser):
+class ReviewUser(User):
     """Posts reviews, one at a time and without pause: a closed workload.
 
-    Locust's own client keeps its connection open for the next request.
+    It keeps a connection to each deployment that it visits, or with ``keeps_connection = False`` opens one per request.
     """
 
     abstract = True
-    extra_headers: dict[str, str] = {}
+    keeps_connection = True
 
-    def on_start(self) -> None:
-        self._connections = ConnectionCount()
-        self.client.client.response_type = Answer
-        self._counted: set[str] = set()
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._clients: dict[str, Client] = {}
+        if self.host:
+            self._new_client(self.host)
+        elif not getattr(environment.parsed_options, "blocks", None):
+            raise StopTest("name the service to load, such as --host http://127.0.0.1:5000")
+
+    def on_stop(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def next_review(self) -> Review:
         """The next text of an endless round that all users share, so each text is sent equally often."""
@@ -72,49 +59,39 @@ class ReviewUser(FastHttpUser):
         """End the run: all texts have been sent."""
         end_run(self.environment, ALL_TEXTS)
 
-    def ask(self, review: Review) -> Any:
-        """Post one review and return Locust's response."""
+    def ask(self, review: Review) -> Answer:
+        """Post one review and return its answer. Locust's event ``request`` reports it."""
         visits = self.environment.fourfold.visits
         visit = visits.begin_request()
         try:
-            return self._ask(review, visit)
-        finally:
-            visits.end_request(visit)
-
-    def _ask(self, review: Review, visit: Visit) -> Any:
-        if visit.host not in self._counted:
-            self._counted.add(visit.host)
-            pool = self.client.client.clientpool.get_client(visit.host)._connection_pool
-            pool.after_connect = self._connections.count  # geventhttpclient's own hook, called for each new connection
-        url = f"{visit.host}/infer"
-        body = json.dumps({"text": review.text}, ensure_ascii=False).encode()
-        self._connections.opened = 0
-        context = {
-            "text_id": review.id,
-            "request_bytes": len(body),
-            "connections": self._connections,
-            "block": visit.block,
-        }
-        began_unix_s, began_s = time.time(), time.perf_counter()
-        try:
-            return self.client.post(
-                url, name=visit.request_name, data=body, headers=HEADERS | self.extra_headers, context=context
-            )
-        except (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser):
-            raise
-        except Exception as error:  # an answer that Locust's client does not expect still counts as a failed request
+            host = visit.host or self.host
+            client = self._clients.get(host) or self._new_client(host)
+            answer = client.post(review.body)
             self.environment.events.request.fire(
                 request_type="POST",
                 name=visit.request_name,
-                response_time=(time.perf_counter() - began_s) * 1000,
-                response_length=0,
-                response=None,
-                context=context,
-                exception=error,
-                start_time=began_unix_s,
-                url=url,
+                response_time=answer.response_time_ms,
+                response_length=len(answer.content),
+                response=answer,
+                context={
+                    "text_id": review.id,
+                    "request_bytes": len(review.body),
+                    "connection_reused": answer.connection_reused,
+                    "block": visit.block,
+                    "client_wait_ms": answer.client_wait_ms,
+                    "retried": answer.retried,
+                },
+                exception=answer.error,
+                start_time=answer.started_at_unix_s,
+                url=client.url,
             )
-            return ErrorResponse(None, error)
+        finally:
+            visits.end_request(visit)
+        return answer
+
+    def _new_client(self, host: str) -> Client:
+        client = self._clients[host] = Client(host, PATH, HEADERS, keeps_connection=self.keeps_connection)
+        return client
 
 
 @events.test_start.add_listener

@@ -11,7 +11,7 @@ from _users import ReviewUser
 class NewConnectionUser(ReviewUser):
     """Closed workload, one connection per request. The response time includes opening it."""
 
-    extra_headers = {"Connection": "close"}
+    keeps_connection = False
 
     @task
     def infer(self) -> None:

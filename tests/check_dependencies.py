@@ -47,7 +47,6 @@ IMPORTERS = (
         ("locustfiles", "infra", "analysis"),
         "requirements.txt",
         follows_includes=False,
-        unused_on_purpose=("geventhttpclient",),  # its hook for new connections is set, and its version recorded
     ),
     # Imported by an experiment only, which the doctor does not start.
     Importer(("infra",), "infra/requirements-doctor.txt", declared_elsewhere=("rich",)),

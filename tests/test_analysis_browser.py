@@ -30,6 +30,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": request.param, "height": 900}, offline=True)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
         tab, errors = context.new_page(), []
         tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -56,6 +57,17 @@ def test_all_is_drawn_opens_and_downloads(opened: tuple[Any, list[str], int], tm
     table.value.save_as(tmp_path / "figures.csv")
     with (tmp_path / "figures.csv").open(newline="") as file:
         assert {row["figure"] for row in csv.DictReader(file)} >= {"median_ms", "throughput_per_s"}
+    copy = page.get_by_role("button", name="Copy the table: Under load")
+    copy.click()
+    page.wait_for_function("button => button.textContent === 'Copied'", arg=copy.element_handle())
+    copied = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert [line.split("\t")[0] for line in copied] == ["Run as", "Host process", "Swarm, 3 replicas"]
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')); }")
+    copy.click()
+    page.wait_for_function("button => button.textContent === 'Press Ctrl-C'", arg=copy.element_handle())
+    selected = page.evaluate("getSelection().toString()")
+    assert selected.startswith("Run as")
+    assert "MEM USAGE / LIMIT" in selected
     for format in ("SVG", "PNG"):
         with page.expect_download() as image:
             page.get_by_role("button", name=f"Save as {format}").first.click()

@@ -157,7 +157,20 @@ def test_the_template_decides_and_formats_nothing() -> None:
 
 def test_the_sections_stand_in_the_order_of_the_reading(tmp_path: Path) -> None:
     page = page_of(whole_experiment(tmp_path))
-    order = ("key", "doubts", "latency", "cpu", "memory", "network", "time", "replicas", "events", "table", "run")
+    order = (
+        "key",
+        "doubts",
+        "hand-in",
+        "latency",
+        "cpu",
+        "memory",
+        "network",
+        "time",
+        "replicas",
+        "events",
+        "table",
+        "run",
+    )
     places = [page.index(f'<h2 id="{anchor}"') for anchor in order]
     assert places == sorted(places)
 

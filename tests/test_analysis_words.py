@@ -319,7 +319,7 @@ def test_a_percentile_of_too_few_requests_is_not_shown_and_neither_is_its_ratio(
     assert not math.isnan(tail.comparison.ratio)
     assert words.plain(analysis.loads[0], "p95_ms") == "not shown"
     assert "ratios-p95" not in [chart.id for chart in ratio_charts(analysis.verdicts)]
-    pairs = pair_tables(analysis.verdicts)[0].rows[0].cells
+    pairs = pair_tables(analysis)[0].rows[0].cells
     assert (pairs[2].text, pairs[2].detail) == ("not shown", "")
 
 

@@ -58,7 +58,7 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
     for name in ("docker", "compose"):
         assert deployments[name]["status"] == "measured"
         (measured,) = deployments[name]["rounds"]
-        assert measured["limits"] == {"cpus": 1.5, "memory_bytes": 1024**3}
+        assert measured["limits"] == {"cpus": 1.5, "memory_bytes": 1024**3, "cpuset": None}
         (metrics,) = measured["metrics_files"]
         assert (folder / metrics).read_bytes().count(b"\n") == 161
         with (folder / metrics).open(newline="") as file:

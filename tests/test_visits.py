@@ -202,7 +202,8 @@ def test_each_deployment_gets_its_blocks_and_its_own_run(two: list[Named], tmp_p
         check_requests(one, name)
         check_samples(one)
         assert len(one.blocks) == 5
-        assert {row["phase"] for row in one.samples} == {WARM_UP, MEASURED, SETTLING, WAITING}
+        # Settling is shorter than the time between two samples, so that there need not be one in it.
+        assert {row["phase"] for row in one.samples} - {SETTLING} == {WARM_UP, MEASURED, WAITING}
         assert sum(row["phase"] == MEASURED for row in one.requests) > 100
         assert {row["inference_ms"] for row in one.requests} == {"1.5"}
         said = one.record

@@ -1,8 +1,9 @@
 """Which differences are real: ratios of paired rounds with their intervals, and a verdict on each pair of deployments.
 
-The deployments of a round ran one after another, so what slowed the machine in that round slowed both. Each ratio is
-therefore taken within a round. The interval comes only from how these ratios differ from round to round: requests of
-the same round are not independent. docs/statistics.md gives the reasons and the measurements behind them.
+The deployments of a round ran one after another, or at once with the load going to and fro between them. So what slowed
+the machine in that round slowed both, and each ratio is taken within a round. The interval comes only from how these
+ratios differ from round to round: requests of the same round are not independent. docs/statistics.md gives the reasons
+and the measurements behind them.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class Comparison:
     def has_interval(self) -> bool:
         """Whether there is an interval, from rounds enough to show it."""
         return self.rounds >= FEWEST_ROUNDS and not math.isnan(self.low)
+
+    @property
+    def half_width_percent(self) -> float:
+        """By how many % the ratio may be off, by its interval; NaN without one."""
+        return math.expm1((math.log(self.high) - math.log(self.low)) / 2) * 100 if self.has_interval else NAN
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
-from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
+from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
+from analysis.measure.parts import Blank
+from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
@@ -19,6 +20,8 @@ MOST_DIGITS = 3
 MEMORY_MARK = " *"
 MEMORY_FOOTNOTE = "* The memory of the host process and of containers is counted differently: do not compare them."
 """Below a table with the memory of both."""
+COUNTED_APART = ("memory_mean_mb", "memory_max_mb", "memory_mb_s_per_1000")
+"""The quantities that are counted differently for the host process. The others of memory it does not have."""
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -152,11 +155,49 @@ def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
     return len({measurement.deployment.is_host for measurement in measured}) > 1
 
 
+def is_in_blocks(measured: Sequence[Measurement]) -> bool:
+    """Whether the load came in blocks: the deployments ran at once, and it went to and fro between them."""
+    runs = (run for measurement in measured for run in measurement.deployment.loads.values())
+    return any(run.record.blocks is not None for run in runs)
+
+
+def passes_of(measurement: Measurement) -> float:
+    """How many times the texts were sent in a single pass, in the mean over its rounds: 1 where it was not repeated."""
+    runs = measurement.deployment.single_passes.values()
+    return sum(max(1, len(run.blocks)) for run in runs) / len(runs)
+
+
+def passes(measured: Sequence[Measurement]) -> str:
+    """That the single pass was repeated, and why; nothing where it was not."""
+    most = max((passes_of(measurement) for measurement in measured), default=1)
+    if most == 1:
+        return ""
+    return (
+        f"The pass was repeated (up to {most:.0f} passes in a round), because samples of CPU and memory need some "
+        "seconds."
+    )
+
+
+def is_client_told(measured: Sequence[Measurement]) -> bool:
+    """Whether the parts of the response time are known, also the load generator's own: its blank was measured."""
+    return any(all(measurement.summary[key].is_measured for key in PARTS_OF_TIME) for measurement in measured)
+
+
+def blank(found: Blank) -> str:
+    """The blank's response times, or why there is none."""
+    if not found.median_ms.is_measured:
+        return why_missing(found.median_ms)
+    both = ((NAMES[key], estimate) for key, estimate in (("median_ms", found.median_ms), ("p95_ms", found.p95_ms)))
+    times = ", ".join(f"{name} {number(estimate, QUANTITIES['median_ms'].digits)} ms" for name, estimate in both)
+    return f"{times} (n = {found.median_ms.n:,} {found.median_ms.of})"
+
+
 def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:
     """A quantity with its unit, and a mark where its values are counted differently."""
     title = f"{quantity.title}, {quantity.unit}" if quantity.unit not in ("", "/s") else quantity.title
-    told = [measurement for measurement in measured if measurement.summary[quantity.key].is_measured]
-    is_marked = quantity.key.startswith("memory_") and is_memory_mixed(told)
+    if quantity.key == "part_network_ms" and not is_client_told(measured):
+        title = title.replace(PARTS_OF_TIME[quantity.key], f"{PARTS_OF_TIME[quantity.key]}, load generator")
+    is_marked = quantity.key in COUNTED_APART and is_memory_mixed(measured)
     return title + (MEMORY_MARK if is_marked else "")
 
 
@@ -170,16 +211,16 @@ def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], ver
         for measurement in measurements:
             writer.writerows(_csv_rows(run, measurement))
     for found in verdicts:
-        pair = _text(f"{found.subject.title} / {found.baseline.title}")
+        pair = no_formula(f"{found.subject.title} / {found.baseline.title}")
         values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
-        note = _text(verdict(found))
+        note = no_formula(verdict(found))
         writer.writerow(["load", "all", pair, found.key, "ratio", *values, "", "", found.comparison.rounds, note])
     return file.getvalue()
 
 
 def _csv_rows(run: str, measurement: Measurement) -> Iterator[list[object]]:
     """A row for each quantity over all rounds and, where there are several, for each round."""
-    title = _text(measurement.title)
+    title = no_formula(measurement.title)
     for quantity in rows_of([measurement]):
         over_all = measurement.summary[quantity.key]
         values = [_cell(value) for value in (over_all.value, over_all.low, over_all.high)]
@@ -197,8 +238,9 @@ def _cell(value: float) -> str:
 
 
 def _note(estimate: Estimate) -> str:
-    return _text(estimate.missing or (PART if estimate.is_part else ""))
+    return no_formula(estimate.missing or (PART if estimate.is_part else ""))
 
 
-def _text(value: str) -> str:
+def no_formula(value: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
     return f"'{value}" if value.startswith(FIRST_OF_A_FORMULA) else value

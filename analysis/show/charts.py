@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from analysis.judge import words
 from analysis.judge.verdicts import Verdict
-from analysis.judge.words import is_memory_mixed
-from analysis.measure.quantity import HIDDEN, QUANTITIES
+from analysis.judge.words import is_client_told, is_memory_mixed
+from analysis.measure.quantity import HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import cpu_per_second, memory_per_second, throughput_per_second
 from analysis.read.runs import Run
@@ -47,6 +47,8 @@ ROOM_FOR_WORDS = 1.3
 """The height of a chart with words above its bars, over the height of the highest bar."""
 HOST_PATTERN = "/"
 """The pattern of a bar that is counted differently from those beside it."""
+INSTRUMENT_PATTERN = "/"
+"""The pattern of a part that is no cost of a deployment: the load generator's."""
 Loads = Sequence[Measurement]
 
 
@@ -251,13 +253,30 @@ def _stacked(loads: Loads, parts: Sequence[tuple[str, str, str]], unit: str, tit
 
 
 def where_the_time_goes(loads: Loads) -> go.Figure:
-    """Medians of queue, inference and the rest of the response time, stacked per deployment."""
-    parts = (
-        ("waiting for the model", "#999999", "queue_ms"),
-        ("in the model", "#56B4E9", "inference_ms"),
-        ("the rest (HTTP, network, client)", "#F0E442", "rest_ms"),
+    """The parts of the median response time, stacked per deployment, and the median itself, to which they add up.
+
+    Without a blank, the load generator's own part is not known: then the medians of queue and model and of the rest.
+    """
+    if not is_client_told(loads):
+        parts = (
+            ("waiting for the model", "#999999", "queue_ms"),
+            ("in the model", "#56B4E9", "inference_ms"),
+            ("the rest (HTTP, network, client)", "#F0E442", "rest_ms"),
+        )
+        return _stacked(loads, parts, "ms", "median, ms")
+    colours = ("#BBBBBB", "#F0E442", "#999999", "#56B4E9")
+    named = [(name, own, key) for (key, name), own in zip(PARTS_OF_TIME.items(), colours, strict=True)]
+    chart = _stacked(loads, named[::-1], "ms", "median, ms")
+    chart.update_traces(marker={"pattern": {"shape": INSTRUMENT_PATTERN}}, selector={"name": named[0][0]})
+    chart.add_scatter(
+        name="median response time",
+        x=[title_of(load) for load in loads],
+        y=[or_none(load.summary["median_ms"].value) for load in loads],
+        mode="markers",
+        marker={"symbol": "line-ew-open", "size": 40, "line": {"width": 2}, "color": GREY},
+        hovertemplate="%{x}: median %{y:.2f} ms<extra></extra>",
     )
-    return _stacked(loads, parts, "ms", "median, ms")
+    return chart
 
 
 def where_the_cpu_goes(loads: Loads) -> go.Figure:

@@ -103,7 +103,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its heading; ``label`` names it for screen readers. ``columns`` begin with that of the titles."""
+    """A table with its heading; ``label`` names it for screen readers. ``columns`` begin with that of the titles.
+    ``copied``: what its button puts on the clipboard; without it there is no button."""
 
     heading: str
     label: str
@@ -111,6 +112,7 @@ class Table:
     rows: tuple[Row, ...]
     how_to_read: str = ""
     id: str = ""
+    copied: str = ""
 
 
 @dataclass(frozen=True)

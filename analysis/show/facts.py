@@ -15,6 +15,7 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from analysis.show.elements import Fact
+from analysis.show.layout_facts import blocks_of_load, layout_facts
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
@@ -80,14 +81,17 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Folder", str(results.folder)),
         Fact("Started, ended", _times(experiment)),
     ]
+    facts += layout_facts(analysis) if analysis.loads else ()
     if experiment.order:
-        facts.append(Fact("Order", _order(experiment.order)))
+        facts.append(Fact("Order of the starts", _order(experiment.order)))
     facts += [
         Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
     facts += _images(results)
-    facts += [Fact("Limits", _limits(experiment.plan)), Fact("Commit", _commit(experiment.git))]
+    facts += [Fact("Limits", _limits(experiment.plan))]
+    facts += [Fact("Processors", text) for text in _processors(experiment.plan)]
+    facts.append(Fact("Commit", _commit(experiment.git)))
     facts += [Fact("Texts", text) for text in _texts(results)]
     facts.append(Fact("Versions", ", ".join(_named(_versions(analysis)))))
     return (*facts, *(Fact(load.title, _first_run(load)) for load in analysis.loads))
@@ -138,12 +142,27 @@ def _models(results: Results) -> list[str]:
 
 def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
-    length = f"sent {plan.requests:,} requests" if plan.requests else f"sent requests for {plan.seconds} s"
     kind = user_class(analysis.results)
     connections = HOW_USERS_CONNECT.get(kind, f"The class of the users is {kind}.")
+    if words.is_in_blocks(analysis.loads):
+        return f"{rounds(analysis)}. {_load_in_blocks(analysis)} {connections}"
+    length = f"sent {plan.requests:,} requests" if plan.requests else f"sent requests for {plan.seconds} s"
     return (
         f"{rounds(analysis)}. In each round {users(analysis.results)} {length} to each deployment, after "
         f"{plan.warm_up_s} s of warm-up, which is not counted. {connections}"
+    )
+
+
+def _load_in_blocks(analysis: Analysis) -> str:
+    plan = analysis.results.experiment.plan
+    blocks = next(blocks for load in analysis.loads for blocks in blocks_of_load(load))
+    at_once = "the deployments ran at once"
+    if len(analysis.results.experiment.groups) > 1:
+        at_once = f"the deployments of a group ran at once ({len(analysis.results.experiment.groups)} groups)"
+    length = f"until each had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to each"
+    return (
+        f"In each round {at_once}, and {users(analysis.results)} sent requests to one of them at a time, in blocks of "
+        f"{blocks.block_s:g} s: {length}, after {plan.warm_up_s:g} s of warm-up each, which are not counted."
     )
 
 
@@ -173,6 +192,18 @@ def _limits(plan: PlanRecord) -> str:
     return f"{plan.cpus or 'no'} CPU limit, " + (
         f"{memory} MB of memory per container" if memory else "no memory limit"
     )
+
+
+def _processors(plan: PlanRecord) -> list[str]:
+    """Which processors the load generator and the service had, and how many processes the load generator; nothing where
+    the plan left that open."""
+    parts = []
+    if plan.generator_cpus or plan.service_cpus:
+        own = (plan.generator_cpus or "all", plan.service_cpus or "all")
+        parts.append("load generator: {}, service: {}".format(*own))
+    if plan.processes is not None and plan.processes > 1:
+        parts.append(f"the load generator had {plan.processes} processes beside its master")
+    return ["; ".join(parts)] if parts else []
 
 
 def _commit(git: GitState | None) -> str:

@@ -11,7 +11,9 @@ from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show import facts
 from analysis.show.cards import cards
-from analysis.show.elements import Card
+from analysis.show.elements import Card, Cell, Column, Table
+from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.layout_facts import layout_facts
 
 LINE = "\n"
 
@@ -24,9 +26,11 @@ def render_markdown(analysis: Analysis) -> str:
         *_key_figures(analysis),
         *_verdicts(analysis),
         *_caveats(analysis),
+        *_hand_in(analysis),
         *_findings(analysis),
         *_figures("Under load", analysis.loads),
         *_figures("Single pass", analysis.passes),
+        *_layout(analysis),
     ]
     return "\n".join(lines) + "\n"
 
@@ -69,6 +73,29 @@ def _verdicts(analysis: Analysis) -> list[str]:
     return [*head, *rows] if rows else []
 
 
+def _hand_in(analysis: Analysis) -> list[str]:
+    """The figures that docker stats shows, for the load and for the single pass."""
+    tables = hand_in_tables(analysis)
+    if not tables:
+        return []
+    how_to_read = f"{safe(HOW_TO_READ)} Two numbers in brackets are a 95% interval."
+    lines = [line for table in tables for line in _table(table)]
+    return ["", "## Figures to hand in", "", how_to_read, *lines]
+
+
+def _table(table: Table) -> list[str]:
+    """A table of the page: what is small print there stands in brackets."""
+    head = " | ".join(_with_detail(column) for column in table.columns)
+    rows = [f"| {safe(row.title)} | {' | '.join(map(_with_detail, row.cells))} |" for row in table.rows]
+    below = ["", safe(table.how_to_read)] if table.how_to_read else []
+    return ["", f"### {table.heading}", "", f"| {head} |", "|---" * len(table.columns) + "|", *rows, *below]
+
+
+def _with_detail(part: Cell | Column) -> str:
+    text = part.text if isinstance(part, Cell) else part.title
+    return safe(f"{text} ({part.detail.replace(LINE, ', ')})" if part.detail else text)
+
+
 def _findings(analysis: Analysis) -> list[str]:
     paragraphs = [f"- **{finding.title}.** {safe(finding.text)}" for finding in analysis.findings]
     how_to_read = safe(findings.how_to_read(analysis.loads))
@@ -108,6 +135,12 @@ def _missing(quantities: Sequence[Quantity], measured: Sequence[Measurement]) ->
 def _caveats(analysis: Analysis) -> list[str]:
     rows = [f"- {safe(doubt.text)}" for doubt in analysis.validity.caveats]
     return ["", "## Caveats", "", *rows] if rows else []
+
+
+def _layout(analysis: Analysis) -> list[str]:
+    """How the load came to the deployments."""
+    rows = [f"- **{fact.term}**: {safe(fact.text)}" for fact in layout_facts(analysis)] if analysis.loads else []
+    return ["", "## How the load came", "", *rows] if rows else []
 
 
 def safe(text: str) -> str:

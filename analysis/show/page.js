@@ -52,6 +52,21 @@ document.getElementById("save-csv")?.addEventListener("click", () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
 
+// A browser may refuse the clipboard: then the table is selected, ready for Ctrl-C.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    } catch {
+      let place = button.closest("h3");
+      while (!place.matches(".scroll")) place = place.nextElementSibling;
+      getSelection().selectAllChildren(place);
+      button.textContent = "Press Ctrl-C";
+    }
+  });
+}
+
 const tabs = [...document.querySelectorAll("[role=tab]")];
 function open(tab) {
   for (const each of tabs) {

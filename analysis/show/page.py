@@ -14,6 +14,7 @@ from analysis.read.results import Results
 from analysis.show import facts, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
+from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
 from analysis.show.tables import figure_tables, pair_tables
 
 HOW_CARDS_ARE_READ = (
@@ -62,11 +63,12 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
     found = (
         _key(analysis),
         _validity(analysis),
+        _hand_in(analysis),
         sections.latency(loads, analysis.passes),
         sections.cpu(loads),
         sections.memory(loads),
         sections.network(loads),
-        sections.where_the_time_goes(loads),
+        sections.where_the_time_goes(loads, analysis.blank),
         sections.replicas(analysis.balances),
         sections.events(loads),
         _figures(analysis),
@@ -101,7 +103,7 @@ def _key(analysis: Analysis) -> Section:
         how_findings_are_read=how_to_read(analysis.loads),
         findings=_paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
-        tables=pair_tables(analysis.verdicts),
+        tables=pair_tables(analysis),
     )
 
 
@@ -132,6 +134,13 @@ def _validity(analysis: Analysis) -> Section:
         how_to_read=said,
         caveats=tuple(CaveatList(heading, tuple(items)) for heading, items in lists if items),
     )
+
+
+def _hand_in(analysis: Analysis) -> Section:
+    tables = hand_in_tables(analysis)
+    title = "Figures to hand in"
+    how_to_read = f"{HOW_TO_READ} Below a figure is its 95% interval." if tables else ""
+    return Section("hand-in", title, title, how_to_read, tables=tables)
 
 
 def _figures(analysis: Analysis) -> Section:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from analysis.judge import words
 from analysis.judge.verdicts import NAMES, Verdict
-from analysis.judge.words import is_memory_mixed
+from analysis.judge.words import is_client_told, is_in_blocks, is_memory_mixed
 from analysis.measure.balance import Balance, replicas_of
+from analysis.measure.parts import Blank
 from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
 from analysis.show.elements import Chart, Section, Tab
@@ -20,6 +23,7 @@ MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 
 FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
+LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was elsewhere."
 INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
@@ -46,9 +50,9 @@ def network(loads: Loads) -> Section:
     return _section("network", "Network I/O", *(_network(loads) if loads else ()))
 
 
-def where_the_time_goes(loads: Loads) -> Section:
+def where_the_time_goes(loads: Loads, blank: Blank) -> Section:
     """The parts of a response time, and of the CPU time that an answer costs."""
-    return _section("time", "What an answer takes", *(_parts(loads) if loads else ()))
+    return _section("time", "What an answer takes", *(_parts(loads, blank) if loads else ()))
 
 
 def events(loads: Loads) -> Section:
@@ -112,7 +116,8 @@ def _response_times(loads: Loads) -> tuple[Chart, ...]:
             "Under load: percentiles over time",
             "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
             "slope means that something warmed up or was slowed down. A spike may mean that something else disturbed "
-            "the run. All rounds are taken together. The p95 of one second comes from few requests and is only a hint.",
+            "the run. All rounds are taken together. The p95 of one second comes from few requests and is only a hint."
+            f"{_time_axis(loads)}",
             charts.percentiles_over_time(loads),
         ),
     )
@@ -131,7 +136,7 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
             "throughput-time",
             "Answers in each second",
             "Each point is the mean of all rounds. A level line means a steady run. A slope means that something "
-            "warmed up or was slowed down.",
+            f"warmed up or was slowed down.{_time_axis(loads)}",
             charts.over_time(loads, "throughput_per_s"),
         ),
     )
@@ -157,10 +162,14 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "cpu-time",
             "CPU in each second",
-            "All replicas of a deployment together, mean of all rounds. 100% is one core.",
+            f"All replicas of a deployment together, mean of all rounds. 100% is one core.{_time_axis(loads)}",
             charts.over_time(loads, "cpu_percent"),
         ),
     )
+
+
+def _time_axis(loads: Loads) -> str:
+    return LAID_OUT if is_in_blocks(loads) else ""
 
 
 def _how_memory_is_counted(loads: Loads) -> str:
@@ -181,9 +190,9 @@ def _how_memory_is_counted(loads: Loads) -> str:
 
 
 def _memory(loads: Loads) -> tuple[Chart, ...]:
-    dotted = ""
+    dotted = _time_axis(loads)
     if is_memory_mixed(loads):
-        dotted = " The line of the host process is dotted, because its memory is counted differently."
+        dotted += " The line of the host process is dotted, because its memory is counted differently."
     return (
         _chart(
             "memory-mean",
@@ -224,15 +233,12 @@ def _network(loads: Loads) -> tuple[Chart, ...]:
     )
 
 
-def _parts(loads: Loads) -> tuple[Chart, ...]:
+def _parts(loads: Loads, blank: Blank) -> tuple[Chart, ...]:
     return (
         _chart(
             "latency-parts",
             "Where the time of a request goes, under load",
-            "The service reports how long a text waited for the model and how long the model took (header "
-            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy or "
-            "Swarm's ingress. Each part is "
-            "a median, so the parts may not add up to the median of the whole.",
+            _how_parts_are_measured(loads, blank),
             charts.where_the_time_goes(loads),
         ),
         _chart(
@@ -246,13 +252,37 @@ def _parts(loads: Loads) -> tuple[Chart, ...]:
     )
 
 
+def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
+    if not is_client_told(loads):
+        return (
+            "The service reports how long a text waited for the model and how long the model took (header "
+            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy or "
+            "Swarm's ingress. Each part is "
+            "a median, so the parts may not add up to the median of the whole."
+        )
+    waits = (
+        ""
+        if math.isnan(blank.wait_ms)
+        else " Added to it is how much longer than there an answer lay in the kernel's buffer until the client read it."
+    )
+    return (
+        "Model and queue are what the service reports (header Server-Timing). The load generator's own part is "
+        f"measured with the blank: the same client against a responder that answers at once.{waits} The rest is "
+        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the "
+        "requests between the 40th and the 60th percentile of the response time. So the parts add up to the median, "
+        "which is the line. "
+        f"The blank: {words.blank(blank)}."
+    )
+
+
 def _events(loads: Loads) -> tuple[Chart, ...]:
     return (
         _chart(
             "events",
             "What happened to the replicas",
             "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
-            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm.",
+            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm."
+            f"{_time_axis(loads)}",
             replica_charts.events(loads),
         ),
     )
@@ -279,7 +309,8 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
         _chart(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
-            "One user sends each text once, so no request waits for another. This is what a single answer costs.",
+            "One user sends each text once, so no request waits for another. This is what a single answer costs."
+            f" {words.passes(passes)}".rstrip(),
             charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )
@@ -305,7 +336,7 @@ def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
             f"{balance.id}-network-time",
             f"{title}: network I/O of each replica over time",
             "Bytes per second through the network interfaces of each replica. Lines at the same height mean that "
-            "the load was spread evenly.",
+            f"the load was spread evenly.{_time_axis([balance.measurement])}",
             replica_charts.network_over_time(run, balance.shares),
         ),
         _chart(

@@ -15,14 +15,22 @@ from analysis.measure.quantity import Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show.chart_style import colour
 from analysis.show.elements import Cell, Column, Row, Table
+from runfiles.deployments import title_of
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
-HOW_PAIRS_ARE_READ = (
-    "The ratio is the value of the first deployment divided by that of the second. It is computed in each round; the "
-    "table shows the mean and its 95% interval. The verdict is about the first deployment. The verdicts are corrected "
-    "for the number of comparisons in this table (Holm's correction): the chance that even one of them reports a "
-    "difference where there is none is at most 5%. p is the corrected p-value, and a verdict needs p < 0.05; the "
-    "correction can make two p-values equal. It is also why an interval may exclude 1 although no difference is proven."
+THE_RATIO = "The ratio is the value of the first deployment divided by that of the second."
+RATIO_OF_ROUNDS = "It is computed in each round; the table shows the mean and its 95% interval."
+RATIO_OF_BLOCKS = (
+    "Both ran at once, and the load went to and fro between them in short blocks. So each two blocks of a cycle give a "
+    "ratio of their own, from the same few seconds. The ratio of a round is the mean of these, without the highest and "
+    "the lowest fifth. The table shows the mean of the rounds and its 95% interval."
+)
+RATIO_ACROSS_GROUPS = "Deployments of different groups are compared through the reference of all groups: {}."
+HOW_VERDICTS_ARE_MADE = (
+    "The verdict is about the first deployment. The verdicts are corrected for the number of comparisons in this table "
+    "(Holm's correction): the chance that even one of them reports a difference where there is none is at most 5%. p "
+    "is the corrected p-value, and a verdict needs p < 0.05; the correction can make two p-values equal. It is also "
+    "why an interval may exclude 1 although no difference is proven."
 )
 SHARE_COLUMNS = (
     "Replica",
@@ -36,8 +44,20 @@ SHARE_COLUMNS = (
 )
 
 
-def pair_tables(verdicts: Sequence[Verdict]) -> tuple[Table, ...]:
+def how_pairs_are_read(analysis: Analysis) -> str:
+    """How the ratios of the pairs are computed, and what the verdicts say."""
+    in_blocks = words.is_in_blocks(analysis.loads)
+    said = [THE_RATIO, RATIO_OF_BLOCKS if in_blocks else RATIO_OF_ROUNDS]
+    groups = analysis.results.experiment.groups
+    reference = [name for name in (groups[0] if groups else ()) if all(name in group for group in groups)]
+    if in_blocks and len(groups) > 1 and reference:
+        said.append(RATIO_ACROSS_GROUPS.format(title_of(reference[0])))
+    return " ".join([*said, HOW_VERDICTS_ARE_MADE])
+
+
+def pair_tables(analysis: Analysis) -> tuple[Table, ...]:
     """Each pair of deployments with the ratio and the verdict of each quantity; none where there is no pair."""
+    verdicts = analysis.verdicts
     if not verdicts:
         return ()
     pairs: dict[tuple[str, str], list[Verdict]] = {}
@@ -49,7 +69,7 @@ def pair_tables(verdicts: Sequence[Verdict]) -> tuple[Table, ...]:
         columns += [Column(f"Ratio of the {name}"), Column(f"Verdict on the {name}")]
     title = "Each pair of deployments"
     rows = tuple(_pair_row(pair) for pair in pairs.values())
-    return (Table(title, title, tuple(columns), rows, HOW_PAIRS_ARE_READ),)
+    return (Table(title, title, tuple(columns), rows, how_pairs_are_read(analysis)),)
 
 
 def _pair_row(pair: Sequence[Verdict]) -> Row:
@@ -111,7 +131,11 @@ def _figures(run: str, heading: str, measured: Sequence[Measurement], validity: 
         detail = f"{count} round{'s' if count != 1 else ''}"
         columns.append(Column(measurement.title, colour(measurement.name), warning, detail))
     rows = tuple(_figure_row(run, quantity, measured) for quantity in words.rows_of(measured))
-    footnote = words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else ""
+    said = (
+        words.passes(measured) if run == "pass" else "",
+        words.MEMORY_FOOTNOTE if words.is_memory_mixed(measured) else "",
+    )
+    footnote = " ".join(filter(None, said))
     return Table(heading, heading, tuple(columns), rows, footnote)
 
 

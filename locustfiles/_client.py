@@ -1,0 +1,320 @@
+"""A lean HTTP/1.1 client for one user and one address: a socket of gevent, and httptools (llhttp) to read answers.
+
+It posts to one path. What it does per request is little, so that the response time is that of the service. It follows
+no redirect, keeps no cookie, checks no certificate, and ignores the proxies that the environment names.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import time
+import zlib
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import brotli
+from gevent import socket, ssl
+from httptools import HttpParserError, HttpResponseParser
+
+import addresses
+
+READ_BYTES = 65536
+
+SO_TIMESTAMPNS = 35
+"""Linux, asm-generic/socket.h. Python has no name for it."""
+TIMESPEC = struct.Struct("ll")
+STAMP_SPACE = socket.CMSG_SPACE(TIMESPEC.size)
+
+TAKES_STAMPS = sys.platform == "linux"
+"""Whether the kernel says when the bytes of a TCP connection arrived."""
+
+CODINGS = "gzip, deflate, br"
+"""Those that ``_decoded`` knows."""
+
+CLOSED = (ConnectionError, ssl.SSLEOFError)
+"""How a connection fails that the service has closed."""
+
+
+class Answer:
+    """One answer, or why there is none (``error``; then ``status_code`` may be 0 and ``content`` empty).
+
+    ``headers`` have lower-case names; the values of a header that came several times are joined by commas.
+    ``response_time_ms`` lasts from the first byte handed to the kernel to the last byte read. If the request opened its
+    connection, it begins with that: the first thing that is sent is then the connection's SYN. If the request was sent
+    again, it begins with the first time. ``client_wait_ms`` is the end of it: how long the last bytes had been here
+    when they were read; None: the system does not tell.
+    """
+
+    __slots__ = (
+        "client_wait_ms",
+        "connection_reused",
+        "content",
+        "error",
+        "headers",
+        "response_time_ms",
+        "retried",
+        "started_at_unix_s",
+        "status_code",
+    )
+
+    def __init__(self) -> None:
+        self.status_code = 0
+        self.headers: dict[str, str] = {}
+        self.content = b""
+        self.error: Exception | None = None
+        self.started_at_unix_s = time.time()
+        self.response_time_ms = 0.0
+        self.client_wait_ms: float | None = None
+        self.connection_reused = self.retried = False
+
+
+class BadStatus(Exception):
+    """The status of an answer is not one of 200 to 299. Redirects count as failed: whoever gave the address should
+    name the service itself."""
+
+
+class Client:
+    """Posts to ``path`` below ``base_url``, one request at a time, over one connection that it keeps or renews.
+
+    ``headers`` are sent with each request.
+
+    Raises:
+        addresses.NotAnAddress: ``base_url`` is no address of a service.
+    """
+
+    connect_timeout_s = 60.0
+    read_timeout_s = 60.0
+    """For each wait for bytes, not for the whole answer. Both are those of Locust's FastHttpUser."""
+
+    def __init__(self, base_url: str, path: str, headers: Mapping[str, str], *, keeps_connection: bool = True) -> None:
+        address = addresses.parse(base_url)
+        self.url = addresses.without_password(address.url) + path
+        self._host, self._port = address.host, address.port
+        self._tls = _unverified() if address.scheme == "https" else None
+        self._keeps_connection = keeps_connection
+        self._head = _head(address, path, headers, keeps_connection)
+        self._places: list[Any] = []
+        self._socket: Any = None
+        self._parser: Any = None
+        self._takes_stamps = False
+        # Of the answer that is read now; _begin_answer sets them anew.
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._stamps: list[tuple[int, int, bytes]] = []
+        self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
+
+    def post(self, body: bytes) -> Answer:
+        """Send one request and read its answer. What fails on the way is the answer's ``error``."""
+        request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
+        answer = Answer()
+        began_s = time.perf_counter()
+        try:
+            if not self._places:  # asking for the name's address is no part of the response time
+                self._places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                answer.started_at_unix_s, began_s = time.time(), time.perf_counter()
+            self._exchange(request, answer)
+            self._note_times(answer, began_s)
+            answer.content = _decoded(b"".join(self._body), self._headers.get("content-encoding", ""))
+            if not 200 <= self._status < 300:
+                answer.error = BadStatus(f"status {self._status}")
+        except Exception as error:  # a request that fails, however it does, is one that is counted
+            self._is_reusable = False
+            answer.error = error.with_traceback(None)  # its frames hold the answer
+            if not answer.response_time_ms:
+                self._note_times(answer, began_s)
+                answer.client_wait_ms = None
+        except BaseException:  # the user is stopped
+            self.close()
+            raise
+        answer.status_code, answer.headers = self._status, self._headers
+        if not self._is_reusable:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _exchange(self, request: bytes, answer: Answer) -> None:
+        """Send the request and read the answer.
+
+        If a connection that was kept turns out to be closed before anything of the answer was read, the request is sent
+        once more, over a new one (RFC 9112, 9.3.1).
+        """
+        if self._socket is not None:
+            try:
+                self._send_and_read(request)
+            except CLOSED:
+                if self._has_read:
+                    raise
+                self.close()
+                answer.retried = True
+            else:
+                answer.connection_reused = True
+                return
+        self._open()
+        self._send_and_read(request)
+
+    def _open(self) -> None:
+        """Open a connection to the first of the name's addresses that takes one."""
+        self._begin_answer()
+        places, self._places = self._places, []
+        for at, (family, kind, protocol, _, place) in enumerate(places):
+            opened = socket.socket(family, kind, protocol)
+            try:
+                opened.settimeout(self.connect_timeout_s)
+                opened.connect(place)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls is not None:
+                    opened = self._tls.wrap_socket(opened, server_hostname=self._host)
+                opened.settimeout(self.read_timeout_s)
+            except OSError:
+                opened.close()
+                if at == len(places) - 1:
+                    raise
+            except BaseException:
+                opened.close()
+                raise
+            else:
+                break
+        self._places = places[at:]
+        self._takes_stamps = TAKES_STAMPS and self._tls is None
+        if self._takes_stamps:
+            with suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._socket, self._parser = opened, HttpResponseParser(self)
+
+    def _send_and_read(self, request: bytes) -> None:
+        self._begin_answer()
+        sent = self._socket.send(request)
+        if sent < len(request):
+            self._socket.sendall(request[sent:])
+        while not self._is_whole:
+            data = self._receive()
+            if not data:
+                self._end_of_stream()
+                return
+            self._has_read = True
+            try:
+                self._parser.feed_data(data)
+            except HttpParserError:
+                if not self._is_whole:  # or else it came after the answer, and on_message_begin has noted that
+                    raise
+
+    def _receive(self) -> bytes:
+        if not self._takes_stamps:
+            return self._socket.recv(READ_BYTES)  # type: ignore[no-any-return]
+        data, self._stamps, _, _ = self._socket.recvmsg(READ_BYTES, STAMP_SPACE)
+        return data  # type: ignore[no-any-return]
+
+    def _end_of_stream(self) -> None:
+        """The service has closed the connection: the end of an answer of which it did not say how long it is."""
+        if not self._has_read:
+            raise ConnectionResetError("the service closed the connection without an answer")
+        is_framed = "content-length" in self._headers or "chunked" in self._headers.get("transfer-encoding", "")
+        if is_framed or not self._head_is_whole:
+            raise ConnectionResetError("the service closed the connection before the end of its answer")
+        self._status = self._parser.get_status_code()
+
+    def _note_times(self, answer: Answer, began_s: float) -> None:
+        answer.response_time_ms = took_ms = (time.perf_counter() - began_s) * 1000
+        for level, kind, stamp in self._stamps:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = TIMESPEC.unpack(stamp)
+                waited_ms = (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e6
+                answer.client_wait_ms = waited_ms if 0 <= waited_ms <= took_ms else None  # the clock was set
+
+    def _begin_answer(self) -> None:
+        self._status, self._headers, self._body, self._stamps = 0, {}, [], []
+        self._has_read = self._head_is_whole = self._is_whole = self._is_reusable = False
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self._is_whole:
+            self._is_reusable = False  # a second answer, which nobody asked for
+        else:
+            self._headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_whole:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._head_is_whole = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self._is_whole:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:  # another answer comes
+            self._head_is_whole = False
+        elif not self._is_whole:
+            self._status, self._is_whole = status, True
+            self._is_reusable = self._keeps_connection and self._parser.should_keep_alive()
+
+
+def _head(address: addresses.Address, path: str, headers: Mapping[str, str], keeps_connection: bool) -> bytes:
+    """A request up to the value of Content-Length, which is its last header."""
+    host = addresses.bracketed(address.host.partition("%")[0])  # the zone of an IPv6 address is of this machine only
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    place = host if address.port == addresses.SCHEMES[address.scheme] else f"{host}:{address.port}"
+    own = {"Host": place, "User-Agent": "fourfold", "Accept-Encoding": CODINGS}
+    parts = urlsplit(address.url)
+    if parts.username and parts.password:
+        user = f"{unquote(parts.username)}:{unquote(parts.password)}"
+        own["Authorization"] = f"Basic {b64encode(user.encode('latin-1')).decode()}"
+    if not keeps_connection:
+        own["Connection"] = "close"
+    target = quote(address.path + path, safe="/%:@!$&'()*+,;=~")
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in (own | dict(headers)).items())]
+    return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
+
+
+def _unverified() -> Any:
+    """TLS as Locust's own users have it: any certificate will do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _decoded(content: bytes, coding: str) -> bytes:
+    """The content without its coding.
+
+    Raises:
+        ValueError: it can't be decoded.
+    """
+    coding = coding.lower()
+    try:
+        if coding in ("", "identity"):
+            return content
+        if coding == "gzip":
+            return zlib.decompress(content, zlib.MAX_WBITS | 16)
+        if coding == "deflate":
+            return _inflated(content)
+        if coding == "br":
+            return brotli.decompress(content)  # type: ignore[no-any-return]
+    except (zlib.error, brotli.error) as error:
+        raise ValueError(f"the body can't be decoded: {error}") from error
+    raise ValueError(f"the body can't be decoded: unknown content encoding {coding}")
+
+
+def _inflated(content: bytes) -> bytes:
+    """Many send raw deflate, though the standard has it in zlib's format (RFC 9110, 8.4.1.2)."""
+    try:
+        return zlib.decompress(content, -zlib.MAX_WBITS)
+    except zlib.error:
+        return zlib.decompress(content)
