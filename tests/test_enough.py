@@ -173,6 +173,7 @@ def until_precise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[f
 
 def test_it_ends_when_all_pairs_are_precise(until_precise: Measured, capsys: pytest.CaptureFixture[str]) -> None:
     until_precise.half_widths = {2: 3.0, 4: 6.1, 5: 4.25}
+    until_precise.round_s = 180  # of one pair, 15 of 20 minutes must be used
     until_precise.rounds.measure_all(None)
     until_precise.rounds.say_why_it_ended()
     assert [step.number for step in until_precise.steps] == [1, 2, 3, 4, 5]
@@ -259,11 +260,12 @@ def test_continued_it_goes_on_with_the_round_that_is_not_whole_and_then_until_it
     until_precise.journal.note(stopped_by=None)
     until_precise.steps.clear()
     budget = Budget(10)
-    until_precise.half_widths = {3: 4.0, 4: 4.0}
+    until_precise.half_widths = {3: 4.0, 4: 4.0, 5: 4.0}
     again = Rounds(until_precise.bench, budget)
-    until_precise.round_s = 60
+    until_precise.round_s = 150
     again.measure_all(None)
-    assert until_precise.steps == [Step(2, ("docker", "host"), 1), Step(4, ("docker", "host"), 1)]
+    docker_first, host_first = ("docker", "host"), ("host", "docker")
+    assert until_precise.steps == [Step(2, docker_first, 1), Step(4, docker_first, 1), Step(5, host_first, 1)]
     assert Journal.reopen(tmp_path).record.stopped_by == "precision"
 
 

@@ -67,17 +67,23 @@ def trimmed_mean(values: np.ndarray) -> float:
 def log_ratio_of_blocks(baseline: Run, subject: Run, quantile: float) -> float | None:
     """The logarithm of the ratio of a quantile of response times, of two loads that shared one load in blocks; None if
     one of them answered nothing."""
-    before, after = (times_by_cycle(run) for run in (baseline, subject))
-    both = sorted(set(before) & set(after))
+    return log_ratio_of_cycles(times_by_cycle(baseline), times_by_cycle(subject), quantile)
+
+
+def log_ratio_of_cycles(
+    baseline: Mapping[int, np.ndarray], subject: Mapping[int, np.ndarray], quantile: float
+) -> float | None:
+    """As ``log_ratio_of_blocks``, from the response times of each cycle, by its number."""
+    both = sorted(set(baseline) & set(subject))
     least = math.ceil(LEAST_ABOVE / (1 - quantile) - 1e-6)
-    told = [cycle for cycle in both if min(len(before[cycle]), len(after[cycle])) >= least]
+    told = [cycle for cycle in both if min(len(baseline[cycle]), len(subject[cycle])) >= least]
     if told and len(told) >= LEAST_CYCLES * len(both):
-        ratios = [np.quantile(after[cycle], quantile) / np.quantile(before[cycle], quantile) for cycle in told]
+        ratios = [np.quantile(subject[cycle], quantile) / np.quantile(baseline[cycle], quantile) for cycle in told]
         return trimmed_mean(np.log(ratios))
-    whole = [run.answered["response_time_ms"].to_numpy() for run in (subject, baseline)]
-    if not all(map(len, whole)):
+    if not baseline or not subject:
         return None
-    return math.log(np.quantile(whole[0], quantile) / np.quantile(whole[1], quantile))
+    before, after = (np.quantile(np.concatenate([*load.values()]), quantile) for load in (baseline, subject))
+    return math.log(after / before)
 
 
 @lru_cache(RUNS_AT_HAND)

@@ -22,8 +22,13 @@ from runfiles.events import BUDGET, PRECISE, STATUS_MEASURED
 from runfiles.files import LOAD, RUN_RECORD_SUFFIX
 from runfiles.records import ExperimentRecord, RunRecord
 
-FEWEST_ROUNDS_TO_STOP = 4
+FEWEST_ROUNDS_TO_STOP = 5
 """With fewer rounds an interval may be narrow by chance, so the experiment does not end because of it."""
+
+ONE_PAIR_BUDGET_SHARE = 0.75
+"""If there is only one pair, the experiment ends by precision only when so much of the budget is used. Of several pairs
+the last one decides, so none is favoured by chance; of one pair more than 5% of the verdicts would be wrong
+(docs/statistics.md)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,10 @@ class Budget:
         used = 0.0 if self._began is None else time.monotonic() - self._began
         return self._whole_s - self._spent_s - used
 
+    @property
+    def used_share(self) -> float:
+        return 1 - self.left_s / self._whole_s
+
     def has_room(self) -> bool:
         """Whether a further round would end in time, if it takes as long as those before."""
         return self.left_s >= (mean(self._taken_s) if self._taken_s else 0.0) and self.left_s > 0
@@ -131,6 +140,7 @@ def why_enough(plan: Plan, rounds: int, pairs: Sequence[Pair], running: Collecti
     """
     counted = [pair for pair in pairs if pair.baseline in running and pair.subject in running]
     is_known = bool(counted) or len(running) == 1
-    if rounds >= FEWEST_ROUNDS_TO_STOP and is_known and all(pair.is_precise(plan.precision) for pair in counted):
+    may_end = rounds >= FEWEST_ROUNDS_TO_STOP and (len(counted) != 1 or budget.used_share >= ONE_PAIR_BUDGET_SHARE)
+    if may_end and is_known and all(pair.is_precise(plan.precision) for pair in counted):
         return PRECISE
     return None if budget.has_room() else BUDGET
