@@ -102,7 +102,7 @@ def test_without_an_engine_the_host_is_measured_and_the_rest_is_explained(tmp_pa
     (measured,) = known["host"]["rounds"]
     assert measured["runs"] == ["single_pass", "load"]
     assert measured["metrics_files"] == ["host/round-1/system_inference_metrics.csv"]
-    assert measured["limits"] == {"cpus": None, "memory_bytes": None}
+    assert measured["limits"] == {"cpus": None, "memory_bytes": None, "cpuset": None}
     assert (folder / "host" / "round-1" / "system_inference_metrics.csv").read_bytes().count(b"\n") == 161
     page = folder / "report.html"
     assert f"The page: {page.as_uri()}" in said
