@@ -381,7 +381,7 @@ def test_no_module_needs_docstrings_or_asserts() -> None:
 
 
 def test_every_process_that_infra_starts_is_given_its_environment() -> None:
-    for path in (ROOT / "infra").glob("*.py"):
+    for path in (ROOT / "infra").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and re.fullmatch(r"subprocess\.(run|Popen)", ast.unparse(call.func)):
                 assert "env" in {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}"
