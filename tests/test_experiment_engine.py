@@ -110,7 +110,7 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
 def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
-    quick = ["--set", "rounds=2", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
+    quick = ["--set", "rounds=2", "users=1", "seconds=10", "block_s=0.5", "requests=60", "warm_up_s=1", "rest_s=0"]
     options = ["--only", "docker,compose", "--image", image, *quick, *ports()]
     through = infra(tmp_path / "through", *options)
     killed_results = tmp_path / "killed"
