@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m infra", description="Run the experiment, or start and remove single deployments."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments one after the other"))
+    _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments, and make the page"))
     up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
     up.add_argument("name", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")

@@ -124,6 +124,16 @@ def deployments(monkeypatch: pytest.MonkeyPatch) -> Deployments:
 
 
 @pytest.fixture
+def without_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The single passes succeed, and take no time."""
+
+    def note(bench: Bench, running: Running, number: int) -> None:
+        bench.journal.note_round(running.name, number, runs=("single_pass",))
+
+    monkeypatch.setattr(Bench, "single_pass", note)
+
+
+@pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """An experiment of one round of host and docker, side by side."""
     return bench_of(tmp_path, ("host", "docker"))
@@ -178,13 +188,14 @@ def test_deployments_are_measured_side_by_side(deployments: Deployments, bench: 
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_one_that_does_not_start_leaves_the_others_to_themselves(deployments: Deployments, bench: Bench) -> None:
     deployments.broken["docker"] = "no model here"
     measure_group(bench, BOTH)
     found = rounds(bench)
     assert (found["docker"].status, found["docker"].reason) == ("failed", "no model here")
     assert found["host"].status == "measured"
-    assert deployments.log == ["started host", "copied host", "removed host"]
+    assert deployments.log == ["started host", "removed host"]
 
 
 @needs_blocks
@@ -204,6 +215,7 @@ def test_one_that_fails_in_its_single_pass_is_removed_before_the_load(deployment
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_one_that_ends_in_mid_load_fails_and_the_others_are_loaded_again_from_the_beginning(
     deployments: Deployments,
     bench: Bench,
@@ -231,6 +243,7 @@ def test_one_that_ends_in_mid_load_fails_and_the_others_are_loaded_again_from_th
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_a_load_begins_anew_only_once(deployments: Deployments, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def end() -> None:
         deployments.gone["host" if "docker" in deployments.gone else "docker"] = "it ended"
@@ -242,6 +255,7 @@ def test_a_load_begins_anew_only_once(deployments: Deployments, bench: Bench, mo
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_those_who_did_not_end_are_told_who_did(tmp_path: Path, deployments: Deployments) -> None:
     bench = bench_of(tmp_path, ("host", "docker", "compose"))
     gone = iter(["docker", "compose"])
@@ -260,6 +274,7 @@ def test_those_who_did_not_end_are_told_who_did(tmp_path: Path, deployments: Dep
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_one_that_can_t_be_removed_is_not_measured(deployments: Deployments, bench: Bench) -> None:
     deployments.stuck["host"] = "it stays"
     measure_group(bench, BOTH)
@@ -296,6 +311,7 @@ def test_the_reference_of_a_further_group_gets_the_load_alone(tmp_path: Path, de
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_without_the_deployment_that_it_is_for_a_reference_is_not_loaded(
     tmp_path: Path, deployments: Deployments
 ) -> None:
@@ -308,6 +324,7 @@ def test_without_the_deployment_that_it_is_for_a_reference_is_not_loaded(
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 def test_ctrl_c_in_mid_load_removes_all_and_ends_locust(
     deployments: Deployments, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +345,7 @@ def test_ctrl_c_in_mid_load_removes_all_and_ends_locust(
 
 
 @needs_blocks
+@pytest.mark.usefixtures("without_passes")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_locust_may_have_workers_and_processors_of_its_own(
     tmp_path: Path, deployments: Deployments, processes: int, monkeypatch: pytest.MonkeyPatch

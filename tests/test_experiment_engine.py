@@ -18,6 +18,7 @@ from test_experiment_resume import but_for_times, files, kill_in_round, record
 from infra.deployments.compose import why_no_compose
 from infra.deployments.containers import why_gone
 from infra.deployments.docker_engine import Engine
+from infra.experiment.journal import CUT_OFF
 
 pytestmark = pytest.mark.engine
 
@@ -78,11 +79,12 @@ def test_docker_and_compose_are_measured_and_nothing_is_left(
     assert names_on(engine) == bystanders
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "layout"), [(signal.SIGINT, "blocks"), (signal.SIGTERM, "turns")])
 def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
-    engine: Engine, image: str, bystanders: list[str], tmp_path: Path, number: signal.Signals
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path, number: signal.Signals, layout: str
 ) -> None:
-    run = infra(tmp_path, "--only", "docker,compose", "--image", image, "--set", "seconds=60", *ports())
+    options = ["--set", "seconds=60", f"layout={layout}", *ports()]
+    run = infra(tmp_path, "--only", "docker,compose", "--image", image, *options)
     until = time.monotonic() + 120
     while not list(tmp_path.glob("*/docker/round-1/load_run.json")):
         assert run.poll() is None, run.communicate()
@@ -95,7 +97,11 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     folder, deployments = experiment(tmp_path)
     assert deployments["docker"]["status"] == "failed"
     assert deployments["docker"]["rounds"][0]["runs"] == ["single_pass"]
-    assert deployments["compose"]["reason"] == "the experiment ended before its turn"
+    if layout == "blocks":
+        assert deployments["compose"]["rounds"][0]["runs"] == ["single_pass"]
+        assert deployments["compose"]["reason"] == deployments["docker"]["reason"] == CUT_OFF
+    else:
+        assert deployments["compose"]["reason"] == "the experiment ended before its turn"
     assert json.loads((folder / "docker" / "round-1" / "load_run.json").read_text())["ended_by"] == "interrupted"
     assert (folder / "report.html").is_file()
     assert names_on(engine) == bystanders
@@ -104,7 +110,7 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
 def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
-    quick = ["--set", "rounds=2", "users=1", "seconds=20", "requests=60", "warm_up_s=1", "rest_s=0"]
+    quick = ["--set", "rounds=2", "users=1", "seconds=10", "block_s=0.5", "requests=60", "warm_up_s=1", "rest_s=0"]
     options = ["--only", "docker,compose", "--image", image, *quick, *ports()]
     through = infra(tmp_path / "through", *options)
     killed_results = tmp_path / "killed"
@@ -117,6 +123,7 @@ def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(
     continued = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert continued.returncode == through.returncode, continued.stdout + continued.stderr
     assert "removed what was left: Compose project fourfold-bench" in continued.stdout
+    assert "removed what was left: container llm-inference-container" in continued.stdout
     assert but_for_times(record(half)) == but_for_times(record(whole))
     assert files(half) == files(whole)
     assert names_on(engine) == bystanders
@@ -179,6 +186,31 @@ def test_a_container_that_is_killed_fails_its_round_at_once_with_its_last_words(
     expected = f"container {container} ended with exit code 137 (killed; out of memory suspected): serving "
     assert killed["reason"].startswith(expected)
     assert killed["runs"] == ["single_pass"]
+    assert names_on(engine) == bystanders
+
+
+def test_a_container_that_is_killed_in_a_group_is_lost_and_the_host_is_measured_without_it(
+    engine: Engine, image: str, bystanders: list[str], tmp_path: Path
+) -> None:
+    quick = ["--set", "rounds=1", "users=2", "seconds=3", "warm_up_s=1", "block_s=0.5"]
+    run = infra(tmp_path, "--only", "host,docker", "--image", image, *quick, *ports())
+    until = time.monotonic() + 120
+    while not any(path.read_bytes().count(b"\n") > 1 for path in tmp_path.glob("*/docker/round-1/load_blocks.csv")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    engine.client.containers.get("llm-inference-container").kill()
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 1, said
+    assert "All, round 1 of 1: the load begins anew, without docker run" in said
+    folder, deployments = experiment(tmp_path)
+    (killed,), (host,) = deployments["docker"]["rounds"], deployments["host"]["rounds"]
+    assert "ended with exit code 137" in killed["reason"]
+    assert (killed["status"], killed["runs"]) == ("failed", ["single_pass"])
+    assert (host["status"], host["runs"], host["group"]) == ("measured", ["single_pass", "load"], 1)
+    record = json.loads((folder / "host/round-1/load_run.json").read_text())
+    assert record["blocks"]["deployments"] == ["host"]
+    assert record["failures"] == 0
     assert names_on(engine) == bystanders
 
 

@@ -36,7 +36,7 @@ def fill(filler: Path) -> None:
 
 def test_what_was_measured_is_kept_and_nothing_is_left_running(small_disk: Path) -> None:
     port = free_port()
-    quick = ["--set", "rounds=2", "users=2", "seconds=60", "requests=300", "warm_up_s=0", "rest_s=0"]
+    quick = ["--set", "rounds=2", "users=2", "seconds=10", "block_s=0.5", "requests=300", "warm_up_s=0", "rest_s=0"]
     run = infra("run", "--only", "host", "--results", str(small_disk), *quick, "--port", f"host={port}")
     while not list(small_disk.glob("*/host/round-2")):
         assert run.poll() is None, said_by(run)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from infra.experiment.groups import Memory, grouped
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME, PORTS
+from infra.experiment.groups import Memory, grouped, why_one_port
 
 GIB = 1024**3
 PLENTY = Memory(100 * GIB)
@@ -82,3 +84,15 @@ def test_groups_that_were_measured_stay_and_what_can_run_now_is_added() -> None:
     assert grouped(planned, Memory(1), begun=begun[:1])[0][0] == ("host", "swarm-1")
     assert grouped(planned, PLENTY, begun=begun) == ((("host", "swarm-1", "docker"), ("host", "swarm-3")), None)
     assert grouped(("host",), PLENTY, begun=begun) == (begun, None)
+
+
+def test_two_that_run_side_by_side_may_not_have_one_port() -> None:
+    assert why_one_port(tuple(BY_NAME), Settings(ports=dict(PORTS))) is None
+    reason = why_one_port(("host", "docker"), Settings(ports=PORTS | {"docker": 5000}))
+    assert reason == (
+        "docker run and Host process run side by side, and both have port 5000; "
+        "give one of them another (--port docker=PORT), or measure in turns (--set layout=turns)"
+    )
+    assert why_one_port(("swarm-1", "swarm-3"), Settings(ports=PORTS | {"swarm": 5000})) is None
+    elsewhere = Settings(ports=PORTS | {"docker": 5000}, reach={"docker": "server:5000"})
+    assert why_one_port(("host", "docker"), elsewhere) is None

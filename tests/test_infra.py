@@ -209,6 +209,8 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         (["run", "--only", ""], "swarm-3 (it names no deployment)"),
         (["run", "--set", "deployments="], "error: --set: deployments =  is not a list of host, docker"),
         (["run", "--set", "deployments="], "swarm-3 (it names no deployment)"),
+        (["run", "--port", "docker=5000"], "docker run and Host process run side by side, and both have port 5000"),
+        (["run", "--set", "precision=0"], "precision = 0 is not a percentage from 0.5 to 100; the default is 5.0"),
         (["run", "--resume", "results", "--only", ""], "--resume takes plan, image, ports and all else"),
     ],
 )
@@ -216,6 +218,15 @@ def test_a_slip_on_the_command_line_is_explained(arguments: list[str], expected:
     run = infra(*arguments)
     assert expected in said_by(run)
     assert run.returncode == 2
+
+
+def test_a_processor_that_is_not_there_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    run = infra("run", "--only", "host", "--set", "generator_cpus=8000", "--results", str(tmp_path))
+    said = said_by(run)
+    assert run.returncode == 1
+    assert said.startswith("error: ")
+    assert "8000" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_that_can_t_be_written_are_told(tmp_path: Path) -> None:
