@@ -98,8 +98,8 @@ REQUEST_COLUMNS = (
         "response_time_ms",
         GAUGE,
         MS_ABOVE_0,
-        "from the first byte sent (of a request that opens its connection: from opening it) to the last byte of the answer, "
-        "unrounded",
+        "from the first byte sent (of a request that opens its connection: from opening it) to the last byte of the "
+        "answer, unrounded",
         True,
     ),
     Column("status", LABEL, HTTP_STATUS, "HTTP status; 0: no answer came", True),
