@@ -1,6 +1,6 @@
 """Records rounds in which the host process is compared with itself, for benchmarks.verdicts to draw from.
 
-    python -m benchmarks.rounds [--rounds 24] [--seconds 10] [--output benchmarks/rounds.csv.gz]
+    python -m benchmarks.rounds [--rounds 24] [--seconds 8] [--output benchmarks/rounds.csv.gz]
 
 Each round starts two services with the bundled model, side by side, as two deployments of one group. One load visits
 them in blocks, as the default plan says. So the two differ only by what differs between two starts of the same service.
@@ -50,7 +50,7 @@ LOCUST_START_S = 2.5
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rounds", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--rounds", type=positive, default=24)
-    parser.add_argument("--seconds", type=positive, default=10, help="measured seconds of each service in a round (10)")
+    parser.add_argument("--seconds", type=positive, default=8, help="measured seconds of each service in a round (8)")
     parser.add_argument(
         "--output", type=output_file, default=str(ROUNDS_FILE), help="CSV file, compressed if the name ends with .gz"
     )
@@ -97,7 +97,7 @@ def record_blocks(number: int, plan: Plan) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from infra.experiment.bench import REPEAT_S
+    from infra.experiment.bench import repeat_s
     from infra.experiment.blocks import blocks_of
     from infra.experiment.journal import Step
     from infra.experiment.load import Target
@@ -112,7 +112,7 @@ def record_blocks(number: int, plan: Plan) -> pd.DataFrame:
         targets = [Target(target, folders[target] / LOAD, service) for target, (_, service) in running.items()]
         _load(plan, Path(name), ["--blocks", str(blocks)], targets)
         parts = [answered_blocks(each.prefix).assign(target=int(each.deployment)) for each in targets]
-    seconds = time.monotonic() - began + len(PAIR) * (REPEAT_S + LOCUST_START_S) + plan.rest_s
+    seconds = time.monotonic() - began + len(PAIR) * (repeat_s(plan) + LOCUST_START_S) + plan.rest_s
     rows = pd.concat(parts).assign(round=number, seconds=round(seconds, 1))
     return rows.sort_values(["cycle", "target", "response_time_ms"])[[*COLUMNS]]  # in this order the file is smallest
 

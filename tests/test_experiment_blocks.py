@@ -118,7 +118,7 @@ class Deployments:
 def deployments(monkeypatch: pytest.MonkeyPatch) -> Deployments:
     deployments = Deployments()
     monkeypatch.setattr(blocks, "deployed", deployments.deployed)
-    monkeypatch.setattr(bench_module, "REPEAT_S", 0.01)  # a second pass is of no use here
+    monkeypatch.setattr(bench_module, "repeat_s", lambda plan: 0.01)  # a second pass is of no use here
     monkeypatch.setattr(bench_module, "measure_blank", lambda *_: BLANK)
     return deployments
 

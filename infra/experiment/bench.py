@@ -12,6 +12,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import Running
 from infra.errors import DeploymentError, why, why_disk_is_full
 from infra.experiment.blank import measure_blank
+from infra.experiment.enough import FEWEST_ROUNDS_TO_STOP
 from infra.experiment.journal import Journal
 from infra.experiment.load import Load, Outcome, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
@@ -20,13 +21,21 @@ from runfiles.deployments import title_of
 from runfiles.events import FAILED
 from runfiles.files import BLANK_FOLDER, FIRST_PASS_DONE_SUFFIX, SINGLE_PASS, OutsideFolder, inside, round_folder
 
-REPEAT_S = 5
-"""All single passes of a round together take this long, so that there are samples enough of the replicas."""
+REPEATED_S = 5.0
+"""All single passes of an experiment together take at least so long, so that there are samples enough."""
+
+LEAST_REPEATED_S = 2.0
+"""Those of one round."""
 
 SHOW_EVERY_S = 1.0
 
 FAILURES = (DeploymentError, *API_FAILURES, OSError)
 """What makes a round fail, and not the experiment."""
+
+
+def repeat_s(plan: Plan) -> float:
+    """How many seconds the single passes of a deployment take in each round."""
+    return max(LEAST_REPEATED_S, REPEATED_S / (plan.rounds or FEWEST_ROUNDS_TO_STOP))
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Bench:
                 copied = service.copy_metrics(folder)
                 marker.unlink(missing_ok=True)
 
-        arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", str(REPEAT_S)]
+        arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", f"{repeat_s(self.plan):g}"]
         load = Load(SINGLE_PASS, prefix, arguments, self.plan.generator_cpus, copy_metrics)
         outcome = run_locust(load, [Target(name, prefix, service)])[name]
         self.refuse_failed(outcome, f"{title}: single pass")

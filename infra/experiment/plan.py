@@ -62,10 +62,10 @@ class Plan:
     precision: float = 5.0
     budget_minutes: float = 6.0
     users: int = 8
-    seconds: int = 10
+    seconds: int = 8
     requests: int | None = None
     block_s: float = 1.0
-    warm_up_s: int = 3
+    warm_up_s: int = 2
     rest_s: int = 2
     user_class: str = "keep_alive"
     seed: int = 1
