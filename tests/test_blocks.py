@@ -25,7 +25,6 @@ LOAD: dict[str, Any] = {
     "blocks": 10,
     "most_repeats": 5,
     "requests": None,
-    "seed": 1,
     "order_seed": 12,
     "targets": [HOST, DOCKER],
 }

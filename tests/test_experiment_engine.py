@@ -202,7 +202,7 @@ def test_a_container_that_is_killed_in_a_group_is_lost_and_the_host_is_measured_
     engine.client.containers.get("llm-inference-container").kill()
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 1, said
-    assert "All, round 1 of 1: the load begins anew, without docker run" in said
+    assert "Round 1 of 1: the load begins anew, without docker run" in said
     folder, deployments = experiment(tmp_path)
     (killed,), (host,) = deployments["docker"]["rounds"], deployments["host"]["rounds"]
     assert "ended with exit code 137" in killed["reason"]

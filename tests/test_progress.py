@@ -53,7 +53,7 @@ def test_until_it_is_precise_the_last_rounds_the_pairs_and_the_time_are_shown(tm
     budget = Budget(6)
     view = View(journal, console, budget)
     view.leave_out("swarm-1")
-    view.do("All, round 8: load of 8 users, block 3 of 26, 812 requests")
+    view.do("Round 8: load of 8 users, block 3 of 26, 812 requests")
     view.note_precision(7, PAIRS)
     budget.begin()
     now[0] += 100
@@ -65,7 +65,7 @@ def test_until_it_is_precise_the_last_rounds_the_pairs_and_the_time_are_shown(tm
     expected = "docker run against Host process ±4.2%, Swarm, 1 replica against Host process not known yet (wanted ±5%)"
     assert said[4] == f"precise: {expected}"
     assert said[5].endswith("round 8, 4 min of 6 min left")
-    assert said[6] == "All, round 8: load of 8 users, block 3 of 26, 812 requests"
+    assert said[6] == "Round 8: load of 8 users, block 3 of 26, 812 requests"
     now[0] += 10_000
     assert view.remaining() == "0 s of 6 min left"
 

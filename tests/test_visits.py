@@ -88,7 +88,6 @@ def write_blocks(folder: Path, services: list[Named], **changed: Any) -> Path:
         "blocks": 4,
         "most_repeats": 0,
         "requests": None,
-        "seed": 1,
         "order_seed": 5,
         "targets": [service.target(folder) for service in services],
     }

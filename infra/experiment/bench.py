@@ -52,8 +52,9 @@ class Bench:
         return self.journal.plan
 
     def title(self, what: str, number: int) -> str:
-        """A round of something, for people."""
-        return f"{what}, round {number}" + (f" of {self.plan.rounds}" if self.plan.rounds else "")
+        """A round of something (empty: of all deployments), for people."""
+        title = f"{what}, round {number}" if what else f"Round {number}"
+        return title + (f" of {self.plan.rounds}" if self.plan.rounds else "")
 
     def own_folder(self, relative: str) -> Path:
         """A folder of the experiment, which may not be there yet.

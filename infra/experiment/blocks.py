@@ -66,7 +66,6 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
         "blocks": plan.blocks,
         "most_repeats": plan.blocks // 2,
         "requests": plan.requests,
-        "seed": plan.seed,
         "order_seed": plan.seed * 1_000_000 + step.number * 100 + (step.group or 0),
         "targets": [
             {"deployment": name, "host": url, "replicas": replicas, "csv": str(prefix.resolve())}
@@ -94,8 +93,8 @@ class GroupRound:
         self._number = step.number
         self._group = step.group or 1
         self._own = bench.journal.own(step)
-        several = f"Group {self._group}" if len(bench.journal.record.groups) > 1 else "All"
-        self._title = bench.title(several, step.number)
+        group = f"Group {self._group}" if len(bench.journal.record.groups) > 1 else ""
+        self._title = bench.title(group, step.number)
         self._running: dict[str, Running] = {}
         self._loaded: list[str] = []
         self._removals: dict[str, ExitStack] = {}
