@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import gevent
 import locust.stats
 
 from runfiles.events import RECORDING_FAILED_EXIT_CODE
@@ -37,6 +38,7 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
             sys.exit(RECORDING_FAILED_EXIT_CODE)
         super().__init__(environment, percentiles, prefix, *arguments)
         self._has_told = False
+        self._writing: gevent.Greenlet | None = None
         for name in ("requests", "stats_history", "failures", "exceptions"):
             opened = getattr(self, f"{name}_csv_filehandle")
             whole_or_not = _WholeOrNot(opened.name, self._tell_once)
@@ -45,8 +47,18 @@ class LocustFiles(locust.stats.StatsCSVFileWriter):  # type: ignore[misc]
             setattr(self, f"{name}_csv_filehandle", file)
             setattr(self, f"{name}_csv_writer", csv.writer(file))
 
+    def stats_writer(self) -> None:
+        """Write once a second, until the files are closed. Locust calls this in a greenlet of its own."""
+        self._writing = gevent.getcurrent()
+        super().stats_writer()
+
     def close_files(self) -> None:
-        """Write the totals as they are at the end of the run, and close all files."""
+        """Write the totals as they are at the end of the run, and close all files.
+
+        Locust with ``--processes`` goes on after this, until its workers have ended. Nothing may be written then.
+        """
+        if self._writing is not None:
+            self._writing.kill()
         for file, write in (
             (self.requests_csv_filehandle, self.requests_csv),
             (self.failures_csv_filehandle, self.failures_csv),

@@ -42,6 +42,21 @@ for url in sys.argv[1:]:
 """
 """As in Locust, whose sockets are gevent's."""
 
+CLOSED_EARLY = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(LOCUSTFILES)!r}]
+import locust, gevent
+from locust import env, stats
+from _locust_files import LocustFiles
+stats.CSV_STATS_INTERVAL_SEC = 0.1
+files = LocustFiles(env.Environment(), [0.5], sys.argv[1])
+gevent.spawn(files.stats_writer)
+gevent.sleep(0.05)
+files.close_files()
+gevent.sleep(0.2)
+"""
+"""As Locust with workers, which waits for them when its files are closed."""
+
 CLOCK = """
 import time
 real = time.time
@@ -151,6 +166,13 @@ def test_a_full_log_neither_repeats_a_text_nor_hides_the_exit_code(shared_servic
         assert disk.joinpath("log").stat().st_size < 40_000
     assert code == 0
     assert [int(row["text_id"]) for row in requested(tmp_path / "run")] == list(range(1, 161))
+
+
+def test_nothing_is_written_to_locusts_own_files_once_they_are_closed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLOSED_EARLY, str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Aggregated" in (tmp_path / "run_stats.csv").read_text()
 
 
 def test_a_folder_swapped_for_a_link_is_left_alone_with_all_its_files(shared_service: Service, tmp_path: Path) -> None:
