@@ -21,6 +21,7 @@ from infra.experiment import experiment
 from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment, resume
+from infra.experiment.groups import Memory, grouped
 from infra.experiment.journal import CUT_OFF, Journal, Step
 from infra.experiment.plan import Plan
 from infra.experiment.turns import measure_turn
@@ -405,6 +406,15 @@ def test_groups_that_can_t_be_are_named(in_groups: Path, place: list[Any], value
         assert expected in told(in_groups)
     finally:
         (in_groups / "experiment.json").write_text(whole)
+
+
+def test_groups_with_another_reference_are_continued_since_the_first_deployment_could_not_run(tmp_path: Path) -> None:
+    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    journal = Journal.begin(tmp_path, Plan(deployments=("host", "docker", "swarm-1", "swarm-3")), "x", THEN, options)
+    groups, reason = grouped(("docker", "swarm-1", "swarm-3"), Memory(2**40))
+    assert groups == (("docker", "swarm-1"), ("docker", "swarm-3"))
+    journal.note(groups=groups, groups_reason=reason)
+    assert Journal.reopen(tmp_path).record.groups == groups
 
 
 def test_what_is_left_of_an_experiment_in_groups_is_a_group_of_a_round(in_groups: Path) -> None:

@@ -79,10 +79,13 @@ def _check_groups(record: ExperimentRecord, plan: Plan) -> None:
     names = [name for group in record.groups for name in group]
     if unknown := [name for name in names if name not in plan.deployments]:
         raise ValueError(f"groups has {_shown(unknown[0])}, which is not in the plan")
-    again = [name for name in names if names.count(name) > 1 and name != plan.deployments[0]]
-    again += [name for group in record.groups for name in group if group.count(name) > 1]
-    if again:
-        raise ValueError(f"groups has {again[0]} more than once")
+    before: set[str] = set()
+    for group in record.groups:
+        reference = group[:1]  # only that may be in another group as well
+        again = [name for name in group if group.count(name) > 1 or (name in before and name not in reference)]
+        if again:
+            raise ValueError(f"groups has {again[0]} more than once")
+        before.update(group)
 
 
 def _check_round_groups(deployment: DeploymentRecord, groups: Sequence[Sequence[str]]) -> None:
