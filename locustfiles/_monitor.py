@@ -251,6 +251,8 @@ class Monitor:
         pause = FIRST_PAUSE_S
         is_read = True
         while True:
+            while replica.id in self._being_read:  # out of turn; a stream can't be read by two at once
+                self._sleep_until_due()
             try:
                 now = self._sample(self._seen[replica.id], before)
             except READ_FAILURES as error:
@@ -268,9 +270,12 @@ class Monitor:
                 if not is_read:
                     self._event(SAMPLED_AGAIN, replica, "")
                 is_read, before, pause = True, now, FIRST_PAUSE_S
-            since_s = time.monotonic() - self._began_at
-            due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
-            gevent.sleep(due_s - since_s)
+            self._sleep_until_due()
+
+    def _sleep_until_due(self) -> None:
+        since_s = time.monotonic() - self._began_at
+        due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
+        gevent.sleep(due_s - since_s)
 
     def _sample_once(self, replica: Replica) -> Counters | None:
         """Take a sample out of turn; None if that fails."""

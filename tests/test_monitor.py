@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gevent
@@ -328,6 +329,29 @@ def test_a_sample_of_all_at_once_does_not_wait_for_an_engine() -> None:
     gevent.sleep(0.4)
     assert sampled() == ["web1", "web1", "web2", "web1", "web2"]
     watched.monitor.stop()
+
+
+def test_a_sample_out_of_turn_and_the_next_one_do_not_read_a_stream_at_once() -> None:
+    container = Container("1")
+
+    def frames() -> Iterator[Counters | None]:
+        while True:
+            gevent.sleep(0.12)
+            yield Container.read(container)
+
+    stream = frames()
+    container.read = lambda: next(stream)  # type: ignore[method-assign]
+    service = Service()
+    service.others = [replace(container.replica("web"), is_instant=lambda: False)]
+    watched = Watched(service)
+    for _ in range(3):
+        had = len(watched.samples)
+        until(partial(lambda had: len(watched.samples) > had, had))
+        watched.monitor.sample_now()
+    had = len(watched.samples)
+    until(lambda: len(watched.samples) > had + 2)
+    watched.monitor.stop()
+    assert [event for event, *_ in watched.told()] == ["found"]
 
 
 def test_a_sample_of_all_at_once_tells_the_cpu_of_each() -> None:
