@@ -71,6 +71,9 @@ class Recording:
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
         self._failures = self._retries = self._cpu_warnings = 0
+        self._sends_each_text_once = any(
+            getattr(user, "sends_each_text_once", False) for user in environment.user_classes
+        )
         self._texts_sent: dict[int | None, set[int]] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
@@ -126,7 +129,8 @@ class Recording:
     def add_request(self, row: dict[str, Any]) -> None:
         self._failures += bool(row["error"])
         self._retries += row.get("retried") or 0
-        self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
+        if self._sends_each_text_once:
+            self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
         self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
@@ -273,7 +277,7 @@ class Recording:
 
     def _note_missing_texts(self) -> None:
         """Note texts that were not sent, if a user class should send each text once, or once in each pass."""
-        if not any(getattr(user, "sends_each_text_once", False) for user in self.environment.user_classes):
+        if not self._sends_each_text_once:
             return
         there = len(read_reviews())
         for number, texts in (self._texts_sent or {None: set()}).items():
