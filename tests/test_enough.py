@@ -269,6 +269,19 @@ def test_continued_it_goes_on_with_the_round_that_is_not_whole_and_then_until_it
     assert Journal.reopen(tmp_path).record.stopped_by == "precision"
 
 
+def test_continued_it_keeps_what_is_measured_beside_one_that_can_t_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    plan = Plan(deployments=("host", "docker", "compose"), rounds=2)
+    measured = Measured(tmp_path, plan, monkeypatch, clock)
+    measured.rounds.measure_all(None)
+    measured.journal.note_round("docker", 2, status="not run", reason="there is no image", runs=())
+    measured.steps.clear()
+    monkeypatch.setattr(rounds, "why_not", lambda name, _: "its port is taken" if name == "docker" else None)
+    Rounds(measured.bench, Budget(10)).measure_all(None)
+    assert measured.steps == []
+
+
 def test_the_time_of_measured_rounds_is_spent(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=3)
     options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)

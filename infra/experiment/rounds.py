@@ -92,15 +92,14 @@ class Rounds:
                 continue
             for name in step.names:
                 self._leave_out_if_needed(name)
-            names = tuple(name for name in step.names if name not in self._out)
-            if not self._journal.own(replace(step, names=names)):
+            running = replace(step, names=tuple(name for name in step.names if name not in self._out))
+            if not self._journal.own(running) or self._journal.is_measured(running):
                 continue
             if self._has_run:
                 self._view.do(f"resting for {self._plan.rest_s} s")
                 time.sleep(self._plan.rest_s)
             has_run = self._has_run = True
             self._budget.begin()
-            running = replace(step, names=names)
             with self._view.step(running):
                 measure_turn(self._bench, running) if step.group is None else measure_group(self._bench, running)
         return has_run
