@@ -89,8 +89,8 @@ class View:
             return f"{_time(max(0.0, self._budget.left_s))} of {self._plan.budget_minutes:g} min left"
         left = [step for step in self._journal.left() if not self._is_current(step)]
         seconds = sum(self._expected_s(step) for step in left)
-        if self._current is not None:
-            seconds += max(0.0, self._expected_s(self._current) - self._this_s())
+        if (current := self._current) is not None:  # another thread draws, and the step may end meanwhile
+            seconds += max(0.0, self._expected_s(current) - self._this_s())
         return f"about {_time(seconds)} left"
 
     def _is_current(self, step: Step) -> bool:
@@ -132,14 +132,15 @@ class View:
         steps = sum(len(self._journal.steps(number)) for number in range(1, self._plan.rounds + 1))
         done = steps - len(list(self._journal.left()))
         part = 0.0
-        if self._current is not None:
-            part = min(1.0, self._this_s() / self._expected_s(self._current))
+        if (current := self._current) is not None:
+            part = min(1.0, self._this_s() / self._expected_s(current))
         what = "rounds" if self._plan.layout == TURNS else "rounds of groups"
         foot.add_row(ProgressBar(steps, done + part, width=30), f"{done} of {steps} {what}, {self.remaining()}")
         return foot
 
     def _cell(self, name: str, number: int) -> Text:
-        if self._current is not None and number == self._current.number and name in self._current.names:
+        current = self._current
+        if current is not None and number == current.number and name in current.names:
             return Text("now", style="bold")
         status = self._journal.round(name, number).status
         if status == NOT_RUN:
