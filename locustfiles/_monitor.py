@@ -101,8 +101,8 @@ class Monitor:
             if replica.is_instant():
                 if (now := self._sample_once(replica)) is not None:
                     used[replica.id] = now.cpu_seconds
-            elif replica.id not in self._being_read:
-                self._greenlets.spawn(self._sample_once, replica)
+            else:
+                self._greenlets.spawn(self._sample_unless_read, replica)
         return used if used and len(used) == len(there) else None
 
     def stop(self) -> None:
@@ -276,6 +276,10 @@ class Monitor:
         since_s = time.monotonic() - self._began_at
         due_s = math.ceil(since_s / self.interval_s + 0.5) * self.interval_s  # a timer may come a little early
         gevent.sleep(due_s - since_s)
+
+    def _sample_unless_read(self, replica: Replica) -> None:
+        if replica.id not in self._being_read:
+            self._sample_once(replica)
 
     def _sample_once(self, replica: Replica) -> Counters | None:
         """Take a sample out of turn; None if that fails."""

@@ -331,7 +331,9 @@ def test_a_sample_of_all_at_once_does_not_wait_for_an_engine() -> None:
     watched.monitor.stop()
 
 
-def test_a_sample_out_of_turn_and_the_next_one_do_not_read_a_stream_at_once() -> None:
+def test_a_sample_out_of_turn_and_the_next_one_do_not_read_a_stream_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     container = Container("1")
 
     def frames() -> Iterator[Counters | None]:
@@ -347,11 +349,13 @@ def test_a_sample_out_of_turn_and_the_next_one_do_not_read_a_stream_at_once() ->
     for _ in range(3):
         had = len(watched.samples)
         until(partial(lambda had: len(watched.samples) > had, had))
-        watched.monitor.sample_now()
+        watched.monitor.sample_now()  # one pass ends
+        watched.monitor.sample_now()  # and the next begins
     had = len(watched.samples)
     until(lambda: len(watched.samples) > had + 2)
     watched.monitor.stop()
     assert [event for event, *_ in watched.told()] == ["found"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_sample_of_all_at_once_tells_the_cpu_of_each() -> None:
