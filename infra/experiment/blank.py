@@ -32,7 +32,7 @@ TEXTS_FILE = ROOT / "texts" / "reviews.csv"
 ANSWER_FILE = "answer.http"
 """What the responder answers with, beside the files of the run."""
 
-WARM_UP_S, RUN_TIME_S = 1, 4
+WARM_UP_S, RUN_TIME_S = 0.5, 2
 """``RUN_TIME_S`` includes the warm-up."""
 
 ANSWER_S = 30
