@@ -104,8 +104,8 @@ def _paired(
     """The logarithm of the ratio in one round, from blocks; None if not both were measured in blocks, or nothing was
     measured beside both."""
     before, after = (_round(load, number) for load in (baseline, subject))
-    for one, other in _side_by_side(before, after):
-        return log_ratio_of_blocks(one, other, quantile)
+    for pair in _side_by_side(before, after):
+        return log_ratio_of_blocks(*pair, quantile)
     for load in loads:
         reference = _round(load, number)
         beside_before = next(_side_by_side(reference, before), None)
@@ -116,12 +116,12 @@ def _paired(
     return None
 
 
-def _side_by_side(one: Round | None, other: Round | None) -> Iterator[tuple[Run, Run]]:
+def _side_by_side(first: Round | None, second: Round | None) -> Iterator[tuple[Run, Run]]:
     """The loads of both in each group in which both were measured in blocks."""
-    if one is None or other is None:
+    if first is None or second is None:
         return
-    others = other.loads_by_group
-    for group, run in one.loads_by_group.items():
+    others = second.loads_by_group
+    for group, run in first.loads_by_group.items():
         if group is not None and group in others and run.axis is not None and others[group].axis is not None:
             yield run, others[group]
 
