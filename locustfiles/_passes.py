@@ -42,6 +42,7 @@ def repeated_passes(recording: Recording, visits: Visits, repeat_s: float, marke
         recording.end_block(block)
         spent_s += block.measured_to_unix_s - block.measured_from_unix_s
         if number == 1:
+            recording.files.flush()  # whoever copies the service's file compares its rows with those of the requests
             _wait_until_removed(marker)
         if spent_s >= repeat_s:
             return

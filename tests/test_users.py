@@ -25,6 +25,7 @@ sys.path.insert(0, {str(ROOT / "locustfiles")!r})
 from locust import LoadTestShape, constant, events
 from locust.exception import RescheduleTask, StopUser
 from keep_alive import KeepAliveUser
+import _listeners
 from _visits import Visit
 
 KeepAliveUser.wait_time = constant(0.01)
@@ -47,6 +48,9 @@ BY_TURNS = """
 class ByTurns:
     begun = ended = 0
 
+    def __init__(self, *_):
+        pass
+
     def begin_request(self):
         self.begun += 1
         block = self.begun % 4 // 2
@@ -55,9 +59,7 @@ class ByTurns:
     def end_request(self, visit):
         self.ended += 1
 
-@events.test_start.add_listener
-def begin(environment, **_):
-    environment.fourfold.visits = ByTurns()
+_listeners.Visits = ByTurns  # which Locust makes as it begins
 
 @events.test_stop.add_listener
 def tell(environment, **_):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running
 from infra.errors import DeploymentError, why, why_disk_is_full
@@ -27,6 +28,8 @@ REPEATED_S = 5.0
 LEAST_REPEATED_S = 2.0
 """Those of one round."""
 
+METRICS_WITHIN_S, METRICS_EVERY_S = 5.0, 0.2
+
 SHOW_EVERY_S = 1.0
 
 FAILURES = (DeploymentError, *API_FAILURES, OSError)
@@ -36,6 +39,20 @@ FAILURES = (DeploymentError, *API_FAILURES, OSError)
 def repeat_s(plan: Plan) -> float:
     """How many seconds the single passes of a deployment take in each round."""
     return max(LEAST_REPEATED_S, REPEATED_S / (plan.rounds or FEWEST_ROUNDS_TO_STOP))
+
+
+def copy_whole(service: Service, folder: Path, requests: int) -> list[Path]:
+    """Copy the service's metrics files once they have a row for each request: it writes them a moment after it answers.
+
+    A request that failed has none, so this waits for ``METRICS_WITHIN_S`` at most.
+    """
+    until_s = time.monotonic() + METRICS_WITHIN_S
+    while True:
+        copied = service.copy_metrics(folder)
+        rows = sum(path.read_bytes().count(b"\n") - 1 for path in copied)
+        if rows >= requests or time.monotonic() > until_s:
+            return copied
+        time.sleep(METRICS_EVERY_S)
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ class Bench:
             nonlocal copied
             self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
             if copied is None and marker.exists():
-                copied = service.copy_metrics(folder)
+                copied = copy_whole(service, folder, rows_so_far(prefix))
                 marker.unlink(missing_ok=True)
 
         arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", f"{repeat_s(self.plan):g}"]
