@@ -94,6 +94,9 @@ def server(*answers: bytes) -> Iterator[str]:
                 with client:
                     client.recv(65536)
                     client.sendall(answer)
+                    client.shutdown(socket.SHUT_WR)
+                    while client.recv(65536):  # what is left unread would make the kernel reset the connection
+                        pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
