@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import ROOT
 from rich.console import Console
 from test_rounds import answering
 
@@ -39,10 +38,6 @@ from runfiles.records import BlankRecord, Limits, Options, RoundRecord
 
 BLANK = BlankRecord(status="measured", folder="blank", answer_bytes=300)
 BOTH = Step(1, ("host", "docker"), 1)
-needs_blocks = pytest.mark.skipif(
-    "--blocks" not in (ROOT / "locustfiles" / "_options.py").read_text(encoding="utf-8"),
-    reason="this Locust can't send a load in blocks",
-)
 
 
 def test_locust_is_told_of_the_whole_load(tmp_path: Path) -> None:
@@ -100,7 +95,7 @@ class Deployments:
 
         def copy(to: Path) -> list[Path]:
             self.log.append(f"copied {name}")
-            (to / "metrics.csv").write_text("Inference Latency\n")
+            (to / "metrics.csv").write_text("Inference Latency\n" + "1\n" * 160)
             return [to / "metrics.csv"]
 
         try:
@@ -168,7 +163,6 @@ def meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch, what: Callable[[], 
     monkeypatch.setattr(View, "do", do)
 
 
-@needs_blocks
 def test_deployments_are_measured_side_by_side(deployments: Deployments, bench: Bench) -> None:
     measure_group(bench, BOTH)
     for name, each in rounds(bench).items():
@@ -186,7 +180,6 @@ def test_deployments_are_measured_side_by_side(deployments: Deployments, bench: 
     assert bench.journal.record.blank == BLANK
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_one_that_does_not_start_leaves_the_others_to_themselves(deployments: Deployments, bench: Bench) -> None:
     deployments.broken["docker"] = "no model here"
@@ -197,7 +190,6 @@ def test_one_that_does_not_start_leaves_the_others_to_themselves(deployments: De
     assert deployments.log == ["started host", "removed host"]
 
 
-@needs_blocks
 def test_one_that_fails_in_its_single_pass_is_removed_before_the_load(deployments: Deployments, bench: Bench) -> None:
     deployments.statuses["host"] = 503
     measure_group(bench, BOTH)
@@ -213,7 +205,6 @@ def test_one_that_fails_in_its_single_pass_is_removed_before_the_load(deployment
     assert not (bench.folder / "host/round-1/load_run.json").exists()
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_one_that_ends_in_mid_load_fails_and_the_others_are_loaded_again_from_the_beginning(
     deployments: Deployments,
@@ -241,7 +232,6 @@ def test_one_that_ends_in_mid_load_fails_and_the_others_are_loaded_again_from_th
     assert "Round 1 of 1: the load begins anew, without docker run" in capsys.readouterr().out
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_a_load_begins_anew_only_once(deployments: Deployments, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def end() -> None:
@@ -253,7 +243,6 @@ def test_a_load_begins_anew_only_once(deployments: Deployments, bench: Bench, mo
     assert sorted(deployments.log[-2:]) == ["removed docker", "removed host"]
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_those_who_did_not_end_are_told_who_did(tmp_path: Path, deployments: Deployments) -> None:
     bench = bench_of(tmp_path, ("host", "docker", "compose"))
@@ -272,7 +261,6 @@ def test_those_who_did_not_end_are_told_who_did(tmp_path: Path, deployments: Dep
     assert sorted(deployments.log[-3:]) == ["removed compose", "removed docker", "removed host"]
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_one_that_can_t_be_removed_is_not_measured(deployments: Deployments, bench: Bench) -> None:
     deployments.stuck["host"] = "it stays"
@@ -282,7 +270,6 @@ def test_one_that_can_t_be_removed_is_not_measured(deployments: Deployments, ben
     assert found["docker"].status == "measured"
 
 
-@needs_blocks
 def test_the_reference_of_a_further_group_gets_the_load_alone(tmp_path: Path, deployments: Deployments) -> None:
     bench = bench_of(tmp_path, ("host", "swarm-1"), ("host", "swarm-3"))
     first, second = bench.journal.steps(1)
@@ -309,7 +296,6 @@ def test_the_reference_of_a_further_group_gets_the_load_alone(tmp_path: Path, de
     assert rounds(bench)["host"].reference_in == (2,)
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_without_the_deployment_that_it_is_for_a_reference_is_not_loaded(
     tmp_path: Path, deployments: Deployments
@@ -322,7 +308,6 @@ def test_without_the_deployment_that_it_is_for_a_reference_is_not_loaded(
     assert deployments.log == ["started host", "removed host"]
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 def test_ctrl_c_in_mid_load_removes_all_and_ends_locust(
     deployments: Deployments, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -343,7 +328,6 @@ def test_ctrl_c_in_mid_load_removes_all_and_ends_locust(
     assert threading.active_count() < 50
 
 
-@needs_blocks
 @pytest.mark.usefixtures("without_passes")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_locust_may_have_workers_and_processors_of_its_own(

@@ -38,6 +38,7 @@ def answering(status: Callable[[int], int], seconds: float = 0.0) -> Iterator[st
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each body would wait 40 ms for the acknowledgement of its head
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
