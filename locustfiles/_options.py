@@ -15,14 +15,7 @@ from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
 from runfiles.events import AUTO
-from runfiles.files import (
-    BLOCKS_SUFFIX,
-    MACHINE_STATS_SUFFIX,
-    REPLICA_EVENTS_SUFFIX,
-    REPLICA_STATS_SUFFIX,
-    REQUESTS_SUFFIX,
-    RUN_RECORD_SUFFIX,
-)
+from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
 
 from _monitor import LEAST_INTERVAL_S
 
@@ -32,14 +25,6 @@ if TYPE_CHECKING:  # importing Locust patches sockets, which checking an option 
 NOT_IN_BLOCKS = "a single pass is not sent in blocks; leave --blocks out"
 
 LOCUSTS_SUFFIXES = ("_counters.csv", "_stats_history.csv", "_failures.csv", "_exceptions.csv")
-SUFFIXES = (
-    REQUESTS_SUFFIX,
-    REPLICA_STATS_SUFFIX,
-    REPLICA_EVENTS_SUFFIX,
-    MACHINE_STATS_SUFFIX,
-    BLOCKS_SUFFIX,
-    RUN_RECORD_SUFFIX,
-)
 
 
 def seconds(text: str) -> float:
@@ -82,7 +67,7 @@ def prefix(text: str) -> str:
     path = Path(text + RUN_RECORD_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in (*SUFFIXES, *LOCUSTS_SUFFIXES):
+        for suffix in (*RUN_SUFFIXES, *LOCUSTS_SUFFIXES):
             path = Path(text + suffix)
             was_there = path.exists()
             if was_there and not path.is_file():

@@ -153,6 +153,15 @@ CPU, MEMORY, NETWORK, BLOCK_IO = "CPU", "memory", "network", "block I/O"
 PIDS, THROTTLING = "PIDs", "throttling"
 """The groups of a replica's counters."""
 
+PHASE_OF_SAMPLE = Column(
+    "phase",
+    LABEL,
+    PHASE,
+    "warm-up or measured, at the time of the sample; in a load in blocks also settling, disturbed, or waiting "
+    "(the load was at another deployment)",
+    True,
+)
+
 REPLICA_STATS_COLUMNS = (
     Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample arrived, by the load generator's clock", True),
     Column(
@@ -209,14 +218,7 @@ REPLICA_STATS_COLUMNS = (
         "sent by the container's interfaces since it started; empty: not measured",
         group=NETWORK,
     ),
-    Column(
-        "phase",
-        LABEL,
-        PHASE,
-        "warm-up or measured, at the time of the sample; in a load in blocks also settling, disturbed, or waiting "
-        "(the load was at another deployment)",
-        True,
-    ),
+    PHASE_OF_SAMPLE,
     Column(
         "generation",
         LABEL,
@@ -362,14 +364,7 @@ MACHINE_STATS_COLUMNS = (
         "generator_cpu_seconds", COUNTER, SECONDS, "CPU time of Locust's own process (the master's) since the run began"
     ),
     Column("busy_cpu_seconds", COUNTER, SECONDS, "CPU time that all of the machine used since the run began"),
-    Column(
-        "phase",
-        LABEL,
-        PHASE,
-        "warm-up or measured, at the time of the sample; in a load in blocks also settling, disturbed, or waiting "
-        "(the load was at another deployment)",
-        True,
-    ),
+    PHASE_OF_SAMPLE,
 )
 
 BLOCK_COLUMNS = (

@@ -30,6 +30,15 @@ FIRST_PASS_DONE_SUFFIX = "_first_pass_done"
 somebody has removed the file."""
 
 RUN_RECORD_SUFFIX = "_run.json"
+RUN_SUFFIXES = (
+    REQUESTS_SUFFIX,
+    REPLICA_STATS_SUFFIX,
+    REPLICA_EVENTS_SUFFIX,
+    MACHINE_STATS_SUFFIX,
+    BLOCKS_SUFFIX,
+    RUN_RECORD_SUFFIX,
+)
+"""Of all files that the recording of a run writes."""
 
 SINGLE_PASS = "single_pass"
 LOAD = "load"

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.measure.latency import quantiles
-from analysis.measure.quantity import NAN, Estimate, missing
+from analysis.measure.quantity import NAN, PARTS_OF_TIME, Estimate, missing
 from analysis.read.results import Results
 
-CLIENT, NETWORK, QUEUE, MODEL = PARTS = ("part_client_ms", "part_network_ms", "part_queue_ms", "part_model_ms")
+CLIENT, NETWORK, QUEUE, MODEL = PARTS = tuple(PARTS_OF_TIME)
 AROUND_MEDIAN = (0.4, 0.6)
 """The parts are means over the requests between these quantiles of the response time, so they add up to the median."""
 WHICH = "with a response time between the 40th and the 60th percentile"

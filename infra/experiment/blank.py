@@ -11,17 +11,15 @@ import http.client
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 import addresses
-from infra.deployments.cpus import preexec_pin
-from infra.environment import for_load, for_python
+from infra.environment import for_python
 from infra.errors import DeploymentError, why
-from infra.experiment.load import REQUESTS_FAILED_EXIT_CODE, locust
+from infra.experiment.load import REQUESTS_FAILED_EXIT_CODE, end, started_locust
 from infra.last_words import last_error, last_line, tail
 from infra.paths import ROOT
 from runfiles.events import FAILED, STATUS_MEASURED
@@ -39,7 +37,6 @@ ANSWER_S = 30
 LONGEST_RUN_S = 60
 """Locust takes some seconds to start; after this time it hangs."""
 
-STOP_S = 20
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 FRAMING = frozenset({"connection", "content-length", "keep-alive", "trailer", "transfer-encoding"})
 """The header fields that say where an answer ends, and whether the connection does."""
@@ -132,7 +129,7 @@ def _responder(answer: Path) -> Iterator[int]:
                 raise DeploymentError(f"the responder did not start: {words}")
             yield int(said)
         finally:
-            _end(process)
+            end(process)
 
 
 def _run_locust(prefix: Path, user_class: str, port: int, cpus: str | None) -> None:
@@ -141,28 +138,14 @@ def _run_locust(prefix: Path, user_class: str, port: int, cpus: str | None) -> N
         DeploymentError: Locust could not run, or a request failed.
         OSError, ValueError: the run's record can't be read.
     """
-    host = f"http://{addresses.LOOPBACK}:{port}"
-    command = [*locust(user_class), "--csv", str(prefix.resolve()), "--host", host, "--replicas", "none"]
-    command += ["--users", "1", "--spawn-rate", "1", "--warm-up", str(WARM_UP_S), "--run-time", str(RUN_TIME_S)]
+    arguments = ["--host", f"http://{addresses.LOOPBACK}:{port}", "--replicas", "none"]
+    arguments += ["--users", "1", "--spawn-rate", "1", "--warm-up", str(WARM_UP_S), "--run-time", str(RUN_TIME_S)]
     log = prefix.with_name(f"{prefix.name}.log")
-    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=empty,
-            env=for_load(Path(empty)),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
-            preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
-        )
-        with process:
-            try:
-                process.wait(LONGEST_RUN_S)
-            except subprocess.TimeoutExpired as error:
-                raise DeploymentError(f"Locust did not end in {LONGEST_RUN_S} s; its log is {log}") from error
-            finally:
-                _end(process)
+    with started_locust(user_class, prefix, arguments, cpus) as process:
+        try:
+            process.wait(LONGEST_RUN_S)
+        except subprocess.TimeoutExpired as error:
+            raise DeploymentError(f"Locust did not end in {LONGEST_RUN_S} s; its log is {log}") from error
     run = Path(f"{prefix}{RUN_RECORD_SUFFIX}")
     if process.returncode not in (0, REQUESTS_FAILED_EXIT_CODE) or not run.exists():
         code = process.returncode
@@ -170,13 +153,3 @@ def _run_locust(prefix: Path, user_class: str, port: int, cpus: str | None) -> N
     record = RunRecord.read(run)
     if process.returncode != 0 or record.failures or not record.requests:
         raise DeploymentError(f"{record.failures} of {record.requests} requests failed; Locust's log is {log}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that may have ended."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -22,11 +22,7 @@ from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import (
     BLOCKS_SUFFIX,
     LOAD,
-    MACHINE_STATS_SUFFIX,
-    REPLICA_EVENTS_SUFFIX,
-    REPLICA_STATS_SUFFIX,
-    REQUESTS_SUFFIX,
-    RUN_RECORD_SUFFIX,
+    RUN_SUFFIXES,
     SINGLE_PASS,
     group_folder,
     load_prefix,
@@ -39,15 +35,6 @@ BLOCKS_FILE = "blocks.json"
 
 SETTLE_S = 0.2
 """How long the load goes to a deployment before its block is measured."""
-
-SUFFIXES = (
-    REQUESTS_SUFFIX,
-    REPLICA_STATS_SUFFIX,
-    REPLICA_EVENTS_SUFFIX,
-    MACHINE_STATS_SUFFIX,
-    BLOCKS_SUFFIX,
-    RUN_RECORD_SUFFIX,
-)
 
 
 def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path]]) -> dict[str, Any]:
@@ -306,5 +293,5 @@ class GroupRound:
 
 def _remove_run(prefix: Path) -> None:
     """Remove what an earlier try of a run left."""
-    for suffix in SUFFIXES:
+    for suffix in RUN_SUFFIXES:
         Path(f"{prefix}{suffix}").unlink(missing_ok=True)

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,9 +120,19 @@ def _run(load: Load, targets: Sequence[Target]) -> int:
     Raises:
         ServiceGone: a service is gone, and Locust was ended.
     """
-    log = _log(load.prefix)
-    command = [*locust(load.locustfile), "--csv", str(load.prefix.resolve()), *load.arguments]
-    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, log.open("w", encoding="utf-8") as output:
+    with started_locust(load.locustfile, load.prefix, load.arguments, load.cpus) as process:
+        _wait(process, load, targets)
+    return process.returncode
+
+
+@contextmanager
+def started_locust(
+    locustfile: str, prefix: Path, arguments: Sequence[str], cpus: str | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Locust, headless, with files that begin with ``prefix``, on the CPU set ``cpus``. It ends with the block at the
+    latest."""
+    command = [*locust(locustfile), "--csv", str(prefix.resolve()), *arguments]
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, _log(prefix).open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
             cwd=empty,
@@ -131,15 +141,13 @@ def _run(load: Load, targets: Sequence[Target]) -> int:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the experiment, which then asks Locust to end
-            preexec_fn=preexec_pin(load.cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
+            preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
         )
         with process:
             try:
-                _wait(process, load, targets)
-            except BaseException:
-                _end(process)
-                raise
-    return process.returncode
+                yield process
+            finally:
+                end(process)
 
 
 def _wait(process: subprocess.Popen[bytes], load: Load, targets: Sequence[Target]) -> None:
@@ -279,7 +287,8 @@ def _is_prefix_in(folder: Path, argument: str) -> bool:
     return folder in (above, above.parent)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that may have ended."""
     process.terminate()
     try:
         process.wait(STOP_S)
