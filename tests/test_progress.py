@@ -81,6 +81,9 @@ def test_of_a_number_of_rounds_all_are_shown_with_the_time_that_they_take(tmp_pa
         now[0] += 10
         said = drawn(view, console).splitlines()
         assert view.remaining() == "about 90 s left"  # 40 s of this round, and 50 s of the last
+        for name in plan.deployments:
+            journal.note_round(name, 2, status="measured", reason=None, runs=("single_pass", "load"))
+        assert view.remaining() == "about 50 s left"  # this one is over
     assert said[0].split() == ["round", "1", "round", "2", "round", "3"]
     assert said[2].split() == ["docker", "run", "measured", "now", "·"]
     assert said[3].endswith("1 of 3 rounds of groups, about 90 s left")

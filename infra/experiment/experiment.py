@@ -139,7 +139,8 @@ class Experiment:
         """
         names, plan = ", ".join(self._plan.deployments), self._plan
         until = f"to within ±{plan.precision:g}%, for {plan.budget_minutes:g} minutes at most"
-        how = f"in {plan.rounds} rounds" if plan.rounds is not None else until
+        rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
+        how = f"in {rounds}" if plan.rounds is not None else until
         self._view.say(f"Fourfold measures {names} {how}; everything lands in {self._folder}")
         code = 0
         try:

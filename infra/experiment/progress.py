@@ -87,9 +87,10 @@ class View:
         """For people: how long it will still take, as far as it can be told."""
         if self._plan.rounds is None:
             return f"{_time(max(0.0, self._budget.left_s))} of {self._plan.budget_minutes:g} min left"
+        current = self._current  # another thread draws, and the step may end meanwhile
         left = [step for step in self._journal.left() if not self._is_current(step)]
         seconds = sum(self._expected_s(step) for step in left)
-        if (current := self._current) is not None:  # another thread draws, and the step may end meanwhile
+        if current is not None and not self._journal.is_measured(current):
             seconds += max(0.0, self._expected_s(current) - self._this_s())
         return f"about {_time(seconds)} left"
 
