@@ -17,6 +17,7 @@ rounds compare, from 2,000 experiments each.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def measure(arguments: argparse.Namespace) -> None:
     print("\nExperiments without a difference: intervals that hold the truth, and false verdicts, in %")
     print(ended.to_string(index=False), flush=True)
     table = coverage(pool)
-    figures.keep(coverage=table.to_dict("records"))
+    figures.keep(coverage=json.loads(table.to_json(orient="records")))
     print("\n95% intervals that hold the truth, and 10% differences that were found, in % of the experiments")
     print(table.to_string(index=False))
 

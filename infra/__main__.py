@@ -31,6 +31,7 @@ from infra.deployments.table import (
 )
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.install import not_installed
+from infra.experiment.plan import KEYS, read_plan
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import hint_for
 from runfiles.records import LONGEST_START_S
@@ -73,7 +74,6 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Imported here: make doctor runs before all that an experiment needs is installed.
     from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
-    from infra.experiment.plan import read_plan  # noqa: PLC0415
 
     if arguments.resume is None:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
@@ -225,7 +225,8 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection",
+        help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; plans/default.toml "
+        f"explains the keys: {', '.join(KEYS)}",
     )
     run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {', '.join(BY_NAME)}")
     run.add_argument(

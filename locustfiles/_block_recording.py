@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import gevent
 from _blocks import Block, LoadInBlocks, is_disturbed
 from _other_programs import CpuReading, WorkerProcesses, cpu_reading
 from locust.env import Environment
@@ -117,8 +118,9 @@ class BlockRecording:
         machine, self._machine = self._machine, None
         if machine is not None:
             machine.stop()
-        for recording in self._recordings:
-            recording.stop(ended_by, ended_at_unix_s)
+        # At once: each may wait for an engine that hangs.
+        stops = [gevent.spawn(recording.stop, ended_by, ended_at_unix_s) for recording in self._recordings]
+        gevent.joinall(stops, raise_error=True)
 
     def close(self) -> bool:
         """As ``Recording.close``, of all of them."""

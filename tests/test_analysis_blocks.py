@@ -26,6 +26,7 @@ from recorded_runs import (
 )
 
 from analysis.analyse import analyse
+from analysis.judge.verdicts import NONE
 from analysis.measure.idle_cpu import idle_cpu_percent
 from analysis.measure.parts import PARTS, measure_blank, parts
 from analysis.measure.ratios import log_ratio_of_blocks, log_ratios, trimmed_mean
@@ -320,6 +321,19 @@ def test_deployments_of_two_groups_are_compared_through_their_reference(tmp_path
     assert ratios["median_ms-docker-host"] == pytest.approx(1.2)
     assert ratios["median_ms-compose-host"] == pytest.approx(1.5)
     assert ratios["median_ms-compose-docker"] == pytest.approx(1.5 / 1.2)
+
+
+def test_two_are_not_compared_through_a_reference_that_is_not_valid(tmp_path: Path) -> None:
+    with_reference(tmp_path, rounds=3)
+    path = tmp_path / "host" / "round-2" / "load_group2_requests.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-50]))
+    analysis = analyse(read_results(tmp_path))
+    assert not analysis.validity.of("docker")
+    assert not analysis.validity.of("compose")
+    found = {verdict.id: verdict for verdict in analysis.verdicts}["median_ms-compose-docker"]
+    assert (found.kind, found.shows_ratio) == (NONE, False)
+    assert found.detail.startswith("the measurement of Host process, through which they are compared, is not valid: ")
 
 
 def test_a_load_that_the_reference_lacks_is_told(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from conftest import Service, stop
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from infra.deployments.waiting import until_true
+
 REQUESTS = int(os.environ.get("FOURFOLD_FUZZ_REQUESTS") or 10_000)
 SEED = int(os.environ.get("FOURFOLD_FUZZ_SEED") or random.randrange(2**32))
 
@@ -298,6 +300,23 @@ def pay(service: Service, visit: Visit, tally: Tally) -> None:
         assert found.startswith(b"HTTP/1.1 200 "), (sent, found)
 
 
+def settled_metrics(service: Service) -> str:
+    """The metrics, once nothing more is counted: the clients of the last visits may have left while their texts were
+    computed."""
+
+    def counted() -> str:
+        text = requests.get(f"{service.url}/metrics", timeout=30).text
+        return "\n".join(line for line in text.splitlines() if line.startswith("inference_requests_total"))
+
+    def is_settled() -> bool:
+        before = counted()
+        time.sleep(0.5)
+        return counted() == before
+
+    assert until_true(is_settled, 30)
+    return counted()
+
+
 def test_whatever_is_sent_is_answered_and_no_row_is_lost(own_service: Service) -> None:
     tally = Tally()
     memory = psutil.Process(own_service.process.pid).memory_info
@@ -321,7 +340,7 @@ def test_whatever_is_sent_is_answered_and_no_row_is_lost(own_service: Service) -
     all_visits()
     took_s = time.monotonic() - began_s
     grown_bytes = memory().rss - tally.warm_bytes
-    counted = requests.get(f"{own_service.url}/metrics", timeout=30).text
+    counted = settled_metrics(own_service)
     print(f"seed {SEED}: {tally.requests} requests in {took_s:.0f} s, slowest connection {tally.slowest_s:.2f} s")
     print(f"memory +{grown_bytes / 1e6:.1f} MB, answers {dict(sorted(tally.statuses.items()))}")
     stop(own_service)

@@ -338,6 +338,21 @@ def test_ctrl_c_in_a_block_leaves_whole_files(two: list[Named], tmp_path: Path, 
     assert "Traceback" not in log_of(tmp_path)
 
 
+def test_ctrl_c_while_a_service_is_asked_who_it_is_leaves_whole_files(two: list[Named], tmp_path: Path) -> None:
+    for service in two:
+        service.process.send_signal(signal.SIGSTOP)
+    run = with_blocks(tmp_path, two)
+    assert until_true(lambda: Path(f"{tmp_path}/host/load{REQUESTS_SUFFIX}").exists(), 30)
+    time.sleep(0.5)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(30) == 0
+    assert "Traceback" not in log_of(tmp_path)
+    for name in NAMES:
+        found = recorded(tmp_path, name)
+        assert (found.record.ended_by, found.record.requests) == ("interrupted", 0)
+        assert found.record.ended_at_unix_s is not None
+
+
 def test_a_worker_that_is_lost_is_told_in_each_run_and_the_visits_go_on(two: list[Named], tmp_path: Path) -> None:
     port = str(free_port())
     arguments = ["--processes", "2", "--master-bind-port", port, "--master-port", port]

@@ -19,7 +19,7 @@ from scipy import special
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.doubts import Validity
 from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
-from analysis.measure.ratios import log_ratios
+from analysis.measure.ratios import log_ratios, references
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
@@ -135,8 +135,8 @@ def judge(
 ) -> list[Verdict]:
     """A verdict on each pair of deployments and each quantity in ``keys``, those against the first deployment first.
 
-    A pair that ran under unlike circumstances, or of which one is invalid, gets none and takes no part in the
-    correction.
+    A pair that ran under unlike circumstances, or of which one or the reference of both is invalid, gets none and takes
+    no part in the correction.
     ``elsewhere``: the engine, where it ran on another machine than the host process.
     """
     found = []
@@ -145,7 +145,7 @@ def judge(
             unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
             comparison = from_logs(np.array([])) if is_apart else compare(baseline, subject, key, loads)
-            why_hidden = str(unlike) if unlike else _why_hidden(baseline, subject, key, validity)
+            why_hidden = str(unlike) if unlike else _why_hidden(baseline, subject, key, validity, loads)
             refused = why_hidden or (ONE_ROUND if comparison.rounds < 2 else None)
             found.append((baseline, subject, key, comparison, unlike, why_hidden is None, refused))
     adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, _, refused in found])
@@ -169,7 +169,9 @@ def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
     return found
 
 
-def _why_hidden(baseline: Measurement, subject: Measurement, key: str, validity: Validity) -> str | None:
+def _why_hidden(
+    baseline: Measurement, subject: Measurement, key: str, validity: Validity, loads: Sequence[Measurement]
+) -> str | None:
     """Why not even the ratio of two deployments may be read; None if it may."""
     titles = [validity.of(measurement.name)[:1] for measurement in (subject, baseline)]
     if all(titles):
@@ -181,6 +183,9 @@ def _why_hidden(baseline: Measurement, subject: Measurement, key: str, validity:
     for measurement in (subject, baseline):
         if not measurement.summary[key].is_measured:
             return measurement.summary[key].missing
+    for reference in references(baseline, subject, loads):
+        for doubt in validity.of(reference.name)[:1]:
+            return f"the measurement of {reference.title}, through which they are compared, is not valid: {doubt.title}"
     return None
 
 

@@ -7,7 +7,7 @@ of its own, from which the machine's drift has gone. The round's ratio is their 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -90,12 +90,30 @@ def log_ratio_of_cycles(
 def times_by_cycle(run: Run) -> dict[int, np.ndarray]:
     """The response times of each measured block that has any, by its cycle."""
     measured = run.blocks[(run.blocks["phase"] == MEASURED).to_numpy()]
-    blocks, times = (run.answered[name].to_numpy() for name in ("block", "response_time_ms"))
-    found: dict[int, np.ndarray] = {}
-    for block, cycle in measured[["block", "cycle"]].to_numpy():
-        if len(own := times[blocks == block]):
-            found[int(cycle)] = np.concatenate([found.get(int(cycle), own[:0]), own])
-    return found
+    cycles = run.answered["block"].map(measured.set_index("block")["cycle"])
+    times = run.answered["response_time_ms"].groupby(cycles)
+    return {int(cycle): own.to_numpy() for cycle, own in times}
+
+
+def references(baseline: Measurement, subject: Measurement, loads: Sequence[Measurement]) -> list[Measurement]:
+    """The deployments through which two are compared, in the rounds in which they were not measured side by side."""
+    numbers = [round_.number for round_ in subject.deployment.measured_rounds]
+    found = [_reference(number, baseline, subject, loads) for number in numbers]
+    return [load for load in loads if load in found]
+
+
+def _reference(
+    number: int, baseline: Measurement, subject: Measurement, loads: Sequence[Measurement]
+) -> Measurement | None:
+    """The deployment that was measured beside both in a round; None if they were side by side, or there is none."""
+    before, after = _round(baseline, number), _round(subject, number)
+    if _side_by_side(before, after) is not None:
+        return None
+    for load in loads:
+        reference = _round(load, number)
+        if None not in (_side_by_side(reference, before), _side_by_side(reference, after)):
+            return load
+    return None
 
 
 def _paired(
@@ -103,27 +121,28 @@ def _paired(
 ) -> float | None:
     """The logarithm of the ratio in one round, from blocks; None if not both were measured in blocks, or nothing was
     measured beside both."""
-    before, after = (_round(load, number) for load in (baseline, subject))
-    for pair in _side_by_side(before, after):
-        return log_ratio_of_blocks(*pair, quantile)
-    for load in loads:
-        reference = _round(load, number)
-        beside_before = next(_side_by_side(reference, before), None)
-        beside_after = next(_side_by_side(reference, after), None)
-        if beside_before is not None and beside_after is not None:
-            parts = [log_ratio_of_blocks(*pair, quantile) for pair in (beside_after, beside_before)]
-            return None if None in parts else parts[0] - parts[1]  # type: ignore[operator]
-    return None
+    reference = _reference(number, baseline, subject, loads)
+    if reference is None:
+        return _log_ratio_beside(number, baseline, subject, quantile)
+    after, before = (_log_ratio_beside(number, reference, load, quantile) for load in (subject, baseline))
+    return None if after is None or before is None else after - before
 
 
-def _side_by_side(first: Round | None, second: Round | None) -> Iterator[tuple[Run, Run]]:
-    """The loads of both in each group in which both were measured in blocks."""
+def _log_ratio_beside(number: int, baseline: Measurement, subject: Measurement, quantile: float) -> float | None:
+    """As ``log_ratio_of_blocks``, of two that were measured side by side in a round; None if they were not."""
+    pair = _side_by_side(_round(baseline, number), _round(subject, number))
+    return None if pair is None else log_ratio_of_blocks(*pair, quantile)
+
+
+def _side_by_side(first: Round | None, second: Round | None) -> tuple[Run, Run] | None:
+    """The loads of both in a group in which both were measured in blocks; None if there is none."""
     if first is None or second is None:
-        return
+        return None
     others = second.loads_by_group
     for group, run in first.loads_by_group.items():
         if group is not None and group in others and run.axis is not None and others[group].axis is not None:
-            yield run, others[group]
+            return run, others[group]
+    return None
 
 
 def _round(load: Measurement, number: int) -> Round | None:

@@ -107,10 +107,12 @@ class Bench:
         prefix = folder / SINGLE_PASS
         marker = Path(f"{prefix}{FIRST_PASS_DONE_SUFFIX}")
         copied: list[Path] | None = None
+        seldom = Seldom()
 
         def copy_metrics() -> None:
             nonlocal copied
-            self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
+            if seldom.is_due():
+                self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
             if copied is None and marker.exists():
                 copied = copy_whole(service, folder, rows_so_far(prefix))
                 marker.unlink(missing_ok=True)

@@ -226,9 +226,8 @@ class GroupRound:
             if seldom.is_due():
                 block = sum(rows_so_far(prefix, BLOCKS_SUFFIX) for prefix in prefixes.values())
                 requests = sum(map(rows_so_far, prefixes.values()))
-                bench.view.do(
-                    f"{self._title}: load of {plan.users} users, block {block} of {blocks}, {requests} requests"
-                )
+                of = max(block, blocks)  # repeated blocks come on top
+                bench.view.do(f"{self._title}: load of {plan.users} users, block {block} of {of}, {requests} requests")
 
         load = Load(plan.user_class, self._folder / LOAD, arguments, plan.generator_cpus, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]

@@ -10,7 +10,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ class Plan:
     In each round every deployment is started anew, gets the single pass, and then the load of ``users``, of which
     ``warm_up_s`` enter no figure and ``seconds`` do, or fewer once ``requests`` of these are answered (None: no such
     end). ``layout`` "blocks": the deployments of a group run at once, and the load visits them in blocks of
-    ``block_s``; the seconds are those of each deployment. "turns": one deployment after another. ``rest_s`` lie between
-    two groups or deployments.
+    ``block_s``, at most half of ``seconds``, which are those of each deployment. "turns": one deployment after another.
+    ``rest_s`` lie between two groups or deployments.
 
     ``rounds`` None: until the interval of every pair's ratio is as narrow as ``precision`` (half its width, in
     percent), or ``budget_minutes`` are up. With a number neither counts.
@@ -124,7 +124,7 @@ def plan_of(record: PlanRecord, where: str) -> Plan:
 
 
 def _consistent(plan: Plan) -> Plan:
-    """The plan, if its values can be true together.
+    """The plan, if its values can be true together. A block is at most half of the measured seconds.
 
     Raises:
         PlanError: they can't.
@@ -136,7 +136,7 @@ def _consistent(plan: Plan) -> Plan:
             f"cpus = {plan.cpus:g} is more than service_cpus = {plan.service_cpus} has; "
             "leave cpus out, or name more processors"
         )
-    return plan
+    return replace(plan, block_s=min(plan.block_s, plan.seconds / FEWEST_BLOCKS))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -280,3 +280,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "service_cpus": _or_none(_cpuset),
 }
 """Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""
+
+KEYS = tuple(_CHECKS)
