@@ -30,8 +30,8 @@ from infra.deployments.table import (
     why_not,
 )
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
-from infra.install import not_installed
 from infra.experiment.plan import KEYS, read_plan
+from infra.install import not_installed
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import hint_for
 from runfiles.records import LONGEST_START_S
@@ -225,8 +225,8 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; plans/default.toml "
-        f"explains the keys: {', '.join(KEYS)}",
+        help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; "
+        f"plans/default.toml explains the keys: {', '.join(KEYS)}",
     )
     run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {', '.join(BY_NAME)}")
     run.add_argument(

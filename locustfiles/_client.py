@@ -107,27 +107,29 @@ class Client:
         self._body: list[bytes] = []
         self._stamps: list[tuple[int, int, bytes]] = []
         self._has_read = self._is_whole = self._is_reusable = False
+        self._read_at_s = 0.0
+        self._read_at_unix_ns = 0
 
     def post(self, body: bytes) -> Answer:
         """Send one request and read its answer. What fails on the way is the answer's ``error``."""
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
-        answer = Answer()
         self._begin_answer()
+        answer = Answer()
         began_s = time.perf_counter()
         try:
             if not self._places:  # asking for the name's address is no part of the response time
                 self._places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 answer.started_at_unix_s, began_s = time.time(), time.perf_counter()
             self._exchange(request, answer)
-            self._note_times(answer, began_s)
+            answer.response_time_ms = (self._read_at_s - began_s) * 1000
+            answer.client_wait_ms = self._waited_ms(answer.response_time_ms)
             answer.content = _decoded(b"".join(self._body), self._headers.get("content-encoding", ""))
             if not 200 <= self._status < 300:
                 answer.error = BadStatus(f"status {self._status}")
         except Exception as error:  # a request that fails, however it does, is one that is counted
             answer.error = error.with_traceback(None)  # its frames hold the answer
             if not answer.response_time_ms:
-                self._note_times(answer, began_s)
-                answer.client_wait_ms = None
+                answer.response_time_ms = (time.perf_counter() - began_s) * 1000
         except BaseException:  # the user is stopped
             self.close()
             raise
@@ -196,6 +198,7 @@ class Client:
             self._socket.sendall(request[sent:])
         while not self._is_whole:
             data = self._receive()
+            self._read_at_s, self._read_at_unix_ns = time.perf_counter(), time.time_ns()
             if not data:
                 self._end_of_stream()
                 return
@@ -220,13 +223,14 @@ class Client:
         if is_framed or not self._status:
             raise ConnectionResetError("the service closed the connection before the end of its answer")
 
-    def _note_times(self, answer: Answer, began_s: float) -> None:
-        answer.response_time_ms = took_ms = (time.perf_counter() - began_s) * 1000
+    def _waited_ms(self, took_ms: float) -> float | None:
+        """How long the last bytes lay in the kernel before they were read, of an answer that took ``took_ms``."""
         for level, kind, stamp in self._stamps:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = TIMESPEC.unpack(stamp)
-                waited_ms = (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e6
-                answer.client_wait_ms = waited_ms if 0 <= waited_ms <= took_ms else None  # the clock was set
+                waited_ms = (self._read_at_unix_ns - seconds * 1_000_000_000 - nanoseconds) / 1e6
+                return waited_ms if 0 <= waited_ms <= took_ms else None  # the clock was set
+        return None
 
     def _begin_answer(self) -> None:
         self._status, self._headers, self._body = 0, {}, []

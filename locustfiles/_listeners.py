@@ -55,7 +55,6 @@ class Listeners:
         self._block_load: BlockLoad | None = None
         self._runs = 0
         self._ended_by: str | None = None
-        self._beginning: gevent.Greenlet | None = None
         self._wrong_fields: list[str] = []
         self._temporary_folder: TemporaryDirectory[str] | None = None
         self._workers = Workers()
@@ -190,9 +189,7 @@ class Listeners:
         for text in self._wrong_fields:
             logger.warning(text)
             recording.note_fault(OPTION, text)
-        self._beginning = gevent.getcurrent()
         recording.begin_to_sample()
-        self._beginning = None
 
     def _new_recording(self, environment: Environment) -> Recording | BlockRecording | None:
         if self._load is not None:
@@ -255,8 +252,6 @@ class Listeners:
         A run that has stopped keeps its own reason."""
         _ending.ignore_signals_while_finishing()
         self._ended_by = self._ended_by or INTERRUPTED
-        if self._beginning is not None:  # it waits for a service or an engine, and would go on after the end
-            gevent.kill(self._beginning)
         self._end_visits()
         runner = environment.runner
         if isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):

@@ -68,6 +68,7 @@ class Recording:
         self._end = end
         self._interval_s = environment.parsed_options.replica_interval
         self._settings = run.settings(environment)
+        self._is_shown_live = environment.web_ui is not None
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
         self._failures = self._retries = self._cpu_warnings = 0
@@ -131,7 +132,8 @@ class Recording:
         self._retries += row.get("retried") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
-        self.live.add_request(row)
+        if self._is_shown_live:
+            self.live.add_request(row)
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
         self._phases.give_request(row, self._write_request)
@@ -145,7 +147,8 @@ class Recording:
     def add_sample(self, row: dict[str, Any]) -> None:
         runner = self.environment.runner
         row["users"] = runner.user_count if runner else None
-        self.live.add_sample(row)
+        if self._is_shown_live:
+            self.live.add_sample(row)
         self._phases.give_sample(row, self.files.samples.write)
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:

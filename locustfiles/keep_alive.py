@@ -4,6 +4,7 @@ Swarm's ingress balances connections, not requests: each user stays with the rep
 """
 
 from locust import task
+from locust.exception import RescheduleTaskImmediately
 
 from _users import ReviewUser
 
@@ -14,3 +15,4 @@ class KeepAliveUser(ReviewUser):
     @task
     def infer(self) -> None:
         self.ask(self.next_review())
+        raise RescheduleTaskImmediately  # Locust would wait for 0 s, which takes another turn of its event loop

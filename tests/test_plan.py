@@ -207,7 +207,9 @@ def test_seconds_are_blocks(seconds: int, warm_up_s: int, block_s: float, blocks
     assert (plan.blocks, plan.warm_up_blocks) == (blocks, warm_up_blocks)
 
 
-@pytest.mark.parametrize(("overrides", "block_s"), [((), 1.0), (("seconds=1",), 0.5), (("seconds=9", "block_s=60"), 4.5)])
+@pytest.mark.parametrize(
+    ("overrides", "block_s"), [((), 1.0), (("seconds=1",), 0.5), (("seconds=9", "block_s=60"), 4.5)]
+)
 def test_a_block_is_at_most_half_of_the_seconds(overrides: tuple[str, ...], block_s: float) -> None:
     plan = read_plan(None, overrides)
     assert plan.block_s == block_s

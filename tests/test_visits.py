@@ -345,6 +345,8 @@ def test_ctrl_c_while_a_service_is_asked_who_it_is_leaves_whole_files(two: list[
     assert until_true(lambda: Path(f"{tmp_path}/host/load{REQUESTS_SUFFIX}").exists(), 30)
     time.sleep(0.5)
     os.killpg(run.pid, signal.SIGINT)
+    for service in two:  # they answer while the run is finished
+        service.process.send_signal(signal.SIGCONT)
     assert run.wait(30) == 0
     assert "Traceback" not in log_of(tmp_path)
     for name in NAMES:
