@@ -77,10 +77,12 @@ def test_of_a_number_of_rounds_all_are_shown_with_the_time_that_they_take(tmp_pa
     view = View(journal, console, Budget(6))
     with view.step(Step(1, ("host", "docker"), 1)):
         now[0] += 50
+        assert view.remaining() == "about 2 min left"  # this one is over, and two more take as long
     with view.step(Step(2, ("docker", "host"), 1)):
         now[0] += 10
         said = drawn(view, console).splitlines()
         assert view.remaining() == "about 90 s left"  # 40 s of this round, and 50 s of the last
+        now[0] += 40
         for name in plan.deployments:
             journal.note_round(name, 2, status="measured", reason=None, runs=("single_pass", "load"))
         assert view.remaining() == "about 50 s left"  # this one is over

@@ -22,8 +22,8 @@ from runfiles.deployments import title_of
 from runfiles.events import NOT_RUN, STATUS_MEASURED, TURNS
 
 REFRESH_PER_S = 4
-START_AND_END_S = 15.0
-SINGLE_PASS_S = 12.0
+START_AND_END_S = 4.0
+SINGLE_PASS_S = 4.0
 """Guesses, until a round has told how long it takes here."""
 
 MINUTES_FROM_S = 90
@@ -102,7 +102,15 @@ class View:
 
     def _expected_s(self, step: Step) -> float:
         names = frozenset(step.names) - self._out
-        return expected_s(names, self._taken_s, self._plan) if names else 0.0
+        return expected_s(names, self._known_s(), self._plan) if names else 0.0
+
+    def _known_s(self) -> dict[frozenset[str], list[float]]:
+        """How long each step took, the present one too if all that it measures is measured."""
+        current = self._current
+        if current is None or not self._journal.is_measured(current):
+            return self._taken_s
+        names = frozenset(current.names)
+        return self._taken_s | {names: [*self._taken_s.get(names, []), self._this_s()]}
 
     def _this_s(self) -> float:
         return time.monotonic() - self._began
