@@ -70,7 +70,7 @@ def table_after(mark: str) -> list[str]:
     return lines[3:]
 
 
-@pytest.mark.parametrize("name", ["engine-keep-alive", "engine-new-connection"])
+@pytest.mark.parametrize("name", ["engine-keep-alive", "engine-new-connection", "engine-large-model"])
 def test_the_figures_are_those_of_the_recorded_run(name: str) -> None:
     assert table_after(f"examples/{name}") == figures_of(EXAMPLES / name)
 
