@@ -4,7 +4,6 @@ Swarm's ingress balances connections, not requests: each user stays with the rep
 """
 
 from locust import task
-from locust.exception import RescheduleTaskImmediately
 
 from _users import ReviewUser
 
@@ -15,4 +14,3 @@ class KeepAliveUser(ReviewUser):
     @task
     def infer(self) -> None:
         self.ask(self.next_review())
-        raise RescheduleTaskImmediately  # Locust would wait for 0 s, which takes another turn of its event loop

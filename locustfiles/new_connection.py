@@ -4,7 +4,6 @@ Swarm's ingress balances connections, so it balances these requests one by one.
 """
 
 from locust import task
-from locust.exception import RescheduleTaskImmediately
 
 from _users import ReviewUser
 
@@ -17,4 +16,3 @@ class NewConnectionUser(ReviewUser):
     @task
     def infer(self) -> None:
         self.ask(self.next_review())
-        raise RescheduleTaskImmediately  # Locust would wait for 0 s, which takes another turn of its event loop
