@@ -15,6 +15,7 @@ from recorded_runs import Target, a_round, in_blocks, measured, whole_experiment
 
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
+from analysis.measure.parts import PARTS
 from analysis.read.results import read_results
 from analysis.show import facts, sections
 from analysis.show.charts import where_the_time_goes
@@ -268,7 +269,17 @@ def test_a_blank_without_waits_does_not_speak_of_them(tmp_path: Path) -> None:
     assert "kernel" not in how_to_read
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").iterdir()))
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("engine-*")))
+def test_a_recording_in_blocks_has_its_blank_and_its_parts(name: str) -> None:
+    analysis = analyse(read_results(ROOT / "examples" / name))
+    assert told(analysis)["Layout"].startswith("in blocks: ")
+    assert analysis.blank.median_ms.is_measured
+    for load in analysis.loads:
+        parts_ms = [load.summary[key].value for key in PARTS]
+        assert sum(parts_ms) == pytest.approx(load.summary["median_ms"].value, rel=0.03)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("mesh-*")))
 def test_a_recording_of_an_earlier_version_is_one_in_turns_without_a_blank(name: str) -> None:
     analysis = analyse(read_results(ROOT / "examples" / name))
     said = told(analysis)

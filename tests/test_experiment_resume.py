@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -181,6 +182,7 @@ def begun(tmp_path: Path) -> Path:
 def test_on_another_machine_it_is_not_continued_and_nothing_changes(begun: Path) -> None:
     before = (begun / "experiment.json").read_bytes()
     left = stand_in("-m", "locust", "--csv", str(begun / "host/round-1/load"))
+    Thread(target=left.wait).start()  # as init does for a process whose parent was killed
     run = infra("run", "--resume", str(begun))
     said = said_by(run)
     assert run.returncode == 1

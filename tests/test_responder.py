@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ LAST_ANSWER = ANSWER.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
 POST = b"POST /infer HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{'a': 12}"
 GET = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
 LAST = b"POST /infer HTTP/1.1\r\ncontent-length:  2 \r\nconnection: Close\r\n\r\nab"
-MOST_CPU_MS = 0.06
-"""Of one request. It takes half of that on two cores that nothing else uses, and most of it in the kernel."""
+MOST_OF_THE_CLIENTS_CPU = 3
+"""What the responder takes, as a share of what a plain client takes that does little more than send and read."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +199,15 @@ def test_a_port_can_be_named(tmp_path: Path) -> None:
 
 def test_it_takes_little_of_the_processors(responder: Responder) -> None:
     process, count = psutil.Process(responder.process.pid), 10_000
-    took_ms = []
+    own, shares = psutil.Process(), []
     with responder.connect() as client:
         for _ in range(3):
-            before = process.cpu_times()
-            began = time.perf_counter()
+            before = [each.cpu_times() for each in (process, own)]
             for _ in range(count):
                 client.sendall(POST)
                 received(client, len(ANSWER))
-            after = process.cpu_times()
-            took_ms.append((after.user + after.system - before.user - before.system) / count * 1000)
-            print(f"{took_ms[-1]:.4f} ms of CPU, {(time.perf_counter() - began) / count * 1000:.4f} ms in all")
-    assert min(took_ms) < MOST_CPU_MS
+            pairs = zip(before, (process.cpu_times(), own.cpu_times()), strict=True)
+            took_s, own_s = (late.user + late.system - early.user - early.system for early, late in pairs)
+            shares.append(took_s / own_s)
+            print(f"{took_s / count * 1000:.4f} ms of CPU, the client {own_s / count * 1000:.4f} ms")
+    assert min(shares) < MOST_OF_THE_CLIENTS_CPU
