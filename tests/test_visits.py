@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -342,8 +343,9 @@ def test_ctrl_c_while_a_service_is_asked_who_it_is_leaves_whole_files(two: list[
     for service in two:
         service.process.send_signal(signal.SIGSTOP)
     run = with_blocks(tmp_path, two)
-    assert until_true(lambda: Path(f"{tmp_path}/host/load{REQUESTS_SUFFIX}").exists(), 30)
-    time.sleep(0.5)
+    port = urlsplit(two[0].url).port
+    connections = psutil.Process(run.pid).net_connections
+    assert until_true(lambda: any(each.raddr and each.raddr.port == port for each in connections()), 30)
     os.killpg(run.pid, signal.SIGINT)
     for service in two:  # they answer while the run is finished
         service.process.send_signal(signal.SIGCONT)

@@ -99,7 +99,8 @@ def references(baseline: Measurement, subject: Measurement, loads: Sequence[Meas
     """The deployments through which two are compared, in the rounds in which they were not measured side by side."""
     numbers = [round_.number for round_ in subject.deployment.measured_rounds]
     found = [_reference(number, baseline, subject, loads) for number in numbers]
-    return [load for load in loads if load in found]
+    names = {load.name for load in found if load is not None}
+    return [load for load in loads if load.name in names]
 
 
 def _reference(
