@@ -11,7 +11,7 @@ import sys
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -110,8 +110,11 @@ class Client:
         self._read_at_s = 0.0
         self._read_at_unix_ns = 0
 
-    def post(self, body: bytes) -> Answer:
-        """Send one request and read its answer. What fails on the way is the answer's ``error``."""
+    def post(self, body: bytes, while_waiting: Callable[[], None] | None = None) -> Answer:
+        """Send one request and read its answer. What fails on the way is the answer's ``error``.
+
+        ``while_waiting`` is called each time that the request has been sent. It must not raise.
+        """
         request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
         self._begin_answer()
         answer = Answer()
@@ -120,7 +123,7 @@ class Client:
             if not self._places:  # asking for the name's address is no part of the response time
                 self._places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 answer.started_at_unix_s, began_s = time.time(), time.perf_counter()
-            self._exchange(request, answer)
+            self._exchange(request, answer, while_waiting)
             answer.response_time_ms = (self._read_at_s - began_s) * 1000
             answer.client_wait_ms = self._waited_ms(answer.response_time_ms)
             answer.content = _decoded(b"".join(self._body), self._headers.get("content-encoding", ""))
@@ -144,7 +147,7 @@ class Client:
             self._socket.close()
             self._socket = None
 
-    def _exchange(self, request: bytes, answer: Answer) -> None:
+    def _exchange(self, request: bytes, answer: Answer, while_waiting: Callable[[], None] | None) -> None:
         """Send the request and read the answer.
 
         If a connection that was kept turns out to be closed before anything of the answer was read, the request is sent
@@ -152,7 +155,7 @@ class Client:
         """
         if self._socket is not None:
             try:
-                self._send_and_read(request)
+                self._send_and_read(request, while_waiting)
             except CLOSED:
                 if self._has_read:
                     raise
@@ -162,7 +165,7 @@ class Client:
                 answer.connection_reused = True
                 return
         self._open()
-        self._send_and_read(request)
+        self._send_and_read(request, while_waiting)
 
     def _open(self) -> None:
         """Open a connection to the first of the name's addresses that takes one."""
@@ -192,10 +195,12 @@ class Client:
                 opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket, self._parser = opened, HttpResponseParser(self)
 
-    def _send_and_read(self, request: bytes) -> None:
+    def _send_and_read(self, request: bytes, while_waiting: Callable[[], None] | None) -> None:
         sent = self._socket.send(request)
         if sent < len(request):
             self._socket.sendall(request[sent:])
+        if while_waiting is not None:
+            while_waiting()
         while not self._is_whole:
             data = self._receive()
             self._read_at_s, self._read_at_unix_ns = time.perf_counter(), time.time_ns()

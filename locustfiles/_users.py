@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from locust import User, events
 from locust.env import Environment
-from locust.exception import StopTest
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
 # Locust may be started in any folder. This one holds runfiles/ and addresses.py.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -23,16 +25,28 @@ from _client import Answer, Client
 from _ending import end_run
 from _listeners import Listeners
 from _texts import Review, in_order, read_reviews
+from _visits import Visit
 
 REVIEWS = read_reviews()
 PATH = "/infer"
 HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """A request that has its answer, or has failed."""
+
+    review: Review
+    visit: Visit
+    url: str
+    answer: Answer
+
+
 class ReviewUser(User):
     """Posts reviews, one at a time and without pause: a closed workload.
 
     It keeps a connection to each deployment that it visits, or with ``keeps_connection = False`` opens one per request.
+    A class that has its own ``on_stop`` calls ``super().on_stop()`` in it.
     """
 
     abstract = True
@@ -41,12 +55,15 @@ class ReviewUser(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._clients: dict[str, Client] = {}
+        self._unreported: Asked | None = None
+        self._steering: Exception | None = None
         if self.host:
             self._new_client(self.host)
         elif not getattr(environment.parsed_options, "blocks", None):
             raise StopTest("name the service to load, such as --host http://127.0.0.1:5000")
 
     def on_stop(self) -> None:
+        self._report_last()
         for client in self._clients.values():
             client.close()
 
@@ -61,33 +78,85 @@ class ReviewUser(User):
 
     def ask(self, review: Review) -> Answer:
         """Post one review and return its answer. Locust's event ``request`` reports it."""
+        asked = self._post(review)
+        self._report(asked)
+        return asked.answer
+
+    def ask_next_review(self) -> None:
+        """The task of a closed workload without pause: post the next review, and come again at once.
+
+        Statistics and recording take about as long as the rest of a request. So a request is reported while the service
+        works on the next one, and no service waits for it. Locust's pause of 0 s is left out too. After a request that
+        failed there is neither, nor if the class has a ``wait_time`` of its own.
+
+        Raises:
+            RescheduleTaskImmediately: the next review may follow at once.
+        """
+        if type(self).wait_time is not User.wait_time:
+            self.ask(self.next_review())
+            return
+        if not self.environment.fourfold.visits.is_on:
+            self._report_last()
+        asked = self._post(self.next_review(), while_waiting=self._report_last)
+        self._report_last()  # if nothing could be sent
+        self._unreported = asked
+        if asked.answer.error is not None or self._steering is not None:
+            self._report_last()
+            self._steer()
+        else:
+            raise RescheduleTaskImmediately
+
+    def _post(self, review: Review, while_waiting: Callable[[], None] | None = None) -> Asked:
         visits = self.environment.fourfold.visits
         visit = visits.begin_request()
         try:
             host = visit.host or self.host
             client = self._clients.get(host) or self._new_client(host)
-            answer = client.post(review.body)
+            return Asked(review, visit, client.url, client.post(review.body, while_waiting))
+        except BaseException:  # the user is stopped
+            visits.end_request(visit)
+            raise
+
+    def _report(self, asked: Asked) -> None:
+        answer = asked.answer
+        try:
             self.environment.events.request.fire(
                 request_type="POST",
-                name=visit.request_name,
+                name=asked.visit.request_name,
                 response_time=answer.response_time_ms,
                 response_length=len(answer.content),
                 response=answer,
                 context={
-                    "text_id": review.id,
-                    "request_bytes": len(review.body),
+                    "text_id": asked.review.id,
+                    "request_bytes": len(asked.review.body),
                     "connection_reused": answer.connection_reused,
-                    "block": visit.block,
+                    "block": asked.visit.block,
                     "client_wait_ms": answer.client_wait_ms,
                     "retried": answer.retried,
                 },
                 exception=answer.error,
                 start_time=answer.started_at_unix_s,
-                url=client.url,
+                url=asked.url,
             )
         finally:
-            visits.end_request(visit)
-        return answer
+            self.environment.fourfold.visits.end_request(asked.visit)
+
+    def _report_last(self) -> None:
+        """Report the request that is answered and not reported yet, if there is one.
+
+        A listener may raise what steers Locust's user. That waits for the end of the request that is under way.
+        """
+        asked, self._unreported = self._unreported, None
+        if asked is not None:
+            try:
+                self._report(asked)
+            except (StopUser, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
+                self._steering = steering
+
+    def _steer(self) -> None:
+        steering, self._steering = self._steering, None
+        if steering is not None:
+            raise steering
 
     def _new_client(self, host: str) -> Client:
         client = self._clients[host] = Client(host, PATH, HEADERS, keeps_connection=self.keeps_connection)

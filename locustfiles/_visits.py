@@ -42,6 +42,9 @@ class Visits:
     def __init__(self, environment: Environment) -> None:
         self._visit = Visit(environment.host or "")
 
+    is_on = True
+    """Whether ``begin_request`` returns at once."""
+
     def begin_request(self) -> Visit:
         """The visit that the next request belongs to. A load in blocks may keep the user waiting here."""
         return self._visit
@@ -69,6 +72,10 @@ class BlockVisits(Visits):
         self._awaited: set[Visit] = set()
         self._answer: Callable[[], object] | None = None
         self._is_on = Event()
+
+    @property
+    def is_on(self) -> bool:  # type: ignore[override]
+        return self._present is not None
 
     def begin_request(self) -> Visit:
         while (visit := self._present) is None:

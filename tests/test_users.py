@@ -31,6 +31,10 @@ from _visits import Visit
 KeepAliveUser.wait_time = constant(0.01)
 """
 
+WITHOUT_PAUSE = """
+del KeepAliveUser.wait_time
+"""
+
 STOP_USER = """
 sent = 0
 
@@ -47,6 +51,7 @@ def stop_the_user(**_):
 BY_TURNS = """
 class ByTurns:
     begun = ended = 0
+    is_on = True
 
     def __init__(self, *_):
         pass
@@ -117,6 +122,28 @@ def test_the_exceptions_that_steer_locust_reach_it_from_a_listener(tmp_path: Pat
         assert posts(made.requests) == 4
     assert code == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_without_a_pause_a_listener_steers_locust_after_the_request_under_way(tmp_path: Path) -> None:
+    with service(MANY) as made:
+        locustfile = BEGIN + WITHOUT_PAUSE + STOP_USER
+        code = start(tmp_path, locustfile, "--host", f"http://127.0.0.1:{made.port}", "-t", "2").wait(60)
+        assert posts(made.requests) == 5
+    assert code == 0
+    rows = requested(tmp_path)
+    # Locust tells no further listener of the two for which this one raised. The last request has no other after it.
+    assert [row["error"] for row in rows] == [""] * 3
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_without_a_pause_each_answered_request_is_reported_once(tmp_path: Path) -> None:
+    with service(MANY[:50]) as made:
+        locustfile = BEGIN + WITHOUT_PAUSE
+        code = start(tmp_path, locustfile, "--host", f"http://127.0.0.1:{made.port}", "-t", "2").wait(60)
+    assert code in (0, 1)
+    answered = [row for row in requested(tmp_path) if row["status"] == "200"]
+    assert len(answered) == len({row["started_at_unix_s"] for row in answered})
+    assert len(answered) >= 49  # one of the 50 answers was that on the service's health
 
 
 def test_a_user_keeps_a_connection_to_each_deployment_that_it_visits(tmp_path: Path) -> None:
