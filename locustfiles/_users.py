@@ -102,7 +102,9 @@ class ReviewUser(User):
         self._unreported = asked
         if asked.answer.error is not None or self._steering is not None:
             self._report_last()
-            self._steer()
+            steering, self._steering = self._steering, None
+            if steering is not None:
+                raise steering
         else:
             raise RescheduleTaskImmediately
 
@@ -150,13 +152,8 @@ class ReviewUser(User):
         if asked is not None:
             try:
                 self._report(asked)
-            except (StopUser, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
+            except (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
                 self._steering = steering
-
-    def _steer(self) -> None:
-        steering, self._steering = self._steering, None
-        if steering is not None:
-            raise steering
 
     def _new_client(self, host: str) -> Client:
         client = self._clients[host] = Client(host, PATH, HEADERS, keeps_connection=self.keeps_connection)

@@ -39,11 +39,11 @@ class Visit:
 class Visits:
     """Tells each user where its next request goes. This load is in one piece, at Locust's host."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._visit = Visit(environment.host or "")
-
     is_on = True
     """Whether ``begin_request`` returns at once."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._visit = Visit(environment.host or "")
 
     def begin_request(self) -> Visit:
         """The visit that the next request belongs to. A load in blocks may keep the user waiting here."""

@@ -136,6 +136,15 @@ def test_without_a_pause_a_listener_steers_locust_after_the_request_under_way(tm
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_without_a_pause_a_listener_may_end_the_test(tmp_path: Path) -> None:
+    stop_test = STOP_USER.replace("StopUser", "StopTest").replace("RescheduleTask", "StopTest")
+    with service(MANY) as made:
+        locustfile = BEGIN + WITHOUT_PAUSE + "from locust.exception import StopTest\n" + stop_test
+        start(tmp_path, locustfile, "--host", f"http://127.0.0.1:{made.port}", "-t", "5").wait(60)
+        assert posts(made.requests) == 3
+    assert [row["error"] for row in requested(tmp_path)] == [""] * 2
+
+
 def test_without_a_pause_each_answered_request_is_reported_once(tmp_path: Path) -> None:
     with service(MANY[:50]) as made:
         locustfile = BEGIN + WITHOUT_PAUSE
