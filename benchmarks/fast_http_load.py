@@ -12,7 +12,7 @@ from locust import FastHttpUser, task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
-from _users import HEADERS, PATH
+import _users  # noqa: F401  it makes Locust record the run
 
 
 class FastHttpReviewUser(FastHttpUser):
@@ -20,6 +20,7 @@ class FastHttpReviewUser(FastHttpUser):
 
     @task
     def infer(self) -> None:
-        review = next(self.environment.reviews)
-        context = {"text_id": review.id, "request_bytes": len(review.body)}
-        self.client.post(PATH, data=review.body, headers=HEADERS, context=context)
+        text = next(self.environment.texts)
+        context = {"text_id": text.text_id, "request_bytes": len(text.body)}
+        headers = self.environment.fourfold.asked.service.request.headers
+        self.client.post(text.target.decode(), data=text.body, headers=headers, context=context)

@@ -105,7 +105,8 @@ def containers(count: int, image: str) -> Iterator[str]:
     """Start so many containers, labelled as replicas of one Compose service. The first one serves at the URL."""
     import docker
 
-    from infra.deployments.waiting import until_healthy
+    from infra.deployments.ready import until_ready
+    from servicefile.service_file import read_service
 
     client = docker.from_env()
     made = []
@@ -119,7 +120,7 @@ def containers(count: int, image: str) -> Iterator[str]:
             made.append(client.containers.run(image, ["sleep", "3600"], detach=True, init=True, labels=labels))
         made[0].reload()
         url = f"http://127.0.0.1:{made[0].ports['5000/tcp'][0]['HostPort']}"
-        until_healthy(url, 60, lambda: None)
+        until_ready(url, read_service(), 60, lambda: None)
         yield url
     finally:
         for container in made:

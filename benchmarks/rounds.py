@@ -185,10 +185,11 @@ def running_service(folder: Path) -> Iterator[tuple[str, Service]]:
     Raises:
         DeploymentError: it does not become healthy.
     """
+    from infra.deployments.ready import until_ready
     from infra.deployments.service import Service
-    from infra.deployments.waiting import until_healthy
     from infra.last_words import last_line, tail
     from runfiles.records import Limits
+    from servicefile.service_file import read_service
 
     def gone() -> str | None:
         code = process.poll()
@@ -209,7 +210,7 @@ def running_service(folder: Path) -> Iterator[tuple[str, Service]]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=for_service() | own, stdout=output, stderr=subprocess.STDOUT)
     try:
-        until_healthy(url, 60, evidence)
+        until_ready(url, read_service(), 60, evidence)
         replicas = f"{PROCESS}:{process.pid}"
         yield url, Service(replicas, lambda _: [], str(metrics), Limits(), gone, lambda: last_line(tail(log)))
     finally:

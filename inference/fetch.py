@@ -50,6 +50,7 @@ def main() -> int:
     if folder is not None:
         _copy(choice, made, folder)
     said = asdict(choice) | {"path": str(folder or choice.path), "engine": engine, "why_not_faster": why_not or None}
+    said["build_target"] = "torch" if engine == "torch" else None  # of the Dockerfile
     print(json.dumps(said))
     return 0
 

@@ -17,8 +17,9 @@ from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, wh
 from infra.deployments import docker_context
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import find_image
-from infra.deployments.preflight import why_no_image
-from infra.deployments.settings import IMAGE, START_TIMEOUT_S, Settings
+from infra.deployments.own_python import prepare_python
+from infra.deployments.preflight import why_no_image, why_no_service_image
+from infra.deployments.settings import Settings
 from infra.deployments.table import (
     BY_NAME,
     NAME_OF_KIND,
@@ -35,6 +36,9 @@ from infra.install import not_installed
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import hint_for
 from runfiles.records import LONGEST_START_S
+from servicefile.service_file import SERVICE, read_service
+from servicefile.texts import requests_of
+from servicefile.toml import NotValid
 
 RESULTS = ROOT / "results"
 
@@ -43,18 +47,20 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name may hold what the terminal can't show
     arguments = _parser().parse_args()
-    settings = Settings(
-        image=arguments.image or IMAGE,
-        ports=PORTS | dict(arguments.port),
-        reach=dict(arguments.reach),
-        start_timeout_s=arguments.start_timeout,
-    )
     try:
+        settings = Settings(
+            service=read_service(arguments.service),
+            other_image=arguments.image,
+            ports=PORTS | dict(arguments.port),
+            reach=dict(arguments.reach),
+            other_start_timeout_s=arguments.start_timeout,
+        )
+        requests_of(settings.service.request)  # refused now if the texts can't be read
         return _carry_out(arguments, settings)
-    except (DeploymentError, RecordError, PlanError, ResumeError, *API_FAILURES, OSError) as error:
+    except (DeploymentError, RecordError, PlanError, ResumeError, NotValid, *API_FAILURES, OSError) as error:
         folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
         print(f"error: {why(error, folder)}", file=sys.stderr)
-        return 2 if isinstance(error, PlanError) else 1
+        return 2 if isinstance(error, PlanError | NotValid) else 1
     except KeyboardInterrupt:
         return 130
 
@@ -68,7 +74,18 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.command == "down":
         with alone_in_checkout():
             return _down_all(settings) if arguments.all else _down(arguments.name, settings)
+    if arguments.command == "check":
+        names = [name for name in BY_NAME if arguments.only is None or name in arguments.only]
+        with alone_on_machine(), alone_on_engine(names):
+            return _check(names, settings)
     return _doctor(settings)
+
+
+def _check(names: list[str], settings: Settings) -> int:
+    # Imported here, as in _run.
+    from infra.first_look import check  # noqa: PLC0415
+
+    return check(names, settings)
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -77,12 +94,12 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     if arguments.resume is None:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
-        return run_new(plan, settings, arguments.results, build=arguments.image is None)
+        return run_new(plan, settings, arguments.results)
     given = (
         arguments.plan,
         arguments.set,
         arguments.only is not None,
-        settings != Settings(ports=PORTS),
+        settings != Settings(ports=dict(PORTS)),
         arguments.results != RESULTS,
     )
     if any(given):
@@ -96,7 +113,9 @@ def _up(name: str, settings: Settings) -> int:
     if reason is not None:
         raise DeploymentError(f"{facts.title} can't run here: {reason}")
     if facts.needs_engine:
-        find_image(connect(), settings.image)
+        find_image(connect(), str(settings.image), is_built=settings.built_from is not None)
+    else:
+        prepare_python(settings.service, print)
     folder = ROOT / ".fourfold" / name
     try:
         running = start(name, settings, folder)
@@ -155,7 +174,8 @@ def _doctor(settings: Settings) -> int:
         tell("engine", f"{engine.version} at {engine.endpoint}, kernel {engine.kernel}")
         if reason := engine.why_no_verdict():
             tell("verdicts", reason)
-        tell("image", why_no_image(engine, settings.image) or f"{settings.image} is here, or can be had")
+        reason = why_no_service_image(settings) or why_no_image(engine, str(settings.image), settings.built_from)
+        tell("image", reason or f"{settings.image} is here, or can be had")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
     if missing := not_installed(ROOT / "requirements.txt"):
@@ -183,13 +203,26 @@ def _parser() -> argparse.ArgumentParser:
     which = down.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
     which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
+    look = commands.add_parser(
+        "check", parents=[common], help="start each deployment once, send three texts, and say what came back"
+    )
+    look.add_argument("--only", type=_deployments, metavar="NAME,...", help=f"only these of {', '.join(BY_NAME)}")
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser
 
 
 def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--image", help=f"the image to run ({IMAGE}, which run builds first)")
+    common.add_argument(
+        "--service",
+        type=Path,
+        default=SERVICE,
+        metavar="FILE.toml",
+        help="the service file, which says what is measured (inference/service.toml; docs/own-service.md)",
+    )
+    common.add_argument(
+        "--image", help="the image to run, in place of that of the service file, which run builds first"
+    )
     common.add_argument(
         "--port",
         action="append",
@@ -210,9 +243,8 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument(
         "--start-timeout",
         type=_seconds,
-        default=START_TIMEOUT_S,
         metavar="S",
-        help=f"wait so many seconds for a healthy service ({START_TIMEOUT_S:.0f})",
+        help="wait so many seconds until the service is ready (ready_s of the service file: 180)",
     )
     return common
 
@@ -240,6 +272,10 @@ def _deployment(text: str) -> str:
         expected = hint_for(text) or f"choose from {', '.join(BY_NAME)}"
         raise argparse.ArgumentTypeError(f"there is no deployment {text!r}; {expected}")
     return text
+
+
+def _deployments(text: str) -> list[str]:
+    return [_deployment(name) for name in text.split(",")]
 
 
 def _port(text: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The last words of a process, a container or a log: one line that is safe in a terminal and in a record."""
+"""The last words of a process, a container or a log, as one line."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST_CHARACTERS = 300
-TAIL_BYTES = 64 * 1024
+from runfiles.lines import tidy
 
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
-"""Sequences that move a terminal's cursor or set its colours or its title (ECMA-48)."""
+TAIL_BYTES = 64 * 1024
 
 _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](Error|Exception): ")
 """As Locust, docker, command lines and Python's tracebacks write it."""
-
-
-def printable(text: str) -> str:
-    """The text as one line, without escape sequences and characters that can't be shown."""
-    shown = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
-    return " ".join(shown.split())
-
-
-def tidy(text: str) -> str:
-    """As ``printable``, and shortened."""
-    line = printable(text)
-    return line if len(line) <= MOST_CHARACTERS else line[:MOST_CHARACTERS] + " ..."
 
 
 def last_line(said: str) -> str:

@@ -41,6 +41,7 @@ class BlockLoad:
     ) -> None:
         self._runner = environment.runner
         self._load = load
+        self._request_name = environment.fourfold.asked.service.request.name
         self._recording = recording
         self._end = end
         self._numbers = itertools.count(1)
@@ -91,7 +92,7 @@ class BlockLoad:
         block = Block(next(self._numbers), cycle, began_at_unix_s=time.time())
         recording.begin_block(target, block)
         visited = load.targets[target]
-        name = f"/infer ({visited.deployment})"
+        name = f"{self._request_name} ({visited.deployment})"
         self._tell(VISIT, block.number, {"host": visited.url, "request_name": name})
         gevent.sleep(load.settle_s)
         self._await_answers()

@@ -1,11 +1,12 @@
 """A lean HTTP/1.1 client for one user and one address: a socket of gevent, and httptools (llhttp) to read answers.
 
-It posts to one path. What it does per request is little, so that the response time is that of the service. It follows
-no redirect, keeps no cookie, checks no certificate, and ignores the proxies that the environment names.
+What it does per request is little, so that the response time is that of the service. It follows no redirect, keeps no
+cookie, checks no certificate, and ignores the proxies that the environment names.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import time
@@ -13,6 +14,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -21,6 +23,7 @@ from gevent import socket, ssl
 from httptools import HttpParserError, HttpResponseParser
 
 import addresses
+from servicefile.texts import SENT_AS_IT_IS
 
 READ_BYTES = 65536
 
@@ -73,14 +76,34 @@ class Answer:
 
 
 class BadStatus(Exception):
-    """The status of an answer is not one of 200 to 299. Redirects count as failed: whoever gave the address should
-    name the service itself."""
+    """The status of an answer is not the expected one, or not one of 200 to 299. Redirects count as failed: whoever
+    gave the address should name the service itself."""
+
+
+class BadAnswer(Exception):
+    """The body of an answer lacks what each answer has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an answer must be. ``status`` None: any of 200 to 299. ``pattern``: what its body matches somewhere."""
+
+    status: int | None = None
+    pattern: re.Pattern[bytes] | None = None
+
+    def why_not(self, status: int, content: bytes) -> Exception | None:
+        """What is wrong with an answer; None: nothing."""
+        if not 200 <= status < 300 if self.status is None else status != self.status:
+            return BadStatus(f"status {status}")
+        if self.pattern is not None and not self.pattern.search(content):
+            return BadAnswer(f"the answer has no {self.pattern.pattern.decode()}")
+        return None
 
 
 class Client:
-    """Posts to ``path`` below ``base_url``, one request at a time, over one connection that it keeps or renews.
+    """Sends requests below ``base_url``, one at a time, over one connection that it keeps or renews.
 
-    ``headers`` are sent with each request.
+    ``headers`` are sent with each request. An answer that is not as ``expected`` is one that failed.
 
     Raises:
         addresses.NotAnAddress: ``base_url`` is no address of a service.
@@ -90,13 +113,22 @@ class Client:
     read_timeout_s = 60.0
     """For each wait for bytes, not for the whole answer. Both are those of Locust's FastHttpUser."""
 
-    def __init__(self, base_url: str, path: str, headers: Mapping[str, str], *, keeps_connection: bool = True) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        method: str,
+        headers: Mapping[str, str],
+        expected: Expected = Expected(),
+        *,
+        keeps_connection: bool = True,
+    ) -> None:
         address = addresses.parse(base_url)
-        self.url = addresses.without_password(address.url) + path
+        self.base_url = addresses.without_password(address.url)
+        self._expected = expected
         self._host, self._port = address.host, address.port
         self._tls = _unverified() if address.scheme == "https" else None
         self._keeps_connection = keeps_connection
-        self._head = _head(address, path, headers, keeps_connection)
+        self._begin, self._head = _begin(method, address), _head(address, headers, keeps_connection)
         self._places: list[Any] = []
         self._socket: Any = None
         self._parser: Any = None
@@ -110,12 +142,13 @@ class Client:
         self._read_at_s = 0.0
         self._read_at_unix_ns = 0
 
-    def post(self, body: bytes, while_waiting: Callable[[], None] | None = None) -> Answer:
+    def send(self, target: bytes, body: bytes, while_waiting: Callable[[], None] | None = None) -> Answer:
         """Send one request and read its answer. What fails on the way is the answer's ``error``.
 
-        ``while_waiting`` is called each time that the request has been sent. It must not raise.
+        ``target`` is the path with the query, as it is sent. ``while_waiting`` is called each time that the request has
+        been sent. It must not raise.
         """
-        request = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
+        request = b"%s%s%s%d\r\n\r\n%s" % (self._begin, target, self._head, len(body), body)
         self._begin_answer()
         answer = Answer()
         began_s = time.perf_counter()
@@ -127,8 +160,7 @@ class Client:
             answer.response_time_ms = (self._read_at_s - began_s) * 1000
             answer.client_wait_ms = self._waited_ms(answer.response_time_ms)
             answer.content = _decoded(b"".join(self._body), self._headers.get("content-encoding", ""))
-            if not 200 <= self._status < 300:
-                answer.error = BadStatus(f"status {self._status}")
+            answer.error = self._expected.why_not(self._status, answer.content)
         except Exception as error:  # a request that fails, however it does, is one that is counted
             answer.error = error.with_traceback(None)  # its frames hold the answer
             if not answer.response_time_ms:
@@ -270,8 +302,13 @@ class Client:
             self._is_reusable = self._keeps_connection and self._parser.should_keep_alive()
 
 
-def _head(address: addresses.Address, path: str, headers: Mapping[str, str], keeps_connection: bool) -> bytes:
-    """A request up to the value of Content-Length, which is its last header."""
+def _begin(method: str, address: addresses.Address) -> bytes:
+    """A request up to the path of the service."""
+    return f"{method} {quote(address.path, safe=SENT_AS_IT_IS)}".encode("latin-1")
+
+
+def _head(address: addresses.Address, headers: Mapping[str, str], keeps_connection: bool) -> bytes:
+    """A request from behind its target up to the value of Content-Length, which is its last header."""
     host = addresses.bracketed(address.host.partition("%")[0])  # the zone of an IPv6 address is of this machine only
     if not host.isascii():
         host = host.encode("idna").decode()
@@ -283,8 +320,7 @@ def _head(address: addresses.Address, path: str, headers: Mapping[str, str], kee
         own["Authorization"] = f"Basic {b64encode(user.encode('latin-1')).decode()}"
     if not keeps_connection:
         own["Connection"] = "close"
-    target = quote(address.path + path, safe="/%:@!$&'()*+,;=~")
-    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in (own | dict(headers)).items())]
+    lines = [" HTTP/1.1", *(f"{name}: {value}" for name, value in (own | dict(headers)).items())]
     return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")
 
 

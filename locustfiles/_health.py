@@ -1,4 +1,4 @@
-"""Asks a service at ``/health`` what it says of itself."""
+"""Asks a service what it says of itself, at the path by which it tells that it is ready."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ SPARE_LEVELS = 500
 logger = logging.getLogger("fourfold")
 
 
-def health(host: str) -> dict[str, Any] | None:
-    """What the service says of itself. None if its ``/health`` does not answer with a JSON object in ``TIMEOUT_S``."""
-    url = f"{host}/health"
+def health(host: str, path: str) -> dict[str, Any] | None:
+    """What the service says of itself. None if it does not answer with a JSON object in ``TIMEOUT_S``, or has no such
+    path (``path`` is as ``ready`` in its service file)."""
+    if not path.startswith("/"):
+        return None
+    url = f"{host}{path}"
     try:
         said = nested = parse_record(_answer(url))
         for _ in range(SPARE_LEVELS):

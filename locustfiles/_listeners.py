@@ -33,6 +33,7 @@ from _live import Live, show_live
 from _recording import Recording
 from _request_row import request_row
 from _run_record import Run
+from _texts import asked_service
 from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
 from _workers import Worker, Workers
 
@@ -46,7 +47,8 @@ class Listeners:
     """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
 
     ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
-    ``visits`` tells users where their next request goes. A locustfile finds them at ``environment.fourfold``.
+    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes. A locustfile
+    finds them at ``environment.fourfold``.
     """
 
     def __init__(self) -> None:
@@ -78,10 +80,11 @@ class Listeners:
         gevent.get_hub().loop.update_now()
         _ending.handle_ctrl_c()
         environment.fourfold = self
+        self.asked = asked_service(environment.parsed_options.service)
         self.visits = Visits(environment)
         environment.events.test_start.add_listener(self._begin_visits)
         if isinstance(environment.runner, WorkerRunner):
-            Worker(environment.runner).register(environment.events)
+            Worker(environment.runner, self.asked.service.replica_header).register(environment.events)
         else:
             if reason := _options.contradiction(environment):
                 logger.error(reason)
@@ -231,7 +234,7 @@ class Listeners:
 
     def _record_request(self, **event: Any) -> None:
         if self.recording is not None:
-            self.recording.add_request(request_row(**event))
+            self.recording.add_request(request_row(self.asked.service.replica_header, **event))
 
     def _receive_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         self._workers.receive(client_id, data, self.recording)

@@ -16,8 +16,11 @@ from flask import Response, jsonify, request
 
 from runfiles.events import AUTO
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
+from servicefile.service_file import SERVICE
+from servicefile.toml import NotValid
 
 from _monitor import LEAST_INTERVAL_S
+from _texts import asked_service
 
 if TYPE_CHECKING:  # importing Locust patches sockets, which checking an option does not need
     from locust.env import Environment
@@ -93,7 +96,24 @@ def blocks_file(text: str) -> str:
     return text
 
 
+@cache
+def service_file(text: str) -> str:
+    """``--service``: checks the service file, and that there is a request for each text."""
+    try:
+        asked_service(text)
+    except NotValid as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "--service": {
+        "type": service_file,
+        "default": str(SERVICE),
+        "metavar": "FILE",
+        "include_in_web_ui": False,
+        "help": "The service file, which says what the service is asked (inference/service.toml; docs/own-service.md)",
+    },
     "--replicas": {
         "type": replicas_argument,
         "default": AUTO,
@@ -153,7 +173,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 FIELDS: Mapping[str, Callable[[str], Any]] = {
     flag.removeprefix("--").replace("-", "_"): argument["type"]
     for flag, argument in ARGUMENTS.items()
-    if "type" in argument and flag not in ("--blocks", "--repeat-s")
+    if "type" in argument and flag not in ("--service", "--blocks", "--repeat-s")
 }
 """Fourfold's own fields of the web UI's form -> the check of each."""
 

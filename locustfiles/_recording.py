@@ -33,7 +33,6 @@ from _machine import CpuUse, MachineMonitor
 from _monitor import Monitor
 from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
-from _texts import read_reviews, texts_record
 
 RUN_TIME_SLACK_S = 1.0
 
@@ -270,7 +269,7 @@ class Recording:
         time.
         """
         said = self._service if self._monitor is None else None
-        said = said or health(self.run.host)
+        said = said or health(self.run.host, self.environment.fourfold.asked.service.ready)
         self._service = self._service or said
         return said
 
@@ -282,7 +281,7 @@ class Recording:
         """Note texts that were not sent, if a user class should send each text once, or once in each pass."""
         if not self._sends_each_text_once:
             return
-        there = len(read_reviews())
+        there = len(self.environment.fourfold.asked.requests)
         for number, texts in (self._texts_sent or {None: set()}).items():
             which = f"pass {number}: " if number is not None and number > 1 else ""
             text = f"{which}{len(texts)} of {there} texts were sent"
@@ -319,7 +318,7 @@ class Recording:
             blocks=self.blocks,
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
-            texts=texts_record(read_reviews()),
+            texts=self.environment.fourfold.asked.texts_record(),
             replicas=replicas_record(self.run.replicas, self._interval_s, monitor, self._problems),
             generator=generator_record(self._generator_percents, len(self._workers), warnings),
             versions=recorder_versions(),

@@ -11,6 +11,7 @@ LONGEST_TEXT = 200
 
 
 def request_row(
+    replica_header: str,
     response_time: float,
     response_length: int,
     response: Any,
@@ -21,7 +22,8 @@ def request_row(
 ) -> dict[str, Any]:
     """A row of ``REQUEST_COLUMNS`` without the phase, which only the recording knows.
 
-    The arguments are those of Locust's event ``request``.
+    ``replica_header`` is the header by which an answer tells who answered. The other arguments are those of Locust's
+    event ``request``.
     """
     headers = getattr(response, "headers", None) or {}
     timing = _header(headers, "server-timing")
@@ -35,7 +37,7 @@ def request_row(
         "request_bytes": context.get("request_bytes"),
         "response_bytes": response_length,
         "text_id": context.get("text_id"),
-        "replica": _brief(_header(headers, "x-replica") or ""),
+        "replica": _brief(_header(headers, replica_header.lower()) or ""),
         "queue_ms": durations.get("queue"),
         "inference_ms": durations.get("inference"),
         "connection_reused": None if reused is None else int(reused),

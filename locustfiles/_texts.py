@@ -1,45 +1,49 @@
-"""The review texts that every user class replays."""
+"""The service that is asked, as its service file says, and the texts in the order in which they are sent."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import random
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 from runfiles.records import Texts
+from servicefile.service_file import ServiceFile, read_service
+from servicefile.texts import TextRequest, digest, requests_of
 
-TEXTS_FILE = Path(__file__).resolve().parents[1] / "texts" / "reviews.csv"
+from _client import Expected
 
 
 @dataclass(frozen=True)
-class Review:
-    """A text to classify, its number in the file, and the body of the request that sends it."""
+class Asked:
+    """A service, and the request for each text."""
 
-    id: int
-    text: str
+    service: ServiceFile
+    requests: Sequence[TextRequest]
+    expected: Expected
 
-    @cached_property
-    def body(self) -> bytes:
-        return json.dumps({"text": self.text}, ensure_ascii=False).encode()
+    def in_order(self, seed: int) -> Sequence[TextRequest]:
+        """The requests in the order in which a load sends them, round after round. Seed 0: the order of the file."""
+        if not seed:
+            return self.requests
+        return random.Random(seed).sample(self.requests, len(self.requests))  # noqa: S311  no secret
 
-
-def read_reviews() -> list[Review]:
-    """All texts, in the order of the file."""
-    with TEXTS_FILE.open(encoding="utf-8", newline="") as file:
-        return [Review(int(row["id"]), row["text"]) for row in csv.DictReader(file)]
-
-
-def in_order(reviews: list[Review], seed: int) -> list[Review]:
-    """The texts in the order in which a load sends them, round after round. Seed 0: the order of the file."""
-    return random.Random(seed).sample(reviews, len(reviews)) if seed else reviews  # noqa: S311  no secret
+    def texts_record(self) -> Texts:
+        """Which texts a run sends, for its record: runs with different texts can't be compared."""
+        file = self.service.request.texts
+        return Texts(file=file.name, sha256=digest(file), count=len(self.requests))
 
 
-def texts_record(reviews: list[Review]) -> Texts:
-    """Which texts a run sent, for its record: runs with different texts can't be compared."""
-    # An editor or Git may change the line ends. The digest stays the same.
-    content = TEXTS_FILE.read_bytes().replace(b"\r\n", b"\n")
-    return Texts(file=TEXTS_FILE.name, sha256=hashlib.sha256(content).hexdigest(), count=len(reviews))
+@cache
+def asked_service(path: str) -> Asked:
+    """What a service file says.
+
+    Raises:
+        servicefile.toml.NotValid: it can't be used.
+    """
+    service = read_service(Path(path))
+    request = service.request
+    pattern = re.compile(request.answer_has.encode()) if request.answer_has is not None else None
+    return Asked(service, requests_of(request), Expected(request.status, pattern))

@@ -1,4 +1,4 @@
-"""What all user classes do: post reviews to ``/infer`` and report each request to Locust.
+"""What all user classes do: send texts to the service and report each request to Locust.
 
 Importing this module makes Locust record its runs.
 """
@@ -16,34 +16,30 @@ from locust import User, events
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
-# Locust may be started in any folder. This one holds runfiles/ and addresses.py.
+# Locust may be started in any folder. This one holds runfiles/, servicefile/ and addresses.py.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from runfiles.events import ALL_TEXTS
+from servicefile.texts import TextRequest
 
 from _client import Answer, Client
 from _ending import end_run
 from _listeners import Listeners
-from _texts import Review, in_order, read_reviews
 from _visits import Visit
-
-REVIEWS = read_reviews()
-PATH = "/infer"
-HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 
 @dataclass(slots=True, frozen=True)
-class Asked:
+class Exchange:
     """A request that has its answer, or has failed."""
 
-    review: Review
+    text: TextRequest
     visit: Visit
     url: str
     answer: Answer
 
 
 class ReviewUser(User):
-    """Posts reviews, one at a time and without pause: a closed workload.
+    """Sends review texts, one at a time and without pause: a closed workload.
 
     It keeps a connection to each deployment that it visits, or with ``keeps_connection = False`` opens one per request.
     A class that has its own ``on_stop`` calls ``super().on_stop()`` in it.
@@ -54,8 +50,9 @@ class ReviewUser(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        self._asked = environment.fourfold.asked
         self._clients: dict[str, Client] = {}
-        self._unreported: Asked | None = None
+        self._unreported: Exchange | None = None
         self._steering: Exception | None = None
         if self.host:
             self._new_client(self.host)
@@ -67,40 +64,40 @@ class ReviewUser(User):
         for client in self._clients.values():
             client.close()
 
-    def next_review(self) -> Review:
+    def next_text(self) -> TextRequest:
         """The next text of an endless round that all users share, so each text is sent equally often."""
-        review: Review = next(self.environment.reviews)
-        return review
+        text: TextRequest = next(self.environment.texts)
+        return text
 
     def end_run(self) -> None:
         """End the run: all texts have been sent."""
         end_run(self.environment, ALL_TEXTS)
 
-    def ask(self, review: Review) -> Answer:
-        """Post one review and return its answer. Locust's event ``request`` reports it."""
-        asked = self._post(review)
-        self._report(asked)
-        return asked.answer
+    def ask(self, text: TextRequest) -> Answer:
+        """Send one text and return its answer. Locust's event ``request`` reports it."""
+        exchange = self._send(text)
+        self._report(exchange)
+        return exchange.answer
 
-    def ask_next_review(self) -> None:
-        """The task of a closed workload without pause: post the next review, and come again at once.
+    def ask_next_text(self) -> None:
+        """The task of a closed workload without pause: send the next text, and come again at once.
 
         Statistics and recording take about as long as the rest of a request. So a request is reported while the service
         works on the next one, and no service waits for it. Locust's pause of 0 s is left out too. After a request that
         failed there is neither, nor if the class has a ``wait_time`` of its own.
 
         Raises:
-            RescheduleTaskImmediately: the next review may follow at once.
+            RescheduleTaskImmediately: the next text may follow at once.
         """
         if type(self).wait_time is not User.wait_time:
-            self.ask(self.next_review())
+            self.ask(self.next_text())
             return
         if not self.environment.fourfold.visits.is_on:
             self._report_last()
-        asked = self._post(self.next_review(), while_waiting=self._report_last)
+        exchange = self._send(self.next_text(), while_waiting=self._report_last)
         self._report_last()  # if nothing could be sent
-        self._unreported = asked
-        if asked.answer.error is not None or self._steering is not None:
+        self._unreported = exchange
+        if exchange.answer.error is not None or self._steering is not None:
             self._report_last()
             steering, self._steering = self._steering, None
             if steering is not None:
@@ -108,61 +105,65 @@ class ReviewUser(User):
         else:
             raise RescheduleTaskImmediately
 
-    def _post(self, review: Review, while_waiting: Callable[[], None] | None = None) -> Asked:
+    def _send(self, text: TextRequest, while_waiting: Callable[[], None] | None = None) -> Exchange:
         visits = self.environment.fourfold.visits
         visit = visits.begin_request()
         try:
             host = visit.host or self.host
             client = self._clients.get(host) or self._new_client(host)
-            return Asked(review, visit, client.url, client.post(review.body, while_waiting))
+            answer = client.send(text.target, text.body, while_waiting)
+            return Exchange(text, visit, f"{client.base_url}{text.target.decode()}", answer)
         except BaseException:  # the user is stopped
             visits.end_request(visit)
             raise
 
-    def _report(self, asked: Asked) -> None:
-        answer = asked.answer
+    def _report(self, exchange: Exchange) -> None:
+        answer = exchange.answer
         try:
             self.environment.events.request.fire(
-                request_type="POST",
-                name=asked.visit.request_name,
+                request_type=self._asked.service.request.method,
+                name=exchange.visit.request_name,
                 response_time=answer.response_time_ms,
                 response_length=len(answer.content),
                 response=answer,
                 context={
-                    "text_id": asked.review.id,
-                    "request_bytes": len(asked.review.body),
+                    "text_id": exchange.text.text_id,
+                    "request_bytes": len(exchange.text.body),
                     "connection_reused": answer.connection_reused,
-                    "block": asked.visit.block,
+                    "block": exchange.visit.block,
                     "client_wait_ms": answer.client_wait_ms,
                     "retried": answer.retried,
                 },
                 exception=answer.error,
                 start_time=answer.started_at_unix_s,
-                url=asked.url,
+                url=exchange.url,
             )
         finally:
-            self.environment.fourfold.visits.end_request(asked.visit)
+            self.environment.fourfold.visits.end_request(exchange.visit)
 
     def _report_last(self) -> None:
         """Report the request that is answered and not reported yet, if there is one.
 
         A listener may raise what steers Locust's user. That waits for the end of the request that is under way.
         """
-        asked, self._unreported = self._unreported, None
-        if asked is not None:
+        exchange, self._unreported = self._unreported, None
+        if exchange is not None:
             try:
-                self._report(asked)
+                self._report(exchange)
             except (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
                 self._steering = steering
 
     def _new_client(self, host: str) -> Client:
-        client = self._clients[host] = Client(host, PATH, HEADERS, keeps_connection=self.keeps_connection)
+        request = self._asked.service.request
+        client = self._clients[host] = Client(
+            host, request.method, request.headers, self._asked.expected, keeps_connection=self.keeps_connection
+        )
         return client
 
 
 @events.test_start.add_listener
 def begin_with_the_first_text(environment: Environment, **_: Any) -> None:
-    environment.reviews = itertools.cycle(in_order(REVIEWS, environment.parsed_options.seed))
+    environment.texts = itertools.cycle(environment.fourfold.asked.in_order(environment.parsed_options.seed))
 
 
 Listeners().register(events)

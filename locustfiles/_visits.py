@@ -31,7 +31,7 @@ class Visit:
     """
 
     host: str
-    request_name: str = "/infer"
+    request_name: str
     block: int | None = None
     unanswered: int = 0
 
@@ -43,7 +43,7 @@ class Visits:
     """Whether ``begin_request`` returns at once."""
 
     def __init__(self, environment: Environment) -> None:
-        self._visit = Visit(environment.host or "")
+        self._visit = Visit(environment.host or "", environment.fourfold.asked.service.request.name)
 
     def begin_request(self) -> Visit:
         """The visit that the next request belongs to. A load in blocks may keep the user waiting here."""

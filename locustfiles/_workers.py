@@ -34,8 +34,9 @@ logger = logging.getLogger("fourfold")
 class Worker:
     """A worker process: keeps the rows of its requests until its next report to the master."""
 
-    def __init__(self, runner: WorkerRunner) -> None:
+    def __init__(self, runner: WorkerRunner, replica_header: str) -> None:
         self._runner = runner
+        self._replica_header = replica_header
         self._process = psutil.Process()
         self._begin_run()
 
@@ -56,7 +57,7 @@ class Worker:
         self._cpu_warnings = 0
 
     def _keep_row(self, **event: Any) -> None:
-        row = request_row(**event)
+        row = request_row(self._replica_header, **event)
         self._unsent.append(row | {STEADY_S: time.monotonic() - row["response_time_ms"] / 1000})
 
     def _count_cpu_warning(self, **_: Any) -> None:

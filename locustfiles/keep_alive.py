@@ -13,4 +13,4 @@ class KeepAliveUser(ReviewUser):
 
     @task
     def infer(self) -> None:
-        self.ask_next_review()
+        self.ask_next_text()

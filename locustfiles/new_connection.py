@@ -15,4 +15,4 @@ class NewConnectionUser(ReviewUser):
 
     @task
     def infer(self) -> None:
-        self.ask_next_review()
+        self.ask_next_text()

@@ -9,7 +9,8 @@ from contextlib import suppress
 from locust import task
 from locust.exception import StopUser
 
-from _users import REVIEWS, ReviewUser
+from _client import Answer
+from _users import ReviewUser
 
 
 class SinglePassUser(ReviewUser):
@@ -21,20 +22,22 @@ class SinglePassUser(ReviewUser):
     @task
     def infer_all(self) -> None:
         for pass_number in self.environment.fourfold.passes():
-            for number, review in enumerate(REVIEWS, start=1):
-                answer = self.ask(review)
+            for text in self.environment.fourfold.asked.requests:
+                answer = self.ask(text)
                 if pass_number == 1:
-                    _show(f"Query {number}\n{_outcome(answer.status_code, answer.content)}\n")
+                    _show(f"Query {text.text_id}\n{_outcome(answer)}\n")
         self.end_run()
         raise StopUser
 
 
-def _outcome(status: int, content: bytes | None) -> str:
-    """The answer's row without its header, or why there is no answer."""
-    body = (content or b"").decode("utf-8", "replace")
-    if status != 200:
-        return f"failed with status {status}: {body or 'no answer'}"
-    return body.partition("\n")[2].rstrip("\n")
+def _outcome(answer: Answer) -> str:
+    """What the service answered, or why there is no answer. Of a CSV answer the header is left out."""
+    body = answer.content.decode("utf-8", "replace")
+    if answer.error is not None:
+        return f"failed with status {answer.status_code}: {body or 'no answer'}"
+    if answer.headers.get("content-type", "").startswith("text/csv"):
+        body = body.partition("\n")[2]
+    return body.rstrip("\n")
 
 
 def _show(text: str) -> None:

@@ -117,9 +117,11 @@ class PlanRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Record):
-    """What was given on the command line besides the plan. ``ports`` and ``reach`` are by kind of deployment."""
+    """What was given on the command line besides the plan. ``service`` is the path of the service file. ``ports`` and
+    ``reach`` are by kind of deployment."""
 
-    image: str
+    service: str = ""
+    image: str | None
     build: bool
     ports: Mapping[str, Port]
     reach: Mapping[str, HostAndPort]
@@ -142,6 +144,17 @@ class Model(Record):
     name: str | None = None
     source: str | None = None
     sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredService(Record):
+    """The service that is measured: its name, the name and the content of its service file, and what it is asked."""
+
+    name: str
+    file: str
+    content: str
+    method: str
+    path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +249,7 @@ class ExperimentRecord(FormedRecord):
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
     model: Model | None = None
+    service: MeasuredService | None = None
     options: Options | None = None
     plan: PlanRecord
     order: tuple[tuple[str, ...], ...] = ()

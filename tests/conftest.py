@@ -27,11 +27,16 @@ import pytest
 from infra import environment
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
-from infra.deployments.settings import IMAGE
+from infra.deployments.ready import until_ready
 from infra.deployments.swarm import why_no_mesh
-from infra.deployments.waiting import until_healthy, until_true
+from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
+from infra.experiment.circumstances import service_record
+from servicefile.service_file import read_service
 
+OWN = read_service()
+OWN_RECORD = service_record(OWN)
+IMAGE = str(OWN.image)
 ROOT = Path(__file__).resolve().parents[1]
 
 MESH_PORT = 8080
@@ -112,7 +117,7 @@ def wait_for(service: Service) -> Service:
             raise DeploymentError(service.log.read_text())
         return service.log.read_text()
 
-    until_healthy(service.url, 60, evidence)
+    until_ready(service.url, read_service(), 60, evidence)
     return service
 
 
@@ -156,7 +161,7 @@ def engine() -> Engine:
 def service_image(engine: Engine) -> str:
     """The service's image. It is built from the project's Dockerfile if it is missing."""
     try:
-        find_image(engine, IMAGE)
+        find_image(engine, IMAGE, is_built=True)
     except DeploymentError:
         built = subprocess.run(["docker", "build", "-t", IMAGE, str(ROOT)], capture_output=True, text=True, check=False)
         if built.returncode != 0:
@@ -189,7 +194,7 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> Mesh:
     try:
         engine = connect()
         reason = why_no_mesh(engine)
-        find_image(engine, IMAGE)
+        find_image(engine, IMAGE, is_built=True)
     except DeploymentError as error:
         pytest.skip(str(error))
     if reason:

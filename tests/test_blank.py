@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Service, free_port
+from conftest import OWN, ROOT, Service, free_port
 
 from infra.deployments import host
 from infra.deployments.settings import Settings
@@ -69,7 +69,7 @@ def names(answer: bytes) -> list[bytes]:
 
 
 def test_the_answer_is_that_of_the_service_to_a_text_of_middle_length(shared_service: Service) -> None:
-    answer, by_hand = fetch_answer(shared_service.url), posted(shared_service)
+    answer, by_hand = fetch_answer(shared_service.url, OWN.request), posted(shared_service)
     assert names(answer) == names(by_hand)
     assert answer.startswith(b"HTTP/1.1 200 ")
     # The times in it have not always the same number of digits.
@@ -122,11 +122,11 @@ FRAMED = b"HTTP/1.1 200 OK\r\nX-Replica: r\r\nContent-Length: 5\r\n\r\nab\ncd"
 )
 def test_an_answer_in_another_frame_becomes_one_with_a_length_that_keeps_the_connection(answer: bytes) -> None:
     with server(answer) as url:
-        assert fetch_answer(url) == FRAMED
+        assert fetch_answer(url, OWN.request) == FRAMED
 
 
 def why_failed(folder: Path, url: str, user_class: str = "keep_alive", cpus: str | None = None) -> str:
-    record = measure_blank(folder, url, user_class, show, cpus)
+    record = measure_blank(folder, OWN, url, user_class, show, cpus)
     assert (record.status, record.folder) == (FAILED, "blank")
     assert str(record.reason).endswith("; without the blank the client's part is not known: see to that and run again")
     assert BlankRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
@@ -141,7 +141,9 @@ def test_who_gives_no_answer_gives_no_blank(tmp_path: Path) -> None:
     with server(cut_off, b"", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n") as url:
         assert why_failed(tmp_path, url).startswith(f"{url} did not answer a text (IncompleteRead")
         assert why_failed(tmp_path, url).startswith(f"{url} did not answer a text (Remote end closed")
-        assert why_failed(tmp_path, url).startswith(f"{url} answered a text with status 503 Busy; ")
+        assert why_failed(tmp_path, url).startswith(
+            f"{url} did not answer a text as it should: it answers POST /infer with status 503 Busy: "
+        )
     assert children() == before
 
 
@@ -163,7 +165,7 @@ def test_a_locust_that_does_not_run_gives_no_blank(tmp_path: Path, monkeypatch: 
 def test_an_answer_that_is_a_failure_to_the_users_gives_no_blank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blank, "fetch_answer", lambda _: b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+    monkeypatch.setattr(blank, "fetch_answer", lambda *_: b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
     assert " requests failed; Locust's log is " in why_failed(tmp_path, "http://127.0.0.1:1")
 
 
@@ -175,7 +177,7 @@ def test_ctrl_c_passes_and_everything_has_ended(tmp_path: Path, monkeypatch: pyt
             threading.Timer(2.0, os.kill, (os.getpid(), 2)).start()
 
     with server(FRAMED) as url, pytest.raises(KeyboardInterrupt):
-        measure_blank(tmp_path, url, "keep_alive", interrupt, None)
+        measure_blank(tmp_path, OWN, url, "keep_alive", interrupt, None)
     assert children() == before
 
 
@@ -187,7 +189,7 @@ def test_the_blank_of_a_real_service(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = children()
     with deployed("host", Settings(ports={"host": free_port()}), tmp_path / "service") as running:
         began = time.monotonic()
-        record = measure_blank(tmp_path, running.url, user_class, show, last)
+        record = measure_blank(tmp_path, OWN, running.url, user_class, show, last)
         took_s = time.monotonic() - began
         answered = (tmp_path / "service" / "live" / "system_inference_metrics.csv").read_bytes().count(b"\n") - 1
     assert running.service.gone()

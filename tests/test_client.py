@@ -108,7 +108,7 @@ def service(*scripts: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | Non
 
 @contextmanager
 def client_of(made: Service, *, keeps_connection: bool = True, url: str = "http://127.0.0.1:{}") -> Iterator[Client]:
-    client = Client(url.format(made.port), "/infer", {"Accept": "text/csv"}, keeps_connection=keeps_connection)
+    client = Client(url.format(made.port), "POST", {"Accept": "text/csv"}, keeps_connection=keeps_connection)
     try:
         yield client
     finally:
@@ -152,14 +152,14 @@ def stamps() -> Iterator[None]:
     """The kernel stamps packets from a moment after the first socket has asked for it, until the last one is closed."""
     with service([OK] * 10_000) as made, client_of(made) as client:
         until_s = time.monotonic() + 10
-        while client.post(b"{}").client_wait_ms is None and time.monotonic() < until_s:
+        while client.send(b"/infer", b"{}").client_wait_ms is None and time.monotonic() < until_s:
             time.sleep(0.01)
         yield
 
 
 def test_a_connection_is_kept_for_the_next_request() -> None:
     with service([OK] * 3) as made, client_of(made) as client:
-        answers = [client.post(b"{%d}" % number) for number in range(3)]
+        answers = [client.send(b"/infer", b"{%d}" % number) for number in range(3)]
     assert [answer.connection_reused for answer in answers] == [False, True, True]
     assert {(answer.status_code, answer.content, answer.error, answer.retried) for answer in answers} == {
         (200, b"ok", None, False)
@@ -174,7 +174,7 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
 
 def test_a_connection_is_renewed_for_each_request_though_the_service_would_keep_it() -> None:
     with service([OK, OK]) as made, client_of(made, keeps_connection=False) as client:
-        answers = [client.post(b"{}") for _ in range(3)]
+        answers = [client.send(b"/infer", b"{}") for _ in range(3)]
     assert [(answer.content, answer.connection_reused) for answer in answers] == [(b"ok", False)] * 3
     assert made.opened == 3
     assert all(b"\r\nConnection: close\r\n" in request for request in made.requests)
@@ -212,7 +212,7 @@ CLOSED = {
 def test_an_answer_ends_where_it_says_and_the_connection_is_kept(name: str, send: Callable[[bytes], Any]) -> None:
     data, status, content = KEPT[name]
     with service([send(data), OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert (answer.status_code, answer.content) == (status, content)
     assert (answer.error is None) == (status < 300)
     assert "x-early" not in answer.headers
@@ -226,7 +226,7 @@ def test_an_answer_ends_with_its_connection_and_the_next_request_opens_one(
 ) -> None:
     data, status, content = CLOSED[name]
     with service([send(data)], [OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert (answer.status_code, answer.content) == (status, content)
     assert (answer.error is None) == (status < 300)
     assert (then.content, then.connection_reused, then.retried, made.opened) == (b"ok", False, False, 2)
@@ -235,9 +235,9 @@ def test_an_answer_ends_with_its_connection_and_the_next_request_opens_one(
 @pytest.mark.parametrize("end", [[OK], [OK, RESET]], ids=["closed", "reset"])
 def test_a_kept_connection_that_was_closed_is_replaced_once(end: Script) -> None:
     with service(end, [OK, OK]) as made, client_of(made) as client:
-        first = client.post(b"{1}")
+        first = client.send(b"/infer", b"{1}")
         time.sleep(0.1)
-        second, third = client.post(b"{2}"), client.post(b"{3}")
+        second, third = client.send(b"/infer", b"{2}"), client.send(b"/infer", b"{3}")
     assert [(answer.content, answer.retried) for answer in (first, second, third)] == [
         (b"ok", False),
         (b"ok", True),
@@ -249,24 +249,24 @@ def test_a_kept_connection_that_was_closed_is_replaced_once(end: Script) -> None
 
 def test_a_connection_that_is_closed_when_the_request_has_come_is_replaced_once() -> None:
     with service([OK, b""], [OK]) as made, client_of(made) as client:
-        client.post(b"{1}")
-        answer = client.post(b"{2}")
+        client.send(b"/infer", b"{1}")
+        answer = client.send(b"/infer", b"{2}")
     assert (answer.content, answer.retried, answer.error) == (b"ok", True, None)
     assert [request[-3:] for request in made.requests] == [b"{1}", b"{2}", b"{2}"]
 
 
 def test_a_request_is_sent_no_third_time() -> None:
     with service([OK], [b""]) as made, client_of(made) as client:
-        client.post(b"{1}")
+        client.send(b"/infer", b"{1}")
         time.sleep(0.1)
-        answer = client.post(b"{2}")
+        answer = client.send(b"/infer", b"{2}")
     assert "closed the connection without an answer" in str(answer.error)
     assert (answer.status_code, answer.retried, made.opened) == (0, True, 2)
 
 
 def test_a_request_over_a_new_connection_is_not_sent_again() -> None:
     with service([b""], [OK]) as made, client_of(made) as client:
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert "closed the connection without an answer" in str(answer.error)
     assert (answer.status_code, answer.retried, made.opened) == (0, False, 1)
     assert answer.response_time_ms > 0
@@ -288,8 +288,8 @@ CUT_OFF = [
 @pytest.mark.parametrize("data", CUT_OFF)
 def test_an_answer_that_is_cut_off_is_an_error_and_the_request_not_sent_again(data: bytes, end: Script) -> None:
     with service([OK, after(0, data), *end], [OK]) as made, client_of(made) as client:
-        client.post(b"{1}")
-        answer, then = client.post(b"{2}"), client.post(b"{3}")
+        client.send(b"/infer", b"{1}")
+        answer, then = client.send(b"/infer", b"{2}"), client.send(b"/infer", b"{3}")
     assert isinstance(answer.error, ConnectionError)
     assert end or "before the end of its answer" in str(answer.error)
     assert (answer.retried, answer.content, answer.client_wait_ms) == (False, b"", None)
@@ -317,7 +317,7 @@ def test_what_is_no_answer_is_an_error_at_once(data: bytes) -> None:
         connection.recv(1)
 
     with service([send_and_hold], [OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert answer.error is not None
     assert answer.response_time_ms < 5000
     assert (then.content, then.connection_reused, then.retried, made.opened) == (b"ok", False, False, 2)
@@ -326,7 +326,7 @@ def test_what_is_no_answer_is_an_error_at_once(data: bytes) -> None:
 @pytest.mark.parametrize("rest", [b"garbage", OK, b"HTTP/1.1 500 Oops\r\nX-Other: 1\r\nContent-Length: 3\r\n\r\nbad"])
 def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(rest: bytes) -> None:
     with service([OK + rest, HOLD], [OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert (answer.status_code, answer.content, answer.error) == (200, b"ok", None)
     assert "x-other" not in answer.headers
     assert (then.content, then.connection_reused, then.retried, made.opened) == (b"ok", False, False, 2)
@@ -337,7 +337,7 @@ def test_long_headers_many_headers_and_long_bodies_are_read() -> None:
     head += b"".join(b"X-%d: %d\r\n" % (number, number) for number in range(2000))
     body, sent = b"b" * 3_000_000, b"s" * 5_000_000
     with service([head + b"Content-Length: %d\r\n\r\n" % len(body) + body]) as made, client_of(made) as client:
-        answer = client.post(sent)
+        answer = client.send(b"/infer", sent)
     assert (answer.error, answer.content) == (None, body)
     assert (len(answer.headers["x-long"]), answer.headers["x-1999"]) == (10**6, "1999")
     assert made.requests[0].endswith(b"\r\n\r\n" + sent)
@@ -348,7 +348,7 @@ def test_a_header_that_comes_twice_has_both_values() -> None:
         b"HTTP/1.1 200 OK\r\nServer-Timing: a;dur=1\r\nserver-timing: b;dur=2\r\nX: \xe9\r\nContent-Length: 0\r\n\r\n"
     )
     with service([data]) as made, client_of(made) as client:
-        assert client.post(b"{}").headers["server-timing"] == "a;dur=1, b;dur=2"
+        assert client.send(b"/infer", b"{}").headers["server-timing"] == "a;dur=1, b;dur=2"
 
 
 def raw_deflate(content: bytes) -> bytes:
@@ -370,7 +370,7 @@ def raw_deflate(content: bytes) -> bytes:
 def test_a_body_is_decoded(coding: str, body: bytes) -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(body))
     with service([data + body]) as made, client_of(made) as client:
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert (answer.content, answer.error) == (b"content", None)
 
 
@@ -379,7 +379,7 @@ def test_a_body_is_decoded(coding: str, body: bytes) -> None:
 def test_a_body_that_can_not_be_decoded_is_a_failed_request_and_costs_no_connection(coding: str) -> None:
     data = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: 7\r\n\r\ncontent" % coding.encode()
     with service([data, OK], [OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert "can't be decoded" in str(answer.error)
     assert (answer.status_code, answer.content) == (200, b"")
     assert (then.content, then.error, then.connection_reused) == (b"ok", None, True)
@@ -391,7 +391,7 @@ def test_a_body_that_can_not_be_decoded_is_a_failed_request_and_costs_no_connect
 def test_any_status_but_200_to_299_is_a_failed_request_whose_answer_is_kept(status: int) -> None:
     data = b"HTTP/1.1 %d X\r\nLocation: /elsewhere\r\nContent-Length: 3\r\n\r\nwhy" % status
     with service([data, OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert isinstance(answer.error, BadStatus)
     assert str(answer.error) == f"status {status}"
     assert (answer.status_code, answer.content, answer.headers["location"]) == (status, b"why", "/elsewhere")
@@ -402,7 +402,7 @@ def test_any_status_but_200_to_299_is_a_failed_request_whose_answer_is_kept(stat
 def test_a_service_that_falls_silent_is_given_up(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "read_timeout_s", 0.3)
     with service([after(0, begin), HOLD], [OK]) as made, client_of(made) as client:
-        answer, then = client.post(b"{}"), client.post(b"{}")
+        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert isinstance(answer.error, TimeoutError)
     assert 300 <= answer.response_time_ms < 1500
     assert (then.content, then.retried, made.opened) == (b"ok", False, 2)
@@ -417,7 +417,7 @@ def test_the_time_out_is_for_each_wait_and_not_for_the_whole_answer(monkeypatch:
             connection.sendall(part)
 
     with service([drip]) as made, client_of(made) as client:
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert (answer.error, answer.content) == (None, b"ok")
     assert answer.response_time_ms > 700
 
@@ -431,23 +431,23 @@ def test_an_address_that_takes_no_connection_is_given_up(monkeypatch: pytest.Mon
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         time.sleep(0.1)
-        client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "/infer", {})
-        answer = client.post(b"{}")
+        client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "POST", {})
+        answer = client.send(b"/infer", b"{}")
     assert isinstance(answer.error, TimeoutError)
     assert 300 <= answer.response_time_ms < 2000
 
 
 def test_where_nobody_listens_the_request_fails_and_the_next_one_tries_again() -> None:
-    client = Client(f"http://127.0.0.1:{free_port()}", "/infer", {})
+    client = Client(f"http://127.0.0.1:{free_port()}", "POST", {})
     for _ in range(2):
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
         assert isinstance(answer.error, ConnectionRefusedError)
         assert (answer.status_code, answer.headers, answer.content, answer.retried) == (0, {}, b"", False)
         assert answer.response_time_ms > 0
 
 
 def test_a_name_that_nobody_knows_is_a_failed_request() -> None:
-    answer = Client("http://nobody.invalid:80", "/infer", {}).post(b"{}")
+    answer = Client("http://nobody.invalid:80", "POST", {}).send(b"/infer", b"{}")
     assert isinstance(answer.error, socket.gaierror)
     assert answer.response_time_ms > 0
 
@@ -463,7 +463,7 @@ def test_the_next_address_of_a_name_is_tried_and_asking_for_them_is_not_timed(mo
 
     monkeypatch.setattr("_client.socket.getaddrinfo", slow)
     with service([OK]) as made, client_of(made, keeps_connection=False) as client:
-        answers = [client.post(b"{}") for _ in range(2)]
+        answers = [client.send(b"/infer", b"{}") for _ in range(2)]
     assert [answer.error for answer in answers] == [None, None]
     assert max(answer.response_time_ms for answer in answers) < 250
     assert asked == ["127.0.0.1"]
@@ -477,13 +477,13 @@ def test_a_name_that_is_not_ascii_is_sent_as_dns_writes_it(monkeypatch: pytest.M
 
     monkeypatch.setattr("_client.socket.getaddrinfo", home)
     with service([OK]) as made, client_of(made, url="http://b\u00fccher.example:{}") as client:
-        assert client.post(b"{}").error is None
+        assert client.send(b"/infer", b"{}").error is None
     assert b"\r\nHost: xn--bcher-kva.example:%d\r\n" % made.port in made.requests[0]
 
 
 def test_ipv6_is_spoken() -> None:
     with service([OK], host="::1") as made, client_of(made, url="http://[::1]:{}") as client:
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert (answer.error, answer.content) == (None, b"ok")
     assert b"\r\nHost: [::1]:%d\r\n" % made.port in made.requests[0]
 
@@ -496,9 +496,9 @@ def close_politely(connection: Any) -> None:
 @pytest.mark.parametrize("end", [[OK], [OK, RESET], [close_politely]], ids=["closed", "reset", "closed politely"])
 def test_tls_is_spoken_with_any_certificate_and_a_closed_connection_replaced(tls: ssl.SSLContext, end: Script) -> None:
     with service([OK, *end], [OK, OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
-        answers = [client.post(b"{}") for _ in range(2)]
+        answers = [client.send(b"/infer", b"{}") for _ in range(2)]
         time.sleep(0.1)
-        answers += [client.post(b"{}") for _ in range(2)]
+        answers += [client.send(b"/infer", b"{}") for _ in range(2)]
     assert [(answer.content, answer.error) for answer in answers] == [(b"ok", None)] * 4
     assert [answer.connection_reused for answer in answers] == [False, True, False, True]
     assert [answer.retried for answer in answers] == [False, False, True, False]
@@ -513,7 +513,7 @@ def test_a_service_that_speaks_no_tls_is_an_error() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=greet, args=(listener,), daemon=True).start()
-        answer = Client(f"https://127.0.0.1:{listener.getsockname()[1]}", "/infer", {}).post(b"{}")
+        answer = Client(f"https://127.0.0.1:{listener.getsockname()[1]}", "POST", {}).send(b"/infer", b"{}")
     assert isinstance(answer.error, ssl.SSLError)
     assert answer.status_code == 0
 
@@ -521,7 +521,7 @@ def test_a_service_that_speaks_no_tls_is_an_error() -> None:
 def test_path_user_and_password_of_the_address_are_used_and_the_password_is_not_told() -> None:
     url = "http://me%40here:se%3Acret@127.0.0.1:{}/a/b é/"
     with service([OK]) as made, client_of(made, url=url.replace(" ", "")) as client:
-        assert client.post(b"{}").error is None
+        assert client.send(b"/infer", b"{}").error is None
         assert client.url == f"http://127.0.0.1:{made.port}/a/bé/infer"
     assert made.requests[0].startswith(b"POST /a/b%C3%A9/infer HTTP/1.1\r\n")
     assert b"\r\nAuthorization: Basic bWVAaGVyZTpzZTpjcmV0\r\n" in made.requests[0]
@@ -531,12 +531,12 @@ def test_proxies_in_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     with service([OK]) as made, client_of(made) as client:
-        assert client.post(b"{}").error is None
+        assert client.send(b"/infer", b"{}").error is None
 
 
 def test_small_packets_are_sent_at_once() -> None:
     with service([OK]) as made, client_of(made) as client:
-        client.post(b"{}")
+        client.send(b"/infer", b"{}")
         assert client._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -547,9 +547,9 @@ def test_the_response_time_ends_with_the_last_byte() -> None:
         connection.sendall(OK[-1:])
 
     with service([OK, in_two]) as made, client_of(made) as client:
-        client.post(b"{}")
+        client.send(b"/infer", b"{}")
         began_unix_s = time.time()
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert 200 <= answer.response_time_ms < 400
     assert 0 <= answer.started_at_unix_s - began_unix_s < 0.05
 
@@ -565,13 +565,13 @@ def test_the_response_time_includes_opening_the_connection(tls: ssl.SSLContext) 
         service([OK], tls=slow) as made,
         client_of(made, keeps_connection=False, url="https://127.0.0.1:{}") as client,
     ):
-        assert client.post(b"{}").response_time_ms >= 200
+        assert client.send(b"/infer", b"{}").response_time_ms >= 200
 
 
 def test_a_request_that_is_sent_again_is_timed_from_the_first_time() -> None:
     with service([OK, after(0.2, b"")], [OK]) as made, client_of(made) as client:
-        client.post(b"{}")
-        answer = client.post(b"{}")
+        client.send(b"/infer", b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert answer.retried
     assert answer.response_time_ms >= 200
 
@@ -581,12 +581,12 @@ def test_a_request_that_is_sent_again_is_timed_from_the_first_time() -> None:
 def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
     """The test is the busy client: one thread, in which the user's greenlet can't run while the test sleeps."""
     with service([OK, after(0.1, OK), after(0.1, OK)]) as made, client_of(made) as client:
-        client.post(b"{}")
+        client.send(b"/infer", b"{}")
         asking = gevent.spawn(client.post, b"{}")
         gevent.sleep(0.05)
         time.sleep(0.35)
         busy = asking.get()
-        idle = client.post(b"{}")
+        idle = client.send(b"/infer", b"{}")
     assert busy.client_wait_ms is not None
     assert idle.client_wait_ms is not None
     assert 200 < busy.client_wait_ms < 320
@@ -601,25 +601,25 @@ def test_a_clock_that_was_set_tells_no_wait(off_ns: int, monkeypatch: pytest.Mon
     true_ns = time.time_ns
     monkeypatch.setattr("_client.time.time_ns", lambda: true_ns() + off_ns)
     with service([OK]) as made, client_of(made) as client:
-        assert client.post(b"{}").client_wait_ms is None
+        assert client.send(b"/infer", b"{}").client_wait_ms is None
 
 
 def test_where_the_system_gives_no_stamps_no_wait_is_told(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext) -> None:
     with service([OK], tls=tls) as made, client_of(made, url="https://127.0.0.1:{}") as client:
-        assert client.post(b"{}").client_wait_ms is None
+        assert client.send(b"/infer", b"{}").client_wait_ms is None
     monkeypatch.setattr("_client.TAKES_STAMPS", False)
     with service([OK]) as made, client_of(made) as client:
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
     assert (answer.content, answer.client_wait_ms) == (b"ok", None)
 
 
 def test_a_user_that_is_stopped_leaves_its_connection_and_reads_no_old_answer() -> None:
     with service([OK, HOLD], [OK]) as made, client_of(made) as client:
-        client.post(b"{}")
+        client.send(b"/infer", b"{}")
         asking = gevent.spawn(client.post, b"{}")
         gevent.sleep(0.05)
         asking.kill()
-        answer = client.post(b"{}")
+        answer = client.send(b"/infer", b"{}")
         time.sleep(0.1)
     assert (answer.content, answer.connection_reused, answer.retried) == (b"ok", False, False)
     assert (made.opened, made.left) == (2, 1)

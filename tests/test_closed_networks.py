@@ -20,6 +20,7 @@ from infra.build import pip_conf
 from infra.deployments.docker_engine import Engine
 from infra.deployments.images import build_image
 from infra.install import _has_torch
+from servicefile.service_file import read_service
 
 LOGIN = "user:pass%2Fword"
 SETTINGS = (
@@ -155,7 +156,7 @@ def test_an_experiment_builds_with_the_same_settings(
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
     monkeypatch.delenv("INFERENCE_MODEL", raising=False)
-    build_image("x", tmp_path / "log", sys.executable, lambda line: None)
+    build_image(read_service(), tmp_path / "log", lambda line: None)
     assert "index-url = https://mirror.example/simple\n" in (noted / "pip").read_text()
 
 

@@ -16,9 +16,11 @@ from test_teaching_page import docker_run
 from infra.deployments.compose import why_no_compose
 from infra.deployments.confinement import TMP_BYTES
 from infra.deployments.docker_engine import Engine
+from infra.deployments.ready import until_ready
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME
-from infra.deployments.waiting import until_healthy, until_true
+from infra.deployments.waiting import until_true
+from servicefile.service_file import read_service
 
 pytestmark = pytest.mark.engine
 
@@ -72,7 +74,7 @@ def test_docker_run_as_the_page_says(engine: Engine, service_image: str, bystand
     docker(*words[1:])
     try:
         container = engine.client.containers.get(name)
-        until_healthy(f"http://127.0.0.1:{port}", 60, lambda: container.logs().decode())
+        until_ready(f"http://127.0.0.1:{port}", read_service(), 60, lambda: container.logs().decode())
         single_pass(port)
         listed = docker("exec", name, "ls", "/app").split()
         assert listed == ["docker_system_inference_metrics.csv", "inference", "requirements.txt"]
@@ -120,7 +122,7 @@ def test_compose_on_its_first_start(engine: Engine, service_image: str, bystande
     docker(*compose, "up", "--detach", **environment)
     try:
         container = engine.client.containers.get("fourfold-first-start-llm-inference-1")
-        until_healthy(f"http://127.0.0.1:{port}", 60, lambda: container.logs().decode())
+        until_ready(f"http://127.0.0.1:{port}", read_service(), 60, lambda: container.logs().decode())
         single_pass(port)
         confined = confinement(container)
         assert confined["ReadonlyRootfs"] is True
@@ -132,7 +134,7 @@ def test_compose_on_its_first_start(engine: Engine, service_image: str, bystande
     assert texts_in(metrics, "Input Text") == texts()
     docker(*compose, "up", "--detach", **environment)  # and a second time, when the file is there
     try:
-        until_healthy(f"http://127.0.0.1:{port}", 60, lambda: None)
+        until_ready(f"http://127.0.0.1:{port}", read_service(), 60, lambda: None)
     finally:
         docker(*compose, "down", **environment)
     assert metrics.read_bytes().count(b"\n") == 161

@@ -13,20 +13,23 @@ import yaml
 from conftest import ROOT
 
 from infra.deployments.confinement import (
-    HEALTHCHECK,
     MEMORY_BYTES,
-    METRICS_PATH,
     PIDS,
-    PORT,
     RESERVED_MEMORY_BYTES,
     SECOND_NS,
-    STOP_S,
     STOP_SIGNAL,
     TMP_BYTES,
+    healthcheck,
 )
+from infra.deployments.containers import METRICS_FILE
 from infra.deployments.docker_engine import why_docker_fails
-from infra.deployments.settings import IMAGE
 from infra.deployments.table import PORTS
+from servicefile.service_file import read_service
+
+OWN = read_service()
+PORT, IMAGE, STOP_S = OWN.port, OWN.image, OWN.container.stop_s
+HEALTHCHECK = healthcheck(OWN.container) or {}
+METRICS_PATH = f"{OWN.metrics.folder}/{METRICS_FILE}"
 
 ALLOWED = {"FROM", "WORKDIR", "COPY", "ENV", "RUN", "EXPOSE", "CMD"}
 

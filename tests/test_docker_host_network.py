@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, free_port, is_open, names_on
+from conftest import OWN, OWN_RECORD, ROOT, free_port, is_open, names_on
 from test_containers import confinement
 from test_experiment_engine import experiment
 from test_experiment_engine import infra as run_infra
@@ -229,8 +229,8 @@ def test_ctrl_c_and_kill_leave_nothing_that_down_does_not_remove(
 def test_an_experiment_of_before_is_continued_though_it_does_not_list_it(tmp_path: Path) -> None:
     """Its record lists the five default deployments; it has no port for this one."""
     ports = {"host": 5000, "docker": 5000, "compose": 8080, "swarm": 8080}
-    options = Options(image="i", build=False, ports=ports, reach={}, start_timeout_s=5.0)
-    Journal.begin(tmp_path, Plan(), "", Circumstances(Machine()), options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=ports, reach={}, start_timeout_s=5.0)
+    Journal.begin(tmp_path, Plan(), "", Circumstances(Machine()), options, OWN_RECORD)
     content = json.loads((tmp_path / "experiment.json").read_text())
     assert [deployment["name"] for deployment in content["deployments"]] == list(DEFAULT)
     assert Journal.reopen(tmp_path).plan == Plan()

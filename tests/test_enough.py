@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import OWN, OWN_RECORD, ROOT
 from rich.console import Console
 
 from infra.deployments.settings import Settings
@@ -134,8 +134,8 @@ class Measured:
     """Rounds that are measured in no time; by the number of rounds, how precise the pairs then are."""
 
     def __init__(self, folder: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-        options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-        self.journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options)
+        options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+        self.journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options, OWN_RECORD)
         self.steps: list[Step] = []
         self.half_widths: dict[int, float] = {}
         self.failing: set[str] = set()
@@ -284,8 +284,8 @@ def test_continued_it_keeps_what_is_measured_beside_one_that_can_t_run(
 
 def test_the_time_of_measured_rounds_is_spent(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=3)
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-    journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options, OWN_RECORD)
     run = read_record(ROOT / "examples/engine-keep-alive/host/round-1/load_run.json")
     ended = 1_795_000_000.0
     for name, began_s, ended_s in (("host", 100, 10), ("docker", 90, 5)):

@@ -24,7 +24,7 @@ from conftest import ROOT, Service, free_port
 
 from infra import environment
 from infra.deployments.docker_engine import Engine
-from infra.deployments.waiting import is_healthy
+from infra.deployments.probe import get
 from infra.experiment import circumstances
 from infra.install import PTH
 from runfiles.records import GitState
@@ -126,7 +126,7 @@ def test_compose_depends_on_the_settings_alone(engine: Engine, hostile: dict[str
     try:
         up = infra("up", "compose", "--port", f"compose={port}", env=hostile)
         assert up.returncode == 0, up.stdout + up.stderr
-        assert is_healthy(f"http://127.0.0.1:{port}")
+        assert get(f"http://127.0.0.1:{port}", "/health", 2).status == 200
         (container,) = engine.client.containers.list(filters={"label": "com.docker.compose.service=llm-inference"})
         assert container.labels["com.docker.compose.project"] == "fourfold-bench"
         assert not container.attrs["HostConfig"]["NanoCpus"]
@@ -203,7 +203,7 @@ def answering_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_no_question_to_the_service_goes_through_a_proxy(
     shared_service: Service, answering_proxy: list[str], tmp_path: Path
 ) -> None:
-    assert is_healthy(shared_service.url)
+    assert get(shared_service.url, "/health", 2).status == 200
     command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "single_pass.py"), "--headless"]
     command += ["--host", shared_service.url, "--csv", "run"]
     subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)

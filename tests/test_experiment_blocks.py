@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import OWN, OWN_RECORD
 from rich.console import Console
 from test_rounds import answering
 
@@ -136,8 +137,8 @@ def bench(tmp_path: Path) -> Bench:
 def bench_of(folder: Path, *groups: tuple[str, ...]) -> Bench:
     names = tuple(dict.fromkeys(name for group in groups for name in group))
     plan = Plan(deployments=names, rounds=1, users=2, seconds=1, warm_up_s=1, block_s=0.3)
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-    journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options, OWN_RECORD)
     journal.note(groups=groups)
     return Bench(folder, journal, Settings(), View(journal, Console(width=500), Budget(6)))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import OWN, OWN_RECORD
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,9 +47,11 @@ ROUND = ["deployments", 0, "rounds", 0]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment under other circumstances than ``HERE``: its first round is measured, its second was cut off."""
     folder = tmp_path_factory.mktemp("results")
-    options = Options(image="i", build=False, ports=PORTS, reach={"swarm": "server:80"}, start_timeout_s=5.0)
+    options = Options(
+        service=str(OWN.path), image="i", build=False, ports=PORTS, reach={"swarm": "server:80"}, start_timeout_s=5.0
+    )
     plan = Plan(deployments=("host", "docker"), rounds=2, layout="turns")
-    journal = Journal.begin(folder, plan, "x", THEN, options)
+    journal = Journal.begin(folder, plan, "x", THEN, options, OWN_RECORD)
     journal.note_deployment("docker", image=IMAGE)
     journal.note_round("host", 1, status="measured", reason=None, seconds_to_healthy=1.5)
     journal.note_round("host", 1, runs=("single_pass", "load"), metrics_files=("host/round-1/m.csv",))
@@ -318,7 +321,7 @@ def test_a_link_that_comes_in_mid_experiment_fails_the_round_and_nothing_else(fo
     (results / "experiment.json").write_bytes((folder / "experiment.json").read_bytes())
     journal = Journal.reopen(results)
     (results / "host").symlink_to(theirs)
-    measure_turn(Experiment(results, journal)._bench, Step(2, ("host",)))
+    measure_turn(Experiment(results, journal, OWN)._bench, Step(2, ("host",)))
     assert "which does not lie in" in str(journal.round("host", 2).reason)
     assert (theirs / "round-2" / "file").read_text() == "theirs"
 
@@ -357,8 +360,8 @@ def test_a_record_that_can_t_be_written_is_told_and_the_one_before_is_kept(folde
 
 
 def test_a_name_that_is_not_utf_8_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-    Journal.begin(tmp_path, Plan(), "\udcff", THEN, options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    Journal.begin(tmp_path, Plan(), "\udcff", THEN, options, OWN_RECORD)
     assert Journal.reopen(tmp_path).record.command == "?"
 
 
@@ -369,9 +372,9 @@ PAIR_OF_GROUPS = (("host", "docker", "swarm-1"), ("host", "swarm-3"))
 def in_groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment in blocks under other circumstances than ``HERE``, in the middle of its second round."""
     folder = tmp_path_factory.mktemp("in-groups")
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
     plan = Plan(deployments=("host", "docker", "swarm-1", "swarm-3"))
-    journal = Journal.begin(folder, plan, "x", THEN, options)
+    journal = Journal.begin(folder, plan, "x", THEN, options, OWN_RECORD)
     journal.note(groups=PAIR_OF_GROUPS, groups_reason="they are one service")
     for number in (1, 2):
         journal.add_round()
@@ -409,8 +412,10 @@ def test_groups_that_can_t_be_are_named(in_groups: Path, place: list[Any], value
 
 
 def test_groups_with_another_reference_are_continued_since_the_first_deployment_could_not_run(tmp_path: Path) -> None:
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-    journal = Journal.begin(tmp_path, Plan(deployments=("host", "docker", "swarm-1", "swarm-3")), "x", THEN, options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    journal = Journal.begin(
+        tmp_path, Plan(deployments=("host", "docker", "swarm-1", "swarm-3")), "x", THEN, options, OWN_RECORD
+    )
     groups, reason = grouped(("docker", "swarm-1", "swarm-3"), Memory(2**40))
     assert groups == (("docker", "swarm-1"), ("docker", "swarm-3"))
     journal.note(groups=groups, groups_reason=reason)
@@ -448,7 +453,7 @@ def test_a_link_in_a_group_fails_the_round_and_nothing_else(in_groups: Path, tmp
     (results / "experiment.json").write_bytes((in_groups / "experiment.json").read_bytes())
     journal = Journal.reopen(results)
     (results / linked).symlink_to(theirs)
-    measure_group(Experiment(results, journal)._bench, Step(2, ("host", "swarm-3"), 2))
+    measure_group(Experiment(results, journal, OWN)._bench, Step(2, ("host", "swarm-3"), 2))
     assert "which does not lie in" in str(journal.round("swarm-3", 2).reason)
     assert journal.round("host", 2).status == "measured"
     assert (theirs / "round-2" / "load_group2_requests.csv").read_text() == "theirs"

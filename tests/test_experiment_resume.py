@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import free_port
+from conftest import OWN, OWN_RECORD, free_port
 from test_infra import infra, said_by
 
 from infra.deployments.table import PORTS
@@ -36,7 +36,7 @@ TIMES = {"started_at", "ended_at", "resumed_at", "command", "seconds_to_healthy"
 
 QUICK = ["--set", "rounds=3", "users=1", "seconds=10", "requests=800", "warm_up_s=1", "rest_s=0"]
 
-OPTIONS = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+OPTIONS = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
 UNKNOWN = Circumstances(Machine())
 
 
@@ -175,7 +175,7 @@ def test_only_one_experiment_runs_at_a_time(tmp_path: Path) -> None:
 def begun(tmp_path: Path) -> Path:
     """An experiment of one round, of another machine."""
     known = Circumstances(replace(this_machine(), cpu_model="Another CPU"))
-    Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), "x", known, OPTIONS)
+    Journal.begin(tmp_path, Plan(deployments=("host",), rounds=1), "x", known, OPTIONS, OWN_RECORD)
     return tmp_path
 
 
@@ -253,7 +253,7 @@ def test_a_folder_that_holds_no_experiment_is_told(tmp_path: Path, content: str 
 
 def test_a_deployment_is_what_its_rounds_are(tmp_path: Path) -> None:
     plan = Plan(deployments=("host", "docker"), rounds=2, layout="turns")
-    journal = Journal.begin(tmp_path, plan, "x", UNKNOWN, OPTIONS)
+    journal = Journal.begin(tmp_path, plan, "x", UNKNOWN, OPTIONS, OWN_RECORD)
     assert [deployment["status"] for deployment in record(tmp_path)["deployments"]] == ["not run"] * 5
     assert record(tmp_path)["deployments"][2]["reason"] == "not in the plan"
     steps = [Step(1, ("host",)), Step(1, ("docker",)), Step(2, ("docker",)), Step(2, ("host",))]

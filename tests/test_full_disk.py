@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from conftest import ROOT, free_port
+from conftest import OWN, OWN_RECORD, ROOT, free_port
 from test_infra import infra, said_by
 
 from infra.deployments.docker_engine import API_FAILURES
@@ -54,9 +54,9 @@ def test_a_file_that_fails_is_told_with_evidence_and_remedy(tmp_path: Path) -> N
 @pytest.fixture
 def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment whose deployment starts, and whose run is what the test says."""
-    options = Options(image="i", build=False, ports={"host": 1}, reach={}, start_timeout_s=5.0)
+    options = Options(service=str(OWN.path), image="i", build=False, ports={"host": 1}, reach={}, start_timeout_s=5.0)
     plan = Plan(deployments=("host",), rounds=1, layout="turns")
-    journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options)
+    journal = Journal.begin(tmp_path, plan, "x", Circumstances(Machine()), options, OWN_RECORD)
 
     @contextmanager
     def deployed(*_: object) -> Iterator[Running]:

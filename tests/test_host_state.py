@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import ROOT
 
 from infra.deployments import host
 from infra.deployments.settings import Settings
@@ -41,21 +42,22 @@ def bystander() -> Iterator[psutil.Process]:
 @pytest.mark.parametrize(
     "known",
     [
-        {"started_at": 0.0, "metrics": None},
-        {"started_at": None, "metrics": None},
-        {"started_at": 0.0},
-        {"started_at": 0.0, "metrics": "/nowhere/m.csv"},
+        {"token": None},
+        {"started_at": None, "token": None},
+        {"checkout": None},
+        {"checkout": "0:0"},
         {"pid": "1"},
-        {"pid": True, "started_at": 0.0, "metrics": "x"},
-        {"pid": -1, "started_at": 0.0, "metrics": "x"},
-        {"pid": 2**62, "started_at": 0.0, "metrics": "x"},
+        {"pid": True},
+        {"pid": -1},
+        {"pid": 2**62},
         [],
         "text",
         None,
     ],
 )
 def test_what_does_not_tell_of_our_process_ends_none(state: Path, bystander: psutil.Process, known: Any) -> None:
-    content = {"pid": bystander.pid} | known if isinstance(known, dict) else known
+    whole = {"pid": bystander.pid, "started_at": 0.0, "token": "x", "checkout": host._identity(ROOT)}
+    content = whole | known if isinstance(known, dict) else known
     state.write_text(json.dumps(content))
     assert host._left() is None
     assert HOST.remove(SETTINGS) == []
@@ -86,7 +88,8 @@ def test_the_process_that_it_tells_of_is_ended(state: Path, bystander: psutil.Pr
     ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         started_at = psutil.Process(ours.pid).create_time()
-        state.write_text(json.dumps({"pid": ours.pid, "started_at": started_at, "metrics": "/nowhere/m.csv"}))
+        known = {"pid": ours.pid, "started_at": started_at, "token": "x", "checkout": host._identity(ROOT)}
+        state.write_text(json.dumps(known))
         reason = str(HOST.why_not(SETTINGS))
         assert reason.startswith(f"host process {ours.pid} is still there, from infra up or from a run that was killed")
         assert reason.endswith("; remove it (.venv/bin/python -m infra down host) and run again")

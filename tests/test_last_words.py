@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.last_words import last_error, last_line, tail, tidy
+from infra.last_words import last_error, last_line, tail
+from runfiles.lines import tidy
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Service
 
-from _texts import in_order, read_reviews
+from servicefile.service_file import SERVICE
 
-REVIEWS = read_reviews()
+from _texts import asked_service
+
+ASKED = asked_service(str(SERVICE))
 
 
 def load(service: Service, prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,9 +25,9 @@ def load(service: Service, prefix: Path, *arguments: str) -> subprocess.Complete
 
 
 def test_a_seed_shuffles_the_texts_the_same_way_each_time() -> None:
-    assert in_order(REVIEWS, 0) == REVIEWS
-    assert in_order(REVIEWS, 1) == in_order(REVIEWS, 1) != in_order(REVIEWS, 2)
-    assert sorted(in_order(REVIEWS, 1), key=lambda review: review.id) == REVIEWS
+    assert ASKED.in_order(0) == ASKED.requests
+    assert ASKED.in_order(1) == ASKED.in_order(1) != ASKED.in_order(2)
+    assert sorted(ASKED.in_order(1), key=lambda text: text.text_id) == ASKED.requests
 
 
 def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
@@ -36,7 +38,7 @@ def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "load_requests.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["text_id"]) for row in rows[:160]] == [review.id for review in in_order(REVIEWS, 7)][
+    assert [int(row["text_id"]) for row in rows[:160]] == [text.text_id for text in ASKED.in_order(7)][
         : len(rows[:160])
     ]
     phases = [row["phase"] for row in rows]

@@ -199,8 +199,13 @@ def test_a_copied_checkout_does_not_end_the_originals_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_ours: bool
 ) -> None:
     """A copy made with `cp -r` has a copy of the file that says which process was started."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=ROOT if is_ours else tmp_path)
-    known = {"pid": process.pid, "started_at": psutil.Process(process.pid).create_time(), "metrics": "x"}
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    known = {
+        "pid": process.pid,
+        "started_at": psutil.Process(process.pid).create_time(),
+        "token": "x",
+        "checkout": host._identity(ROOT if is_ours else tmp_path),
+    }
     monkeypatch.setattr(host, "STATE", tmp_path / "host.json")
     host.STATE.write_text(json.dumps(known))
     try:

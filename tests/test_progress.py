@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from conftest import OWN, OWN_RECORD
 from rich.console import Console
 
 from infra.deployments.table import PORTS
@@ -30,8 +31,8 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def begun(folder: Path, plan: Plan, rounds: int) -> Journal:
     """An experiment of which all but the last round is measured."""
-    options = Options(image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
-    journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options)
+    options = Options(service=str(OWN.path), image="i", build=False, ports=PORTS, reach={}, start_timeout_s=5.0)
+    journal = Journal.begin(folder, plan, "x", Circumstances(Machine()), options, OWN_RECORD)
     for number in range(1, rounds + 1):
         if plan.rounds is None:
             journal.add_round()

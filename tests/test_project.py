@@ -20,6 +20,7 @@ from runfiles import columns
 from runfiles.machines import EngineElsewhere
 
 FOLDERS = ("inference", "locustfiles", "infra", "analysis")
+SHARED = ("runfiles", "servicefile")
 DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -43,10 +44,11 @@ def test_the_folders_do_not_import_each_other(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["addresses.py", *(f"runfiles/{path.name}" for path in (ROOT / "runfiles").glob("*.py"))]
+    "module",
+    ["addresses.py", *(path.relative_to(ROOT).as_posix() for name in SHARED for path in (ROOT / name).glob("*.py"))],
 )
 def test_a_shared_module_imports_only_the_standard_library(module: str) -> None:
-    assert imports_of(ROOT / module) <= {*sys.stdlib_module_names, "runfiles", "addresses"}
+    assert imports_of(ROOT / module) <= {*sys.stdlib_module_names, *SHARED, "addresses"}
 
 
 def test_the_form_of_a_run_is_documented_as_it_is() -> None:
@@ -119,7 +121,7 @@ def named_in_the_tree() -> set[str]:
 
 def test_the_tree_of_contributing_has_every_module_and_nothing_else() -> None:
     modules = {"addresses.py"}
-    for folder in ("runfiles", *FOLDERS):
+    for folder in (*SHARED, *FOLDERS):
         modules |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
     named = named_in_the_tree()
     assert {path for path in named if path.endswith(".py")} == {

@@ -38,7 +38,7 @@ import locust, logging
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 from _health import health
 for url in sys.argv[1:]:
-    print(json.dumps(health(url)))
+    print(json.dumps(health(url, "/health")))
 """
 """As in Locust, whose sockets are gevent's."""
 

@@ -34,7 +34,7 @@ def row(**changed: Any) -> dict[str, Any]:
         "start_time": 1_790_000_000.5,
         "url": "http://127.0.0.1:5000/infer",
     }
-    return request_row(**(event | changed))
+    return request_row("X-Replica", **(event | changed))
 
 
 def test_a_row_has_all_columns_but_the_phase_and_the_values_of_its_request() -> None:

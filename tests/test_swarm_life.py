@@ -19,8 +19,10 @@ import pytest
 import requests
 from conftest import ROOT, Mesh, names_on
 
+from infra.deployments.ready import until_ready
 from infra.deployments.swarm import NAME
-from infra.deployments.waiting import until_healthy, until_true
+from infra.deployments.waiting import until_true
+from servicefile.service_file import read_service
 
 pytestmark = pytest.mark.mesh
 
@@ -136,7 +138,7 @@ def stack(mesh: Mesh, versions: None) -> Iterator[None]:
     try:
         deploy(OLD)
         assert until_true(lambda: healthy(mesh, STACK_SERVICE) == 3, SLOW_S)
-        until_healthy(mesh.url, SLOW_S, lambda: None)  # the mesh publishes a port somewhat later
+        until_ready(mesh.url, read_service(), SLOW_S, lambda: None)  # the mesh publishes a port somewhat later
         yield
     finally:
         subprocess.run(["docker", "stack", "rm", STACK], check=False, capture_output=True)

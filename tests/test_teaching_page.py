@@ -13,8 +13,12 @@ from analysis.analyse import analyse
 from analysis.judge import words
 from analysis.measure.balance import replica_shares
 from analysis.read.results import Deployment, read_results
-from infra.deployments.confinement import HEALTHCHECK, MEMORY_BYTES, PIDS, SECOND_NS, STOP_S, STOP_SIGNAL, TMP_BYTES
+from infra.deployments.confinement import MEMORY_BYTES, PIDS, SECOND_NS, STOP_SIGNAL, TMP_BYTES, healthcheck
 from runfiles.deployments import title_of
+from servicefile.service_file import read_service
+
+CONTAINER = read_service().container
+HEALTHCHECK, STOP_S = healthcheck(CONTAINER) or {}, CONTAINER.stop_s
 
 EXAMPLES = ROOT / "examples"
 TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")

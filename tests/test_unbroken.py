@@ -23,8 +23,10 @@ import pytest
 from conftest import ROOT, free_port
 
 from infra.deployments.docker_engine import Engine
-from infra.deployments.waiting import until_healthy, until_true
+from infra.deployments.ready import until_ready
+from infra.deployments.waiting import until_true
 from runfiles.files import REPLICA_EVENTS_SUFFIX, REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
+from servicefile.service_file import read_service
 
 pytestmark = pytest.mark.engine
 
@@ -143,7 +145,7 @@ def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, st
     own.replica(1, image, variables=(f"PORT={port}", "HOST=127.0.0.1", "REPLICA_NAME=web-1"))
     for number in (2, 3):
         own.replica(number, image, "sleep", "3600")
-    until_healthy(url, 60, lambda: None)
+    until_ready(url, read_service(), 60, lambda: None)
     locust = [*WITHOUT_ROOTS_RIGHTS, sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py")]
     locust += ["--headless", "-u", "2", "-r", "2", "-t", str(SECONDS), "--host", url, "--csv", str(prefix)]
     locust += ["--only-summary", "--replicas", f"compose:{PROJECT}/{SERVICE}"]

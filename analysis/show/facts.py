@@ -67,7 +67,8 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Deployments", "; ".join(measured) or "none was measured"),
         Fact(f"Machine{apart}", _machine(results.experiment.machine)),
         Fact("Docker engine", _engine(results)),
-        Fact("Model", ", ".join(_models(results)) or "no model answered"),
+        *_service(results),
+        Fact("Model", ", ".join(_models(results)) or _no_model(results)),
         Fact("Load", _load(analysis)),
     )
 
@@ -138,6 +139,17 @@ def _models(results: Results) -> list[str]:
             if model.name
         )
     )
+
+
+def _no_model(results: Results) -> str:
+    """Why no model is known: a service need not tell it."""
+    return "the service does not tell" if any(len(run.answered) for run in results.runs) else "no model answered"
+
+
+def _service(results: Results) -> list[Fact]:
+    """The service that was measured; nothing of it in experiments of earlier versions, which had one service only."""
+    service = results.experiment.service
+    return [] if service is None else [Fact("Service", f"{service.name} ({service.method} {service.path})")]
 
 
 def _load(analysis: Analysis) -> str:

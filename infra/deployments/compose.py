@@ -1,4 +1,8 @@
-"""The service with Docker Compose: docker-compose.yml of this project, as its users run it."""
+"""The service with Docker Compose: with the Compose file that its service file names, or with one that Fourfold writes.
+
+Fourfold's own service has docker-compose.yml, as its users run it. Compose resolves the file. Then Fourfold adds its
+labels, the port and the CPU set.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,50 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.confinement import user
-from infra.deployments.containers import last_words, limits_of, why_gone
+from infra.deployments.confinement import PIDS, TMP_BYTES, user
+from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
+from infra.deployments.containers import (
+    copy_metrics,
+    environment_of,
+    last_words,
+    limits_of,
+    metrics_path,
+    why_gone,
+    why_nobody_reaches,
+)
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect, why_docker_fails
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.ready import until_ready
 from infra.deployments.service import Service, live_file
 from infra.deployments.settings import Settings
-from infra.deployments.waiting import until_healthy
 from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.last_words import last_line
-from infra.paths import ROOT
 from runfiles.events import COMPOSE_SERVICE
+from servicefile.service_file import ComposeFile, ServiceFile
 
 PROJECT = "fourfold-bench"
-SERVICE = "llm-inference"
-METRICS_FILE_MAKER = "metrics-file"
 METRICS_FILE = "compose_inference_metrics.csv"
+OWN_SERVICE = "service"
+"""The name of the service in a Compose file that Fourfold writes."""
+
 DOWN_BY_HAND = f"docker compose --project-name {PROJECT} down --volumes"
 
 
 @dataclass(frozen=True)
 class Compose:
-    """The Compose project, with one container of the service."""
+    """The Compose project, with one container of the service that answers."""
 
     facts: Facts
 
@@ -44,7 +61,8 @@ class Compose:
         engine = connect()
         left = bool(_containers(engine))
         return (
-            _why_another_has_project(engine)
+            why_no_service_image(settings)
+            or _why_another_has_project(engine)
             or (still_there(f"Compose project {PROJECT}", self.facts.name) if left else None)
             or why_no_compose(engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
@@ -55,32 +73,42 @@ class Compose:
     def start(self, settings: Settings, folder: Path) -> Service:
         engine = connect()
         metrics = live_file(folder, METRICS_FILE)
-        _compose(settings, self.facts.port(settings), metrics.parent, "up", "--detach", "--no-build")
+        service = settings.service
+        model = _model(settings, self.facts.port(settings), metrics.parent)
+        _compose(["--file", "-", "up", "--detach", "--no-build"], model)
+        answering = _answering(service)
+
+        def container() -> Any:
+            return next(iter(_containers(engine, answering)), None)
 
         def evidence() -> str | None:
-            for container in _containers(engine, SERVICE):
-                if reason := why_gone(container):
-                    raise DeploymentError(reason)
-                return f"container {container.name} is {container.status}; its last line was: {last_words(container)}"
-            return "Compose made no container"
+            found = container()
+            if found is None:
+                return "Compose made no container"
+            if reason := why_gone(found):
+                raise DeploymentError(reason)
+            return f"container {found.name} is {found.status}; its last line was: {last_words(found)}"
 
-        until_healthy(self.facts.url(settings), settings.start_timeout_s, evidence)
+        def why_not_reached() -> str | None:
+            found = container()
+            return found and why_nobody_reaches(found, service.port)
 
-        (container,) = _containers(engine, SERVICE)
+        until_ready(self.facts.url(settings), service, settings.start_timeout_s, evidence, why_not_reached)
+        (running,) = _containers(engine, answering)
         return Service(
-            f"{COMPOSE_SERVICE}:{PROJECT}/{SERVICE}",
-            lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
-            str(metrics),
-            limits_of(container),
-            gone=lambda: why_gone(container),
-            last_words=lambda: last_words(container),
+            f"{COMPOSE_SERVICE}:{PROJECT}/{answering}",
+            lambda to: _copy_metrics(service, running, metrics, to / METRICS_FILE),
+            _metrics_place(service, running, metrics),
+            limits_of(running),
+            gone=lambda: why_gone(running),
+            last_words=lambda: last_words(running),
         )
 
     def remove(self, settings: Settings) -> list[str]:
         found = _labels_found(connect())
         if not found or not all(map(is_ours, found)):
             return []
-        _compose(settings, self.facts.port(settings), ROOT, "down", "--volumes")
+        _compose(["down", "--volumes", "--remove-orphans"])
         return [f"Compose project {PROJECT}"]
 
     def why_another_has_it(self) -> str | None:
@@ -130,13 +158,122 @@ def _labels_found(engine: Engine) -> list[dict[str, str]]:
     return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
 
 
-def _override(service_cpus: str | None) -> str:
-    """What Compose reads after docker-compose.yml. That file has no labels and no CPU set, as users also start it by
-    themselves."""
-    ours = {"labels": labels("compose")}
-    pinned = {} if service_cpus is None else {"cpuset": service_cpus}
-    added = {"services": {SERVICE: ours | pinned, METRICS_FILE_MAKER: ours}, "networks": {"default": ours}}
-    return json.dumps(added, ensure_ascii=False).replace("$", "$$")  # Compose takes a $ for a variable
+def _answering(service: ServiceFile) -> str:
+    """The name of the service that answers, in the Compose file."""
+    return OWN_SERVICE if service.compose is None else service.compose.service
+
+
+def _model(settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any]:
+    """What Compose is to start: its file, with Fourfold's labels, the port and the CPU set.
+
+    Raises:
+        DeploymentError: the Compose file is none, or lacks the service.
+    """
+    service = settings.service
+    model = (
+        _written(settings) if service.compose is None else _resolved(service.compose, settings, port, metrics_folder)
+    )
+    ours = labels("compose")
+    answering = model["services"].get(_answering(service))
+    if answering is None:
+        there = ", ".join(model["services"]) or "none"
+        raise DeploymentError(
+            f"there is no service {_answering(service)} in the Compose file, it has {there}; "
+            "set service in [compose] of the service file"
+        )
+    answering.pop("build", None)
+    answering["image"] = settings.image
+    answering["ports"] = [
+        {"mode": "ingress", "host_ip": LOOPBACK, "target": service.port, "published": str(port), "protocol": "tcp"}
+    ]
+    if settings.service_cpus is not None:
+        answering["cpuset"] = settings.service_cpus
+    for each in model["services"].values():
+        each.pop("container_name", None)  # names are the engine's: another project may have this one
+        each["labels"] = each.get("labels", {}) | ours
+    networks = model.setdefault("networks", {})
+    networks.setdefault("default", {})
+    for name, network in networks.items():
+        if not (network or {}).get("external"):
+            networks[name] = (network or {}) | {"labels": (network or {}).get("labels", {}) | ours}
+    return model
+
+
+def _resolved(compose: ComposeFile, settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any]:
+    """The user's Compose file, as Compose understands it."""
+    values = {
+        "image": settings.image or "",
+        "port": str(port),
+        "user": user(settings.service.container) or "",
+        "cpus": str(settings.cpus or 0),
+        "memory_bytes": str(settings.memory_bytes),
+        "metrics_folder": str(metrics_folder.resolve()),
+    }
+    variables = {name: Template(text).safe_substitute(values) for name, text in compose.environment.items()}
+    file = ["--project-directory", str(compose.file.parent), "--file", str(compose.file)]
+    if compose.environment:  # a .env file beside it would set what is not set here, such as another image
+        file += ["--env-file", os.devnull]
+    said = _compose([*file, "config", "--format", "json"], variables=variables)
+    model: dict[str, Any] = json.loads(said)
+    return model
+
+
+def _written(settings: Settings) -> dict[str, Any]:
+    """A Compose file for a service that has none."""
+    service, confined = settings.service, settings.service.container
+    limits: dict[str, Any] = {"memory": str(settings.memory_bytes)}
+    if settings.cpus is not None:
+        limits["cpus"] = str(settings.cpus)
+    about: dict[str, Any] = {
+        "image": settings.image,
+        "environment": environment_of(service, METRICS_FILE),
+        "init": True,
+        "stop_grace_period": f"{confined.stop_s}s",
+        "volumes": [_volume(mount) for mount in confined.mounts],
+    }
+    if confined.hardened:
+        about |= {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+        limits["pids"] = PIDS
+    if confined.read_only:
+        about |= {"read_only": True, "tmpfs": [f"/tmp:size={TMP_BYTES // 1024**2}m"]}  # noqa: S108  in the container
+        about["volumes"] += [{"type": "volume", "target": folder} for folder in confined.writable]
+    if (runs_as := user(confined)) is not None:
+        about["user"] = runs_as
+    if confined.healthcheck is not None:
+        times = {"interval": "5s", "timeout": "10s", "retries": 6, "start_period": "120s"}
+        about["healthcheck"] = {"test": ["CMD", *confined.healthcheck], **times}
+    return _without_variables({"services": {OWN_SERVICE: about | {"deploy": {"resources": {"limits": limits}}}}})
+
+
+def _volume(mount: str) -> dict[str, Any]:
+    source, target, mode = mount.rsplit(":", 2)
+    return {"type": "bind", "source": source, "target": target, "read_only": mode == "ro"}
+
+
+def _without_variables(value: Any) -> Any:
+    """The same with each dollar written twice: Compose takes one for a variable."""
+    if isinstance(value, dict):
+        return {key: _without_variables(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [_without_variables(content) for content in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
+
+
+def _copy_metrics(service: ServiceFile, container: Any, metrics: Path, to: Path) -> list[Path]:
+    """The metrics file that the service has left in a folder of this machine, or has in its container."""
+    if service.compose is None:
+        return copy_metrics(container, service, to, METRICS_FILE)
+    if service.compose.metrics_file is None:
+        return copy_metrics(container, service, to)
+    return [Path(shutil.copy(metrics.with_name(service.compose.metrics_file), to))]
+
+
+def _metrics_place(service: ServiceFile, container: Any, metrics: Path) -> str:
+    if service.compose is not None and service.compose.metrics_file is not None:
+        return str(metrics.with_name(service.compose.metrics_file))
+    name = METRICS_FILE if service.compose is None else DOCKER_METRICS_FILE
+    path = metrics_path(container, service, name)
+    return f"in the container; copy it with docker cp {container.name}:{path} ."
 
 
 def _containers(engine: Engine, service: str | None = None) -> list[Any]:
@@ -145,30 +282,29 @@ def _containers(engine: Engine, service: str | None = None) -> list[Any]:
     return list(engine.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
 
-def _compose(settings: Settings, port: int, metrics_folder: Path, *arguments: str) -> None:
-    environment = for_docker() | {
-        "INFERENCE_IMAGE": settings.image,
-        "PUBLISHED_PORT": str(port),
-        "METRICS_FOLDER": str(metrics_folder.resolve()),
-        "SERVICE_USER": user(),
-        "CPU_LIMIT": str(settings.cpus or 0),
-        "MEMORY_LIMIT": str(settings.memory_bytes),
-    }
-    done = subprocess.run(
-        # The folder is given because Compose would take it from $PWD, which may name it by a symlink.
-        [
-            *("docker", "compose", "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml")),
-            # No .env file: one in this folder would set what is not set here, such as another image.
-            *("--file", "-", "--project-name", PROJECT, "--env-file", os.devnull, "--progress", "plain", *arguments),
-        ],
-        cwd=ROOT,
-        start_new_session=True,  # Ctrl-C is for the experiment; Compose has to finish what it has begun to remove
-        env=environment,
-        input=_override(settings.service_cpus),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+def _compose(
+    arguments: list[str], model: dict[str, Any] | None = None, variables: Mapping[str, str] | None = None
+) -> str:
+    """Run a command of Docker Compose on the project. It reads ``model`` if it is told to read ``-``.
+
+    Returns what it prints.
+
+    Raises:
+        DeploymentError: it failed.
+    """
+    with TemporaryDirectory(prefix="fourfold-") as empty:  # Compose would take a file of the folder that it is in
+        done = subprocess.run(
+            ["docker", "compose", "--project-name", PROJECT, "--progress", "plain", *arguments],
+            cwd=empty,
+            start_new_session=True,  # Ctrl-C is for the experiment; Compose has to finish what it has begun to remove
+            env=for_docker() | dict(variables or {}) | {"PWD": empty},
+            input="" if model is None else json.dumps(model, ensure_ascii=False),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     if done.returncode != 0:
-        raise DeploymentError(f"docker compose {arguments[0]} failed: {last_line(done.stderr or done.stdout)}")
+        command = next(word for word in arguments if word in ("config", "up", "down"))
+        raise DeploymentError(f"docker compose {command} failed: {last_line(done.stderr or done.stdout)}")
+    return done.stdout

@@ -1,8 +1,12 @@
-"""What can be asked of a container, whoever started it: why it ended, its last line, its limits, a file of it."""
+"""What can be asked of a container, whoever started it.
+
+Why it ended, its last line, its limits, a file of it, and where its programs listen.
+"""
 
 from __future__ import annotations
 
 import io
+import ipaddress
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -10,14 +14,25 @@ from typing import Any
 import docker
 
 from infra.deployments.confinement import CPU_NS
+from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.ready import Place, why_misplaced
 from infra.errors import DeploymentError
 from infra.last_words import last_line
 from runfiles.records import Limits
+from servicefile.service_file import ServiceFile
 
 LOG_LINES = 5
 """Enough to find one that is not empty: some programs end with empty lines."""
 
 SIGKILL_CODE = 137
+
+METRICS_FILE = "docker_system_inference_metrics.csv"
+"""What a service in a container is told to call its metrics file."""
+
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp (Linux, net/tcp_states.h)."""
+
+WRONG_FORMAT = "exec format error"
 
 
 def why_gone(container: Any) -> str | None:
@@ -30,7 +45,8 @@ def why_gone(container: Any) -> str | None:
         code = state["ExitCode"]
         memory = " (out of memory)" if state.get("OOMKilled") else ""
         memory = memory or (" (killed; out of memory suspected)" if code == SIGKILL_CODE else "")
-        return f"container {container.name} ended with exit code {code}{memory}: {last_words(container)}"
+        words = last_words(container)
+        return f"container {container.name} ended with exit code {code}{memory}: {words}{_hint(container, words)}"
     except docker.errors.NotFound:
         return f"container {container.name} was removed"
 
@@ -48,6 +64,75 @@ def limits_of(container: Any) -> Limits:
         memory_bytes=said["Memory"] or None,
         cpuset=said.get("CpusetCpus") or None,
     )
+
+
+def _hint(container: Any, words: str) -> str:
+    """What the last words of a container mean, where they don't say it; empty if they do."""
+    if WRONG_FORMAT not in words.lower():
+        return ""
+    about, engine = container.image.attrs, container.client.info()
+    return (
+        f"; the image is for {about.get('Architecture')}, the engine's machine is {engine.get('Architecture')}; "
+        "build it for that (docker build --platform)"
+    )
+
+
+def environment_of(service: ServiceFile, metrics_file: str = METRICS_FILE) -> dict[str, str]:
+    """The variables that a container of the service gets."""
+    named = {service.metrics.variable: metrics_file} if service.metrics.variable else {}
+    return dict(service.environment) | named
+
+
+def copy_metrics(container: Any, service: ServiceFile, to: Path, metrics_file: str = METRICS_FILE) -> list[Path]:
+    """Copy the service's metrics file out of a container; none if it writes none.
+
+    Raises:
+        DeploymentError: it has none, though the service file says in which folder it is.
+    """
+    if service.metrics.variable is None:
+        return []
+    try:
+        return [copy_file(container, metrics_path(container, service, metrics_file), to)]
+    except DeploymentError:
+        if service.metrics.folder is not None:
+            raise
+        return []
+
+
+def metrics_path(container: Any, service: ServiceFile, metrics_file: str = METRICS_FILE) -> str:
+    """Where the service's metrics file is in a container, if it writes one."""
+    folder = service.metrics.folder or container.attrs["Config"].get("WorkingDir") or "/"
+    return f"{folder.rstrip('/')}/{metrics_file}"
+
+
+def why_nobody_reaches(container: Any, port: int) -> str | None:
+    """Why a service that runs in a container is not reached at its port: it listens elsewhere. None if nothing shows
+    that."""
+    try:
+        code, output = container.exec_run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
+    except API_FAILURES:
+        return None
+    if code != 0:  # an image without cat
+        return None
+    return why_misplaced(
+        listening(output.decode("ascii", "replace")), port, "in the container", must_reach_outside=True
+    )
+
+
+def listening(table: str) -> list[Place]:
+    """The places at which programs listen, from what /proc/net/tcp and tcp6 say. Docker's own name server is none."""
+    found = []
+    for line in table.splitlines():
+        parts = line.split()
+        if len(parts) < 4 or parts[3] != LISTEN or ":" not in parts[1]:
+            continue
+        address, _, port = parts[1].partition(":")
+        # Words of four bytes, each in the byte order of the machine.
+        words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
+        ip = str(ipaddress.ip_address(b"".join(words)))
+        if ip != "127.0.0.11":
+            found.append((ip, int(port, 16)))
+    return found
 
 
 def copy_file(container: Any, path: str, to: Path) -> Path:

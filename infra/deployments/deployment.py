@@ -20,12 +20,13 @@ class Facts:
     """What is known of a deployment before it runs.
 
     ``default_port`` is where it listens unless ``--port`` names another port. A deployment that ``needs_engine`` runs
-    the service's image on a Docker engine.
+    the service's image on a Docker engine. One that ``publishes`` its port has a network of its own.
     """
 
     name: str
     default_port: int
     needs_engine: bool = True
+    publishes: bool = True
 
     @property
     def kind(self) -> str:
@@ -41,7 +42,12 @@ class Facts:
         return DEPLOYMENTS[self.name].replicas
 
     def port(self, settings: Settings) -> int:
-        """The TCP port that the deployment takes."""
+        """The TCP port that the deployment takes. A service that listens on this machine's network, and can't be told
+        its port, has its own."""
+        service = settings.service
+        is_told = service.port_variable is not None if self.needs_engine else service.takes_port
+        if not self.publishes and not is_told:
+            return service.port
         return settings.ports.get(self.kind, self.default_port)
 
     def url(self, settings: Settings) -> str:
@@ -66,7 +72,7 @@ class Deployment(Protocol):
         """Why it can't run here, with the remedy. None if nothing is known to prevent it."""
 
     def start(self, settings: Settings, folder: Path) -> Service:
-        """Start the service and wait until it is healthy. ``folder`` gets its log, if it writes one on this machine.
+        """Start the service and wait until it is ready. ``folder`` gets its log, if it writes one on this machine.
 
         If this fails, what was started by then is still there, and ``remove`` removes it.
         """

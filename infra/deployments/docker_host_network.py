@@ -21,7 +21,7 @@ from infra.deployments.docker_run import (
     why_another_has_container,
     why_name_is_taken,
 )
-from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_for_root, why_port_is_taken
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 
@@ -38,7 +38,8 @@ class DockerHostNetwork:
         engine = connect()
         port = self.facts.port(settings)
         return (
-            why_name_is_taken(engine, NAME, self.facts)
+            why_no_service_image(settings)
+            or why_name_is_taken(engine, NAME, self.facts)
             or why_no_host_network(engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
@@ -47,11 +48,8 @@ class DockerHostNetwork:
         )
 
     def start(self, settings: Settings, folder: Path) -> Service:
-        variables = {
-            "HOST": LOOPBACK,
-            "PORT": str(self.facts.port(settings)),
-            "REPLICA_NAME": NAME,  # else its name would be the machine's, as a process' is
-        }
+        # Without a name of its own, its name would be the machine's, as a process' is.
+        variables = settings.service.told(LOOPBACK, self.facts.port(settings), NAME)
         network = Network({"network_mode": "host"}, environment=variables)
         return run_container(connect(), NAME, self.facts, settings, network)
 

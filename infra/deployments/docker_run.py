@@ -11,25 +11,31 @@ import docker
 from addresses import LOOPBACK
 from infra.deployments.confinement import (
     CPU_NS,
-    HEALTHCHECK,
-    METRICS_PATH,
     PIDS,
-    PORT,
-    STOP_S,
     STOP_SIGNAL,
     TMP_BYTES,
-    app_volume,
+    healthcheck,
+    mounts,
     user,
 )
-from infra.deployments.containers import copy_file, last_words, limits_of, why_gone
+from infra.deployments.containers import (
+    METRICS_FILE,
+    copy_metrics,
+    environment_of,
+    last_words,
+    limits_of,
+    metrics_path,
+    why_gone,
+    why_nobody_reaches,
+)
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_out_of_reach, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_out_of_reach, why_port_is_taken
+from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
-from infra.deployments.waiting import until_healthy
 from infra.errors import DeploymentError
 from runfiles.events import CONTAINER
 
@@ -46,7 +52,8 @@ class DockerRun:
     def why_not(self, settings: Settings) -> str | None:
         engine = connect()
         return (
-            why_name_is_taken(engine, NAME, self.facts)
+            why_no_service_image(settings)
+            or why_name_is_taken(engine, NAME, self.facts)
             or why_out_of_reach(self.facts, settings, engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
@@ -55,8 +62,9 @@ class DockerRun:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         engine = connect()
-        published = {PORT: (_published_at(engine), self.facts.port(settings))}
-        network = Network({"port_bindings": published}, ports=[PORT])
+        port = settings.service.port
+        published = {port: (_published_at(engine), self.facts.port(settings))}
+        network = Network({"port_bindings": published}, ports=[port])
         return run_container(engine, NAME, self.facts, settings, network)
 
     def remove(self, settings: Settings) -> list[str]:
@@ -77,7 +85,7 @@ class Network:
 
 
 def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, network: Network) -> Service:
-    """Start a container of the service and wait until it is healthy."""
+    """Start a container of the service and wait until it is ready."""
     try:
         container = _create(engine, name, facts, settings, network)
         container.start()
@@ -89,11 +97,18 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
             raise DeploymentError(reason)
         return f"the container is {container.status}; its last line was: {last_words(container)}"
 
-    until_healthy(facts.url(settings), settings.start_timeout_s, evidence)
+    service = settings.service
+    until_ready(
+        facts.url(settings),
+        service,
+        settings.start_timeout_s,
+        evidence,
+        lambda: why_nobody_reaches(container, service.port),
+    )
     return Service(
         f"{CONTAINER}:{name}",
-        lambda to: [copy_file(container, METRICS_PATH, to / Path(METRICS_PATH).name)],
-        f"in the container; copy it with docker cp {name}:{METRICS_PATH} .",
+        lambda to: copy_metrics(container, service, to / METRICS_FILE),
+        f"in the container; copy it with docker cp {name}:{metrics_path(container, service)} .",
         limits_of(container),
         gone=lambda: why_gone(container),
         last_words=lambda: last_words(container),
@@ -103,16 +118,18 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
 def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network: Network) -> Any:
     api = engine.client.api
     own = labels(facts.kind)
+    service, confined = settings.service, settings.service.container
+    tmp = {"/tmp": f"size={TMP_BYTES // 1024**2}m"}  # noqa: S108  inside the container
     host_config = api.create_host_config(
-        read_only=True,
-        mounts=[app_volume(own)],
-        tmpfs={"/tmp": f"size={TMP_BYTES // 1024**2}m"},  # noqa: S108  inside the container
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
+        read_only=confined.read_only,
+        mounts=mounts(confined, own),
+        tmpfs=tmp if confined.read_only else None,
+        cap_drop=["ALL"] if confined.hardened else None,
+        security_opt=["no-new-privileges:true"] if confined.hardened else None,
         mem_limit=settings.memory_bytes,
         nano_cpus=None if settings.cpus is None else round(settings.cpus * CPU_NS),
         cpuset_cpus=settings.service_cpus,
-        pids_limit=PIDS,
+        pids_limit=PIDS if confined.hardened else None,
         init=True,
         **network.host_config,
     )
@@ -121,12 +138,12 @@ def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network
         settings.image,
         name=name,
         ports=network.ports,
-        environment=network.environment,
+        environment=environment_of(service) | network.environment,
         labels=own,
-        user=user(),
-        healthcheck=HEALTHCHECK,
+        user=user(confined),
+        healthcheck=healthcheck(confined),
         stop_signal=STOP_SIGNAL,
-        stop_timeout=STOP_S,
+        stop_timeout=confined.stop_s,
         use_config_proxy=False,  # a proxy of Docker's config.json is for downloads
         host_config=host_config,
     )
@@ -138,7 +155,7 @@ def remove_container(engine: Engine, name: str) -> list[str]:
     container = _find(engine, name)
     if container is None or not is_ours(container.labels):
         return []
-    container.stop(timeout=STOP_S)
+    container.stop(timeout=container.attrs["Config"].get("StopTimeout"))
     container.remove(v=True, force=True)
     return [f"container {name}"]
 

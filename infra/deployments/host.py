@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import signal
 import subprocess
-import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from addresses import LOOPBACK
-from infra.deployments.confinement import STOP_S
 from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.own_python import command_of, python_of
 from infra.deployments.ownership import still_there
 from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
+from infra.deployments.ready import Place, until_ready, why_misplaced
 from infra.deployments.service import Service, live_file
 from infra.deployments.settings import Settings
-from infra.deployments.waiting import until_healthy
 from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_line, tail
@@ -30,11 +32,16 @@ from runfiles.events import PROCESS
 from runfiles.files import write_whole
 from runfiles.records import Limits
 from runfiles.strict_json import read_record
+from servicefile.service_file import PORT_PLACE, ServiceFile
 
 STATE = ROOT / ".fourfold" / "host.json"
 """Which process was started, so that ``down`` ends that process and no other."""
 
+STARTED = "FOURFOLD_STARTED"
+"""A variable of the process. The number in it is also in STATE."""
+
 METRICS_FILE = "system_inference_metrics.csv"
+NO_COMMAND = "has no command for the host process"
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class Host:
         process = _left()
         port = self.facts.port(settings)
         return (
-            (process and still_there(f"host process {process.pid}", self.facts.name))
+            _why_no_command(settings.service)
+            or (process and still_there(f"host process {process.pid}", self.facts.name))
             or why_not_pinned(settings.service_cpus)
             or why_no_room(self.facts, None)
             or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine())
@@ -55,8 +63,9 @@ class Host:
         )
 
     def start(self, settings: Settings, folder: Path) -> Service:
+        service, port = settings.service, self.facts.port(settings)
         metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
-        process = _start_process(self.facts.port(settings), settings.service_cpus, metrics.resolve(), log)
+        process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:
             return _why_ended(process, log)
@@ -66,10 +75,14 @@ class Host:
                 raise DeploymentError(reason)
             return f"its last line was: {last_line(tail(log))}"
 
-        until_healthy(self.facts.url(settings), settings.start_timeout_s, evidence)
+        def why_not_reached() -> str | None:
+            places = _places(psutil.Process(process.pid))
+            return why_misplaced(places, port, "on this machine", must_reach_outside=False)
+
+        until_ready(self.facts.url(settings), service, settings.start_timeout_s, evidence, why_not_reached)
         return Service(
             f"{PROCESS}:{process.pid}",
-            lambda to: [Path(shutil.copy(metrics, to / METRICS_FILE))],
+            lambda to: _copy_metrics(service, metrics, to / METRICS_FILE),
             str(metrics),
             Limits(cpuset=settings.service_cpus),
             gone,
@@ -82,11 +95,7 @@ class Host:
             _forget()
             return []
         try:
-            process.terminate()
-            process.wait(STOP_S)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _end(process, settings.service.container.stop_s)
         except psutil.AccessDenied as error:
             whose = f"host process {process.pid} is {process.username()}'s"
             raise DeploymentError(f"{whose}; end it as that user and run again") from error
@@ -106,33 +115,78 @@ def _engine_of_this_machine() -> Engine | None:
     return None if engine.is_remote else engine
 
 
-def _start_process(port: int, cpus: str | None, metrics: Path, log: Path) -> subprocess.Popen[bytes]:
+def _why_no_command(service: ServiceFile) -> str | None:
+    if service.command is not None:
+        return None
+    return f'{service.path.name} {NO_COMMAND}; add one, such as command = "python app.py", to measure it'
+
+
+def _start_process(
+    service: ServiceFile, port: int, cpus: str | None, metrics: Path, log: Path
+) -> subprocess.Popen[bytes]:
     """Start the service and write to STATE which process it is; without that, end it."""
-    environment = for_service() | {
-        "HOST": LOOPBACK,
-        "PORT": str(port),
-        "METRICS_LOG_FILE": str(metrics),
-        "REPLICA_NAME": "host",
-        "PYTHONUNBUFFERED": "1",
-    }
+    token = secrets.token_hex(8)
+    environment = for_service() | {"PYTHONUNBUFFERED": "1", STARTED: token} | dict(service.environment)
+    environment |= service.told(LOOPBACK, port, "host")
+    if service.metrics.variable is not None:
+        environment[service.metrics.variable] = str(metrics)
+    words = [word.replace(PORT_PLACE, str(port)) for word in service.command or ()]
+    command = command_of(words, python_of(service))
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "inference"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
-            preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=service.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the experiment, which then ends the service
+                preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
+            )
+        except OSError as error:
+            raise DeploymentError(
+                f"the command of the host process can't be started ({command[0]}: {error.strerror}); "
+                f"set command in {service.path.name}"
+            ) from error
     try:
-        _note(process.pid, str(metrics))
+        _note(process.pid, token)
     except BaseException:
         process.kill()  # nobody else would know of it
         process.wait()
         raise
     return process
+
+
+def _copy_metrics(service: ServiceFile, metrics: Path, to: Path) -> list[Path]:
+    """The copy of the service's metrics file; none if it writes none."""
+    if service.metrics.variable is None or (service.metrics.folder is None and not metrics.exists()):
+        return []
+    return [Path(shutil.copy(metrics, to))]
+
+
+def _places(process: psutil.Process) -> list[Place]:
+    """Where a process and its children listen; nothing where that can't be seen."""
+    found = []
+    try:
+        for each in [process, *process.children(recursive=True)]:
+            held = each.net_connections(kind="tcp")
+            found += [(place.laddr.ip, place.laddr.port) for place in held if place.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return []
+    return found
+
+
+def _end(process: psutil.Process, seconds: float) -> None:
+    """End a process and its children, such as the workers of a server."""
+    family: Sequence[psutil.Process] = [process, *process.children(recursive=True)]
+    process.terminate()
+    _, left = psutil.wait_procs(family[:1], seconds)
+    _, left = psutil.wait_procs(family, 1 if not left else 0)
+    for each in left:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(left, seconds)
 
 
 def _why_ended(process: subprocess.Popen[bytes], log: Path) -> str | None:
@@ -148,30 +202,31 @@ def _left() -> psutil.Process | None:
     """The process that ``start`` started, if it still runs."""
     try:
         known = read_record(STATE)
-        pid, started_at, metrics = known["pid"], known["started_at"], known["metrics"]
-        if type(pid) is not int or not isinstance(started_at, float) or not isinstance(metrics, str):
+        pid, started_at, token, checkout = (known[key] for key in ("pid", "started_at", "token", "checkout"))
+        if type(pid) is not int or not isinstance(started_at, float) or not isinstance(token, str):
+            return None
+        if checkout != _identity(ROOT):  # a copy of the checkout has a copy of STATE as well
             return None
         process = psutil.Process(pid)
         # The start time alone does not tell: if the clock is set, psutil gives another one.
-        same = process.create_time() == started_at or process.environ().get("METRICS_LOG_FILE") == metrics
-        ours = same and process.status() != psutil.STATUS_ZOMBIE and _runs_here(process)
+        same = process.create_time() == started_at or process.environ().get(STARTED) == token
+        ours = same and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, LookupError, TypeError, psutil.Error):  # no such process, or the file is not ours
         return None
     return process if ours else None  # the number may have been given to another process since
 
 
-def _runs_here(process: psutil.Process) -> bool:
-    """Whether a process runs in this checkout's folder: a copy of the checkout has a copy of STATE as well."""
-    try:
-        return Path(process.cwd()).samefile(ROOT)
-    except OSError:  # the folder has been removed
-        return False
+def _identity(folder: Path) -> str:
+    """What a folder keeps if it is moved, and what its copy does not have."""
+    about = folder.stat()
+    return f"{about.st_dev}:{about.st_ino}"
 
 
-def _note(pid: int, metrics: str) -> None:
+def _note(pid: int, token: str) -> None:
     """Write STATE, whole or not at all."""
     STATE.parent.mkdir(exist_ok=True)
-    known = {"pid": pid, "started_at": psutil.Process(pid).create_time(), "metrics": metrics}
+    started_at = psutil.Process(pid).create_time()
+    known = {"pid": pid, "started_at": started_at, "token": token, "checkout": _identity(ROOT)}
     write_whole(STATE, json.dumps(known))
 
 

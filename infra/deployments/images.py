@@ -9,25 +9,26 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import docker
 
 from infra.build import build_options
 from infra.deployments.docker_engine import Engine, why_docker_fails
+from infra.deployments.own_python import command_of, python_of
 from infra.deployments.preflight import why_no_image
-from infra.deployments.settings import IMAGE
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, tail
-from infra.paths import ROOT
 from runfiles.records import Image
+from servicefile.service_file import ServiceFile
 
 
-def build_image(image: str, log: Path, python: str, show: Callable[[str], None]) -> None:
-    """Build the project's Dockerfile with the docker command. ``show`` gets each line that it prints.
+def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) -> None:
+    """Build the service's Dockerfile with the docker command. ``show`` gets each line that it prints.
 
-    If INFERENCE_MODEL names a model, the image gets that model instead of the one that the Dockerfile fetches. So
-    containers and host process run the same model with the same inference engine.
+    If the service has a command that gets its model, and INFERENCE_MODEL names one, the image gets that model instead
+    of the one that the Dockerfile fetches. So containers and host process run the same model.
 
     Raises:
         DeploymentError: there is no docker command, or the build failed.
@@ -38,21 +39,39 @@ def build_image(image: str, log: Path, python: str, show: Callable[[str], None])
         raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); check that and run again")
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
-        if os.environ.get("INFERENCE_MODEL", "auto") != "auto":
-            fetch = [python, "-m", "inference.fetch", f"{context}/model"]
-            fetched = subprocess.run(fetch, cwd=ROOT, env=for_service(), check=False, stdout=subprocess.PIPE, text=True)
-            if fetched.returncode != 0:
-                raise DeploymentError("the image can't be built without its model; the reason is above")
-            model = ["--build-context", f"model={context}"]
-            if json.loads(fetched.stdout.splitlines()[-1])["engine"] == "torch":
-                model += ["--target", "torch"]
-        command = ["docker", "build", "--progress", "plain", "--tag", image, *options, *model, str(ROOT)]
+        if service.model is not None and os.environ.get("INFERENCE_MODEL", "auto") != "auto":
+            target = fetch_model(service, Path(context, "model"))["build_target"]
+            model = ["--build-context", f"model={context}", *(["--target", target] if target else [])]
+        command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]
+        command.append(str(service.build))
         if not _succeeds(command, log, show):
             raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
 
 
-def find_image(engine: Engine, image: str) -> Image:
+def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, Any]:
+    """What the service's own command says of its model, after it got it.
+
+    Args:
+        service: it has such a command.
+        folder: where the model's files are to be put; None: nowhere.
+
+    Raises:
+        DeploymentError: the command failed.
+    """
+    command = [*command_of(service.model or (), python_of(service)), *([str(folder)] if folder else [])]
+    fetched = subprocess.run(
+        command, cwd=service.folder, env=for_service(), stdout=subprocess.PIPE, text=True, check=False
+    )
+    if fetched.returncode != 0:
+        raise DeploymentError("there is no model to serve; the reason is above")
+    said: dict[str, Any] = json.loads(fetched.stdout.splitlines()[-1])
+    return said
+
+
+def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
     """Name, ID, digests at registries and size in bytes of the image. It is pulled if the engine does not have it.
+
+    ``is_built``: it is the one that the service's Dockerfile makes, so no registry has it.
 
     Raises:
         DeploymentError: the engine has no such image, and can't get it.
@@ -60,9 +79,11 @@ def find_image(engine: Engine, image: str) -> Image:
     try:
         found = engine.client.images.get(image)
     except docker.errors.NotFound:
-        if image == IMAGE:
-            raise DeploymentError(f"the engine has no image {image} yet; build it (make image) and run again") from None
-        if reason := why_no_image(engine, image):
+        if is_built:
+            raise DeploymentError(
+                f"the engine has no image {image} yet; build it (make bench does) and run again"
+            ) from None
+        if reason := why_no_image(engine, image, None):
             raise DeploymentError(reason) from None
         try:
             found = engine.client.images.pull(with_tag(image))

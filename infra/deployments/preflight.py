@@ -16,7 +16,7 @@ from infra.build import BASE_IMAGE
 from infra.deployments.confinement import RESERVED_MEMORY_BYTES
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import API_FAILURES, Engine
-from infra.deployments.settings import IMAGE, Settings
+from infra.deployments.settings import Settings
 from infra.paths import ROOT
 
 BUILD_DISK_BYTES = 5 * 10**9
@@ -64,18 +64,31 @@ def why_too_little_disk(folder: Path, needed: int, purpose: str) -> str | None:
     )
 
 
-def why_no_image(engine: Engine, image: str) -> str | None:
-    """Why there is no image to run, and none can be built or pulled."""
+def why_no_service_image(settings: Settings) -> str | None:
+    """Why no container can run the service: its service file names no image. None if it does."""
+    if settings.image is not None:
+        return None
+    return (
+        f"{settings.service.path.name} has neither image nor build, so there is nothing for a container to run; add "
+        'build = "." for a folder with a Dockerfile, or image = "NAME"'
+    )
+
+
+def why_no_image(engine: Engine, image: str, built_from: Path | None) -> str | None:
+    """Why there is no image to run, and none can be built or pulled.
+
+    ``built_from``: the folder whose Dockerfile makes it; None: it is not built here.
+    """
     if _has_image(engine, image):
         return None
-    if image != IMAGE:
+    if built_from is None:
         reason = _why_not_in_registry(engine, image)
         return reason and f"image {image} is not here, and {reason}; build or load it (docker load) and run again"
     if not engine.is_remote and not engine.elsewhere():
         root = Path(engine.client.info().get("DockerRootDir") or "/")
         if reason := why_too_little_disk(root, BUILD_DISK_BYTES, "building the image"):
             return reason
-    if _has_image(engine, BASE_IMAGE):
+    if built_from != ROOT or _has_image(engine, BASE_IMAGE):
         return None
     reason = _why_not_in_registry(engine, BASE_IMAGE)
     return reason and (

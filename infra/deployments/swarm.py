@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +19,37 @@ from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPoli
 from addresses import LOOPBACK
 from infra.deployments.confinement import (
     CPU_NS,
-    HEALTHCHECK,
-    METRICS_PATH,
     PIDS,
-    PORT,
     RESERVED_MEMORY_BYTES,
     SECOND_NS,
-    STOP_S,
     STOP_SIGNAL,
     TMP_BYTES,
-    app_volume,
+    healthcheck,
+    mounts,
     user,
 )
-from infra.deployments.containers import copy_file, last_words
+from infra.deployments.containers import (
+    METRICS_FILE,
+    copy_metrics,
+    environment_of,
+    last_words,
+    why_nobody_reaches,
+)
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_out_of_reach, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_out_of_reach, why_port_is_taken
+from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
-from infra.deployments.waiting import until_healthy, until_true
+from infra.deployments.waiting import until_true
 from infra.environment import for_python
 from infra.errors import DeploymentError
-from infra.last_words import tidy
 from runfiles.events import SWARM_SERVICE
+from runfiles.lines import tidy
 from runfiles.records import Limits
+from servicefile.service_file import ServiceFile
 
 NAME = "llm-inference-service"
 LISTENS_AT = ("0.0.0.0", "::")  # noqa: S104  Swarm can't publish at a single address
@@ -74,7 +80,8 @@ class Swarm:
     def why_not(self, settings: Settings) -> str | None:
         engine = connect()
         return (
-            _why_name_is_taken(engine)
+            why_no_service_image(settings)
+            or _why_name_is_taken(engine)
             or _why_not_pinned(settings)
             or why_no_mesh(engine)
             or why_out_of_reach(self.facts, settings, engine)
@@ -91,13 +98,18 @@ class Swarm:
         except docker.errors.APIError as error:
             raise DeploymentError(f"the engine refused the service: {error.explanation or error}") from error
         _wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
-        until_healthy(self.facts.url(settings), ANSWER_S, _why_no_answer)
+        said = settings.service
+        # A task of a service without a health check runs before it answers.
+        answer_s = settings.start_timeout_s if said.container.healthcheck is None else ANSWER_S
+        until_ready(
+            self.facts.url(settings), said, answer_s, _why_no_answer, partial(_why_not_reached, engine, said.port)
+        )
         containers = f"docker ps --filter label=com.docker.swarm.service.name={NAME}"
         return Service(
             f"{SWARM_SERVICE}:{NAME}",
-            lambda to: _copy_metrics(engine, service, to),
+            lambda to: _copy_metrics(engine, said, to),
             f"in each replica's container; list them with {containers}, "
-            f"copy one file with docker cp CONTAINER:{METRICS_PATH} .",
+            f"copy one file with docker cp CONTAINER:{said.metrics.folder or 'FOLDER'}/{METRICS_FILE} .",
             _limits_of(service),
             gone=_Watch(engine, service).why_gone,
             last_words=lambda: _last_words(engine),
@@ -111,7 +123,7 @@ class Swarm:
             if service is not None and is_ours(_labels_of(service)):
                 service.remove()
                 removed.append(f"service {NAME}")
-                if not until_true(lambda: not _containers(engine), STOP_S + 20):
+                if not until_true(lambda: not _containers(engine), settings.service.container.stop_s + 20):
                     raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")
         finally:
             removed += _leave_own_swarm(engine)
@@ -178,28 +190,30 @@ def _why_another_has_service(engine: Engine) -> str | None:
 
 
 def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
+    said, confined = settings.service, settings.service.container
     tmp = Mount("/tmp", None, type="tmpfs", tmpfs_size=TMP_BYTES)  # noqa: S108  in the container
+    named = {} if said.replica_variable is None else {said.replica_variable: "{{.Service.Name}}.{{.Task.Slot}}"}
     return engine.client.services.create(
-        with_tag(settings.image),  # as the docker command does: else its `service scale` would see a new image
+        with_tag(settings.image or ""),  # as the docker command does: else its `service scale` would see a new image
         name=NAME,
         mode=docker.types.ServiceMode("replicated", replicas=facts.replicas),
-        endpoint_spec=EndpointSpec(ports={facts.port(settings): PORT}),
-        env=["REPLICA_NAME={{.Service.Name}}.{{.Task.Slot}}"],
+        endpoint_spec=EndpointSpec(ports={facts.port(settings): said.port}),
+        env=[f"{name}={value}" for name, value in (environment_of(said) | named).items()],
         labels=labels("swarm"),
         container_labels=labels("swarm"),
-        user=user(),
-        read_only=True,
-        mounts=[app_volume(labels("swarm")), tmp],
-        cap_drop=["ALL"],
-        privileges=_no_new_privileges(),
+        user=user(confined),
+        read_only=confined.read_only,
+        mounts=mounts(confined, labels("swarm")) + ([tmp] if confined.read_only else []),
+        cap_drop=["ALL"] if confined.hardened else None,
+        privileges=_no_new_privileges() if confined.hardened else None,
         resources=_resources(settings),
         restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
         update_config=UpdateConfig(parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"),
         rollback_config=RollbackConfig(parallelism=1, order="start-first", monitor=MONITOR_NS),
-        healthcheck=HEALTHCHECK,
+        healthcheck=healthcheck(confined),
         init=True,
         stop_signal=STOP_SIGNAL,
-        stop_grace_period=STOP_S * SECOND_NS,
+        stop_grace_period=confined.stop_s * SECOND_NS,
     )
 
 
@@ -237,7 +251,8 @@ def _resources(settings: Settings) -> Resources:
         mem_limit=settings.memory_bytes,
         mem_reservation=RESERVED_MEMORY_BYTES,
     )
-    resources["Limits"]["Pids"] = PIDS
+    if settings.service.container.hardened:
+        resources["Limits"]["Pids"] = PIDS
     return resources
 
 
@@ -361,11 +376,17 @@ def _containers(engine: Engine) -> list[Any]:
     return list(engine.client.containers.list(all=True, filters=filters, ignore_removed=True))
 
 
-def _copy_metrics(engine: Engine, service: Any, to: Path) -> list[Path]:
+def _why_not_reached(engine: Engine, port: int) -> str | None:
+    """Why a replica on this engine is not reached at the service's port. None if nothing shows that."""
+    running = [container for container in _containers(engine) if container.status == "running"]
+    return next((reason for each in running if (reason := why_nobody_reaches(each, port))), None)
+
+
+def _copy_metrics(engine: Engine, service: ServiceFile, to: Path) -> list[Path]:
     """The files of those replicas that run on this engine."""
-    files = []
+    files: list[Path] = []
     for container in _containers(engine):
         if container.status == "running":
             replica = re.sub(r"\.[a-z0-9]{25}$", "", container.name)
-            files.append(copy_file(container, METRICS_PATH, to / f"{Path(METRICS_PATH).stem}.{replica}.csv"))
+            files += copy_metrics(container, service, to / f"{Path(METRICS_FILE).stem}.{replica}.csv")
     return sorted(files)

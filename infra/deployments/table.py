@@ -28,9 +28,9 @@ from infra.errors import DeploymentError, why
 from infra.paths import ROOT
 
 ALL: tuple[Deployment, ...] = (
-    Host(Facts("host", default_port=5000, needs_engine=False)),
+    Host(Facts("host", default_port=5000, needs_engine=False, publishes=False)),
     DockerRun(Facts("docker", default_port=5010)),
-    DockerHostNetwork(Facts("docker-host-network", default_port=5050)),
+    DockerHostNetwork(Facts("docker-host-network", default_port=5050, publishes=False)),
     Compose(Facts("compose", default_port=8080)),
     Swarm(Facts("swarm-1", default_port=8081)),
     Swarm(Facts("swarm-3", default_port=8081)),
@@ -68,7 +68,7 @@ def why_not(name: str, settings: Settings) -> str | None:
 
 
 def start(name: str, settings: Settings, folder: Path) -> Running:
-    """Start a deployment and wait until it is healthy. Its log and its metrics file lie in ``folder``, if they lie on
+    """Start a deployment and wait until it is ready. Its log and its metrics file lie in ``folder``, if they lie on
     this machine.
 
     Raises:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deployments.docker_engine import API_FAILURES
+from infra.deployments.probe import NOT_ANSWERED, ask, why_wrong
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running
@@ -15,12 +18,14 @@ from infra.errors import DeploymentError, why, why_disk_is_full
 from infra.experiment.blank import measure_blank
 from infra.experiment.enough import FEWEST_ROUNDS_TO_STOP
 from infra.experiment.journal import Journal
-from infra.experiment.load import Load, Outcome, Target, rows_so_far, run_locust
+from infra.experiment.load import Load, Outcome, Target, first_rows, last_words_of, rows_so_far, run_locust
 from infra.experiment.plan import Plan
 from infra.experiment.progress import View
 from runfiles.deployments import title_of
 from runfiles.events import FAILED
 from runfiles.files import BLANK_FOLDER, FIRST_PASS_DONE_SUFFIX, SINGLE_PASS, OutsideFolder, inside, round_folder
+from runfiles.lines import tidy
+from servicefile.texts import requests_of
 
 REPEATED_S = 5.0
 """All single passes of an experiment together take at least so long, so that there are samples enough."""
@@ -31,6 +36,12 @@ LEAST_REPEATED_S = 2.0
 METRICS_WITHIN_S, METRICS_EVERY_S = 5.0, 0.2
 
 SHOW_EVERY_S = 1.0
+
+ENOUGH_WRONG = 3
+"""If so many of the first answers of a single pass are wrong, all are."""
+
+LONG_S = 5.0
+"""If the first answer is wrong, and came so late, it is not waited for more."""
 
 FAILURES = (DeploymentError, *API_FAILURES, OSError)
 """What makes a round fail, and not the experiment."""
@@ -50,7 +61,7 @@ def copy_whole(service: Service, folder: Path, requests: int) -> list[Path]:
     while True:
         copied = service.copy_metrics(folder)
         rows = sum(path.read_bytes().count(b"\n") - 1 for path in copied)
-        if rows >= requests or time.monotonic() > until_s:
+        if rows >= requests or not copied or time.monotonic() > until_s:
             return copied
         time.sleep(METRICS_EVERY_S)
 
@@ -95,6 +106,11 @@ class Bench:
             shutil.rmtree(folder)
         return folder
 
+    def load(self, locustfile: str, prefix: Path, arguments: Sequence[str], meanwhile: Callable[[], None]) -> Load:
+        """One Locust of this experiment, which asks its service."""
+        service = ["--service", str(self.settings.service.path)]
+        return Load(locustfile, prefix, [*service, *arguments], self.plan.generator_cpus, meanwhile)
+
     def single_pass(self, running: Running, number: int) -> None:
         """The single pass of a round, and the service's own rows of its first pass over the texts.
 
@@ -112,19 +128,41 @@ class Bench:
         def copy_metrics() -> None:
             nonlocal copied
             if seldom.is_due():
+                self._refuse_wrong_answers(running, prefix)
                 self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
             if copied is None and marker.exists():
                 copied = copy_whole(service, folder, rows_so_far(prefix))
                 marker.unlink(missing_ok=True)
 
         arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", f"{repeat_s(self.plan):g}"]
-        load = Load(SINGLE_PASS, prefix, arguments, self.plan.generator_cpus, copy_metrics)
+        load = self.load(SINGLE_PASS, prefix, arguments, copy_metrics)
         outcome = run_locust(load, [Target(name, prefix, service)])[name]
         self.refuse_failed(outcome, f"{title}: single pass")
         if copied is None:
             raise DeploymentError("the service's metrics file could not be copied after the first pass over the texts")
         files = tuple(str(file.relative_to(self.folder)) for file in copied)
         self.journal.note_round(name, number, runs=(SINGLE_PASS,), metrics_files=files)
+
+    def _refuse_wrong_answers(self, running: Running, prefix: Path) -> None:
+        """
+        Raises:
+            DeploymentError: the first answers of a single pass are not as the service file says. The pass would go on
+                for long.
+        """
+        rows = first_rows(prefix, ENOUGH_WRONG)
+        if not rows or not all(row["error"] for row in rows):
+            return
+        took_s = float(rows[0]["response_time_ms"]) / 1000
+        if len(rows) < ENOUGH_WRONG and took_s < LONG_S:
+            return
+        reason = f"its first answers are wrong ({tidy(rows[0]['error'])})"
+        request = self.settings.service.request
+        with suppress(*NOT_ANSWERED):
+            reply = ask(running.url, request, requests_of(request)[0], max(LONG_S, 2 * took_s))
+            reason = why_wrong(reply, request) or reason
+        raise DeploymentError(
+            f"the service at {running.url} runs, but {reason}; last words: {last_words_of(running.service)}"
+        )
 
     def refuse_failed(self, outcome: Outcome, what: str) -> None:
         """Tell the faults of a run.
@@ -143,7 +181,9 @@ class Bench:
             return
         self.own_folder(BLANK_FOLDER)
         plan = self.plan
-        blank = measure_blank(self.folder, running.url, plan.user_class, self.view.do, plan.generator_cpus)
+        blank = measure_blank(
+            self.folder, self.settings.service, running.url, plan.user_class, self.view.do, plan.generator_cpus
+        )
         self.journal.note(blank=blank)
         if blank.reason is not None:
             self.view.say(f"the blank could not be measured: {blank.reason}")

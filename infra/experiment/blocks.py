@@ -15,7 +15,7 @@ from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
 from infra.experiment.bench import FAILURES, Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
-from infra.experiment.load import Load, Outcome, ServiceGone, Target, rows_so_far, run_locust
+from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
 from runfiles.deployments import title_of
 from runfiles.events import FAILED, STATUS_MEASURED
@@ -229,7 +229,7 @@ class GroupRound:
                 of = max(block, blocks)  # repeated blocks come on top
                 bench.view.do(f"{self._title}: load of {plan.users} users, block {block} of {of}, {requests} requests")
 
-        load = Load(plan.user_class, self._folder / LOAD, arguments, plan.generator_cpus, show)
+        load = bench.load(plan.user_class, self._folder / LOAD, arguments, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]
         return run_locust(load, targets)
 

@@ -15,7 +15,8 @@ from infra.environment import for_git
 from infra.paths import ROOT
 from runfiles.fields import Record
 from runfiles.machines import DockerEngine, Machine, is_same_memory, this_machine
-from runfiles.records import ExperimentRecord, GitState, Model
+from runfiles.records import ExperimentRecord, GitState, MeasuredService, Model
+from servicefile.service_file import ServiceFile
 
 LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
 """Of this environment: the load generator's, and the host process' (of a container /health tells)."""
@@ -48,6 +49,15 @@ def circumstances_here() -> Circumstances:
         git=git_state(),
         versions={"python": platform.python_version()} | _library_versions(),
         environment={name: os.environ[name] for name in sorted(os.environ) if name.startswith(SERVICE_VARIABLES)},
+    )
+
+
+def service_record(service: ServiceFile) -> MeasuredService:
+    """What the record says of the service that is measured."""
+    content = service.path.read_text(encoding="utf-8")
+    request = service.request
+    return MeasuredService(
+        name=service.name, file=service.path.name, content=content, method=request.method, path=request.path
     )
 
 

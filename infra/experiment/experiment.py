@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 import signal
@@ -19,14 +18,16 @@ from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.cpus import why_not_pinned
-from infra.deployments.docker_engine import API_FAILURES, connect
-from infra.deployments.images import build_image, find_image
+from infra.deployments.docker_engine import API_FAILURES, Engine, connect
+from infra.deployments.images import build_image, fetch_model, find_image
+from infra.deployments.own_python import prepare_python
+from infra.deployments.preflight import why_no_service_image
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
-from infra.environment import for_python, for_service
+from infra.environment import for_python
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
-from infra.experiment.circumstances import circumstances_here, differences
+from infra.experiment.circumstances import circumstances_here, differences, service_record
 from infra.experiment.enough import Budget, spent_s
 from infra.experiment.groups import why_one_port
 from infra.experiment.journal import Journal, now
@@ -34,17 +35,20 @@ from infra.experiment.load import end_leftovers
 from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View
 from infra.experiment.rounds import Rounds
-from infra.last_words import tidy
 from infra.paths import ROOT
+from runfiles.deployments import HOST
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
-from runfiles.records import Model, Options
+from runfiles.lines import tidy
+from runfiles.records import Image, Model, Options
+from servicefile.service_file import ServiceFile, read_service
+from servicefile.toml import NotValid
 
 INTERRUPTED = 130
 
 
-def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
-    """Begin an experiment in a new folder of ``results``; ``build``: the image is built first. Returns the exit code.
+def run_new(plan: Plan, settings: Settings, results: Path) -> int:
+    """Begin an experiment in a new folder of ``results``. Returns the exit code.
 
     Raises:
         PlanError: two deployments that run side by side have one port.
@@ -62,18 +66,20 @@ def run_new(plan: Plan, settings: Settings, results: Path, build: bool) -> int:
                 shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
                 circumstances_here(),
                 Options(
+                    service=str(settings.service.path),
                     image=settings.image,
-                    build=build,
+                    build=settings.built_from is not None,
                     ports=settings.ports,
                     reach=settings.reach,
                     start_timeout_s=settings.start_timeout_s,
                 ),
+                service_record(settings.service),
             )
         except RecordError:
             with suppress(OSError):
                 folder.rmdir()
             raise
-        return Experiment(folder, journal).run()
+        return Experiment(folder, journal, settings.service).run()
 
 
 def resume(folder: Path) -> int:
@@ -90,10 +96,29 @@ def resume(folder: Path) -> int:
         except (OSError, RuntimeError) as error:  # a loop of links
             raise ResumeError(f"{folder} can't be read ({error}); name a folder such as results/<time>") from error
         journal = Journal.reopen(folder)
-        experiment = Experiment(folder, journal)
+        experiment = Experiment(folder, journal, _service_of(journal, folder))
         experiment.end_leftovers()  # whatever is refused below, nothing writes into the folder any more
         with alone_on_engine(list(journal.plan.deployments)):
             return experiment.resume()
+
+
+def _service_of(journal: Journal, folder: Path) -> ServiceFile:
+    """The service that an experiment began to measure.
+
+    Raises:
+        ResumeError: its service file can't be used any more, or says something else now.
+    """
+    path = Path(journal.options.service)
+    try:
+        service = read_service(path)
+        same = service_record(service) == journal.record.service
+    except (NotValid, OSError) as error:
+        raise ResumeError(f"{folder} can't be continued: {error}") from error
+    if not same:
+        raise ResumeError(
+            f"{folder} can't be continued: {path} is not as it was; bring that back, or begin a new experiment"
+        )
+    return service
 
 
 def _refuse_impossible(plan: Plan, settings: Settings) -> None:
@@ -111,16 +136,17 @@ def _refuse_impossible(plan: Plan, settings: Settings) -> None:
 class Experiment:
     """One experiment: where it writes, what it uses, and what it tells the person who waits."""
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
+    def __init__(self, folder: Path, journal: Journal, service: ServiceFile) -> None:
         self._folder = folder
         self._journal = journal
         self._plan = journal.plan
         self._options = journal.options
         self._settings = Settings(
-            image=self._options.image,
+            service=service,
+            other_image=self._options.image,
             ports=dict(self._options.ports),
             reach=dict(self._options.reach),
-            start_timeout_s=self._options.start_timeout_s,
+            other_start_timeout_s=self._options.start_timeout_s,
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,
             service_cpus=self._plan.service_cpus,
@@ -160,6 +186,7 @@ class Experiment:
         try:
             with _sigterm_as_ctrl_c():
                 self._fetch_model()
+                self._prepare_python()
                 with self._view.shown():
                     self._rounds.measure_all(self._prepare_image() if self._containers else None)
                 self._rounds.say_why_it_ended()
@@ -225,7 +252,7 @@ class Experiment:
         try:
             engine = connect() if record.engine else None
             found = differences(record, replace(here, engine=engine.record() if engine else None))
-            if engine and images and {find_image(engine, self._settings.image).id} != images:
+            if engine and images and {self._find_image(engine).id} != images:
                 measured = ", ".join(map(str, images))
                 found.append(f"image {self._settings.image}: another than {measured}, which was measured")
         except (DeploymentError, *API_FAILURES) as error:
@@ -237,13 +264,12 @@ class Experiment:
                 "bring that back, or begin a new experiment"
             )
 
-    def _model(self) -> Model:
-        """The model that a service started here would serve, got before anything is timed."""
-        command = [sys.executable, "-m", "inference.fetch"]
-        fetched = subprocess.run(command, cwd=ROOT, env=for_service(), stdout=subprocess.PIPE, text=True, check=False)
-        if fetched.returncode != 0:
-            raise DeploymentError("there is no model to serve; the reason is above")
-        said = json.loads(fetched.stdout.splitlines()[-1])
+    def _model(self) -> Model | None:
+        """The model that a service started here would serve, got before anything is timed. None: it has no command that
+        tells."""
+        if self._settings.service.model is None:
+            return None
+        said = fetch_model(self._settings.service)
         return Model(name=said["name"], source=said["source"], sha256=said["sha256"])
 
     def _fetch_model(self) -> None:
@@ -251,8 +277,17 @@ class Experiment:
             return
         if self._options.build or "host" in self._plan.deployments:
             model = self._model()
-            self._journal.note(model=model)
-            self._view.say(f"model: {model.name}")
+            if model is not None:
+                self._journal.note(model=model)
+                self._view.say(f"model: {model.name}")
+
+    def _prepare_python(self) -> None:
+        service = self._settings.service
+        if HOST in self._plan.deployments and service.command is not None:
+            prepare_python(service, self._view.say)
+
+    def _find_image(self, engine: Engine) -> Image:
+        return find_image(engine, str(self._settings.image), is_built=self._options.build)
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
@@ -262,15 +297,14 @@ class Experiment:
             self._journal.note(engine=engine.record())
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
+            if reason := why_no_service_image(self._settings):
+                return reason
             if self._options.build and not is_known:
                 log = self._folder / "image_build.log"
                 build_image(
-                    self._settings.image,
-                    log,
-                    sys.executable,
-                    lambda line: self._view.do(f"building the image: {line[:100]}"),
+                    self._settings.service, log, lambda line: self._view.do(f"building the image: {line[:100]}")
                 )
-            image = find_image(engine, self._settings.image)
+            image = self._find_image(engine)
         except (DeploymentError, *API_FAILURES, OSError) as error:
             return why(error, self._folder)
         for name in self._containers:

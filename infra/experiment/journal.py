@@ -17,7 +17,7 @@ from infra.experiment.resumable import check_resumable
 from runfiles.deployments import listed
 from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
-from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord, RoundRecord
+from runfiles.records import DeploymentRecord, ExperimentRecord, MeasuredService, Options, PlanRecord, RoundRecord
 from runfiles.strict_json import read_record
 
 CUT_OFF = "the experiment was cut off while this round ran"
@@ -44,7 +44,15 @@ class Journal:
         self.plan = plan_of(record.plan, str(self._path))
 
     @classmethod
-    def begin(cls, folder: Path, plan: Plan, command: str, circumstances: Circumstances, options: Options) -> Journal:
+    def begin(
+        cls,
+        folder: Path,
+        plan: Plan,
+        command: str,
+        circumstances: Circumstances,
+        options: Options,
+        service: MeasuredService,
+    ) -> Journal:
         """A new experiment, of which nothing is measured yet.
 
         Raises:
@@ -60,6 +68,7 @@ class Journal:
             engine=circumstances.engine,
             model=circumstances.model,
             options=options,
+            service=service,
             plan=PlanRecord(**asdict(plan)),
             order=tuple(map(tuple, plan.order(plan.rounds or 0))),
             deployments=tuple(_nothing_yet(name, plan) for name in listed(plan.deployments)),

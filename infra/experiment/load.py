@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -19,10 +20,11 @@ from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.service import Service
 from infra.environment import for_load
 from infra.errors import DeploymentError
-from infra.last_words import last_error, tail, tidy
+from infra.last_words import last_error, tail
 from infra.paths import ROOT
 from runfiles.events import INCOMPLETE, INTERRUPTED, RECORDING_FAILED_EXIT_CODE
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX, SINGLE_PASS
+from runfiles.lines import tidy
 from runfiles.records import RunRecord
 
 STOP_S = 20
@@ -110,7 +112,7 @@ def _outcome(target: Target, recorded: _Recorded, is_single_pass: bool) -> Outco
     if reason is not None:
         first_error = _first_error(target.prefix)
         first = f"; the first error was: {first_error}" if first_error else ""
-        reason = f"{reason}{first}; last words of the service: {_last_words(target.service)}"
+        reason = f"{reason}{first}; last words of the service: {last_words_of(target.service)}"
     return Outcome(reason, [text for _, text in recorded.faults])
 
 
@@ -228,7 +230,7 @@ def _why_gone(service: Service) -> str | None:
         return None
 
 
-def _last_words(service: Service) -> str:
+def last_words_of(service: Service) -> str:
     try:
         return service.last_words()
     except API_FAILURES as error:
@@ -295,6 +297,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def first_rows(prefix: Path, number: int) -> list[dict[str, str]]:
+    """The first requests of a run that are in its file by now; whole rows only."""
+    try:
+        with Path(f"{prefix}{REQUESTS_SUFFIX}").open(encoding="utf-8", errors="replace", newline="") as file:
+            return [row for row in islice(csv.DictReader(file), number) if None not in row.values()]
+    except (OSError, csv.Error):
+        return []
 
 
 def rows_so_far(prefix: Path, suffix: str = REQUESTS_SUFFIX) -> int:

@@ -6,12 +6,10 @@ plan with a comment on each key.
 
 from __future__ import annotations
 
-import stat
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,17 @@ from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
-from infra.last_words import tidy
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
 from runfiles.events import BLOCKS, LAYOUTS, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
+from servicefile import toml
+from servicefile.toml import number, one_of, or_none, whole
 
 USER_CLASSES = ("keep_alive", "new_connection")
 MIB = 1024**2
 FEWEST_BLOCKS = 2
 """Measured blocks of each deployment in a round, however short the plan's ``seconds`` are."""
 
-MOST_BYTES = 10**6
-"""A file that is larger is not a plan."""
-
-MOST_KEY = 100
 NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes")
 """Keys that records of earlier versions lack, and that can't be none."""
 
@@ -141,17 +136,9 @@ def _consistent(plan: Plan) -> Plan:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a FIFO would keep us waiting
-            what = "not a file" if not stat.S_ISREG(about.st_mode) else f"larger than {MOST_BYTES / 1e6:.0f} MB"
-            raise PlanError(f"{path} can't be read (it is {what}); name another plan")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PlanError(f"there is no plan {path}; plans/default.toml is one to start from") from error
-    except OSError as error:
-        raise PlanError(f"{path} can't be read ({error.strerror}); name another plan") from error
-    except (ValueError, RecursionError) as error:  # ValueError also of a number of more digits than Python takes
-        raise PlanError(f"{path} is not TOML: {tidy(str(error))}; mend that, and see plans/default.toml") from error
+        return toml.read(path, "plan", "plans/default.toml")
+    except toml.NotValid as error:
+        raise PlanError(str(error)) from error
 
 
 def _from_text(key: str, text: str) -> Any:
@@ -168,57 +155,14 @@ def _from_text(key: str, text: str) -> Any:
 
 
 def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    checked = {}
-    for key, value in values.items():
-        if key not in _CHECKS:
-            close = get_close_matches(key[:MOST_KEY], _CHECKS, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"a plan has {', '.join(_CHECKS)}"
-            raise PlanError(f"{where}: there is no key {tidy(repr(key))}; {meant}")
-        try:
-            checked[key] = _CHECKS[key](value)
-        except ValueError as expected:
-            default = _default(key)
-            raise PlanError(f"{where}: {key} = {_shown(value)} is not {expected}; the default is {default}") from None
-    return checked
+    try:
+        return toml.checked(values, _CHECKS, where, "a plan", _default)
+    except toml.NotValid as error:
+        raise PlanError(str(error)) from error
 
 
-def _default(key: str) -> str:
-    return next(_shown(field.default) for field in fields(Plan) if field.name == key)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return tidy(",".join(map(_shown, value)))
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write the longest ones
-        return "a number beyond 64 bits"
-    return "none" if value is None else tidy(str(value))
-
-
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
-        return value
-
-    return check
-
-
-def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def check_or_none(value: Any) -> Any:
-        return None if value is None else check(value)
-
-    return check_or_none
-
-
-def _number(what: str, least: float, most: float) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise ValueError(f"{what} from {least:g} to {most:g}")
-        return float(value)
-
-    return check
+def _default(key: str) -> Any:
+    return next(field.default for field in fields(Plan) if field.name == key)
 
 
 def _percent(value: Any) -> float:
@@ -226,7 +170,7 @@ def _percent(value: Any) -> float:
     if isinstance(value, str) and value.endswith("%"):
         with suppress(ValueError):
             value = float(value.removesuffix("%"))
-    return _number("a percentage", 0.5, 100)(value)
+    return number("a percentage", 0.5, 100)(value)
 
 
 def _cpuset(value: Any) -> str:
@@ -236,15 +180,6 @@ def _cpuset(value: Any) -> str:
         raise ValueError(CPUSET_FORM)  # noqa: TRY004  no caller's slip
     cpuset(text)
     return text
-
-
-def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in words:
-            raise ValueError(" or ".join(words))
-        return str(value)
-
-    return check
 
 
 def _deployments(value: Any) -> tuple[str, ...]:
@@ -259,25 +194,25 @@ def _deployments(value: Any) -> tuple[str, ...]:
     return tuple(name for name in known if name in value)
 
 
-_CHECKS: dict[str, Callable[[Any], Any]] = {
+_CHECKS: dict[str, toml.Check] = {
     "deployments": _deployments,
-    "layout": _one_of(LAYOUTS),
-    "rounds": _or_none(_whole(1, 100)),
+    "layout": one_of(LAYOUTS),
+    "rounds": or_none(whole(1, 100)),
     "precision": _percent,
-    "budget_minutes": _number("a number of minutes", 0.5, MOST_BUDGET_MINUTES),
-    "users": _whole(1, 1000),
-    "seconds": _whole(1, 3600),
-    "requests": _or_none(_whole(1, 10**7)),
-    "block_s": _number("a number of seconds", 0.2, 60),
-    "warm_up_s": _whole(0, 600),
-    "rest_s": _whole(0, 600),
-    "user_class": _one_of(USER_CLASSES),
-    "seed": _whole(0, 2**31 - 1),
-    "cpus": _or_none(_number("a number of cores", 0.01, 1024)),
-    "memory_mb": _whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
-    "processes": _whole(1, 64),
-    "generator_cpus": _or_none(_cpuset),
-    "service_cpus": _or_none(_cpuset),
+    "budget_minutes": number("a number of minutes", 0.5, MOST_BUDGET_MINUTES),
+    "users": whole(1, 1000),
+    "seconds": whole(1, 3600),
+    "requests": or_none(whole(1, 10**7)),
+    "block_s": number("a number of seconds", 0.2, 60),
+    "warm_up_s": whole(0, 600),
+    "rest_s": whole(0, 600),
+    "user_class": one_of(USER_CLASSES),
+    "seed": whole(0, 2**31 - 1),
+    "cpus": or_none(number("a number of cores", 0.01, 1024)),
+    "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
+    "processes": whole(1, 64),
+    "generator_cpus": or_none(_cpuset),
+    "service_cpus": or_none(_cpuset),
 }
 """Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""
 

@@ -17,9 +17,9 @@ from rich.text import Text
 from infra.experiment.enough import Budget, Pair, in_words
 from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
-from infra.last_words import printable, tidy
 from runfiles.deployments import title_of
 from runfiles.events import NOT_RUN, STATUS_MEASURED, TURNS
+from runfiles.lines import printable, tidy
 
 REFRESH_PER_S = 4
 START_AND_END_S = 4.0

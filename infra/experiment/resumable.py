@@ -12,11 +12,11 @@ from typing import Any
 
 from infra.deployments.table import PORTS
 from infra.experiment.plan import Plan, plan_of
-from infra.last_words import tidy
 from runfiles.deployments import DEPLOYMENTS, listed
 from runfiles.events import STATUS_MEASURED, TURNS
 from runfiles.fields import why_no_name
 from runfiles.files import BLANK_FOLDER, LOAD, SINGLE_PASS, round_folder
+from runfiles.lines import tidy
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord
 
 RUNS = (SINGLE_PASS, LOAD)
@@ -99,7 +99,7 @@ def _check_round_groups(deployment: DeploymentRecord, groups: Sequence[Sequence[
 
 
 def _check_options(options: Options, deployments: Sequence[str]) -> None:
-    if reason := why_no_name(options.image):
+    if options.image is not None and (reason := why_no_name(options.image)):
         raise ValueError(f"options.image is {_shown(options.image)}, which is {reason}")
     if options.start_timeout_s == 0:
         raise ValueError("options.start_timeout_s is 0")

@@ -13,9 +13,9 @@ from infra.experiment.blocks import measure_group
 from infra.experiment.enough import Budget, Pair, ask_precision, in_words, why_enough
 from infra.experiment.groups import grouped, memory_of
 from infra.experiment.turns import measure_turn
-from infra.last_words import tidy
 from runfiles.deployments import title_of
 from runfiles.events import BUDGET, NOT_RUN, PRECISE, STATUS_MEASURED, TURNS
+from runfiles.lines import tidy
 from runfiles.records import MOST_ROUNDS
 
 FEWEST_ROUNDS_TOLD = 2

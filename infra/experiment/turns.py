@@ -7,7 +7,7 @@ import time
 from infra.deployments.table import Running, deployed
 from infra.experiment.bench import FAILURES, Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
-from infra.experiment.load import Load, Target, rows_so_far, run_locust
+from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, round_folder
@@ -65,6 +65,6 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
         if seldom.is_due():
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
-    load = Load(plan.user_class, prefix, arguments, plan.generator_cpus, show)
+    load = bench.load(plan.user_class, prefix, arguments, show)
     bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title)
     bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))

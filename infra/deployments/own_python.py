@@ -1,0 +1,79 @@
+"""The Python that starts the host process: Fourfold's own, the service's, or one with the service's requirements."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from infra.environment import for_pip, for_python
+from infra.errors import DeploymentError
+from infra.last_words import last_error, tail
+from infra.paths import ROOT
+from servicefile.service_file import ServiceFile
+
+FOLDER = ROOT / ".fourfold" / "python"
+"""Each set of requirements has a virtual environment of its own here, which is made once."""
+
+DONE = "installed"
+"""An empty file in an environment that has all requirements."""
+
+
+def python_of(service: ServiceFile) -> Path:
+    """The Python that a first word ``python`` of the service's command stands for."""
+    if service.requirements is not None:
+        return _environment(service.requirements) / "bin" / "python"
+    return service.python or Path(sys.executable)
+
+
+def command_of(words: Sequence[str], python: Path) -> list[str]:
+    """A command of a service file. Its first word ``python`` is ``python``."""
+    return [str(python) if words[0] in ("python", "python3") else words[0], *words[1:]]
+
+
+def prepare_python(service: ServiceFile, show: Callable[[str], None]) -> None:
+    """Install the service's requirements, if they are not installed yet. ``show`` is told what is done.
+
+    Raises:
+        DeploymentError: they can't be installed.
+        OSError: the folder can't be written.
+    """
+    if service.requirements is None:
+        return
+    folder = _environment(service.requirements)
+    if (folder / DONE).is_file():
+        return
+    if folder.exists():
+        shutil.rmtree(folder)  # of a try that was cut off
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.with_suffix(".log")
+    show(f"installing {service.requirements.name} for the host process, once; what pip says is in {log}")
+    python = str(folder / "bin" / "python")
+    try:
+        pip_settings = for_pip()
+    except subprocess.CalledProcessError as error:
+        raise DeploymentError("pip can't read its settings; its reason is above") from error
+    install = [python, "-m", "pip", "install", "--disable-pip-version-check", "-r", str(service.requirements)]
+    with log.open("w", encoding="utf-8") as output:
+        for command, environment in (
+            ([sys.executable, "-m", "venv", str(folder)], for_python()),
+            (install, pip_settings),
+        ):
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            )
+            if done.returncode != 0:
+                raise DeploymentError(
+                    f"{service.requirements} could not be installed: {last_error(tail(log))}; all of it is in {log}; "
+                    "mend that, or name a Python that has it (python in the service file)"
+                )
+    (folder / DONE).touch()
+
+
+def _environment(requirements: Path) -> Path:
+    """The virtual environment of a requirements file, by what the file says and by this Python's version."""
+    said = f"{sys.version}\n".encode() + requirements.read_bytes()
+    return FOLDER / hashlib.sha256(said).hexdigest()[:16]

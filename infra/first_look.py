@@ -1,0 +1,105 @@
+"""``python -m infra check``: starts each deployment once, sends it a few texts, and says what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.images import build_image, find_image
+from infra.deployments.own_python import prepare_python
+from infra.deployments.preflight import why_no_service_image
+from infra.deployments.probe import NOT_ANSWERED, ask, why_wrong
+from infra.deployments.settings import Settings
+from infra.deployments.table import BY_NAME, Running, deployed, why_not
+from infra.errors import DeploymentError, why
+from infra.paths import ROOT
+from runfiles.deployments import HOST, title_of
+from servicefile.texts import requests_of
+
+TEXTS = 3
+ANSWER_S = 30.0
+FOLDER = ROOT / ".fourfold" / "check"
+
+FAILURES = (DeploymentError, *API_FAILURES, OSError)
+
+
+def check(names: Sequence[str], settings: Settings) -> int:
+    """Look at each of these deployments, one after another, and print what is found. Returns 0 if the service answers
+    as its service file says wherever it can run, else 1."""
+    service, request = settings.service, settings.service.request
+    texts = requests_of(request)
+    print(f"{service.name} ({service.path.name}): {len(texts)} texts of {request.texts.name}")
+    print(f"a request: {request.method} {texts[0].target.decode()}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    found = list(_look_at_all(names, settings))
+    print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+    return 0 if found and all(found) else 1
+
+
+def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
+    no_image = _why_no_image(settings) if any(BY_NAME[name].facts.needs_engine for name in names) else None
+    for name in names:
+        title = title_of(name)
+        reason = (no_image if BY_NAME[name].facts.needs_engine else None) or why_not(name, settings)
+        if reason is not None:
+            print(f"{title}: not measured: {reason}")
+            continue
+        try:
+            if name == HOST:
+                prepare_python(settings.service, print)
+            with deployed(name, settings, FOLDER / name) as running:
+                yield _look_at(running, settings)
+        except FAILURES as error:
+            print(f"{title}: {why(error, FOLDER)}")
+            yield False
+
+
+def _why_no_image(settings: Settings) -> str | None:
+    """Have the image on the engine; why there is none."""
+    try:
+        if reason := why_no_service_image(settings):
+            return reason
+        engine = connect()
+        if settings.built_from is not None:
+            print("building the image ...", flush=True)
+            build_image(settings.service, FOLDER / "image_build.log", lambda _: None)
+        find_image(engine, str(settings.image), is_built=settings.built_from is not None)
+    except FAILURES as error:
+        return why(error, FOLDER)
+    return None
+
+
+def _look_at(running: Running, settings: Settings) -> bool:
+    """Send the first texts to a deployment. Whether all answers are as the service file says."""
+    request = settings.service.request
+    print(f"{title_of(running.name)}: ready at {running.url} after {running.seconds_to_healthy:.1f} s")
+    is_right = True
+    named = False
+    for text in islice(requests_of(request), TEXTS):
+        try:
+            reply = ask(running.url, request, text, ANSWER_S)
+        except NOT_ANSWERED as error:
+            print(f"  text {text.text_id}: no answer ({error or type(error).__name__})")
+            return False
+        named = named or bool(reply.header(settings.service.replica_header))
+        said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.first_line}"
+        print(f"  text {text.text_id}: {said}")
+        if reason := why_wrong(reply, request):
+            print(f"  wrong: {reason}")
+            is_right = False
+    names = "answers name their replica" if named else "answers do not name their replica"
+    print(f"  measured: response time, CPU, memory{', network' if running.name != HOST else ''}; {names}")
+    files = running.service.copy_metrics(_emptied(running.name))
+    print(f"  its own metrics file: {', '.join(file.name for file in files) or 'none'}")
+    return is_right
+
+
+def _emptied(name: str) -> Path:
+    """A folder for the metrics files of a look."""
+    folder = FOLDER / f"{name}-metrics"
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    return folder

@@ -1,0 +1,22 @@
+"""Text of other programs and of users as one line that is safe in a terminal and in a record."""
+
+from __future__ import annotations
+
+import re
+
+MOST_CHARACTERS = 300
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
+"""Sequences that move a terminal's cursor or set its colours or its title (ECMA-48)."""
+
+
+def printable(text: str) -> str:
+    """The text as one line, without escape sequences and characters that can't be shown."""
+    shown = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
+    return " ".join(shown.split())
+
+
+def tidy(text: str) -> str:
+    """As ``printable``, and shortened."""
+    line = printable(text)
+    return line if len(line) <= MOST_CHARACTERS else line[:MOST_CHARACTERS] + " ..."

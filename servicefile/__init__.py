@@ -1,0 +1,1 @@
+"""A service file: where a service comes from, how it is started, and what it is asked."""
