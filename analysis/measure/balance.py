@@ -21,13 +21,13 @@ from analysis.read.runs import Run
 class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
-    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Bytes
-    and shares that are not known are NaN, and ``missing`` says why. ``is_named`` is False for answers that did not name
-    their replica.
+    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. None:
+    the users' connections end at a proxy. Bytes and shares that are not known are NaN, and ``missing`` says why.
+    ``is_named`` is False for answers that did not name their replica.
     """
 
     name: str
-    connections: int
+    connections: int | None
     requests: int
     request_share: float
     received_bytes: float
@@ -61,13 +61,22 @@ class Evenness:
 
 @dataclass(frozen=True)
 class Balance:
-    """How the load of one round was shared by the replicas of a deployment."""
+    """How the load of one round was shared by the replicas of a deployment.
+
+    ``deals_requests``: a proxy deals out the requests; else Swarm's ingress deals out the connections.
+    """
 
     measurement: Measurement
     number: int
     shares: Sequence[ReplicaShare]
     even: Evenness | None
     keeps_connections: bool
+    deals_requests: bool
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether each user stayed with one replica."""
+        return self.keeps_connections and not self.deals_requests
 
     @property
     def id(self) -> str:
@@ -75,11 +84,11 @@ class Balance:
 
 
 @lru_cache(RUNS_AT_HAND)
-def replica_shares(run: Run) -> list[ReplicaShare]:
+def replica_shares(run: Run, deals_requests: bool = False) -> list[ReplicaShare]:
     """What each replica answered, and what its interfaces carried, in the measured phase.
 
     A replica that answered nothing is included, with a share of 0. Answers name a replica by its name, its ID or its
-    host name.
+    host name. ``deals_requests``: as in ``Balance``.
     """
     counts = _by_replica(run, run.answered)
     opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
@@ -96,7 +105,7 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
         shares.append(
             ReplicaShare(
                 name=name,
-                connections=int(opened.get(name, 0)),
+                connections=None if deals_requests else int(opened.get(name, 0)),
                 requests=requests,
                 request_share=requests / max(1, counts.sum()),
                 received_bytes=float(received),
@@ -117,15 +126,18 @@ def _by_replica(run: Run, requests: pd.DataFrame) -> pd.Series:
     return told.groupby([run.replica_names.get(said, said) for said in told.index]).sum()
 
 
-def evenness(run: Run) -> Evenness | None:
-    """How evenly the answers were dealt; None if no answer names its replica, or there is only one replica."""
-    shares = [share for share in replica_shares(run) if share.is_named]
+def evenness(run: Run, deals_requests: bool = False) -> Evenness | None:
+    """How evenly the answers were dealt; None if no answer names its replica, or there is only one replica.
+
+    ``deals_requests``: as in ``Balance``.
+    """
+    shares = [share for share in replica_shares(run, deals_requests) if share.is_named]
     answers = np.array([share.requests for share in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None
-    expected, why = expected_largest_share(run, len(shares))
-    keeps = run.measured_requests["connection_reused"].mean() > 0.5
-    dealt = np.array([share.connections for share in shares]) if keeps else answers
+    expected, why = expected_largest_share(run, len(shares), deals_requests)
+    keeps = keeps_connections(run) and not deals_requests
+    dealt = np.array([share.connections for share in shares], dtype=float) if keeps else answers
     return Evenness(
         jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
         largest=float(answers.max() / answers.sum()),
@@ -142,6 +154,11 @@ def _chance_of(dealt: np.ndarray) -> float:
     return float(special.chdtrc(len(dealt) - 1, ((dealt - mean) ** 2 / mean).sum()))
 
 
+def keeps_connections(run: Run) -> bool:
+    """Whether the users kept their connections in the measured phase."""
+    return bool(run.measured_requests["connection_reused"].mean() > 0.5)
+
+
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found or, if none were, those that answered; at least 1."""
     found = {replica.name for replica in run.record.replicas.list} or set(run.samples["replica"].unique())
@@ -149,16 +166,18 @@ def replicas_of(run: Run) -> int:
     return max(1, len(found) or len(answered))
 
 
-def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
+def expected_largest_share(run: Run, replicas: int, deals_requests: bool = False) -> tuple[float, str]:
     """The share of the busiest replica if connections are dealt out in turn, and why.
 
+    A proxy that ``deals_requests`` gives each to the replica with the fewest open ones, so each gets about 1 / R.
     Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the R replicas like
     cards, so at most ceil(U / R) of U users meet the same one. If each request has its own connection, each replica
     gets 1 / R.
     """
-    reused = run.measured_requests["connection_reused"].mean()
     users = run.record.users or 0
-    if reused > 0.5 and users:
+    if deals_requests:
+        return 1 / replicas, "the proxy gives each request to the replica with the fewest open requests"
+    if keeps_connections(run) and users:
         share = math.ceil(users / replicas) / users
         return (
             share,

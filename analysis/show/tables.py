@@ -100,7 +100,8 @@ def _share_row(id: str, place: int, share: ReplicaShare) -> Row:
     why = f": {share.missing}" if share.missing else ""
     known = [_megabytes(share.received_bytes), _megabytes(share.sent_bytes)]
     known += [_percent(share.byte_share), _percent(share.cpu_share)]
-    texts = [f"{share.connections:,}", f"{share.requests:,}", _percent(share.request_share)]
+    connections = "(at the proxy)" if share.connections is None else f"{share.connections:,}"
+    texts = [connections, f"{share.requests:,}", _percent(share.request_share)]
     return Row(share.title, tuple(map(Cell, [*texts, *(text + why for text in known)])), f"share-{id}-{place}")
 
 
