@@ -204,10 +204,9 @@ def _written(settings: Settings) -> Model:
     if confined.healthcheck is not None:
         times = {"interval": "5s", "timeout": "10s", "retries": 6, "start_period": "120s"}
         about["healthcheck"] = {"test": ["CMD", *confined.healthcheck], **times}
-    written: Model = without_variables(
-        {"services": {OWN_SERVICE: about | {"deploy": {"resources": {"limits": limits}}}}}
-    )
-    return written
+    about["deploy"] = {"resources": {"limits": limits}}
+    model: Model = without_variables({"services": {OWN_SERVICE: about}})
+    return model
 
 
 def _volume(mount: str) -> dict[str, Any]:

@@ -106,12 +106,7 @@ class ComposeProxy:
         engine, service = connect(), settings.service
         answering, replicas = answering_of(service), self.facts.replicas
         metrics_folder = live_file(folder, f"{METRICS_STEM}.csv").parent
-        port = self.facts.port(settings)
-        model = model_of(PROJECT, settings, port, metrics_folder)
-        _multiply(model["services"][answering], service, replicas, metrics_folder.resolve())
-        networks = dict.fromkeys(model["services"][answering].get("networks") or ["default"])
-        model["services"][PROXY] = _proxy(settings, port) | {"networks": networks}
-        PROJECT.up(model)
+        PROJECT.up(proxied_model(settings, replicas, self.facts.port(settings), metrics_folder))
 
         def evidence() -> str:
             found = PROJECT.containers(engine, answering)
@@ -160,6 +155,20 @@ def have_proxy_image(service: ServiceFile) -> None:
         DeploymentError: it is not there, and can't be pulled.
     """
     find_image(connect(), service.proxy_image, is_built=False)
+
+
+def proxied_model(settings: Settings, replicas: int, port: int, metrics_folder: Path) -> Model:
+    """What Compose is to start: so many replicas of the service that answers, and the proxy that publishes ``port``.
+
+    Raises:
+        DeploymentError: as ``model_of``.
+    """
+    model = model_of(PROJECT, settings, port, metrics_folder)
+    answering = model["services"][answering_of(settings.service)]
+    _multiply(answering, settings.service, replicas, metrics_folder.resolve())
+    networks = dict.fromkeys(answering.get("networks") or ["default"])
+    model["services"][PROXY] = _proxy(settings, port) | {"networks": networks}
+    return model
 
 
 def _multiply(answering: Model, service: ServiceFile, replicas: int, metrics_folder: Path) -> None:
