@@ -127,7 +127,7 @@ def both_ways(folder: Path, keep: int) -> Analysis:
     """Four users on three replicas of Swarm and of Compose: one replica of Swarm's got two of them."""
     write_experiment(folder, [measured("compose-3"), measured("swarm-3")])
     for name, dealt in (("compose-3", "abc"), ("swarm-3", "abca")):
-        rows = [request(0, replica=replica, connection_reused=0) for replica in dealt]
+        rows = [request(place / 1000, replica=replica, connection_reused=0) for place, replica in enumerate(dealt)]
         rows += [
             request(number / 100, replica=dealt[number % len(dealt)], connection_reused=keep) for number in range(1200)
         ]
@@ -206,12 +206,12 @@ def test_three_replicas_behind_the_proxy_share_what_kept_connections_bring(proxy
     with deployed("compose-3", settings, tmp_path / "start") as running:
         assert "is still there" in str(why_not("compose-3", settings))
         assert running.service.limits == Limits(memory_bytes=settings.memory_bytes)
-        assert sorted(answers_of(running, 30).values()) == pytest.approx([10, 10, 10], abs=1)
+        assert sorted(answers_of(running).values()) == pytest.approx([12, 12, 12], abs=1)
         folder = load(running, tmp_path / "results", users=4, seconds=4)
         files = running.service.copy_metrics(tmp_path)
         analysis = analyse(read_results(folder))
         check_shares(analysis)
-        answers = 30 + sum(share.requests for share in analysis.balances[0].shares)
+        answers = 36 + sum(share.requests for share in analysis.balances[0].shares)
         assert len(files) == 3
         assert sum(map(rows_in, files)) >= answers
         kill_one(running)
@@ -220,11 +220,13 @@ def test_three_replicas_behind_the_proxy_share_what_kept_connections_bring(proxy
     assert why_not("compose-3", settings) is None
 
 
-def answers_of(running: Running, requests_sent: int) -> Counter[str]:
-    """How many requests of one connection each replica answered."""
-    with requests.Session() as session:
+def answers_of(running: Running) -> Counter[str]:
+    """How many of 36 requests each replica answered: two users took turns, each on a connection that it kept."""
+    with requests.Session() as one, requests.Session() as other:
         replies = [
-            session.post(f"{running.url}/infer", json={"text": "fine"}, timeout=10) for _ in range(requests_sent)
+            session.post(f"{running.url}/infer", json={"text": "fine"}, timeout=10)
+            for _ in range(18)
+            for session in (one, other)
         ]
     assert all(reply.ok for reply in replies)
     assert not any(reply.headers.get("Connection") == "close" for reply in replies)
@@ -245,7 +247,10 @@ def load(running: Running, folder: Path, users: int, seconds: int) -> Path:
 
 
 def check_shares(analysis: Analysis) -> None:
-    """The replicas are known by their names, and gave equally many answers; the proxy's CPU is counted."""
+    """The replicas are known by their names, and no user stayed with one of them; the proxy's CPU is counted.
+
+    Four users that stay would give one replica half of the answers. A proxy gives more to a replica that is faster.
+    """
     (balance,) = analysis.balances
     (run,) = analysis.results.deployments[0].loads.values()
     assert not [doubt for doubt in analysis.validity.invalid if doubt.kind in ("restart", "unsampled")]
@@ -256,7 +261,7 @@ def check_shares(analysis: Analysis) -> None:
     assert expected_largest_share(run, 3, deals_requests=True)[0] == pytest.approx(1 / 3)
     answers = [share.requests for share in balance.shares]
     print("answers of each replica", answers)
-    assert max(answers) - min(answers) <= 0.1 * sum(answers) / 3 + 3
+    assert 0.2 < min(answers) / sum(answers) < max(answers) / sum(answers) < 0.48
     proxys = analysis.loads[0].summary["hidden_reverse_proxy_cpu_ms"]
     print("CPU-ms of the proxy for an answer", proxys.value)
     assert proxys.value > 0

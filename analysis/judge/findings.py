@@ -282,7 +282,10 @@ def _shares(balance: Balance, anchor: str) -> list[Part]:
 
 def _expected(balance: Balance) -> str:
     if balance.deals_requests:
-        return "The proxy gives each request to the replica with the fewest open requests, whoever sends it."
+        return (
+            "The proxy gives each request to the replica with the fewest open requests, whoever sends it. So a replica "
+            "that answers faster gets more of them."
+        )
     if balance.keeps_connections:
         return (
             "Swarm's ingress deals out connections in turn, not requests. The users kept their connections, so each "
