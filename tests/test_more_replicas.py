@@ -129,7 +129,8 @@ def both_ways(folder: Path, keep: int) -> Analysis:
     for name, dealt in (("compose-3", "abc"), ("swarm-3", "abca")):
         rows = [request(place / 1000, replica=replica, connection_reused=0) for place, replica in enumerate(dealt)]
         rows += [
-            request(number / 100, replica=dealt[number % len(dealt)], connection_reused=keep) for number in range(1200)
+            request(0.005 + number / 100, replica=dealt[number % len(dealt)], connection_reused=keep)
+            for number in range(1196)
         ]
         samples = [row for each in "abc" for row in steady_samples(0.2, 1000, replica=each, replica_id=each)]
         write_run(folder / name, "load", rows, samples)
