@@ -20,13 +20,13 @@ COLOURS = {
     "docker": "#E69F00",
     "docker-host-network": "#56B4E9",
     "compose": "#009E73",
-    "compose-3": "#999933",
+    "compose-3": "#117733",
     "swarm-1": "#CC79A7",
     "swarm-3": "#D55E00",
 }
 """Okabe and Ito's palette: told apart with any kind of colour vision. One deployment, one colour, everywhere."""
-OTHER_COLOURS = ("#F0E442", "#332288", "#88CCEE", "#AA4499", "#117733", "#882255", "#44AA99")
-"""For other numbers of replicas (Tol's muted palette): those of seven in a row differ."""
+OTHER_COLOURS = ("#F0E442", "#332288", "#88CCEE", "#882255", "#661100", "#6699CC", "#888800")
+"""For other numbers of replicas (most are of Tol's palettes): those of seven in a row differ."""
 GREY = "#888888"
 
 SYMBOLS = {

@@ -267,9 +267,9 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     if not is_client_told(loads):
         return (
             "The service reports how long a text waited for the model and how long the model took (header "
-            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy or "
-            "Swarm's ingress. Each part is "
-            "a median, so the parts may not add up to the median of the whole."
+            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy, "
+            "a reverse proxy or Swarm's ingress. Each part is a median, so the parts may not add up to the "
+            "median of the whole."
         )
     waits = (
         ""
@@ -279,9 +279,9 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     return (
         "Model and queue are what the service reports (header Server-Timing). The load generator's own part is "
         f"measured with the blank: the same client against a responder that answers at once.{waits} The rest is "
-        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the "
-        "requests between the 40th and the 60th percentile of the response time. So the parts add up to the median, "
-        "which is the line. "
+        "network, HTTP and, where there is one, Docker's proxy, a reverse proxy or Swarm's ingress. Each part is "
+        "the mean over the requests between the 40th and the 60th percentile of the response time. So the parts add up "
+        "to the median, which is the line. "
         f"The blank: {words.blank(blank)}."
     )
 

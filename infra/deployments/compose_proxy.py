@@ -112,7 +112,8 @@ class ComposeProxy:
             found = PROJECT.containers(engine, answering)
             if reason := _why_gone([*found, *PROJECT.containers(engine, PROXY)]):
                 raise DeploymentError(reason)
-            return f"{len(found)} of {replicas} replicas run; the last line of one was: {_last_words(found)}"
+            run = sum(container.status == "running" for container in found)
+            return f"{run} of {replicas} replicas run; the last line of one was: {_last_words(found)}"
 
         def why_not_reached() -> str | None:
             found = PROJECT.containers(engine, answering)
