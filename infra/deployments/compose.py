@@ -173,7 +173,7 @@ def _model(settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any
     model = (
         _written(settings) if service.compose is None else _resolved(service.compose, settings, port, metrics_folder)
     )
-    ours = labels("compose")
+    ours = _without_variables(labels("compose"))
     answering = model["services"].get(_answering(service))
     if answering is None:
         there = ", ".join(model["services"]) or "none"
@@ -182,7 +182,7 @@ def _model(settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any
             "set service in [compose] of the service file"
         )
     answering.pop("build", None)
-    answering["image"] = settings.image
+    answering["image"] = _without_variables(settings.image)
     answering["ports"] = [
         {"mode": "ingress", "host_ip": LOOPBACK, "target": service.port, "published": str(port), "protocol": "tcp"}
     ]
