@@ -73,6 +73,9 @@ def main() -> int:
         place = error.filename or page
         print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # a checkout that is newer than its packages
+        print(f"error: the Python package {error.name} is not installed; run make setup", file=sys.stderr)
+        return 2
     _print_summary(analysis)
     print(f"The {'report' if arguments.format == HANDIN else 'page'}: {page.resolve().as_uri()}")
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE

@@ -38,8 +38,8 @@ def explanation(analysis: Analysis) -> list[str]:
 
 
 def replicas_table(analysis: Analysis) -> Table | None:
-    """What each replica got in the first round: of one replica, of three, and the sum of the three. None if neither was
-    measured."""
+    """What each replica got in the first round of the load: the only replica, each of three, and the sum of the three.
+    None if neither was measured."""
     found = [balance for name in (ONE, THREE) if (balance := _first(analysis, name)) is not None]
     if not found:
         return None
@@ -58,8 +58,9 @@ def replicas_table(analysis: Analysis) -> Table | None:
         rows += [_row(balance, share) for share in shares]
         if len(shares) > 1:
             rows.append(_sum_row(balance))
-    heading = f"What each replica got in round {found[-1].number}"
-    return Table(heading, heading, columns, tuple(rows))
+    heading = "What each replica got under load"
+    has_more = any(len(balance.measurement.rounds) > 1 for balance in found)
+    return Table(heading, heading, columns, tuple(rows), "The first round of each." if has_more else "")
 
 
 def _first(analysis: Analysis, name: str) -> Balance | None:

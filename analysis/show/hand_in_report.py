@@ -19,7 +19,7 @@ from runfiles.events import STATUS_MEASURED
 from runfiles.records import Image
 
 YOUR_WORDS = "> Your words:"
-"""Below each section; there the student writes."""
+"""Below each section and each plot; there the student writes."""
 
 
 def render_report(analysis: Analysis) -> str:
@@ -34,7 +34,8 @@ def render_report(analysis: Analysis) -> str:
     )
     lines = ["# One inference service, run in several ways", "", safe(" ".join(analysis.headline))]
     for number, (title, section) in enumerate(sections, 1):
-        lines += ["", f"## {number}. {title}", "", *section, "", YOUR_WORDS]
+        lines += ["", f"## {number}. {title}", "", *section]
+        lines += [] if section[-1] == YOUR_WORDS else ["", YOUR_WORDS]
     return "\n".join(lines) + "\n"
 
 
@@ -103,9 +104,9 @@ def _plots() -> list[str]:
     """Each plot, and a line for what the student sees in it."""
     lines: list[str] = []
     for plot in PLOTS:
-        lines += [f"### {plot.title}", "", f"![{plot.title}]({plot.name}.png)", ""]
-        lines += [f"{plot.how_to_read} The same plot as SVG: [{plot.name}.svg]({plot.name}.svg)", "", YOUR_WORDS, ""]
-    return lines[:-3]
+        lines += ["", f"### {plot.title}", "", f"![{plot.title}]({plot.name}.png)", ""]
+        lines += [f"{plot.how_to_read} The same plot as SVG: [{plot.name}.svg]({plot.name}.svg)", "", YOUR_WORDS]
+    return lines[1:]
 
 
 def _network(analysis: Analysis) -> list[str]:
@@ -123,6 +124,7 @@ def _pros_and_cons(analysis: Analysis) -> list[str]:
     ]
     for title, own in claims(analysis).items():
         lines += ["", f"### {title}", "", "| | what | figures of this run |", "|---|---|---|", *_claims(own)]
+        lines += ["", YOUR_WORDS]
     return lines
 
 
