@@ -286,6 +286,13 @@ def test_a_dollar_in_a_name_stays_one_and_a_long_reason_is_shortened(tmp_path: P
     assert "..." in content
 
 
+def test_a_percentile_that_is_not_shown_has_words_in_place_of_a_bar(three_replicas: Path) -> None:
+    latency = next(plot for plot in PLOTS if plot.name == "latency")
+    content = draw(latency, analyse(read_results(three_replicas)))["latency.svg"].decode()
+    assert ">p95: not shown</text>" in content
+    assert ">not measured: no such run can be read</text>" in content
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

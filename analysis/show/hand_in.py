@@ -48,7 +48,7 @@ def kinds_of(analysis: Analysis) -> tuple[Kind, ...]:
 def why_not_measured(deployment: Deployment) -> str:
     """``not measured: the reason``, of a deployment that is in no figure."""
     if deployment.status == STATUS_MEASURED:
-        return "not measured: there is no run that can be read"
+        return "not measured: no such run can be read"
     return f"not measured: {deployment.reason}" if deployment.reason else "not measured"
 
 

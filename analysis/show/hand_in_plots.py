@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.measure.quantity import NAN, Estimate
+from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment
 from analysis.show.hand_in import Kind, binary_size, decimal_size, kinds_of, why_not_measured
 
@@ -148,21 +149,18 @@ def _draw_panel(panel: Axes, plot: Plot, kind: Kind, analysis: Analysis) -> None
         if measurement is None:
             _write(panel, 0, row, why_not_measured(deployment))
             continue
+        estimates = [_of_row(plot, kind, measurement, series.key) for series in plot.series]
+        if not any(estimate.is_measured for estimate in estimates):
+            _write(panel, 0, row, words.why_missing(estimates[0]))
+            continue
         height = GROUP_HEIGHT / len(plot.series)
-        missing = []
-        for place, (series, fill) in enumerate(zip(plot.series, FILLS, strict=False)):
-            estimate = measurement.summary[series.key]
-            if plot.is_total:
-                estimate = _of_one(estimate, words.passes_of(measurement) if kind.is_pass else 1.0)
+        for place, (series, estimate) in enumerate(zip(plot.series, estimates, strict=True)):
+            middle = row - GROUP_HEIGHT / 2 + height * (place + 0.5)
             if estimate.is_measured:
-                middle = row - GROUP_HEIGHT / 2 + height * (place + 0.5)
-                ends.append(_draw_bar(panel, middle, height, fill, estimate, series.number(estimate), plot.scale))
-            else:
-                missing.append(words.why_missing(estimate))
-        if missing:
-            both = len(missing) == len(plot.series)
-            where = row if both else row - GROUP_HEIGHT / 2 + height * (len(plot.series) - 0.5)
-            _write(panel, 0, where, missing[-1])
+                number = series.number(estimate)
+                ends.append(_draw_bar(panel, middle, height, FILLS[place], estimate, number, plot.scale))
+            else:  # there is no room for the reason; the table has it
+                _write(panel, 0, middle, f"{series.name}: {words.number(estimate, 0)}")
     for series, (colour, pattern) in zip(plot.series, FILLS, strict=False):  # also if no deployment has the bar
         panel.barh([NAN], [NAN], color=colour, hatch=pattern, edgecolor="black", label=series.name)
     panel.set_title(kind.heading, loc="left")
@@ -176,8 +174,13 @@ def _draw_panel(panel: Axes, plot: Plot, kind: Kind, analysis: Analysis) -> None
         panel.set_xticks([])
 
 
-def _of_one(estimate: Estimate, passes: float) -> Estimate:
-    """The total of one pass or round. It has no interval: rounds differ in how many requests they had."""
+def _of_row(plot: Plot, kind: Kind, measurement: Measurement, key: str) -> Estimate:
+    """A quantity of a deployment. A total is that of one round or pass, and has no interval: rounds differ in how many
+    requests they had."""
+    estimate = measurement.summary[key]
+    if not plot.is_total:
+        return estimate
+    passes = words.passes_of(measurement) if kind.is_pass else 1.0
     return replace(estimate, value=estimate.value / passes, low=NAN, high=NAN)
 
 

@@ -89,7 +89,7 @@ def _images(analysis: Analysis) -> Iterator[str]:
                 "`docker inspect --format '{{.RepoDigests}}' IMAGE` prints it"
             )
     if not found:
-        yield "- Image: none, because no container was measured"
+        yield "- Image: none is recorded"
 
 
 def _figures(analysis: Analysis) -> list[str]:
