@@ -25,7 +25,7 @@ from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
-from analysis.show.output import RecordedFile, write_output
+from analysis.show.output import KeptFile, RecordedFile, write_output
 from analysis.show.page import render
 from runfiles.events import STATUS_MEASURED
 from runfiles.files import REPORT_FILE
@@ -39,7 +39,9 @@ COLUMNS = {
     "memory_mean_mb": "MB",
 }
 """The key figures that the terminal shows -> what it calls them."""
-SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md"}
+HANDIN = "handin"
+SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HANDIN}"}
+"""Format -> the end of the name of what is written. To hand in, that is a folder."""
 
 
 def main() -> int:
@@ -54,23 +56,37 @@ def main() -> int:
     page: Path = arguments.output or _place(arguments.results, arguments.format)
     try:
         analysis = analyse(read_results(arguments.results))
-        content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
-        if arguments.output is None:
-            page.parent.mkdir(exist_ok=True)
-        write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
+        if arguments.format == HANDIN:
+            page = _write_hand_in(analysis, page)
+        else:
+            content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
+            if arguments.output is None:
+                page.parent.mkdir(exist_ok=True)
+            write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
         if arguments.junit:
             cases = render_junit(cases_of(analysis))
             write_output(arguments.junit, cases, follow_link=True, results=[arguments.results])
-    except (UnreadableResults, RecordedFile) as error:
+    except (UnreadableResults, RecordedFile, KeptFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         place = error.filename or page
         print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # a checkout that is newer than its packages
+        print(f"error: the Python package {error.name} is not installed; run make setup", file=sys.stderr)
+        return 2
     _print_summary(analysis)
-    print(f"The page: {page.resolve().as_uri()}")
+    print(f"The {'report' if arguments.format == HANDIN else 'page'}: {page.resolve().as_uri()}")
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
+
+
+def _write_hand_in(analysis: Analysis, folder: Path) -> Path:
+    """Write the folder to hand in. Returns the path of the report in it."""
+    # Imported here: Matplotlib takes half a second that a page does not need.
+    from analysis.show.hand_in_files import write_hand_in  # noqa: PLC0415
+
+    return write_hand_in(analysis, folder)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,10 +99,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
     place = (
         f"where to write the page. The default is {REPORT_FILE} in the folder of the experiment; for a folder in "
-        "examples/ it is results/NAME.html. With --format markdown the name ends with .md"
+        "examples/ it is results/NAME.html. With --format markdown the name ends with .md. With --format handin it is "
+        f"a folder: {HANDIN} in the folder of the experiment; for a folder in examples/ it is results/NAME-{HANDIN}"
     )
     parser.add_argument("--output", type=Path, help=place)
-    parser.add_argument("--format", choices=tuple(SUFFIXES), default="html", help="of the page (html)")
+    parser.add_argument(
+        "--format",
+        choices=tuple(SUFFIXES),
+        default="html",
+        help="html: the page (the default), "
+        "markdown: its words and figures, handin: a folder with the report and plots that a course asks for",
+    )
     parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
     return parser
 
@@ -96,7 +119,7 @@ def _place(results: Path, format: str) -> Path:
     the repository and stay as they are, so their pages go to ``results/``."""
     if results.resolve().parent == ROOT / "examples":
         return ROOT / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
-    return results / f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}"
+    return results / (HANDIN if format == HANDIN else f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}")
 
 
 def cases_of(analysis: Analysis) -> list[Case]:
