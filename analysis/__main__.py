@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from analysis import precision
+from analysis import compare, precision, two_command
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import is_memory_comparable
@@ -46,26 +46,35 @@ SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HAN
 
 def main() -> int:
     if sys.argv[1:2] == ["compare"]:
-        # Imported here: its tests come from scipy.stats, which takes a third of a second that a page does not need.
-        from analysis import compare  # noqa: PLC0415
-
         return compare.main(sys.argv[2:])
     if sys.argv[1:2] == ["precision"]:
         return precision.main(sys.argv[2:])
-    arguments = _parser().parse_args()
-    page: Path = arguments.output or _place(arguments.results, arguments.format)
+    parser = _parser()
+    arguments = parser.parse_args()
+    results, *others = arguments.results
+    if len(others) > 1:
+        parser.error(f"{len(arguments.results)} folders are named; name one, or two to set them side by side")
+    if others and arguments.junit:
+        parser.error("--junit goes with one folder; with two use: python -m analysis compare OLD NEW --junit FILE")
+    if others and arguments.format not in two_command.RENDERERS:
+        parser.error(f"--format {arguments.format} goes with one folder")
+    if others:
+        names = "_and_".join(folder.resolve().name for folder in arguments.results)
+        place = ROOT / "results" / f"{names}{SUFFIXES[arguments.format]}"
+        return two_command.make(results, others[0], arguments.format, place, arguments.output)
+    page: Path = arguments.output or _place(results, arguments.format)
     try:
-        analysis = analyse(read_results(arguments.results))
+        analysis = analyse(read_results(results))
         if arguments.format == HANDIN:
             page = _write_hand_in(analysis, page)
         else:
             content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
             if arguments.output is None:
                 page.parent.mkdir(exist_ok=True)
-            write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
+            write_output(page, content, follow_link=arguments.output is not None, results=[results])
         if arguments.junit:
             cases = render_junit(cases_of(analysis))
-            write_output(arguments.junit, cases, follow_link=True, results=[arguments.results])
+            write_output(arguments.junit, cases, follow_link=True, results=[results])
     except (UnreadableResults, RecordedFile, KeptFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -92,15 +101,18 @@ def _write_hand_in(analysis: Analysis, folder: Path) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
-        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
+        description="Make the page of an experiment's folder, or of two experiments with two services side by side. To "
+        "find regressions: python -m analysis compare OLD NEW.",
         epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
-        "the experiment is not valid.",
+        "an experiment is not valid, or the two can't be compared.",
     )
-    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
+    folders = "the folder, such as results/2026-01-31T12-00-00; or two: ratios are the second over the first"
+    parser.add_argument("results", type=Path, nargs="+", help=folders)
     place = (
         f"where to write the page. The default is {REPORT_FILE} in the folder of the experiment; for a folder in "
-        "examples/ it is results/NAME.html. With --format markdown the name ends with .md. With --format handin it is "
-        f"a folder: {HANDIN} in the folder of the experiment; for a folder in examples/ it is results/NAME-{HANDIN}"
+        "examples/ it is results/NAME.html, for two folders results/NAME_and_NAME.html. With --format markdown the "
+        f"name ends with .md. With --format handin it is a folder: {HANDIN} in the folder of the experiment; for a folder "
+        f"in examples/ it is results/NAME-{HANDIN}"
     )
     parser.add_argument("--output", type=Path, help=place)
     parser.add_argument(
