@@ -21,39 +21,38 @@ from flask import Flask, request
 from huggingface_hub import model_info
 from transformers import pipeline
 
-HUB_TIMEOUT_S = 5
-HEADER = ["Inference Latency (ms)", "Prediction", "Input Text", "Timestamp"]
-
-MODEL = os.environ.get("MODEL", "distilbert/distilbert-base-uncased-finetuned-sst-2-english")
+DEFAULT_MODEL = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 # Fourfold comes with a small model. In a container this variable says where it is (see Dockerfile).
-BUNDLED_MODEL = os.environ.get("BUNDLED_MODEL", Path(__file__).parent / "../../inference/bundled_model")
+BUNDLED_MODEL = Path(os.environ.get("BUNDLED_MODEL", Path(__file__).parent / "../../inference/bundled_model")).resolve()
 METRICS_LOG_FILE = Path(os.environ.get("METRICS_LOG_FILE", "system_inference_metrics.csv"))
+HEADER = ["Inference Latency (ms)", "Prediction", "Input Text", "Timestamp"]
+HUB_TIMEOUT_S = 5
 
 
 def choose_model() -> str:
-    """The model that is loaded: the wanted one or, if the hub does not answer, the small one."""
-    if Path(MODEL).is_dir():
-        return MODEL
+    """MODEL if it is set. If not: DistilBERT or, where the hub does not answer, the small model."""
+    if "MODEL" in os.environ:
+        return os.environ["MODEL"]
     try:
-        # pipeline() asks the hub too, but it tries for half a minute, and then it fails.
-        model_info(MODEL, timeout=HUB_TIMEOUT_S)
-    except Exception as error:  # every library below has errors of its own; each of them means: no model from the hub
-        reason = str(error).splitlines()[0]
-    else:
-        return MODEL
-    if not Path(BUNDLED_MODEL).is_dir():
-        sys.exit(
-            f"error: the hub does not give the model {MODEL} ({reason}), and there is no folder {BUNDLED_MODEL} with a "
-            "small model. Check the network and the name, or set MODEL to a folder with a model."
-        )
-    print(f"The hub does not give the model {MODEL} ({reason}). The small model serves instead.")
-    return os.path.normpath(BUNDLED_MODEL)
+        # pipeline() asks the hub too. But if the hub does not answer, it tries for half a minute, and then it fails.
+        model_info(DEFAULT_MODEL, timeout=HUB_TIMEOUT_S)
+        return DEFAULT_MODEL
+    except Exception as error:  # the libraries below have errors of their own; whatever it is, it is the reason
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if not BUNDLED_MODEL.is_dir():
+        return DEFAULT_MODEL  # it may be in the cache of an earlier download
+    print(f"The hub does not give {DEFAULT_MODEL} ({reason}). The small model serves instead.")
+    return str(BUNDLED_MODEL)
 
 
 app = Flask(__name__)
 model = choose_model()
-# The model is loaded once, before the first request, and not again for each request.
-classify = pipeline("sentiment-analysis", model=model)
+try:
+    # The model is loaded once, before the first request, and not again for each request.
+    classify = pipeline("sentiment-analysis", model=model)
+except OSError as error:
+    reason = str(error).partition("\n")[0]
+    sys.exit(f"error: the model {model} can't be loaded ({reason}). Check its name and the network, or set MODEL.")
 # Flask answers each request in a thread of its own. Only one of them at a time may use the model and the file.
 lock = threading.Lock()
 
