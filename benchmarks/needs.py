@@ -57,6 +57,7 @@ def why_no_image(image: str, *, on_this_machine: bool = False) -> str | None:
     try:
         from infra.deployments.docker_engine import connect
         from infra.deployments.images import find_image
+        from servicefile.service_file import read_service
     except ImportError:
         return why_no_packages("docker", "psutil", "requests")
     if shutil.which("docker") is None:
@@ -65,7 +66,7 @@ def why_no_image(image: str, *, on_this_machine: bool = False) -> str | None:
         engine = connect()
         if on_this_machine and engine.is_remote:
             return f"the Docker engine is at {engine.endpoint}; run this on the engine's own machine"
-        find_image(engine, image)
+        find_image(engine, image, is_built=image == read_service().image)
     except DeploymentError as error:
         return str(error)
     return None

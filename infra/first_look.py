@@ -90,7 +90,9 @@ def _look_at(running: Running, settings: Settings) -> bool:
             print(f"  wrong: {reason}")
             is_right = False
     names = "answers name their replica" if named else "answers do not name their replica"
-    print(f"  measured: response time, CPU, memory{', network' if running.name != HOST else ''}; {names}")
+    print(
+        f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"
+    )
     files = running.service.copy_metrics(_emptied(running.name))
     print(f"  its own metrics file: {', '.join(file.name for file in files) or 'none'}")
     return is_right

@@ -148,13 +148,17 @@ class Model(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredService(Record):
-    """The service that is measured: its name, the name and the content of its service file, and what it is asked."""
+    """The service that is measured: its name, the name and the content of its service file, and what it is asked.
+
+    ``tells_model``: its answer at the path of ``ready`` should tell which model serves.
+    """
 
     name: str
     file: str
     content: str
     method: str
     path: str
+    tells_model: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ def _csv(path: Path, content: str) -> list[Fields]:
 
 
 def _json_lines(path: Path, content: str) -> list[Fields]:
-    texts = []
+    texts: list[Fields] = []
     for number, line in enumerate(content.splitlines(), 1):
         if not line.strip():
             continue

@@ -24,6 +24,7 @@ from infra.experiment import blank
 from infra.experiment.blank import fetch_answer, measure_blank
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.records import BlankRecord, RunRecord
+from servicefile.texts import requests_of
 
 FILES = {
     *("answer.http", "load.log", "load_requests.csv", "load_run.json", "load_machine_stats.csv"),
@@ -49,7 +50,8 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def posted(service: Service, *fields: str) -> bytes:
     """The service's answer to a text, byte by byte as it comes."""
-    body = blank._middle_body()
+    bodies = sorted((text.body for text in requests_of(OWN.request)), key=len)
+    body = bodies[len(bodies) // 2]
     head = ["POST /infer HTTP/1.1", "Host: h", "Content-Type: application/json", "Accept: text/csv", *fields]
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
         client.sendall("\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body)

@@ -522,7 +522,7 @@ def test_path_user_and_password_of_the_address_are_used_and_the_password_is_not_
     url = "http://me%40here:se%3Acret@127.0.0.1:{}/a/b é/"
     with service([OK]) as made, client_of(made, url=url.replace(" ", "")) as client:
         assert client.send(b"/infer", b"{}").error is None
-        assert client.url == f"http://127.0.0.1:{made.port}/a/bé/infer"
+        assert client.base_url == f"http://127.0.0.1:{made.port}/a/bé"
     assert made.requests[0].startswith(b"POST /a/b%C3%A9/infer HTTP/1.1\r\n")
     assert b"\r\nAuthorization: Basic bWVAaGVyZTpzZTpjcmV0\r\n" in made.requests[0]
 
@@ -582,7 +582,7 @@ def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
     """The test is the busy client: one thread, in which the user's greenlet can't run while the test sleeps."""
     with service([OK, after(0.1, OK), after(0.1, OK)]) as made, client_of(made) as client:
         client.send(b"/infer", b"{}")
-        asking = gevent.spawn(client.post, b"{}")
+        asking = gevent.spawn(client.send, b"/infer", b"{}")
         gevent.sleep(0.05)
         time.sleep(0.35)
         busy = asking.get()
@@ -616,7 +616,7 @@ def test_where_the_system_gives_no_stamps_no_wait_is_told(monkeypatch: pytest.Mo
 def test_a_user_that_is_stopped_leaves_its_connection_and_reads_no_old_answer() -> None:
     with service([OK, HOLD], [OK]) as made, client_of(made) as client:
         client.send(b"/infer", b"{}")
-        asking = gevent.spawn(client.post, b"{}")
+        asking = gevent.spawn(client.send, b"/infer", b"{}")
         gevent.sleep(0.05)
         asking.kill()
         answer = client.send(b"/infer", b"{}")

@@ -65,7 +65,7 @@ def one_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
         yield Running("host", "http://127.0.0.1:1", 0.0, service)
 
     monkeypatch.setattr(turns, "deployed", deployed)
-    return Experiment(tmp_path, journal)
+    return Experiment(tmp_path, journal, OWN)
 
 
 def reason_in(folder: Path) -> str:

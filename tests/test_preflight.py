@@ -274,6 +274,6 @@ def test_an_image_of_a_registry_is_pulled(engine: Engine, service_image: str) ->
     try:
         assert "error" not in engine.client.images.push(name)
         engine.client.images.remove(name)
-        assert find_image(engine, name).id == image.id
+        assert find_image(engine, name, is_built=False).id == image.id
     finally:
         engine.client.images.remove(name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import OWN, ROOT
 
-from infra.deployments.confinement import ME, user
-from servicefile.service_file import SERVICE, ServiceFile, read_service
+from infra.deployments.confinement import user
+from servicefile.service_file import ME, SERVICE, ServiceFile, read_service
 from servicefile.texts import TextRequest, requests_of
 from servicefile.toml import NotValid
 

@@ -52,6 +52,9 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
             "between deployments are larger than with DistilBERT. Look at the milliseconds rather than at the ratios."
         )
         found.append(Doubt(text))
+    if any(not deployment.tells_model for deployment in measured):
+        text = "The service does not say which model answers. Fourfold assumes that all deployments have the same one."
+        found.append(Doubt(text))
     shares = not has_own_cpus(results.experiment.plan)
     if shares and any(run.is_local for deployment in measured for run in deployment.loads.values()):
         text = "Load generator and service share this machine's processors, so they take CPU time from each other."

@@ -62,9 +62,14 @@ def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsew
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:
             differing.append(name)
-        elif None in values - told and (told or (name == MODEL and baseline is not subject)):
+        elif None in values - told and (told or (name == MODEL and _should_tell_model(*both))):
             untold.append(name)
     return Unlike(tuple(differing), tuple(untold)) if differing or untold else None
+
+
+def _should_tell_model(baseline: Deployment, *subject: Deployment) -> bool:
+    """Whether two deployments are not compared if neither of them says which model answered."""
+    return bool(subject) and baseline.tells_model
 
 
 def circumstances(run: Run) -> dict[str, Hashable]:

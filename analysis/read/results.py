@@ -64,13 +64,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured."""
+    """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured.
+
+    ``tells_model``: its service should say which model answers.
+    """
 
     name: str
     status: str
     reason: str | None
     image: Image | None
     rounds: tuple[Round, ...]
+    tells_model: bool = True
 
     @property
     def is_host(self) -> bool:
@@ -164,7 +168,7 @@ def read_results(folder: Path) -> Results:
         )
     experiment = read_record(path, ExperimentRecord)
     _refuse_duplicates(folder, path, experiment.deployments)
-    deployments = tuple(_read_deployment(folder, record) for record in experiment.deployments)
+    deployments = tuple(_read_deployment(folder, experiment, record) for record in experiment.deployments)
     blank, why_no_blank = _read_blank(folder, experiment.blank)
     return Results(folder, experiment, deployments, read_note(folder), blank, why_no_blank)
 
@@ -208,7 +212,7 @@ def _refuse_duplicates(folder: Path, path: Path, deployments: tuple[DeploymentRe
             folders[own] = where
 
 
-def _read_deployment(folder: Path, record: DeploymentRecord) -> Deployment:
+def _read_deployment(folder: Path, experiment: ExperimentRecord, record: DeploymentRecord) -> Deployment:
     rounds = sorted(record.rounds, key=lambda each: each.number)
     return Deployment(
         name=record.name,
@@ -216,6 +220,7 @@ def _read_deployment(folder: Path, record: DeploymentRecord) -> Deployment:
         reason=record.reason,
         image=record.image,
         rounds=tuple(_read_round(folder, each) for each in rounds),
+        tells_model=experiment.service is None or experiment.service.tells_model,
     )
 
 

@@ -242,7 +242,9 @@ def _written(settings: Settings) -> dict[str, Any]:
     if confined.healthcheck is not None:
         times = {"interval": "5s", "timeout": "10s", "retries": 6, "start_period": "120s"}
         about["healthcheck"] = {"test": ["CMD", *confined.healthcheck], **times}
-    return _without_variables({"services": {OWN_SERVICE: about | {"deploy": {"resources": {"limits": limits}}}}})
+    about["deploy"] = {"resources": {"limits": limits}}
+    model: dict[str, Any] = _without_variables({"services": {OWN_SERVICE: about}})
+    return model
 
 
 def _volume(mount: str) -> dict[str, Any]:

@@ -32,7 +32,8 @@ METRICS_FILE = "docker_system_inference_metrics.csv"
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp (Linux, net/tcp_states.h)."""
 
-WRONG_FORMAT = "exec format error"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What an engine calls its machine -> what images call it."""
 
 
 def why_gone(container: Any) -> str | None:
@@ -45,8 +46,8 @@ def why_gone(container: Any) -> str | None:
         code = state["ExitCode"]
         memory = " (out of memory)" if state.get("OOMKilled") else ""
         memory = memory or (" (killed; out of memory suspected)" if code == SIGKILL_CODE else "")
-        words = last_words(container)
-        return f"container {container.name} ended with exit code {code}{memory}: {words}{_hint(container, words)}"
+        words = f"{last_words(container)}{_why_other_machine(container)}"
+        return f"container {container.name} ended with exit code {code}{memory}: {words}"
     except docker.errors.NotFound:
         return f"container {container.name} was removed"
 
@@ -66,15 +67,13 @@ def limits_of(container: Any) -> Limits:
     )
 
 
-def _hint(container: Any, words: str) -> str:
-    """What the last words of a container mean, where they don't say it; empty if they do."""
-    if WRONG_FORMAT not in words.lower():
+def _why_other_machine(container: Any) -> str:
+    """That the image is for machines of another architecture than the engine's; empty if it is not."""
+    built = container.image.attrs.get("Architecture")
+    machine = container.client.info().get("Architecture")
+    if not built or not machine or built == ARCHITECTURES.get(machine, machine):
         return ""
-    about, engine = container.image.attrs, container.client.info()
-    return (
-        f"; the image is for {about.get('Architecture')}, the engine's machine is {engine.get('Architecture')}; "
-        "build it for that (docker build --platform)"
-    )
+    return f"; the image is for {built}, the engine's machine is {machine}: build it for that (docker build --platform)"
 
 
 def environment_of(service: ServiceFile, metrics_file: str = METRICS_FILE) -> dict[str, str]:

@@ -44,6 +44,10 @@ METRICS_FILE = "system_inference_metrics.csv"
 NO_COMMAND = "has no command for the host process"
 
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""The processes that this one has started, by ID: only their parent can know that they have ended."""
+
+
 @dataclass(frozen=True)
 class Host:
     """One process, without a container."""
@@ -99,6 +103,8 @@ class Host:
         except psutil.AccessDenied as error:
             whose = f"host process {process.pid} is {process.username()}'s"
             raise DeploymentError(f"{whose}; end it as that user and run again") from error
+        if (child := _children.pop(process.pid, None)) is not None:
+            child.wait()
         _forget()
         return [f"host process {process.pid}"]
 
@@ -151,6 +157,7 @@ def _start_process(
             ) from error
     try:
         _note(process.pid, token)
+        _children[process.pid] = process
     except BaseException:
         process.kill()  # nobody else would know of it
         process.wait()

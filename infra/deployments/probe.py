@@ -112,6 +112,8 @@ def _exchange(
         connection.request(method, f"{address.path}{target}", body, headers)
         answer = connection.getresponse()
         content = answer.read(MOST_BODY_BYTES)
+        if answer.length and len(content) < MOST_BODY_BYTES:  # with a limit, read() does not tell
+            raise http.client.IncompleteRead(content, answer.length)
     finally:
         connection.close()
     took_s = time.monotonic() - began

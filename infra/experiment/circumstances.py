@@ -57,7 +57,12 @@ def service_record(service: ServiceFile) -> MeasuredService:
     content = service.path.read_text(encoding="utf-8")
     request = service.request
     return MeasuredService(
-        name=service.name, file=service.path.name, content=content, method=request.method, path=request.path
+        name=service.name,
+        file=service.path.name,
+        content=content,
+        method=request.method,
+        path=request.path,
+        tells_model=service.model is not None,
     )
 
 

@@ -170,7 +170,8 @@ def _percent(value: Any) -> float:
     if isinstance(value, str) and value.endswith("%"):
         with suppress(ValueError):
             value = float(value.removesuffix("%"))
-    return number("a percentage", 0.5, 100)(value)
+    percent: float = number("a percentage", 0.5, 100)(value)
+    return percent
 
 
 def _cpuset(value: Any) -> str:
