@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from analysis import compare, precision, two_command
+from analysis import precision
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.comparability import is_memory_comparable
@@ -46,22 +46,32 @@ SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HAN
 
 def main() -> int:
     if sys.argv[1:2] == ["compare"]:
+        # Imported here: its tests come from scipy.stats, which takes a third of a second that a page does not need.
+        from analysis import compare  # noqa: PLC0415
+
         return compare.main(sys.argv[2:])
     if sys.argv[1:2] == ["precision"]:
         return precision.main(sys.argv[2:])
     parser = _parser()
     arguments = parser.parse_args()
-    results, *others = arguments.results
-    if len(others) > 1:
-        parser.error(f"{len(arguments.results)} folders are named; name one, or two to set them side by side")
-    if others and arguments.junit:
+    folders: list[Path] = arguments.results
+    if len(folders) > 2:
+        parser.error(f"{len(folders)} folders are named; name one, or two to set them side by side")
+    if len(folders) == 1:
+        return _make_page(folders[0], arguments)
+    if arguments.junit:
         parser.error("--junit goes with one folder; with two use: python -m analysis compare OLD NEW --junit FILE")
-    if others and arguments.format not in two_command.RENDERERS:
-        parser.error(f"--format {arguments.format} goes with one folder")
-    if others:
-        names = "_and_".join(folder.resolve().name for folder in arguments.results)
-        place = ROOT / "results" / f"{names}{SUFFIXES[arguments.format]}"
-        return two_command.make(results, others[0], arguments.format, place, arguments.output)
+    if arguments.format == HANDIN:
+        parser.error(f"--format {HANDIN} goes with one folder")
+    from analysis import two_command  # noqa: PLC0415  as compare
+
+    names = "_and_".join(folder.resolve().name for folder in folders)
+    place = ROOT / "results" / f"{names}{SUFFIXES[arguments.format]}"
+    return two_command.make(folders[0], folders[1], arguments.format, place, arguments.output)
+
+
+def _make_page(results: Path, arguments: argparse.Namespace) -> int:
+    """The page of one experiment, or its hand-in. Returns the exit code."""
     page: Path = arguments.output or _place(results, arguments.format)
     try:
         analysis = analyse(read_results(results))
@@ -111,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     place = (
         f"where to write the page. The default is {REPORT_FILE} in the folder of the experiment; for a folder in "
         "examples/ it is results/NAME.html, for two folders results/NAME_and_NAME.html. With --format markdown the "
-        f"name ends with .md. With --format handin it is a folder: {HANDIN} in the folder of the experiment; for a folder "
-        f"in examples/ it is results/NAME-{HANDIN}"
+        f"name ends with .md. With --format handin it is a folder: {HANDIN} in the folder of the experiment; for a "
+        f"folder in examples/ it is results/NAME-{HANDIN}"
     )
     parser.add_argument("--output", type=Path, help=place)
     parser.add_argument(

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from conftest import free_port
+from conftest import ROOT, free_port
 
 from addresses import LOOPBACK
 from infra import __main__ as command_line

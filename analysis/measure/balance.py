@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +15,9 @@ from analysis.measure.quantity import NAN
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.runs import Run
+
+KEEP_ALIVE = "KeepAliveUser"
+"""The user class in ``locustfiles/keep_alive.py``, as the record of a run names it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,25 @@ class Balance:
     @property
     def id(self) -> str:
         return f"{self.measurement.name}-{self.number}"
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """For how many of the answers a connection was opened, ``of`` how many."""
+
+    answers: int
+    of: int
+
+
+def reopened(loads: Iterable[Run]) -> Reopened | None:
+    """The answers to users that keep their connection and yet had to open one, in all rounds of a deployment.
+
+    None if these are at most half of their answers: then the server keeps connections too. A server that answers with
+    HTTP/1.0, or with ``Connection: close``, closes each.
+    """
+    kept = [run.answered["connection_reused"] for run in loads if run.record.user_class == KEEP_ALIVE]
+    found = Reopened(sum(int((reused == 0).sum()) for reused in kept), sum(map(len, kept)))
+    return found if found.answers > 0.5 * found.of else None
 
 
 @lru_cache(RUNS_AT_HAND)
