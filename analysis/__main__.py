@@ -25,7 +25,7 @@ from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
-from analysis.show.output import RecordedFile, write_output
+from analysis.show.output import KeptFile, RecordedFile, write_output
 from analysis.show.page import render
 from runfiles.events import STATUS_MEASURED
 from runfiles.files import REPORT_FILE
@@ -39,7 +39,9 @@ COLUMNS = {
     "memory_mean_mb": "MB",
 }
 """The key figures that the terminal shows -> what it calls them."""
-SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md"}
+HANDIN = "handin"
+SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HANDIN}"}
+"""Format -> the end of the name of what is written. To hand in, that is a folder."""
 
 
 def main() -> int:
@@ -50,43 +52,86 @@ def main() -> int:
         return compare.main(sys.argv[2:])
     if sys.argv[1:2] == ["precision"]:
         return precision.main(sys.argv[2:])
-    arguments = _parser().parse_args()
-    page: Path = arguments.output or _place(arguments.results, arguments.format)
+    parser = _parser()
+    arguments = parser.parse_args()
+    folders: list[Path] = arguments.results
+    if len(folders) > 2:
+        parser.error(f"{len(folders)} folders are named; name one, or two to set them side by side")
+    if len(folders) == 1:
+        return _make_page(folders[0], arguments)
+    if arguments.junit:
+        parser.error("--junit goes with one folder; with two use: python -m analysis compare OLD NEW --junit FILE")
+    if arguments.format == HANDIN:
+        parser.error(f"--format {HANDIN} goes with one folder")
+    from analysis import two_command  # noqa: PLC0415  as compare
+
+    names = "_and_".join(folder.resolve().name for folder in folders)
+    place = ROOT / "results" / f"{names}{SUFFIXES[arguments.format]}"
+    return two_command.make(folders[0], folders[1], arguments.format, place, arguments.output)
+
+
+def _make_page(results: Path, arguments: argparse.Namespace) -> int:
+    """The page of one experiment, or its hand-in. Returns the exit code."""
+    page: Path = arguments.output or _place(results, arguments.format)
     try:
-        analysis = analyse(read_results(arguments.results))
-        content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
-        if arguments.output is None:
-            page.parent.mkdir(exist_ok=True)
-        write_output(page, content, follow_link=arguments.output is not None, results=[arguments.results])
+        analysis = analyse(read_results(results))
+        if arguments.format == HANDIN:
+            page = _write_hand_in(analysis, page)
+        else:
+            content = render(analysis) if arguments.format == "html" else render_markdown(analysis)
+            if arguments.output is None:
+                page.parent.mkdir(exist_ok=True)
+            write_output(page, content, follow_link=arguments.output is not None, results=[results])
         if arguments.junit:
             cases = render_junit(cases_of(analysis))
-            write_output(arguments.junit, cases, follow_link=True, results=[arguments.results])
-    except (UnreadableResults, RecordedFile) as error:
+            write_output(arguments.junit, cases, follow_link=True, results=[results])
+    except (UnreadableResults, RecordedFile, KeptFile) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         place = error.filename or page
         print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # a checkout that is newer than its packages
+        print(f"error: the Python package {error.name} is not installed; run make setup", file=sys.stderr)
+        return 2
     _print_summary(analysis)
-    print(f"The page: {page.resolve().as_uri()}")
+    print(f"The {'report' if arguments.format == HANDIN else 'page'}: {page.resolve().as_uri()}")
     return 0 if analysis.validity.is_valid else INVALID_EXIT_CODE
+
+
+def _write_hand_in(analysis: Analysis, folder: Path) -> Path:
+    """Write the folder to hand in. Returns the path of the report in it."""
+    # Imported here: Matplotlib takes half a second that a page does not need.
+    from analysis.show.hand_in_files import write_hand_in  # noqa: PLC0415
+
+    return write_hand_in(analysis, folder)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
-        description="Make the page of an experiment's folder, or compare two: python -m analysis compare OLD NEW.",
+        description="Make the page of an experiment's folder, or of two experiments with two services side by side. To "
+        "find regressions: python -m analysis compare OLD NEW.",
         epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
-        "the experiment is not valid.",
+        "an experiment is not valid, or the two can't be compared.",
     )
-    parser.add_argument("results", type=Path, help="the folder, such as results/2026-01-31T12-00-00")
+    folders = "the folder, such as results/2026-01-31T12-00-00; or two: ratios are the second over the first"
+    parser.add_argument("results", type=Path, nargs="+", help=folders)
     place = (
         f"where to write the page. The default is {REPORT_FILE} in the folder of the experiment; for a folder in "
-        "examples/ it is results/NAME.html. With --format markdown the name ends with .md"
+        "examples/ it is results/NAME.html, for two folders results/NAME_and_NAME.html. With --format markdown the "
+        f"name ends with .md. With --format handin it is a folder: {HANDIN} in the folder of the experiment; for a "
+        f"folder in examples/ it is results/NAME-{HANDIN}"
     )
     parser.add_argument("--output", type=Path, help=place)
-    parser.add_argument("--format", choices=tuple(SUFFIXES), default="html", help="of the page (html)")
+    parser.add_argument(
+        "--format",
+        choices=tuple(SUFFIXES),
+        default="html",
+        help="html: the page (the default), "
+        "markdown: its words and figures, handin: a folder with the report and plots that a course asks for",
+    )
     parser.add_argument("--junit", type=Path, help="write what was found as JUnit XML there")
     return parser
 
@@ -96,7 +141,7 @@ def _place(results: Path, format: str) -> Path:
     the repository and stay as they are, so their pages go to ``results/``."""
     if results.resolve().parent == ROOT / "examples":
         return ROOT / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
-    return results / f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}"
+    return results / (HANDIN if format == HANDIN else f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}")
 
 
 def cases_of(analysis: Analysis) -> list[Case]:

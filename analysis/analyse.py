@@ -57,7 +57,7 @@ def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
         Balance(
             measurement=load,
             number=number,
-            shares=replica_shares(run, load.deployment.is_proxied),
+            shares=replica_shares(run),
             even=evenness(run, load.deployment.is_proxied),
             keeps_connections=keeps_connections(run),
             deals_requests=load.deployment.is_proxied,

@@ -15,6 +15,12 @@ _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](
 """As Locust, docker, command lines and Python's tracebacks write it."""
 
 
+_FAILED_STEP = re.compile(r"^-{6}\n > .*\n((?:.*\n)*?)-{6}$", re.MULTILINE)
+"""What ``docker build`` shows again of the step that failed. Each line begins with the time in seconds."""
+
+_TIME = re.compile(r"^\d+\.\d+ ", re.MULTILINE)
+
+
 def last_line(said: str) -> str:
     """The last line that says something."""
     return next(_lines(said), "(none)")
@@ -23,6 +29,15 @@ def last_line(said: str) -> str:
 def last_error(said: str) -> str:
     """The last line that states an error; if there is none, the last line."""
     return next((line for line in _lines(said) if _STATES_AN_ERROR.search(line)), last_line(said))
+
+
+def last_build_error(said: str) -> str:
+    """Why ``docker build`` failed, by what it printed: the last error of the step that failed, if that says one.
+
+    The last line of the build only says that the step failed.
+    """
+    steps = _FAILED_STEP.findall(said)
+    return last_error(_TIME.sub("", steps[-1]) if steps and steps[-1].strip() else said)
 
 
 def tail(log: Path) -> str:

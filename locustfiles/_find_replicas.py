@@ -28,7 +28,8 @@ class Finder:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
         said: what the service says of itself now (``/health``): ``replica``, the name by which it answers, and ``pid``.
-            A process that does not have this ID is not taken for the service.
+            A process that does not have this ID is not taken for the service. None: it has no path for that. Then a
+            process that is named and serves the loaded address is taken for it.
         other_engines: URLs of the Docker engines of a swarm's other nodes. Only they know the counters of the replicas
             there.
 
@@ -45,6 +46,7 @@ class Finder:
     ) -> None:
         self._host = host
         self._ask = said or (lambda: None)
+        self._can_ask = said is not None
         self._service: Mapping[str, Any] | None = None
         self._has_asked = False
         self._engine: Engine | None = None
@@ -151,10 +153,11 @@ class Finder:
             raise NoReplicas(f"process {pid} has ended")
         reader = self._process
         if self._name is None:
-            said = self._said()
-            is_it = is_service(self._root, holders(self._host), said.get("pid"))
+            said, serving = self._said(), holders(self._host)
+            is_it = is_service(self._root, serving, said.get("pid"))
+            is_all_that_is_known = not self._can_ask and not self._is_auto and self._root in serving
             self._name = str(said.get("replica") or f"process {pid}") if is_it else program_name(self._root)
-            self._doubt = None if is_it else why_not_service(self._root, said)
+            self._doubt = None if is_it or is_all_that_is_known else why_not_service(self._root, said)
         return Replica(
             self._name, str(pid), platform.node(), reader.read, sources=lambda: reader.sources, doubt=self._doubt
         )

@@ -251,7 +251,8 @@ class Recording:
             return None
         try:
             others = self.environment.parsed_options.docker_host
-            finder = Finder(self.run.replicas, self.run.host, self._who_serves, others)
+            has_path = self.environment.fourfold.asked.service.ready.startswith("/")
+            finder = Finder(self.run.replicas, self.run.host, self._who_serves if has_path else None, others)
             monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form

@@ -89,10 +89,10 @@ def inside(folder: Path, path: Path | str) -> Path:
     return resolved
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all: readers find the old content or the new one, also after a power
-    loss. The text is written beside the file first, and then renamed. A link at ``path`` is replaced by the file; what
-    it leads to is left alone.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all: readers find the old content or the new one, also after a power loss. Text
+    becomes UTF-8. The content is written beside the file first, and then renamed. A link at ``path`` is replaced by the
+    file; what it leads to is left alone.
 
     Raises:
         OSError: it can't be written. The old content is still there.
@@ -100,8 +100,8 @@ def write_whole(path: Path, text: str) -> None:
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(new, flags, 0o666), "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(os.open(new, flags, 0o666), "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

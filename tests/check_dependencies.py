@@ -43,6 +43,7 @@ IMPORTERS = (
         declared_elsewhere=("onnx", "safetensors", "torch", "transformers"),
     ),
     Importer(("inference",), "inference/requirements.txt"),
+    Importer(("services",), "services/flask/requirements.txt", unused_on_purpose=("torch",)),  # transformers' engine
     Importer(
         ("locustfiles", "infra", "analysis"),
         "requirements.txt",

@@ -29,13 +29,8 @@ from recorded_runs import (
 )
 
 from analysis.analyse import analyse
-from analysis.compare import (
-    UnusableCondition,
-    _refuse_one_experiment,
-    changed_circumstances,
-    judge_changes,
-    parse_condition,
-)
+from analysis.compare import UnusableCondition, judge_changes, parse_condition
+from analysis.judge.across import changed_circumstances, refuse_one_experiment
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 
@@ -141,7 +136,7 @@ def noisy(folder: Path, seed: int, after_s: float, machine: object = None, engin
 def test_a_copy_at_another_time_is_no_second_measurement(tmp_path: Path) -> None:
     old, copied = noisy(tmp_path / "old", 1, 0), noisy(tmp_path / "copy", 1, 5000)
     with pytest.raises(UnreadableResults, match="hold the same runs"):
-        _refuse_one_experiment(*(analyse(read_results(folder)) for folder in (old, copied)))
+        refuse_one_experiment(*map(read_results, (old, copied)))
     for suffix in ("requests.csv", "replica_stats.csv"):
         first, second = (old / "docker" / f"round-{number}" / f"load_{suffix}" for number in (1, 2))
         record = json.loads(second.with_name("load_run.json").read_text())
@@ -189,7 +184,7 @@ def test_what_may_differ_between_two_machines_is_said(tmp_path: Path) -> None:
     unknown = {"cpu_model": None, "cpu_count": None}
     old = analyse(read_results(noisy(tmp_path / "old", 1, 0, {"node": "a", **unknown})))
     new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, {"node": "b", "kernel": "6.2", **unknown})))
-    assert changed_circumstances(old, new) == [
+    assert changed_circumstances(old.results, new.results) == [
         "the name of the machine changed from a to b",
         "the kernel changed from 6.1 to 6.2",
         "the processor is not recorded for both experiments, so they may have run on two machines",
@@ -207,7 +202,11 @@ def test_experiments_in_blocks_are_compared_with_each_other_and_not_with_one_in_
     first = judge_changes(old, new, condition)[0]
     assert first.name == "Host process: median>10%"
     assert "regression: 1.250 times the old" in str(first.failure)
-    assert "other deployments ran side by side in the two experiments" in changed_circumstances(old, new)
-    assert "other deployments ran side by side in the two experiments" not in changed_circumstances(old, longer)
+    assert "other deployments ran side by side in the two experiments" in changed_circumstances(
+        old.results, new.results
+    )
+    assert "other deployments ran side by side in the two experiments" not in changed_circumstances(
+        old.results, longer.results
+    )
     assert judge_changes(old, longer, condition)[0].error == "not compared: they differ in blocks"
     assert judge_changes(old, piece, condition)[0].error == "not compared: they differ in run time, blocks"

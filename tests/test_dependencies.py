@@ -20,7 +20,7 @@ Check = Callable[[], tuple[int, list[str]]]
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
     """The check in a copy of the project's Python files and requirements, in ``tmp_path``; exit code and lines."""
-    shared = [ROOT / "addresses.py", *(ROOT / "runfiles").glob("*.py")]
+    shared = [ROOT / "addresses.py", *(ROOT / "runfiles").glob("*.py"), *(ROOT / "servicefile").glob("*.py")]
     for path in [*shared, *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]:
         to = tmp_path / path.relative_to(ROOT)
         to.parent.mkdir(parents=True, exist_ok=True)

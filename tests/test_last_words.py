@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.last_words import last_error, last_line, tail
+from infra.last_words import last_build_error, last_error, last_line, tail
 from runfiles.lines import tidy
 
 
@@ -49,3 +49,32 @@ def test_they_are_short(tmp_path: Path) -> None:
 )
 def test_a_line_that_states_an_error_says_more_than_the_last_one(said: str, expected: str) -> None:
     assert last_error(said).endswith(expected)
+
+
+STEP = """#8 0.909 ERROR: No matching distribution found for flask
+#8 ERROR: process "/bin/sh -c pip install -r requirements.txt" did not complete successfully: exit code: 1
+------
+ > [3/5] RUN pip install -r requirements.txt:
+{}------
+Dockerfile:4
+--------------------
+   4 | >>> RUN pip install -r requirements.txt
+--------------------
+ERROR: failed to solve: process "/bin/sh -c pip install" did not complete successfully: exit code: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (
+            "0.892 Looking in links\n0.909 ERROR: No matching distribution found for flask\n",
+            "ERROR: No matching distribution found for flask",
+        ),
+        ("12.5 gcc: not found\n", "gcc: not found"),
+        ("", 'ERROR: failed to solve: process "/bin/sh -c pip install" did not complete successfully: exit code: 1'),
+    ],
+)
+def test_of_a_build_the_step_says_why_it_failed(shown: str, expected: str) -> None:
+    assert last_build_error(STEP.format(shown)) == expected
+    assert last_build_error("#3 ERROR: no such image\n") == "#3 ERROR: no such image"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from conftest import free_port
+from conftest import ROOT, free_port
 
 from addresses import LOOPBACK
 from infra import __main__ as command_line
@@ -220,17 +220,18 @@ def test_an_image_that_no_registry_gives(doctor: Doctor, engine: Engine) -> None
 
 
 @pytest.mark.engine
-def test_an_image_that_can_not_be_built(doctor: Doctor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_can_not_be_built(
+    doctor: Doctor, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preflight, "BASE_IMAGE", f"{SILENT_PORT}/python:3.12-slim")
-    monkeypatch.setattr(preflight, "IMAGE", "fourfold-not-built")
-    said = doctor("--image", "fourfold-not-built")
+    service = tmp_path / "service.toml"
+    service.write_text(f'image = "fourfold-not-built"\nbuild = "{ROOT}"\n')
+    said = doctor("--service", str(service))
     assert "can't be built: its base" in said["image"]
     assert "its registry can't be reached (" in said["image"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
-    assert (
-        "too little disk: building the image takes 5.0 GB, 1.0 GB are free"
-        in doctor("--image", "fourfold-not-built")["image"]
-    )
+    said = doctor("--service", str(service))
+    assert "too little disk: building the image takes 5.0 GB, 1.0 GB are free" in said["image"]
 
 
 @pytest.mark.engine

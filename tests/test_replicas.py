@@ -118,6 +118,14 @@ def test_a_service_that_does_not_tell_its_process_is_not_confirmed(
     assert "is sampled under its own name: /health" in str(replica.doubt)
 
 
+@pytest.mark.usefixtures("no_engine")
+def test_a_service_that_has_no_path_to_ask_is_the_named_process_that_serves(shared_service: Service) -> None:
+    (named,) = Finder(f"process:{shared_service.process.pid}", shared_service.url, None).replicas()
+    assert (named.name, named.doubt) == (psutil.Process(shared_service.process.pid).name(), None)
+    (other,) = Finder(f"process:{os.getpid()}", shared_service.url, None).replicas()
+    assert "is sampled under its own name" in str(other.doubt)
+
+
 def test_a_process_that_is_named_and_confirmed_has_the_services_name(shared_service: Service) -> None:
     asked = f"process:{shared_service.process.pid}"
     (replica,) = Finder(asked, shared_service.url, says(shared_service.url)).replicas()

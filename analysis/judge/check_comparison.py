@@ -52,7 +52,8 @@ def _of_model_and_machine(results: Results, measured: list[Deployment]) -> list[
             "between deployments are larger than with DistilBERT. Look at the milliseconds rather than at the ratios."
         )
         found.append(Doubt(text))
-    if any(not deployment.tells_model for deployment in measured):
+    is_told = any(run.record.model.sha256 for run in results.runs)
+    if not is_told and any(not deployment.tells_model for deployment in measured):
         text = "The service does not say which model answers. Fourfold assumes that all deployments have the same one."
         found.append(Doubt(text))
     shares = not has_own_cpus(results.experiment.plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 
 from analysis.read.results import Deployment, Results
@@ -45,11 +45,17 @@ class Unlike:
         return f"not compared: {'; '.join(reasons)}"
 
 
-def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsewhere | None = None) -> Unlike | None:
+def why_unlike(
+    baseline: Deployment,
+    subject: Deployment,
+    elsewhere: EngineElsewhere | None = None,
+    may_differ: Collection[str] = (),
+) -> Unlike | None:
     """What differs between the runs of two deployments though it must not; None if they may be compared. If both are
     the same deployment: what differs between its rounds.
 
-    ``elsewhere``: the experiment's Docker engine, if it ran on another machine than the host process.
+    ``elsewhere``: the experiment's Docker engine, if it ran on another machine than the host process. ``may_differ``:
+    circumstances that are not looked at.
     """
     if elsewhere is not None and baseline.is_host != subject.is_host:
         return Unlike(elsewhere=elsewhere)
@@ -57,7 +63,7 @@ def why_unlike(baseline: Deployment, subject: Deployment, elsewhere: EngineElsew
     loads = [circumstances(run) for deployment in both for run in deployment.loads.values()]
     passes = [circumstances(run) for deployment in both for run in deployment.single_passes.values()]
     differing, untold = [], []
-    for name in loads[0]:
+    for name in (name for name in loads[0] if name not in may_differ):
         values = {run[name] for run in ([*loads, *passes] if name in OF_EVERY_RUN else loads)}
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:

@@ -10,7 +10,7 @@ from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
-from analysis.measure.balance import Balance, Evenness
+from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import Measurement
 from runfiles.machines import EngineElsewhere
@@ -61,7 +61,7 @@ def findings(
     shared = _by_deployment(balances, valid)
     networks = [network for rounds in shared if (network := _network(rounds)) is not None]
     networks += _two_ways_to_balance([rounds[0] for rounds in shared])
-    used = _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid) + _starts(valid)
+    used = _connections(valid) + _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid) + _starts(valid)
     return differences + used + networks if differences else networks + used
 
 
@@ -138,6 +138,27 @@ def _listed(loads: Sequence[Measurement], key: str) -> list[Part]:
         if estimate.is_part:
             parts.append(f" ({words.PART})")
     return parts
+
+
+def _connections(loads: Sequence[Measurement]) -> list[Finding]:
+    """Whose server closes the connections that users keep, and what follows from that."""
+    parts: list[Part] = []
+    deals_requests = False
+    for load in loads:
+        runs = load.deployment.loads.values()
+        if (found := reopened(runs)) is None:
+            continue
+        number = Number(f"{found.answers:,} of {found.of:,}", estimate_anchor(load.name, "requests"))
+        parts += ["; " if parts else "", f"{load.title} ", number]
+        deals_requests |= load.deployment.is_swarm and max(map(replicas_of, runs)) > 1
+    if not parts:
+        return []
+    said = "The server closes the connection after an answer, although the users keep theirs. Answers for which a new "
+    parts = [f"{said}connection was opened: ", *parts, ". Opening it is a part of these response times. "]
+    parts.append("So keep_alive measures the same here as new_connection.")
+    if deals_requests:
+        parts.append(" Swarm deals out connections in turn, so here it balances requests, not users.")
+    return [Finding("finding-connections", "Connections", tuple(parts))]
 
 
 def _time(loads: Sequence[Measurement]) -> list[Finding]:

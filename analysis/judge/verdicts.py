@@ -19,7 +19,7 @@ from scipy import special
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.doubts import Validity
 from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
-from analysis.measure.ratios import log_ratios, references
+from analysis.measure.ratios import RESOLUTION, log_ratios, references
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
@@ -32,9 +32,6 @@ POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
 MOST_ROUNDS = 50
 """No more rounds are suggested, unless so many would not even be enough to detect a difference of 50%."""
-RESOLUTION = 1e-6
-"""Smaller differences between logarithms of ratios are rounding. Without this limit two equal rounds would claim
-certainty."""
 
 SLOWER, FASTER, UNPROVEN, NONE = "slower", "faster", "no difference proven", "no verdict"
 ONE_ROUND = "one round is not enough"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,18 +16,21 @@ from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.runs import Run
 
+KEEP_ALIVE = "KeepAliveUser"
+"""The user class in ``locustfiles/keep_alive.py``, as the record of a run names it."""
+
 
 @dataclass(frozen=True)
 class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
-    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. None:
-    the users' connections end at a proxy. Bytes and shares that are not known are NaN, and ``missing`` says why.
+    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Before
+    a proxy they say nothing: they end there. Bytes and shares that are not known are NaN, and ``missing`` says why.
     ``is_named`` is False for answers that did not name their replica.
     """
 
     name: str
-    connections: int | None
+    connections: int
     requests: int
     request_share: float
     received_bytes: float
@@ -83,12 +86,31 @@ class Balance:
         return f"{self.measurement.name}-{self.number}"
 
 
+@dataclass(frozen=True)
+class Reopened:
+    """For how many of the answers a connection was opened, ``of`` how many."""
+
+    answers: int
+    of: int
+
+
+def reopened(loads: Iterable[Run]) -> Reopened | None:
+    """The answers to users that keep their connection and yet had to open one, in all rounds of a deployment.
+
+    None if these are at most half of their answers: then the server keeps connections too. A server that answers with
+    HTTP/1.0, or with ``Connection: close``, closes each.
+    """
+    kept = [run.answered["connection_reused"] for run in loads if run.record.user_class == KEEP_ALIVE]
+    found = Reopened(sum(int((reused == 0).sum()) for reused in kept), sum(map(len, kept)))
+    return found if found.answers > 0.5 * found.of else None
+
+
 @lru_cache(RUNS_AT_HAND)
-def replica_shares(run: Run, deals_requests: bool = False) -> list[ReplicaShare]:
+def replica_shares(run: Run) -> list[ReplicaShare]:
     """What each replica answered, and what its interfaces carried, in the measured phase.
 
     A replica that answered nothing is included, with a share of 0. Answers name a replica by its name, its ID or its
-    host name. ``deals_requests``: as in ``Balance``.
+    host name.
     """
     counts = _by_replica(run, run.answered)
     opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
@@ -105,7 +127,7 @@ def replica_shares(run: Run, deals_requests: bool = False) -> list[ReplicaShare]
         shares.append(
             ReplicaShare(
                 name=name,
-                connections=None if deals_requests else int(opened.get(name, 0)),
+                connections=int(opened.get(name, 0)),
                 requests=requests,
                 request_share=requests / max(1, counts.sum()),
                 received_bytes=float(received),
@@ -131,13 +153,13 @@ def evenness(run: Run, deals_requests: bool = False) -> Evenness | None:
 
     ``deals_requests``: as in ``Balance``.
     """
-    shares = [share for share in replica_shares(run, deals_requests) if share.is_named]
+    shares = [share for share in replica_shares(run) if share.is_named]
     answers = np.array([share.requests for share in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None
     expected, why = expected_largest_share(run, len(shares), deals_requests)
     keeps = keeps_connections(run) and not deals_requests
-    dealt = np.array([share.connections for share in shares], dtype=float) if keeps else answers
+    dealt = np.array([share.connections for share in shares]) if keeps else answers
     return Evenness(
         jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
         largest=float(answers.max() / answers.sum()),

@@ -19,6 +19,10 @@ from analysis.read.results import Round
 from analysis.read.runs import Run
 from runfiles.events import MEASURED
 
+RESOLUTION = 1e-6
+"""Smaller differences between logarithms of ratios are rounding. Without this limit two equal rounds would claim
+certainty."""
+
 TRIMMED = 0.2
 LEAST_ABOVE = 10
 """A block gives a quantile if it has this many requests above it: 20 for the median, 200 for p95. The ratio of two p95

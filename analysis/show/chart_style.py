@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ def empty_chart() -> go.Figure:
     return go.Figure(layout={"template": {}})
 
 
+def plot_of(chart: go.Figure) -> dict[str, Any]:
+    """A chart as Plotly's JSON."""
+    plot: dict[str, Any] = json.loads(chart.to_json(engine="json"))
+    return plot
+
+
 def colour(name: str) -> str:
     """A deployment's colour, the same in every chart."""
     number = name.rpartition("-")[-1]
@@ -71,8 +78,15 @@ def title_of(measurement: Measurement) -> str:
 
 def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[str, Estimate]]) -> None:
     """Bars in a deployment's colour with their intervals. The place of a missing estimate stays empty."""
+    add_named_bars(chart, title_of(measurement), {"color": colour(measurement.name)}, bars)
+
+
+def add_named_bars(
+    chart: go.Figure, name: str, marker: Mapping[str, Any], bars: Sequence[tuple[str, Estimate]]
+) -> None:
+    """Bars with their intervals under a name, which is escaped; ``marker`` is Plotly's."""
     chart.add_bar(
-        name=title_of(measurement),
+        name=name,
         x=[label for label, _ in bars],
         y=[or_none(bar.value) for _, bar in bars],
         error_y={
@@ -83,7 +97,7 @@ def add_bars(chart: go.Figure, measurement: Measurement, bars: Sequence[tuple[st
             "thickness": 1.5,
             "color": GREY,
         },
-        marker={"color": colour(measurement.name)},
+        marker=dict(marker),
         customdata=[f"n = {bar.n:,} {bar.of}, {bar.rounds} round{'s' * (bar.rounds != 1)}" for _, bar in bars],
         hovertemplate="%{fullData.name}, %{x}: %{y:.4g}<br>%{customdata}<extra></extra>",
     )

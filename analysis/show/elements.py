@@ -168,16 +168,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page. ``headline`` is what was found, in one sentence; ``numbers`` are its numbers, a sentence for each
-    deployment. ``note`` comes from the experiment's folder. ``alert`` says why the experiment is not valid. ``plots``
-    are all charts by their ID."""
+    """The whole page. ``heading`` is its title. ``headline`` is what was found, in one sentence; ``numbers`` are its
+    numbers, a sentence for each deployment. ``note`` comes from the experiment's folder. ``alert`` says why it is not
+    valid, after ``alert_heading``. ``plots`` are all charts by their ID."""
 
+    heading: str
     name: str
     headline: str
     numbers: tuple[str, ...]
     note: str
     subject: str
     facts: tuple[Fact, ...]
+    alert_heading: str
     alert: str
     sections: tuple[Section, ...]
     plots: tuple[tuple[str, dict[str, Any]], ...]

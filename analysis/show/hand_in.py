@@ -4,13 +4,16 @@ single pass."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
+from analysis.read.results import Deployment
 from analysis.show.elements import Cell, Column, Row, Table
+from runfiles.events import STATUS_MEASURED
 
 HOW_TO_READ = (
     "Names and units are those of docker stats, so that you can compare your own reading. CPU % (100% is one core) and "
@@ -22,25 +25,47 @@ BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """The loads, or the single passes, of all deployments that have one. ``of``: what a total is given for."""
+
+    heading: str
+    measured: Sequence[Measurement]
+    is_pass: bool
+
+    @property
+    def of(self) -> str:
+        return "pass" if self.is_pass else "round"
+
+
+def kinds_of(analysis: Analysis) -> tuple[Kind, ...]:
+    """The loads and the single passes, if a deployment has one; the loads alone if nothing was measured."""
+    loads = Kind("Under load", analysis.loads, is_pass=False)
+    passes = Kind("Single pass: one user, each text once", analysis.passes, is_pass=True)
+    return tuple(kind for kind in (loads, passes) if kind.measured) or (loads,)
+
+
+def why_not_measured(deployment: Deployment) -> str:
+    """``not measured: the reason``, of a deployment that is in no figure."""
+    if deployment.status == STATUS_MEASURED:
+        return "not measured: no such run can be read"
+    return f"not measured: {deployment.reason}" if deployment.reason else "not measured"
+
+
 def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
     """The table of the loads and that of the single passes, with a row for each deployment."""
-    kinds = (
-        ("Under load", analysis.loads, False),
-        ("Single pass: one user, each text once", analysis.passes, True),
-    )
-    return tuple(
-        _table(heading, measured, analysis.validity, is_pass) for heading, measured, is_pass in kinds if measured
-    )
+    return tuple(_table(kind, analysis.validity) for kind in kinds_of(analysis) if kind.measured)
 
 
-def _table(heading: str, measured: Sequence[Measurement], validity: Validity, is_pass: bool) -> Table:
+def _table(kind: Kind, validity: Validity) -> Table:
+    heading, measured, is_pass = kind.heading, kind.measured, kind.is_pass
     columns = (
         Column("Run as"),
         Column("CPU %"),
         Column("MEM USAGE / LIMIT"),
         Column("MEM %"),
-        Column("NET I/O", detail=f"in / out, per {'pass' if is_pass else 'round'}"),
-        Column("Requests", detail=f"per {'pass' if is_pass else 'round'}"),
+        Column("NET I/O", detail=f"in / out, per {kind.of}"),
+        Column("Requests", detail=f"per {kind.of}"),
         Column("Median", detail="response time"),
         Column("p95", detail="response time"),
     )

@@ -38,7 +38,7 @@ def render_markdown(analysis: Analysis) -> str:
 def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
     who = f"{facts.users(results)} ({safe(facts.user_class(results))})"
-    command = _code(facts.command(results))
+    command = code(facts.command(results))
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
     for text in (analysis.headline[0], " ".join(analysis.headline[1:]), results.note):
         lines += [safe(text), ""] if text else []
@@ -79,11 +79,11 @@ def _hand_in(analysis: Analysis) -> list[str]:
     if not tables:
         return []
     how_to_read = f"{safe(HOW_TO_READ)} Two numbers in brackets are a 95% interval."
-    lines = [line for table in tables for line in _table(table)]
+    lines = [line for table in tables for line in table_lines(table)]
     return ["", "## Figures to hand in", "", how_to_read, *lines]
 
 
-def _table(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
     """A table of the page: what is small print there stands in brackets."""
     head = " | ".join(_with_detail(column) for column in table.columns)
     rows = [f"| {safe(row.title)} | {' | '.join(map(_with_detail, row.cells))} |" for row in table.rows]
@@ -148,7 +148,8 @@ def safe(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", " ".join(text.split()))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Text on one line that can stand between backticks, also in a table."""
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
 
 

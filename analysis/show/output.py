@@ -38,13 +38,17 @@ class RecordedFile(Exception):
     """A page or report would be written over a recorded file. The message names the file."""
 
 
-def write_output(path: Path, text: str, follow_link: bool, results: Sequence[Path]) -> None:
-    """Write a page or a report. A device or a pipe, such as ``/dev/stdout``, gets the text directly. Characters that
-    UTF-8 can't hold, as in a folder's name, become ``?``.
+class KeptFile(Exception):
+    """A file is in the way that the command did not write, or that was changed since. The message names the file."""
+
+
+def write_output(path: Path, content: str | bytes, follow_link: bool, results: Sequence[Path]) -> None:
+    """Write a page, a report or a plot. A device or a pipe, such as ``/dev/stdout``, gets the content directly. Text
+    becomes UTF-8 (``encoded``).
 
     Args:
         path: where to write.
-        text: what to write.
+        content: what to write.
         follow_link: what happens where ``path`` is a link. True: the file that the link leads to is written, which is
             what a user who names the link wants. False: the link is replaced.
         results: the experiments' folders.
@@ -58,8 +62,13 @@ def write_output(path: Path, text: str, follow_link: bool, results: Sequence[Pat
     is_kept = is_in_results and place.is_file() and not place.name.endswith(REPORTS)
     if place.name.endswith(RECORDED) or is_kept:
         raise RecordedFile(f"{path} is a file of a recording; name another place")
-    clean = text.encode("utf-8", "replace").decode("utf-8")
+    clean = encoded(content) if isinstance(content, str) else content
     if follow_link and place.exists() and not place.is_file() and not place.is_dir():
-        place.write_text(clean, encoding="utf-8")
+        place.write_bytes(clean)
     else:
         write_whole(place, clean)
+
+
+def encoded(text: str) -> bytes:
+    """Text as UTF-8. Characters that UTF-8 can't hold, as in a folder's name, become ``?``."""
+    return text.encode("utf-8", "replace")

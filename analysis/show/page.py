@@ -17,6 +17,7 @@ from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section,
 from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
 from analysis.show.tables import figure_tables, pair_tables
 
+HEADING = "What it costs to run one inference service in different ways"
 HOW_CARDS_ARE_READ = (
     "Each number is the mean of the values of the rounds. Its 95% interval says how far it may be off by chance; it is "
     "computed from how the rounds differ. Fewer than three rounds give no interval."
@@ -32,24 +33,31 @@ HOW_FIGURES_ARE_READ = (
 
 
 def render(analysis: Analysis) -> str:
-    """The page as HTML, with plotly.js in it, so that it opens without a network."""
+    """The page of an experiment as HTML."""
+    return render_page(page(analysis))
+
+
+def render_page(content: Page) -> str:
+    """A page as HTML, with plotly.js in it, so that it opens without a network."""
     environment = Environment(
         loader=PackageLoader("analysis.show", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     plotly = Markup(get_plotlyjs().replace("</script", "<\\/script"))  # noqa: S704 - no text from outside
-    return environment.get_template("page.html.j2").render(page=page(analysis), plotly=plotly)
+    return environment.get_template("page.html.j2").render(page=content, plotly=plotly)
 
 
 def page(analysis: Analysis) -> Page:
     """All that the page shows."""
     found = page_sections(analysis)
     return Page(
+        heading=HEADING,
         name=facts.time_of_start(analysis.results),
         headline=analysis.headline[0],
         numbers=analysis.headline[1:],
         note=analysis.results.note,
         subject=_subject(analysis.results),
         facts=facts.header_facts(analysis),
+        alert_heading="This experiment is not valid.",
         alert=_alert(analysis.validity),
         sections=found,
         plots=tuple((chart.id, chart.plot) for section in found for chart in section.all_charts),
@@ -101,20 +109,21 @@ def _key(analysis: Analysis) -> Section:
         HOW_CARDS_ARE_READ if analysis.loads else "",
         cards=cards(analysis),
         how_findings_are_read=how_to_read(analysis.loads),
-        findings=_paragraphs(analysis.findings),
+        findings=paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
         tables=pair_tables(analysis),
     )
 
 
-def _paragraphs(findings: tuple[Finding, ...]) -> tuple[Paragraph, ...]:
-    paragraphs = []
+def paragraphs(findings: tuple[Finding, ...]) -> tuple[Paragraph, ...]:
+    """The findings as paragraphs; of those with the same title only the first has it."""
+    made = []
     before = ""
     for finding in findings:
         parts = (Words(part) if isinstance(part, str) else Words(part.text, part.anchor) for part in finding.parts)
-        paragraphs.append(Paragraph(finding.id, "" if finding.title == before else finding.title, tuple(parts)))
+        made.append(Paragraph(finding.id, "" if finding.title == before else finding.title, tuple(parts)))
         before = finding.title
-    return tuple(paragraphs)
+    return tuple(made)
 
 
 def _validity(analysis: Analysis) -> Section:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from analysis.measure.balance import Balance, replicas_of
 from analysis.measure.parts import Blank
 from analysis.measure.rounds import Measurement
 from analysis.show import charts, replica_charts
+from analysis.show.chart_style import plot_of
 from analysis.show.elements import Chart, Section, Tab
 from analysis.show.tables import share_table
 from runfiles.events import FOUND
@@ -371,4 +371,4 @@ def _section(id: str, title: str, *shown: Chart) -> Section:
 
 
 def _chart(id: str, title: str, how_to_read: str, drawn: go.Figure) -> Chart:
-    return Chart(id, title, how_to_read, json.loads(drawn.to_json(engine="json")))
+    return Chart(id, title, how_to_read, plot_of(drawn))

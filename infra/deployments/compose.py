@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.compose_project import Model, Project
+from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.confinement import PIDS, TMP_BYTES, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
@@ -155,7 +155,7 @@ def model_of(project: Project, settings: Settings, port: int, metrics_folder: Pa
         )
     answering.pop("build", None)
     answering.pop("ports", None)
-    answering["image"] = settings.image
+    answering["image"] = without_variables(settings.image)
     if settings.service_cpus is not None:
         answering["cpuset"] = settings.service_cpus
     return model
@@ -212,15 +212,6 @@ def _written(settings: Settings) -> Model:
 def _volume(mount: str) -> dict[str, Any]:
     source, target, mode = mount.rsplit(":", 2)
     return {"type": "bind", "source": source, "target": target, "read_only": mode == "ro"}
-
-
-def without_variables(value: Any) -> Any:
-    """The same with each dollar written twice: Compose takes one for a variable."""
-    if isinstance(value, dict):
-        return {key: without_variables(content) for key, content in value.items()}
-    if isinstance(value, list):
-        return [without_variables(content) for content in value]
-    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _copy_metrics(service: ServiceFile, container: Any, metrics: Path, to: Path) -> list[Path]:

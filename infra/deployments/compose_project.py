@@ -64,7 +64,7 @@ class Project:
         Raises:
             DeploymentError: Compose could not.
         """
-        ours = labels(self.kind)
+        ours = without_variables(labels(self.kind))
         for each in model["services"].values():
             each.pop("container_name", None)  # names are the engine's: another project may have this one
             each["labels"] = each.get("labels", {}) | ours
@@ -113,3 +113,12 @@ class Project:
         networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={self.name}"})
         containers = [container.labels for container in self.containers(engine)]
         return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
+
+
+def without_variables(value: Any) -> Any:
+    """The same with each dollar written twice: Compose takes one for a variable."""
+    if isinstance(value, dict):
+        return {key: without_variables(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [without_variables(content) for content in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value

@@ -13,8 +13,8 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.compose import answering_of, model_of, published, why_no_compose, without_variables
-from infra.deployments.compose_project import Model, Project
+from infra.deployments.compose import answering_of, model_of, published, why_no_compose
+from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import copy_metrics, last_words, limits_of, metrics_path, why_gone, why_nobody_reaches
 from infra.deployments.cpus import why_containers_not_pinned

@@ -19,7 +19,7 @@ from infra.deployments.own_python import command_of, python_of
 from infra.deployments.preflight import why_no_image
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError
-from infra.last_words import last_error, tail
+from infra.last_words import last_build_error, tail
 from runfiles.records import Image
 from servicefile.service_file import ServiceFile
 
@@ -45,7 +45,7 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
         command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]
         command.append(str(service.build))
         if not _succeeds(command, log, show):
-            raise DeploymentError(f"the image could not be built: {last_error(tail(log))}; all of it is in {log}")
+            raise DeploymentError(f"the image could not be built: {last_build_error(tail(log))}; all of it is in {log}")
 
 
 def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Two services against each other: each quantity of each deployment that both experiments measured, and the verdicts.
+
+The rounds of two experiments are not paired, so the ratios come from ``analysis.measure.unpaired``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.judge.across import OF_THE_SERVICE, why_other_circumstances
+from analysis.judge.doubts import Validity
+from analysis.judge.verdicts import ALPHA, FASTER, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, holm
+from analysis.measure.quantity import NAN, QUANTITIES
+from analysis.measure.rounds import Measurement
+from analysis.measure.unpaired import Unpaired, unpaired
+from analysis.read.results import Results
+
+SHOWN = ("median_ms", "p95_ms", "throughput_per_s", "cpu_ms_per_answer", "memory_mean_mb")
+"""The quantities that are set beside each other."""
+JUDGED = ("median_ms", "p95_ms", "cpu_ms_per_answer", "memory_mean_mb")
+"""Those that get a verdict. Throughput has none: in a closed workload it mirrors response time."""
+MORE, LESS = "more", "less"
+"""The verdicts on CPU and memory; response times are slower or faster."""
+NOT_JUDGED = "not judged: it mirrors the response time"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two experiments, and what its service is called."""
+
+    service: str
+    results: Results
+    loads: tuple[Measurement, ...]
+    validity: Validity
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True)
+class TwoSides:
+    """One quantity of a deployment in both experiments: the second over the first.
+
+    ``p_value`` is after Holm's correction for all that are judged. ``detail`` says why there is no verdict.
+    ``shows_ratio``: the ratio may be read, although there may be no verdict.
+    """
+
+    key: str
+    found: Unpaired
+    kind: str
+    p_value: float
+    detail: str = ""
+    shows_ratio: bool = True
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a difference is proven."""
+        return self.kind not in (UNPROVEN, NONE)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A deployment that both experiments measured. ``why_not`` says why the two are not compared; None: they are."""
+
+    first: Measurement
+    second: Measurement
+    why_not: str | None
+    quantities: Mapping[str, TwoSides]
+
+    @property
+    def name(self) -> str:
+        return self.first.name
+
+    @property
+    def title(self) -> str:
+        return self.first.title
+
+
+def judge_two(first: Side, second: Side) -> tuple[Pair, ...]:
+    """Each deployment that both measured, in the order of the first."""
+    of_second = {load.name: load for load in second.loads}
+    common = [(load, of_second[load.name]) for load in first.loads if load.name in of_second]
+    reasons = [_why_not(pair, (first, second)) for pair in common]
+    found = [
+        (key, unpaired(*(load.values(key) for load in pair)), _why_hidden(pair, key, reason))
+        for pair, reason in zip(common, reasons, strict=True)
+        for key in SHOWN
+    ]
+    adjusted = holm([NAN if hidden or key not in JUDGED else ratio.p_value for key, ratio, hidden in found])
+    judged = iter([_judged(*row, p_value) for row, p_value in zip(found, adjusted, strict=True)])
+    return tuple(
+        Pair(*pair, reason, {key: next(judged) for key in SHOWN}) for pair, reason in zip(common, reasons, strict=True)
+    )
+
+
+def _why_not(pair: tuple[Measurement, Measurement], sides: tuple[Side, Side]) -> str | None:
+    """Why nothing of a deployment is compared; None if it is."""
+    for load, side in zip(pair, sides, strict=True):
+        if doubts := side.validity.of(load.name):
+            return f"not compared: the measurement of {side.service} is not valid: {doubts[0].title}"
+    (before, after), (old, new) = pair, sides
+    return why_other_circumstances(before.deployment, after.deployment, old.results, new.results, OF_THE_SERVICE)
+
+
+def _why_hidden(pair: Sequence[Measurement], key: str, why_not: str | None) -> str | None:
+    """Why a ratio may not be read; None if it may."""
+    missing = (load.summary[key].missing or "not measured" for load in pair if not load.summary[key].is_measured)
+    return why_not or next(missing, None)
+
+
+def _judged(key: str, found: Unpaired, hidden: str | None, p_value: float) -> TwoSides:
+    if hidden is not None:
+        return TwoSides(key, found, NONE, NAN, hidden, shows_ratio=False)
+    if key not in JUDGED:
+        return TwoSides(key, found, NONE, NAN, NOT_JUDGED)
+    if math.isnan(p_value):
+        return TwoSides(key, found, NONE, NAN, ONE_ROUND)
+    if p_value >= ALPHA:
+        return TwoSides(key, found, UNPROVEN, p_value)
+    up, down = (SLOWER, FASTER) if QUANTITIES[key].quantile is not None else (MORE, LESS)
+    return TwoSides(key, found, up if found.ratio > 1 else down, p_value)
