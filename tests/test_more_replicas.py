@@ -34,7 +34,7 @@ from infra.experiment.groups import Memory, grouped, why_one_port
 from infra.experiment.plan import read_plan
 from runfiles.deployments import COMPOSE_PROXY, DEFAULT, SWARM, USUAL, hint_for, listed, names_of, title_of
 from runfiles.records import Limits
-from servicefile.service_file import Container, ServiceFile, read_service
+from servicefile.service_file import ComposeFile, Container, ServiceFile, read_service
 from servicefile.toml import NotValid
 
 STAND_IN = "fourfold-test-nginx"
@@ -121,6 +121,43 @@ def test_what_compose_starts_for_a_service_without_a_compose_file(tmp_path: Path
     assert "server service:7000 max_fails=0;" in proxy["environment"]["PROXY_CONFIG"]
     assert "Host $$http_host;" in proxy["environment"]["PROXY_CONFIG"]  # Compose takes one dollar for a variable
     assert (replicas["cpuset"], proxy["cpuset"]) == ("1", "1")
+
+
+USERS_FILE = """
+services:
+  web:
+    image: other
+    hostname: web
+    container_name: web
+    scale: 1
+    read_only: true
+    ports: ["5000:5000"]
+    networks: [inner]
+    environment: {METRICS_LOG_FILE: own.csv, LEVEL: info}
+    volumes: ["${METRICS}/own.csv:/app/own.csv", "./data:/data:ro"]
+  cache:
+    image: cache
+networks:
+  inner:
+"""
+
+
+@pytest.mark.engine
+def test_what_replicas_can_not_share_is_left_out_of_the_users_compose_file(engine: Engine, tmp_path: Path) -> None:
+    if reason := why_no_compose(engine):
+        pytest.skip(reason)
+    (tmp_path / "compose.yml").write_text(USERS_FILE)
+    compose = ComposeFile(tmp_path / "compose.yml", "web", {"METRICS": "$metrics_folder"}, metrics_file="own.csv")
+    container = Container(writable=("/app",))
+    service = ServiceFile(tmp_path / "service.toml", "mine", image="mine", compose=compose, container=container)
+    model = proxied_model(Settings(service), 3, 8082, tmp_path / "live")
+    web, proxy = model["services"]["web"], model["services"][PROXY]
+    assert not {"hostname", "scale", "ports"} & set(web)
+    assert (web["image"], web["deploy"]["replicas"]) == ("mine", 3)
+    assert [volume["target"] for volume in web["volumes"]] == ["/data", "/app"]
+    assert web["environment"] == {"METRICS_LOG_FILE": "docker_system_inference_metrics.csv", "LEVEL": "info"}
+    assert list(proxy["networks"]) == list(web["networks"]) == ["inner"]
+    assert "cache" in model["services"]
 
 
 def both_ways(folder: Path, keep: int) -> Analysis:
