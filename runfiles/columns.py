@@ -91,6 +91,7 @@ class Column:
 
 FIRST_DAY = "2026-11-24"
 BLOCKS_DAY = "2026-11-28"
+CONNECTIONS_DAY = "2026-11-29"
 
 REQUEST_COLUMNS = (
     Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
@@ -273,6 +274,14 @@ REPLICA_STATS_COLUMNS = (
         group=NETWORK,
         since=FIRST_DAY,
         is_analysed=False,
+    ),
+    Column(
+        "connections_accepted",
+        COUNTER,
+        NUMBER,
+        "TCP connections that the container has accepted, also those of a health check in it; empty: not measured",
+        group=NETWORK,
+        since=CONNECTIONS_DAY,
     ),
     Column(
         "interfaces",
