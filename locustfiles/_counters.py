@@ -50,6 +50,7 @@ class Counters:
     pids: int | None = None
     throttled_seconds: float | None = None
     memory_cache_bytes: int | None = None
+    connections_accepted: int | None = None
 
     @property
     def net_rx_bytes(self) -> int | None:

@@ -92,6 +92,7 @@ class Column:
 FIRST_DAY = "2026-11-24"
 BLOCKS_DAY = "2026-11-28"
 PROXY_DAY = "2026-11-29"
+CONNECTIONS_DAY = "2026-11-29"
 
 REQUEST_COLUMNS = (
     Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
@@ -274,6 +275,14 @@ REPLICA_STATS_COLUMNS = (
         group=NETWORK,
         since=FIRST_DAY,
         is_analysed=False,
+    ),
+    Column(
+        "connections_accepted",
+        COUNTER,
+        NUMBER,
+        "TCP connections that the container has accepted, also those of a health check in it; empty: not measured",
+        group=NETWORK,
+        since=CONNECTIONS_DAY,
     ),
     Column(
         "interfaces",

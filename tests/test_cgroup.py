@@ -108,6 +108,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int],
         (process / "net").mkdir(parents=True)
         shutil.copy(data / "cgroup", process)
         shutil.copy(data / "net_dev", process / "net" / "dev")
+        shutil.copy(data / "net_snmp", process / "net" / "snmp")
         path = (data / "cgroup").read_text().splitlines()[-1].split(":", 2)[2].lstrip("/")
         for place in VERSIONS[version].files.values():
             controller, _, name = place.rpartition("/")
@@ -141,6 +142,7 @@ def test_recorded_files_are_read_as_the_engine_reads_them(recorded: Callable[[in
     assert read.memory_cache_bytes == before.memory_cache_bytes == {1: 5_009_408, 2: 0}[version]
     assert read.pids == before.pids
     assert read.throttled_seconds == before.throttled_seconds == 0
+    assert (read.connections_accepted, before.connections_accepted) == (3, None)  # the engine does not tell
     shutil.rmtree(process)
     assert reader_of_files.read() is None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, free_port
 
-from infra.deployments import host
+from infra.deployments import host, ready
 from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, deployed, why_not
@@ -79,7 +79,10 @@ def why_refused(name: str, service: ServiceFile, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("mode", WRONG)
-def test_a_service_that_answers_wrongly_is_refused_with_the_cause(name: str, mode: str, tmp_path: Path) -> None:
+def test_a_service_that_answers_wrongly_is_refused_with_the_cause(
+    name: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "WRONG_S", 1.0)  # other tests here wait as long as users do
     said = why_refused(name, service_of(tmp_path, mode, 'port_variable = "PORT"'), tmp_path)
     assert WRONG[mode] in said
     if mode != "dies":

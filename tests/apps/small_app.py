@@ -38,6 +38,9 @@ class Answers(BaseHTTPRequestHandler):
             time.sleep(10)
         right = json.dumps({"label": "positive", "length": len(asked["text"])}).encode()
         status, kind, body = ANSWERS.get(MODE, (200, "application/json", right))
+        if name := os.environ.get("METRICS_LOG_FILE"):
+            with Path(name).open("a", encoding="utf-8") as file:
+                file.write(f"{time.time()},{status}\n")
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -47,9 +50,6 @@ class Answers(BaseHTTPRequestHandler):
             self.send_header("Allow", "PUT")
         self.end_headers()
         self.wfile.write(body)
-        if name := os.environ.get("METRICS_LOG_FILE"):
-            with Path(name).open("a", encoding="utf-8") as file:
-                file.write(f"{time.time()},{status}\n")
 
     def log_message(self, *_: object) -> None:
         pass
