@@ -9,7 +9,7 @@ from analysis.judge.findings import Finding, findings
 from analysis.judge.headline import headline
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
-from analysis.measure.balance import Balance, evenness, replica_shares
+from analysis.measure.balance import Balance, evenness, keeps_connections, replica_shares
 from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.read.results import Results
@@ -52,16 +52,17 @@ def analyse(results: Results) -> Analysis:
 
 
 def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
-    """Each round of each Swarm deployment."""
+    """Each round of each deployment that may have several replicas."""
     return [
         Balance(
             measurement=load,
             number=number,
             shares=replica_shares(run),
-            even=evenness(run),
-            keeps_connections=run.measured_requests["connection_reused"].mean() > 0.5,
+            even=evenness(run, load.deployment.is_proxied),
+            keeps_connections=keeps_connections(run),
+            deals_requests=load.deployment.is_proxied,
         )
         for load in loads
-        if load.deployment.is_swarm
+        if load.deployment.is_swarm or load.deployment.is_proxied
         for number, run in load.deployment.loads.items()
     ]

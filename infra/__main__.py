@@ -15,6 +15,7 @@ from pathlib import Path
 import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
 from infra.deployments import docker_context
+from infra.deployments.compose_proxy import why_no_proxy_image
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.images import find_image
 from infra.deployments.own_python import prepare_python
@@ -34,7 +35,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.paths import INFRA, ROOT
-from runfiles.deployments import hint_for
+from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.records import LONGEST_START_S
 from servicefile.service_file import SERVICE, read_service
 from servicefile.texts import requests_of
@@ -75,7 +76,7 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
         with alone_in_checkout():
             return _down_all(settings) if arguments.all else _down(arguments.name, settings)
     if arguments.command == "check":
-        names = [name for name in BY_NAME if arguments.only is None or name in arguments.only]
+        names = [name for name in BY_NAME if name in (arguments.only or USUAL)]
         with alone_on_machine(), alone_on_engine(names):
             return _check(names, settings)
     return _doctor(settings)
@@ -163,7 +164,7 @@ def _down_all(settings: Settings) -> int:
 
 def _doctor(settings: Settings) -> int:
     """Say what can run here, and why the rest can't. The exit code is 0 in both cases."""
-    width = max(map(len, BY_NAME))
+    width = max(map(len, USUAL))
 
     def tell(about: str, what: str) -> None:
         print(f"{about:<{width}} {what}")
@@ -176,6 +177,8 @@ def _doctor(settings: Settings) -> int:
             tell("verdicts", reason)
         reason = why_no_service_image(settings) or why_no_image(engine, str(settings.image), settings.built_from)
         tell("image", reason or f"{settings.image} is here, or can be had")
+        proxy = settings.service.proxy_image
+        tell("proxy", why_no_proxy_image(engine, settings.service) or f"{proxy} is here, or can be had (compose-N)")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
     if missing := not_installed(ROOT / "requirements.txt"):
@@ -184,9 +187,9 @@ def _doctor(settings: Settings) -> int:
         tell("config", doubt)
     if reason := why_not_alone(engine):
         tell("run", reason)
-    for name, deployment in BY_NAME.items():
+    for name in USUAL:
         reason = why_not(name, settings)
-        tell(name, f"{deployment.facts.title}: " + ("can run" if reason is None else f"can't run: {reason}"))
+        tell(name, f"{title_of(name)}: " + ("can run" if reason is None else f"can't run: {reason}"))
     return 0
 
 
@@ -198,15 +201,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments, and make the page"))
     up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
-    up.add_argument("name", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
+    up.add_argument("name", type=_deployment, metavar="NAME", help=NAMES)
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
     which = down.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", type=_deployment, metavar="NAME", help=", ".join(BY_NAME))
+    which.add_argument("name", nargs="?", type=_deployment, metavar="NAME", help=NAMES)
     which.add_argument("--all", action="store_true", help="all of Fourfold's, also what a killed run left")
     look = commands.add_parser(
         "check", parents=[common], help="start each deployment once, send three texts, and say what came back"
     )
-    look.add_argument("--only", type=_deployments, metavar="NAME,...", help=f"only these of {', '.join(BY_NAME)}")
+    look.add_argument("--only", type=_deployments, metavar="NAME,...", help=f"only these of {NAMES}")
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser
 
@@ -260,7 +263,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; "
         f"plans/default.toml explains the keys: {', '.join(KEYS)}",
     )
-    run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {', '.join(BY_NAME)}")
+    run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {NAMES}")
     run.add_argument(
         "--resume", type=Path, metavar="FOLDER", help="measure what is left of an experiment that ended early"
     )
@@ -269,7 +272,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
 
 def _deployment(text: str) -> str:
     if text not in BY_NAME:
-        expected = hint_for(text) or f"choose from {', '.join(BY_NAME)}"
+        expected = hint_for(text) or f"choose from {NAMES}"
         raise argparse.ArgumentTypeError(f"there is no deployment {text!r}; {expected}")
     return text
 

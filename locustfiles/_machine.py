@@ -15,13 +15,14 @@ BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 INTERVAL_S = 1.0
 PROGRAMS = {
     "docker-proxy": "docker_proxy_cpu_seconds",
+    "nginx": "reverse_proxy_cpu_seconds",
     "dockerd": "dockerd_cpu_seconds",
     "containerd": "containerd_cpu_seconds",
     "containerd-shim": "containerd_cpu_seconds",
     "containerd-shim-runc-v2": "containerd_cpu_seconds",
 }
-"""The Docker engine's own programs -> the column that their CPU time is added to. The kernel cuts names at 15
-characters."""
+"""The Docker engine's own programs, and the proxy before several replicas -> the column that their CPU time is added
+to. The kernel cuts names at 15 characters."""
 
 BY_KERNELS_NAME = {name[:15]: column for name, column in PROGRAMS.items()}
 
@@ -62,7 +63,7 @@ class MachineMonitor:
         return row
 
     def _count(self, *, is_first: bool) -> None:
-        """Add what each of the engine's programs has used since the last count. A new program adds all of its time."""
+        """Add what each of these programs has used since the last count. A new program adds all of its time."""
         there = set(psutil.pids())
         self._programs = {pid: known for pid, known in self._programs.items() if pid in there}
         self._programs |= {pid: _program(pid) for pid in there - set(self._programs)}
@@ -121,7 +122,7 @@ def _busy_seconds(machine: Any) -> float:
 
 
 def _program(pid: int) -> tuple[psutil.Process, str] | None:
-    """A process and its column if it is one of the engine's programs, else None."""
+    """A process and its column if it is one of ``PROGRAMS``, else None."""
     try:
         process = psutil.Process(pid)
         column = BY_KERNELS_NAME.get(process.name()[:15])

@@ -91,6 +91,7 @@ class Column:
 
 FIRST_DAY = "2026-11-24"
 BLOCKS_DAY = "2026-11-28"
+PROXY_DAY = "2026-11-29"
 CONNECTIONS_DAY = "2026-11-29"
 
 REQUEST_COLUMNS = (
@@ -360,6 +361,13 @@ MACHINE_STATS_COLUMNS = (
     Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample was taken, by the load generator's clock", True),
     Column(
         "docker_proxy_cpu_seconds", COUNTER, SECONDS, "CPU time of Docker's docker-proxy processes since the run began"
+    ),
+    Column(
+        "reverse_proxy_cpu_seconds",
+        COUNTER,
+        SECONDS,
+        "CPU time of all nginx processes of this machine since the run began",
+        since=PROXY_DAY,
     ),
     Column("dockerd_cpu_seconds", COUNTER, SECONDS, "CPU time of the Docker engine's daemon since the run began"),
     Column("containerd_cpu_seconds", COUNTER, SECONDS, "CPU time of containerd and its shims since the run began"),

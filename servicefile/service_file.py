@@ -123,6 +123,8 @@ class ServiceFile:
     ``ready``: "request", "port" or a path that is answered with ``ready_status`` then; ``ready_s``: after how many
     seconds it counts as not started.
 
+    ``proxy_image``: an image of nginx, for several replicas that Compose runs behind a proxy.
+
     ``model``: a command that gets the model before anything is timed. It prints the model's name, source and sha256 as
     JSON, and puts the model into the folder that is its argument, if there is one; the build gets that as its context
     ``model``.
@@ -145,6 +147,7 @@ class ServiceFile:
     ready: str = READY_REQUEST
     ready_status: int = 200
     ready_s: float = 180.0
+    proxy_image: str = "nginx:1.28-alpine"
     model: tuple[str, ...] | None = None
     request: Request = field(default_factory=Request)
     metrics: Metrics = field(default_factory=Metrics)
@@ -243,6 +246,7 @@ def _checks(base: Path) -> dict[str, toml.Check]:
         "ready": _ready,
         "ready_status": whole(100, 599),
         "ready_s": number("a number of seconds", 0.1, MOST_READY_S),
+        "proxy_image": text("the name of an image of nginx, such as nginx:1.28-alpine"),
         "model": _command,
     }
 

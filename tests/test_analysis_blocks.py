@@ -35,6 +35,7 @@ from analysis.measure.series import throughput_per_second
 from analysis.read.blocks import Axis, lay_machine, total_growth
 from analysis.read.results import read_results
 from analysis.read.runs import Run
+from runfiles.columns import MACHINE_STATS_COLUMNS
 
 HOST, DOCKER = Target("host"), Target("docker", per_second=50, busy=0.25)
 
@@ -167,9 +168,8 @@ def test_a_counter_grows_by_what_it_grew_in_the_parts(
     times = np.sort([0.0, *(moment / 100 * end for moment in at), end])
     grown = np.cumsum([chance.random() for _ in times])  # type: ignore[attr-defined]
     machine = pd.DataFrame({"sampled_at_unix_s": times, "phase": "waiting"})
-    for name in ("docker_proxy_cpu_seconds", "dockerd_cpu_seconds", "containerd_cpu_seconds", "softirq_cpu_seconds"):
-        machine[name] = grown
-    machine["generator_cpu_seconds"] = machine["busy_cpu_seconds"] = grown
+    for column in MACHINE_STATS_COLUMNS[1:-1]:
+        machine[column.name] = grown
     laid = lay_machine(axis, machine)
     before, after = (np.interp(edges, times, grown) for edges in (axis.from_unix_s, axis.to_unix_s))
     total = laid["softirq_cpu_seconds"].iloc[-1] - laid["softirq_cpu_seconds"].iloc[0]

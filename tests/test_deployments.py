@@ -72,7 +72,14 @@ def test_each_deployment_that_a_record_may_name_can_be_run_and_in_the_same_order
 
 def test_all_kinds_can_run_side_by_side_with_their_default_ports() -> None:
     """Also where 127.0.0.1 is the only loopback address, and Swarm takes its port at all addresses."""
-    assert PORTS == {"host": 5000, "docker": 5010, "docker-host-network": 5050, "compose": 8080, "swarm": 8081}
+    assert PORTS == {
+        "host": 5000,
+        "docker": 5010,
+        "docker-host-network": 5050,
+        "compose": 8080,
+        "compose-proxy": 8082,
+        "swarm": 8081,
+    }
     assert len(set(PORTS.values())) == len(PORTS)
     for deployment in BY_NAME.values():
         assert deployment.facts.url(Settings()) == f"http://127.0.0.1:{PORTS[deployment.facts.kind]}"
@@ -92,6 +99,6 @@ def test_a_record_lists_the_default_deployments_and_those_of_its_plan() -> None:
 
 
 def test_who_names_a_kind_is_told_the_names_of_that_kind() -> None:
-    assert hint_for("swarm") == "did you mean swarm-1 or swarm-3?"
+    assert hint_for("swarm") == "swarm-N is possible for N from 1 to 32"
     assert hint_for("docker") == hint_for("pod") == ""
     assert title_of("a deployment of a later version") == "a deployment of a later version"

@@ -119,15 +119,15 @@ def test_what_an_earlier_version_made_is_left_with_the_command_that_removes_it(
     engine: Engine, service_image: str
 ) -> None:
     old = engine.client.containers.create(service_image, name=docker_run.NAME, labels={LABEL: "docker"})
-    project = {"com.docker.compose.project": compose.PROJECT}
-    network = engine.client.networks.create(f"{compose.PROJECT}_default", labels=project)
+    project = {"com.docker.compose.project": compose.PROJECT.name}
+    network = engine.client.networks.create(f"{compose.PROJECT.name}_default", labels=project)
     try:
         code, said = infra(ROOT, "down", "docker")
         assert code == 1
         assert f"by hand: docker rm --force --volumes {docker_run.NAME}" in said
         code, said = infra(ROOT, "down", "compose")
         assert code == 1
-        assert f"by hand: docker compose --project-name {compose.PROJECT} down --volumes" in said
+        assert f"by hand: docker compose --project-name {compose.PROJECT.name} down --volumes" in said
         old.reload()
         network.reload()
     finally:

@@ -57,7 +57,7 @@ def test_the_order_turns_round_by_round() -> None:
         ("requests = -1", "requests = -1 is not a whole number from 1"),
         (
             'deployments = ["pod"]',
-            "deployments = pod is not a list of host, docker, docker-host-network, compose, swarm-1, swarm-3",
+            "deployments = pod is not a list of host, docker, docker-host-network, compose, compose-2 to compose-32,",
         ),
         ("deployments = []", "deployments =  is not a list of host"),
         ('user_class = "patient"', "user_class = patient is not keep_alive or new_connection"),

@@ -24,6 +24,7 @@ from infra.deployments.images import find_image
 from infra.deployments.ownership import labels
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, PORTS
+from runfiles.deployments import USUAL
 
 SILENT_PORT = "127.0.0.1:1"
 """A registry that can't be reached: nobody listens there."""
@@ -54,7 +55,7 @@ def test_no_engine(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     said = doctor()
     assert said["engine"] == "no Docker engine at unix:///nowhere/docker.sock, start one and run again"
     assert said["host"] == "Host process: can run"
-    for name in [name for name, deployment in BY_NAME.items() if deployment.facts.needs_engine]:
+    for name in [name for name in USUAL if BY_NAME[name].facts.needs_engine]:
         assert said[name].endswith(f"can't run: {said['engine']}")
 
 

@@ -58,7 +58,9 @@ def findings(
     if elsewhere is not None:
         valid = [load for load in valid if not load.deployment.is_host] or valid
     differences = _differences(verdicts)
-    networks = [network for rounds in _by_deployment(balances, valid) if (network := _network(rounds)) is not None]
+    shared = _by_deployment(balances, valid)
+    networks = [network for rounds in shared if (network := _network(rounds)) is not None]
+    networks += _two_ways_to_balance([rounds[0] for rounds in shared])
     used = _connections(valid) + _time(valid) + _cpu(valid) + _hidden(valid) + _memory(valid) + _starts(valid)
     return differences + used + networks if differences else networks + used
 
@@ -184,7 +186,7 @@ def _cpu(loads: Sequence[Measurement]) -> list[Finding]:
 
 
 def _hidden(loads: Sequence[Measurement]) -> list[Finding]:
-    """CPU time that no container's stats show; the load generator is no cost of a deployment."""
+    """CPU time that no replica's stats show; the load generator is no cost of a deployment."""
     keys = [key for key in HIDDEN if key != "hidden_generator_cpu_ms" and _told(loads, key)]
     if not keys:
         return []
@@ -239,7 +241,7 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     parts += [", ", Number(f"round {first.number}", anchor)] if len(rounds) > 1 else []
     parts += [". ", *_shares(first, anchor), _expected(first), " "]
     largest, expected = (Number(f"{share:.1%}", anchor) for share in (even.largest, even.expected_largest))
-    most = "at most " if first.keeps_connections else ""
+    most = "at most " if first.is_sticky else ""
     parts += ["The busiest replica gave ", largest, f" of the answers; {most}", expected, " were expected. "]
     parts += _deal(even, anchor)
     if len(rounds) > 1:
@@ -248,6 +250,32 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
         parts += [" Over all rounds the busiest replica gave ", Number(f"{shares[least]:.1%}", f"share-{least}")]
         parts += [" to ", Number(f"{shares[most_uneven]:.1%}", f"share-{most_uneven}"), "."]
     return Finding(f"finding-network-{first.measurement.name}", "Network I/O of the replicas", tuple(parts))
+
+
+def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
+    """Connections that Swarm deals out beside requests that a proxy deals out, of users that keep their connections.
+
+    Of the pairs of deployments, the first one with equally many replicas; else the first one.
+
+    Args:
+        firsts: the first round of each deployment whose answers name their replicas.
+    """
+    kept = [balance for balance in firsts if balance.keeps_connections]
+    pairs = [(swarm, proxy) for proxy in kept for swarm in kept if proxy.deals_requests and not swarm.deals_requests]
+    if not pairs:
+        return []
+    equal = [pair for pair in pairs if len(pair[0].shares) == len(pair[1].shares)]
+    parts: list[Part] = ["The users kept their connections. "]
+    for balance in (equal or pairs)[0]:
+        if balance.even is None:
+            return []
+        what = "requests" if balance.deals_requests else "connections"
+        anchor = f"share-{balance.id}"
+        parts += [f"{balance.measurement.title}, which deals out {what}: the busiest replica gave "]
+        parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
+        parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
+    parts.append("A proxy can share the load of few users evenly. Swarm needs many connections for that.")
+    return [Finding("finding-balance", "Connections or requests", tuple(parts))]
 
 
 def _shares(balance: Balance, anchor: str) -> list[Part]:
@@ -274,6 +302,11 @@ def _shares(balance: Balance, anchor: str) -> list[Part]:
 
 
 def _expected(balance: Balance) -> str:
+    if balance.deals_requests:
+        return (
+            "The proxy gives each request to the replica with the fewest open requests, whoever sends it. So a replica "
+            "that answers faster gets more of them."
+        )
     if balance.keeps_connections:
         return (
             "Swarm's ingress deals out connections in turn, not requests. The users kept their connections, so each "

@@ -56,7 +56,7 @@ def _balanced(balances: Sequence[Balance]) -> list[str]:
     for balance in balances:
         if balance.even is not None:
             largest, expected = balance.even.largest, balance.even.expected_largest
-            most = "at most " if balance.keeps_connections else ""
+            most = "at most " if balance.is_sticky else ""
             who = balance.measurement.title
             return [
                 f"{who}: the busiest replica gave {largest:.1%} of the answers; {most}{expected:.1%} were expected."

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
 from analysis.measure.parts import Blank
-from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, Estimate, Quantity
+from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 
 PART = "of the part that samples cover"
@@ -147,7 +147,16 @@ def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
         quantity
         for key, quantity in QUANTITIES.items()
         if any(key in measurement.summary for measurement in measurements)
+        and (key != REVERSE_PROXY or has_reverse_proxy(measurements))
     ]
+
+
+def has_reverse_proxy(measurements: Sequence[Measurement]) -> bool:
+    """Whether a deployment has a reverse proxy, or the CPU of one was measured on its machine."""
+    return any(
+        each.deployment.is_proxied or (REVERSE_PROXY in each.summary and each.summary[REVERSE_PROXY].is_measured)
+        for each in measurements
+    )
 
 
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:

@@ -24,9 +24,9 @@ KEEP_ALIVE = "KeepAliveUser"
 class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
-    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Bytes
-    and shares that are not known are NaN, and ``missing`` says why. ``is_named`` is False for answers that did not name
-    their replica.
+    Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Before
+    a proxy they say nothing: they end there. Bytes and shares that are not known are NaN, and ``missing`` says why.
+    ``is_named`` is False for answers that did not name their replica.
     """
 
     name: str
@@ -64,13 +64,22 @@ class Evenness:
 
 @dataclass(frozen=True)
 class Balance:
-    """How the load of one round was shared by the replicas of a deployment."""
+    """How the load of one round was shared by the replicas of a deployment.
+
+    ``deals_requests``: a proxy deals out the requests; else Swarm's ingress deals out the connections.
+    """
 
     measurement: Measurement
     number: int
     shares: Sequence[ReplicaShare]
     even: Evenness | None
     keeps_connections: bool
+    deals_requests: bool
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether each user stayed with one replica."""
+        return self.keeps_connections and not self.deals_requests
 
     @property
     def id(self) -> str:
@@ -139,14 +148,17 @@ def _by_replica(run: Run, requests: pd.DataFrame) -> pd.Series:
     return told.groupby([run.replica_names.get(said, said) for said in told.index]).sum()
 
 
-def evenness(run: Run) -> Evenness | None:
-    """How evenly the answers were dealt; None if no answer names its replica, or there is only one replica."""
+def evenness(run: Run, deals_requests: bool = False) -> Evenness | None:
+    """How evenly the answers were dealt; None if no answer names its replica, or there is only one replica.
+
+    ``deals_requests``: as in ``Balance``.
+    """
     shares = [share for share in replica_shares(run) if share.is_named]
     answers = np.array([share.requests for share in shares], dtype=float)
     if len(shares) < 2 or not answers.any():
         return None
-    expected, why = expected_largest_share(run, len(shares))
-    keeps = run.measured_requests["connection_reused"].mean() > 0.5
+    expected, why = expected_largest_share(run, len(shares), deals_requests)
+    keeps = keeps_connections(run) and not deals_requests
     dealt = np.array([share.connections for share in shares]) if keeps else answers
     return Evenness(
         jain=float(answers.sum() ** 2 / (len(answers) * (answers**2).sum())),
@@ -164,6 +176,11 @@ def _chance_of(dealt: np.ndarray) -> float:
     return float(special.chdtrc(len(dealt) - 1, ((dealt - mean) ** 2 / mean).sum()))
 
 
+def keeps_connections(run: Run) -> bool:
+    """Whether the users kept their connections in the measured phase."""
+    return bool(run.measured_requests["connection_reused"].mean() > 0.5)
+
+
 def replicas_of(run: Run) -> int:
     """How many replicas the load met: those that were found or, if none were, those that answered; at least 1."""
     found = {replica.name for replica in run.record.replicas.list} or set(run.samples["replica"].unique())
@@ -171,16 +188,18 @@ def replicas_of(run: Run) -> int:
     return max(1, len(found) or len(answered))
 
 
-def expected_largest_share(run: Run, replicas: int) -> tuple[float, str]:
+def expected_largest_share(run: Run, replicas: int, deals_requests: bool = False) -> tuple[float, str]:
     """The share of the busiest replica if connections are dealt out in turn, and why.
 
+    A proxy that ``deals_requests`` gives each to the replica with the fewest open ones, so each gets about 1 / R.
     Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the R replicas like
     cards, so at most ceil(U / R) of U users meet the same one. If each request has its own connection, each replica
     gets 1 / R.
     """
-    reused = run.measured_requests["connection_reused"].mean()
     users = run.record.users or 0
-    if reused > 0.5 and users:
+    if deals_requests:
+        return 1 / replicas, "the proxy gives each request to the replica with the fewest open requests"
+    if keeps_connections(run) and users:
         share = math.ceil(users / replicas) / users
         return (
             share,

@@ -1,14 +1,15 @@
-"""The CPU time that a deployment costs outside its replicas: no container's statistics show it."""
+"""The CPU time that a deployment costs outside its replicas: no replica's statistics show it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from analysis.measure.quantity import Estimate, missing
+from analysis.measure.quantity import REVERSE_PROXY, Estimate, missing
 from analysis.read.runs import Run
 
 PARTS = {
     "hidden_proxy_cpu_ms": ("docker_proxy_cpu_seconds",),
+    REVERSE_PROXY: ("reverse_proxy_cpu_seconds",),
     "hidden_daemon_cpu_ms": ("dockerd_cpu_seconds", "containerd_cpu_seconds"),
     "hidden_softirq_cpu_ms": ("softirq_cpu_seconds",),
     "hidden_generator_cpu_ms": ("generator_cpu_seconds",),

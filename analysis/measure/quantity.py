@@ -33,13 +33,16 @@ class Quantity:
     is_sampled: bool = False
 
 
+REVERSE_PROXY = "hidden_reverse_proxy_cpu_ms"
+
 HIDDEN = {
     "hidden_proxy_cpu_ms": "Docker's proxy",
+    REVERSE_PROXY: "the reverse proxy (nginx)",
     "hidden_daemon_cpu_ms": "Docker's daemons (dockerd, containerd)",
     "hidden_softirq_cpu_ms": "the kernel's network code (softirq)",
     "hidden_generator_cpu_ms": "the load generator",
 }
-"""CPU time that no container's account shows: key of the quantity -> whose it is."""
+"""CPU time that no replica's account shows: key of the quantity -> whose it is."""
 
 PARTS_OF_TIME = {
     "part_client_ms": "the load generator itself",

@@ -87,6 +87,11 @@ class Deployment:
         return self.name.partition("-")[0] == SWARM
 
     @property
+    def is_proxied(self) -> bool:
+        """Whether Compose runs several replicas of it behind a proxy, as its name says."""
+        return self.name.startswith("compose-")
+
+    @property
     def title(self) -> str:
         return title_of(self.name)
 

@@ -21,11 +21,13 @@ COLOURS = {
     "docker": "#E69F00",
     "docker-host-network": "#56B4E9",
     "compose": "#009E73",
+    "compose-3": "#117733",
     "swarm-1": "#CC79A7",
     "swarm-3": "#D55E00",
 }
 """Okabe and Ito's palette: told apart with any kind of colour vision. One deployment, one colour, everywhere."""
-OTHER_COLOUR = "#F0E442"
+OTHER_COLOURS = ("#F0E442", "#332288", "#88CCEE", "#882255", "#661100", "#6699CC", "#888800")
+"""For other numbers of replicas (most are of Tol's palettes): those of seven in a row differ."""
 GREY = "#888888"
 
 SYMBOLS = {
@@ -33,6 +35,7 @@ SYMBOLS = {
     "docker": "square",
     "docker-host-network": "star",
     "compose": "diamond",
+    "compose-3": "pentagon",
     "swarm-1": "triangle-up",
     "swarm-3": "cross",
 }
@@ -42,6 +45,9 @@ MOST_POINTS = 600
 """A longer series is divided into so many parts of equal length, and their means are drawn."""
 
 FEW_TICKS = 4
+
+LABEL_WIDTH = 18
+"""Characters in a line of a label, after the first word."""
 
 REASON_WIDTH, REASON_LINES = 38, 3
 """A reason in an empty place of a chart: characters a line, and lines. The tables give reasons in full."""
@@ -60,7 +66,9 @@ def plot_of(chart: go.Figure) -> dict[str, Any]:
 
 def colour(name: str) -> str:
     """A deployment's colour, the same in every chart."""
-    return COLOURS.get(name, OTHER_COLOUR)
+    number = name.rpartition("-")[-1]
+    other = OTHER_COLOURS[int(number) % len(OTHER_COLOURS) if number.isdecimal() else 0]
+    return COLOURS.get(name, other)
 
 
 def title_of(measurement: Measurement) -> str:
@@ -135,10 +143,15 @@ def label_deployments(chart: go.Figure, loads: Sequence[Measurement]) -> None:
         categoryarray=labels,
         range=[-0.5 - margin, len(labels) - 0.5 + margin],
         tickvals=labels,
-        ticktext=[label.replace(" ", "<br>", 1) for label in labels],
+        ticktext=[_short_lines(label) for label in labels],
         tickangle=0,
         showgrid=False,
     )
+
+
+def _short_lines(label: str) -> str:
+    first, _, rest = label.partition(" ")
+    return "<br>".join([first, *textwrap.wrap(rest, LABEL_WIDTH, break_long_words=False)])
 
 
 def coarse(series: pd.Series) -> pd.Series:

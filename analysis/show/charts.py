@@ -281,7 +281,7 @@ def where_the_time_goes(loads: Loads) -> go.Figure:
 
 def where_the_cpu_goes(loads: Loads) -> go.Figure:
     """CPU time per answer: the service's own, and what is in no container's account, stacked per deployment."""
-    colours = ("#D55E00", "#E69F00", "#F0E442", "#999999")
+    colours = ("#D55E00", "#CC79A7", "#E69F00", "#F0E442", "#999999")
     hidden = [(name, own, key) for (key, name), own in zip(HIDDEN.items(), colours, strict=True)]
     return _stacked(loads, [("the service", "#56B4E9", "cpu_ms_per_answer"), *hidden], "CPU-ms", "CPU-ms per answer")
 

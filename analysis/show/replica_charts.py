@@ -65,14 +65,14 @@ def network_totals(shares: Sequence[ReplicaShare]) -> go.Figure:
     return chart
 
 
-def request_shares(run: Run, shares: Sequence[ReplicaShare]) -> go.Figure:
+def request_shares(run: Run, shares: Sequence[ReplicaShare], *, deals_requests: bool) -> go.Figure:
     """Each replica's share of answers and of bytes, with the largest share to expect as a line."""
     chart = empty_chart()
     answers = [share.request_share * 100 for share in shares]
     of_bytes = [share.byte_share * 100 for share in shares]
     pairs = (("of the answers", "", answers), ("of the network bytes", "/", of_bytes))
     _add_pair(chart, shares, pairs, "%{x}: %{y:.1f}% ")
-    largest, _ = expected_largest_share(run, replicas_of(run))
+    largest, _ = expected_largest_share(run, replicas_of(run), deals_requests)
     chart.add_hline(
         y=largest * 100, line={"dash": "dash", "color": GREY}, annotation_text=f"largest to expect: {largest:.1%}"
     )

@@ -24,6 +24,14 @@ MOST_TABS = 3
 
 FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
 LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was elsewhere."
+HOW_CONNECTIONS_ARE_DEALT = (
+    "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at requests. If "
+    "each request has its own connection, the shares are even. A user that keeps its connection stays with one replica."
+)
+HOW_REQUESTS_ARE_DEALT = (
+    "The proxy (nginx) gives each request to the replica with the fewest open requests, also if users keep their "
+    "connections. So the shares are even if the replicas are equally fast."
+)
 INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
@@ -66,8 +74,9 @@ def events(loads: Loads) -> Section:
 
 
 def replicas(balances: Sequence[Balance]) -> Section:
-    """How the load was spread over the replicas of the Swarm deployments."""
-    title = "Replicas under Swarm"
+    """How the load was spread over the replicas of a deployment."""
+    kinds = dict.fromkeys(balance.deals_requests for balance in balances)
+    title = f"Replicas {' and '.join('behind a proxy' if is_proxy else 'under Swarm' for is_proxy in kinds)}".strip()
     return Section("replicas", title, title, tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
 
 
@@ -155,7 +164,8 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
             "cpu-request",
             "CPU time per answer",
             "The CPU time of the service divided by the number of its answers. 1 ms per answer is 1 s per 1,000 "
-            "answers. CPU time of Docker's proxy and of the kernel's network code is not part of it; the chart "
+            f"answers. CPU time of Docker's proxy{', of nginx' if words.has_reverse_proxy(loads) else ''} and of the "
+            "kernel's network code is not part of it; the chart "
             f"'Where the CPU time of an answer goes' has it, if it was measured. {INTERVALS}",
             charts.by_deployment(loads, "cpu_ms_per_answer"),
         ),
@@ -244,9 +254,10 @@ def _parts(loads: Loads, blank: Blank) -> tuple[Chart, ...]:
         _chart(
             "cpu-hidden",
             "Where the CPU time of an answer goes",
-            "The part at the bottom is the CPU time of the service. No container's statistics contain the parts above "
-            "it: Docker's proxy, Docker's daemon, the kernel's network code (softirq, for all programs of this "
-            "machine), and the load generator. A part that is missing was not measured; the table says why.",
+            "The part at the bottom is the CPU time of the service. No replica's statistics contain the parts above "
+            f"it: Docker's proxy, {'the reverse proxy (nginx), ' if words.has_reverse_proxy(loads) else ''}Docker's "
+            "daemon, the kernel's network code (softirq, for all programs of this machine), and the load generator. "
+            "A part that is missing was not measured; the table says why.",
             charts.where_the_cpu_goes(loads),
         ),
     )
@@ -256,9 +267,9 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     if not is_client_told(loads):
         return (
             "The service reports how long a text waited for the model and how long the model took (header "
-            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy or "
-            "Swarm's ingress. Each part is "
-            "a median, so the parts may not add up to the median of the whole."
+            "Server-Timing). The rest is HTTP, the network, the client and, where there is one, Docker's proxy, "
+            "a reverse proxy or Swarm's ingress. Each part is a median, so the parts may not add up to the "
+            "median of the whole."
         )
     waits = (
         ""
@@ -268,9 +279,9 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     return (
         "Model and queue are what the service reports (header Server-Timing). The load generator's own part is "
         f"measured with the blank: the same client against a responder that answers at once.{waits} The rest is "
-        "network, HTTP and, where there is one, Docker's proxy or Swarm's ingress. Each part is the mean over the "
-        "requests between the 40th and the 60th percentile of the response time. So the parts add up to the median, "
-        "which is the line. "
+        "network, HTTP and, where there is one, Docker's proxy, a reverse proxy or Swarm's ingress. Each part is "
+        "the mean over the requests between the 40th and the 60th percentile of the response time. So the parts add up "
+        "to the median, which is the line. "
         f"The blank: {words.blank(blank)}."
     )
 
@@ -317,7 +328,7 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
 
 
 def _tabs(balances: Sequence[Balance]) -> tuple[Tab, ...]:
-    """A tab for each of the first rounds of each Swarm deployment; the last one is open."""
+    """A tab for each of the first rounds of each deployment with replicas; the last one is open."""
     drawn = []
     for balance in balances:
         numbers = [other.number for other in balances if other.measurement is balance.measurement]
@@ -348,10 +359,9 @@ def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
         _chart(
             f"{balance.id}-shares",
             f"{title}: share of each replica",
-            "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at "
-            "requests. If each request has its own connection, the shares are even. A user that keeps its connection "
-            "stays with one replica. The dashed line is the largest share to expect.",
-            replica_charts.request_shares(run, balance.shares),
+            f"{HOW_REQUESTS_ARE_DEALT if balance.deals_requests else HOW_CONNECTIONS_ARE_DEALT} The dashed line is "
+            "the largest share to expect.",
+            replica_charts.request_shares(run, balance.shares, deals_requests=balance.deals_requests),
         ),
     )
 

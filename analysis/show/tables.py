@@ -91,17 +91,18 @@ def share_table(balance: Balance) -> Table:
     """What each replica of a round gave and used."""
     label = f"{balance.measurement.title}, round {balance.number}: shares"
     heading = label if len(balance.measurement.rounds) > 1 else f"{balance.measurement.title}: shares"
-    rows = tuple(_share_row(balance.id, place, share) for place, share in enumerate(balance.shares))
+    rows = tuple(_share_row(balance, place, share) for place, share in enumerate(balance.shares))
     how_to_read = _evenness(balance.even) if balance.even else ""
     return Table(heading, label, tuple(map(Column, SHARE_COLUMNS)), rows, how_to_read, f"share-{balance.id}")
 
 
-def _share_row(id: str, place: int, share: ReplicaShare) -> Row:
+def _share_row(balance: Balance, place: int, share: ReplicaShare) -> Row:
     why = f": {share.missing}" if share.missing else ""
     known = [_megabytes(share.received_bytes), _megabytes(share.sent_bytes)]
     known += [_percent(share.byte_share), _percent(share.cpu_share)]
-    texts = [f"{share.connections:,}", f"{share.requests:,}", _percent(share.request_share)]
-    return Row(share.title, tuple(map(Cell, [*texts, *(text + why for text in known)])), f"share-{id}-{place}")
+    connections = "(at the proxy)" if balance.deals_requests else f"{share.connections:,}"
+    texts = [connections, f"{share.requests:,}", _percent(share.request_share)]
+    return Row(share.title, tuple(map(Cell, [*texts, *(text + why for text in known)])), f"share-{balance.id}-{place}")
 
 
 def _evenness(even: Evenness) -> str:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from addresses import LOOPBACK
+from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.confinement import PIDS, TMP_BYTES, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
@@ -32,23 +30,18 @@ from infra.deployments.containers import (
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect, why_docker_fails
-from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
 from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service, live_file
 from infra.deployments.settings import Settings
-from infra.environment import for_docker
 from infra.errors import DeploymentError
-from infra.last_words import last_line
 from runfiles.events import COMPOSE_SERVICE
 from servicefile.service_file import ComposeFile, ServiceFile
 
-PROJECT = "fourfold-bench"
+PROJECT = Project("fourfold-bench", kind="compose", down="compose")
 METRICS_FILE = "compose_inference_metrics.csv"
 OWN_SERVICE = "service"
 """The name of the service in a Compose file that Fourfold writes."""
-
-DOWN_BY_HAND = f"docker compose --project-name {PROJECT} down --volumes"
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,10 @@ class Compose:
 
     def why_not(self, settings: Settings) -> str | None:
         engine = connect()
-        left = bool(_containers(engine))
         return (
             why_no_service_image(settings)
-            or _why_another_has_project(engine)
-            or (still_there(f"Compose project {PROJECT}", self.facts.name) if left else None)
+            or PROJECT.why_another_has_it(engine)
+            or PROJECT.why_still_there(engine)
             or why_no_compose(engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
@@ -74,12 +66,14 @@ class Compose:
         engine = connect()
         metrics = live_file(folder, METRICS_FILE)
         service = settings.service
-        model = _model(settings, self.facts.port(settings), metrics.parent)
-        _compose(["--file", "-", "up", "--detach", "--no-build"], model)
-        answering = _answering(service)
+        port = self.facts.port(settings)
+        model = model_of(PROJECT, settings, port, metrics.parent)
+        answering = answering_of(service)
+        model["services"][answering]["ports"] = [published(port, service.port)]
+        PROJECT.up(model)
 
         def container() -> Any:
-            return next(iter(_containers(engine, answering)), None)
+            return next(iter(PROJECT.containers(engine, answering)), None)
 
         def evidence() -> str | None:
             found = container()
@@ -94,9 +88,9 @@ class Compose:
             return found and why_nobody_reaches(found, service.port)
 
         until_ready(self.facts.url(settings), service, settings.start_timeout_s, evidence, why_not_reached)
-        (running,) = _containers(engine, answering)
+        (running,) = PROJECT.containers(engine, answering)
         return Service(
-            f"{COMPOSE_SERVICE}:{PROJECT}/{answering}",
+            f"{COMPOSE_SERVICE}:{PROJECT.name}/{answering}",
             lambda to: _copy_metrics(service, running, metrics, to / METRICS_FILE),
             _metrics_place(service, running, metrics),
             limits_of(running),
@@ -105,14 +99,10 @@ class Compose:
         )
 
     def remove(self, settings: Settings) -> list[str]:
-        found = _labels_found(connect())
-        if not found or not all(map(is_ours, found)):
-            return []
-        _compose(["down", "--volumes", "--remove-orphans"])
-        return [f"Compose project {PROJECT}"]
+        return PROJECT.remove()
 
     def why_another_has_it(self) -> str | None:
-        return _why_another_has_project(connect())
+        return PROJECT.why_another_has_it(connect())
 
 
 def why_no_compose(engine: Engine) -> str | None:
@@ -134,72 +124,44 @@ def why_no_compose(engine: Engine) -> str | None:
     return None
 
 
-def _why_another_has_project(engine: Engine) -> str | None:
-    """Who else has a container or a network of the project, and how to remove that. None if nobody has.
-
-    What has no label of Fourfold's was made with Compose by hand, or by a version that did not label things yet.
-    """
-    for found in _labels_found(engine):
-        if LABEL not in found:
-            folder = found.get("com.docker.compose.project.working_dir", "")
-            return (
-                f"there is a Compose project named {PROJECT} that Fourfold did not make"
-                f"{folder and f', in the folder {folder}'}; if nobody uses it, remove it by hand: {DOWN_BY_HAND}"
-            )
-        if reason := why_not_ours(found, f"Compose project {PROJECT}", "compose", DOWN_BY_HAND):
-            return reason
-    return None
-
-
-def _labels_found(engine: Engine) -> list[dict[str, str]]:
-    """The labels of everything in the project. A run that was killed may have left only a network."""
-    networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={PROJECT}"})
-    containers = [container.labels for container in _containers(engine)]
-    return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
-
-
-def _answering(service: ServiceFile) -> str:
+def answering_of(service: ServiceFile) -> str:
     """The name of the service that answers, in the Compose file."""
     return OWN_SERVICE if service.compose is None else service.compose.service
 
 
-def _model(settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any]:
-    """What Compose is to start: its file, with Fourfold's labels, the port and the CPU set.
+def published(port: int, target: int) -> dict[str, Any]:
+    """A port of a container, published on loopback at ``port``."""
+    return {"mode": "ingress", "host_ip": LOOPBACK, "target": target, "published": str(port), "protocol": "tcp"}
+
+
+def model_of(project: Project, settings: Settings, port: int, metrics_folder: Path) -> Model:
+    """What Compose is to start: the user's file, or one that Fourfold writes, with the image and the CPU set of the
+    service that answers, and no port of it.
 
     Raises:
         DeploymentError: the Compose file is none, or lacks the service.
     """
     service = settings.service
-    model = (
-        _written(settings) if service.compose is None else _resolved(service.compose, settings, port, metrics_folder)
-    )
-    ours = _without_variables(labels("compose"))
-    answering = model["services"].get(_answering(service))
+    if service.compose is None:
+        model = _written(settings)
+    else:
+        model = _resolved(project, service.compose, settings, port, metrics_folder)
+    answering = model["services"].get(answering_of(service))
     if answering is None:
         there = ", ".join(model["services"]) or "none"
         raise DeploymentError(
-            f"there is no service {_answering(service)} in the Compose file, it has {there}; "
+            f"there is no service {answering_of(service)} in the Compose file, it has {there}; "
             "set service in [compose] of the service file"
         )
     answering.pop("build", None)
-    answering["image"] = _without_variables(settings.image)
-    answering["ports"] = [
-        {"mode": "ingress", "host_ip": LOOPBACK, "target": service.port, "published": str(port), "protocol": "tcp"}
-    ]
+    answering.pop("ports", None)
+    answering["image"] = without_variables(settings.image)
     if settings.service_cpus is not None:
         answering["cpuset"] = settings.service_cpus
-    for each in model["services"].values():
-        each.pop("container_name", None)  # names are the engine's: another project may have this one
-        each["labels"] = each.get("labels", {}) | ours
-    networks = model.setdefault("networks", {})
-    networks.setdefault("default", {})
-    for name, network in networks.items():
-        if not (network or {}).get("external"):
-            networks[name] = (network or {}) | {"labels": (network or {}).get("labels", {}) | ours}
     return model
 
 
-def _resolved(compose: ComposeFile, settings: Settings, port: int, metrics_folder: Path) -> dict[str, Any]:
+def _resolved(project: Project, compose: ComposeFile, settings: Settings, port: int, metrics_folder: Path) -> Model:
     """The user's Compose file, as Compose understands it."""
     values = {
         "image": settings.image or "",
@@ -213,12 +175,12 @@ def _resolved(compose: ComposeFile, settings: Settings, port: int, metrics_folde
     file = ["--project-directory", str(compose.file.parent), "--file", str(compose.file)]
     if compose.environment:  # a .env file beside it would set what is not set here, such as another image
         file += ["--env-file", os.devnull]
-    said = _compose([*file, "config", "--format", "json"], variables=variables)
-    model: dict[str, Any] = json.loads(said)
+    said = project.run([*file, "config", "--format", "json"], variables=variables)
+    model: Model = json.loads(said)
     return model
 
 
-def _written(settings: Settings) -> dict[str, Any]:
+def _written(settings: Settings) -> Model:
     """A Compose file for a service that has none."""
     service, confined = settings.service, settings.service.container
     limits: dict[str, Any] = {"memory": str(settings.memory_bytes)}
@@ -243,22 +205,13 @@ def _written(settings: Settings) -> dict[str, Any]:
         times = {"interval": "5s", "timeout": "10s", "retries": 6, "start_period": "120s"}
         about["healthcheck"] = {"test": ["CMD", *confined.healthcheck], **times}
     about["deploy"] = {"resources": {"limits": limits}}
-    model: dict[str, Any] = _without_variables({"services": {OWN_SERVICE: about}})
+    model: Model = without_variables({"services": {OWN_SERVICE: about}})
     return model
 
 
 def _volume(mount: str) -> dict[str, Any]:
     source, target, mode = mount.rsplit(":", 2)
     return {"type": "bind", "source": source, "target": target, "read_only": mode == "ro"}
-
-
-def _without_variables(value: Any) -> Any:
-    """The same with each dollar written twice: Compose takes one for a variable."""
-    if isinstance(value, dict):
-        return {key: _without_variables(content) for key, content in value.items()}
-    if isinstance(value, list):
-        return [_without_variables(content) for content in value]
-    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _copy_metrics(service: ServiceFile, container: Any, metrics: Path, to: Path) -> list[Path]:
@@ -276,37 +229,3 @@ def _metrics_place(service: ServiceFile, container: Any, metrics: Path) -> str:
     name = METRICS_FILE if service.compose is None else DOCKER_METRICS_FILE
     path = metrics_path(container, service, name)
     return f"in the container; copy it with docker cp {container.name}:{path} ."
-
-
-def _containers(engine: Engine, service: str | None = None) -> list[Any]:
-    """The project's containers, or those of one of its services."""
-    labels = [f"com.docker.compose.project={PROJECT}"] + ([f"com.docker.compose.service={service}"] if service else [])
-    return list(engine.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
-
-
-def _compose(
-    arguments: list[str], model: dict[str, Any] | None = None, variables: Mapping[str, str] | None = None
-) -> str:
-    """Run a command of Docker Compose on the project. It reads ``model`` if it is told to read ``-``.
-
-    Returns what it prints.
-
-    Raises:
-        DeploymentError: it failed.
-    """
-    with TemporaryDirectory(prefix="fourfold-") as empty:  # Compose would take a file of the folder that it is in
-        done = subprocess.run(
-            ["docker", "compose", "--project-name", PROJECT, "--progress", "plain", *arguments],
-            cwd=empty,
-            start_new_session=True,  # Ctrl-C is for the experiment; Compose has to finish what it has begun to remove
-            env=for_docker() | dict(variables or {}) | {"PWD": empty},
-            input="" if model is None else json.dumps(model, ensure_ascii=False),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    if done.returncode != 0:
-        command = next(word for word in arguments if word in ("config", "up", "down"))
-        raise DeploymentError(f"docker compose {command} failed: {last_line(done.stderr or done.stdout)}")
-    return done.stdout

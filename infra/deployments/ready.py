@@ -36,8 +36,9 @@ def until_ready(
     seconds: float,
     evidence: Callable[[], str | None],
     why_misplaced: Callable[[], str | None] = lambda: None,
+    in_a_row: int = 1,
 ) -> None:
-    """Return once the service at ``url`` is ready.
+    """Return once the service at ``url`` is ready: it has answered so many times ``in_a_row``.
 
     ``evidence`` is called between tries. It returns what is known of the service's state, for the message when the time
     is up. It raises ``DeploymentError`` if the service can no longer become ready. ``why_misplaced`` says why nobody
@@ -49,10 +50,13 @@ def until_ready(
     """
     tries = _Tries(url, service)
     until = time.monotonic() + seconds
-    while True:
+    answers = 0
+    while answers < in_a_row:
         reason = tries.why_not_ready(max(until - time.monotonic(), POLL_S))
         if reason is None:
-            return
+            answers += 1
+            continue
+        answers = 0
         state = evidence()
         known = f"; {state}" if state else ""
         if tries.is_wrong_for_good():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deployments.compose import Compose
+from infra.deployments.compose_proxy import ComposeProxy, have_proxy_image
 from infra.deployments.deployment import Deployment, Facts
 from infra.deployments.docker_engine import API_FAILURES, connect
 from infra.deployments.docker_host_network import DockerHostNetwork
@@ -26,14 +27,15 @@ from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.errors import DeploymentError, why
 from infra.paths import ROOT
+from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
 
 ALL: tuple[Deployment, ...] = (
     Host(Facts("host", default_port=5000, needs_engine=False, publishes=False)),
     DockerRun(Facts("docker", default_port=5010)),
     DockerHostNetwork(Facts("docker-host-network", default_port=5050, publishes=False)),
     Compose(Facts("compose", default_port=8080)),
-    Swarm(Facts("swarm-1", default_port=8081)),
-    Swarm(Facts("swarm-3", default_port=8081)),
+    *(ComposeProxy(Facts(name, default_port=8082)) for name in names_of(COMPOSE_PROXY)),
+    *(Swarm(Facts(name, default_port=8081)) for name in names_of(SWARM)),
 )
 BY_NAME: Mapping[str, Deployment] = {deployment.facts.name: deployment for deployment in ALL}
 
@@ -76,6 +78,8 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     """
     folder.mkdir(parents=True, exist_ok=True)
     deployment = BY_NAME[name]
+    if deployment.facts.kind == COMPOSE_PROXY:
+        have_proxy_image(settings.service)  # pulling it is no part of the start
     began = time.monotonic()
     service = deployment.start(settings, folder)
     return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)

@@ -17,7 +17,7 @@ from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
-from runfiles.deployments import DEFAULT, DEPLOYMENTS, hint_for
+from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
 from runfiles.events import BLOCKS, LAYOUTS, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 from servicefile import toml
@@ -191,7 +191,7 @@ def _deployments(value: Any) -> tuple[str, ...]:
         hints = [hint for name in named if isinstance(name, str) and (hint := hint_for(name))]
         if not any(named):
             hints = ["it names no deployment"]
-        raise ValueError(f"a list of {', '.join(known)}" + "".join(f" ({hint})" for hint in hints[:1]))
+        raise ValueError(f"a list of {NAMES}" + "".join(f" ({hint})" for hint in hints[:1]))
     return tuple(name for name in known if name in value)
 
 
