@@ -225,7 +225,7 @@ def _by_deployment(balances: Sequence[Balance], valid: Sequence[Measurement]) ->
     names = {load.name for load in valid}
     by_name: dict[str, list[Balance]] = {}
     for balance in balances:
-        if balance.even is not None and balance.measurement.name in names:
+        if (balance.even is not None or balance.is_nameless) and balance.measurement.name in names:
             by_name.setdefault(balance.measurement.name, []).append(balance)
     return [*by_name.values()]
 
@@ -234,6 +234,8 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     """How evenly the replicas' network bytes and answers were shared, what was expected, and why."""
     first = rounds[0]
     even = first.even
+    if first.is_nameless:
+        return _nameless(rounds)
     if even is None:
         return None
     anchor = f"share-{first.id}"
@@ -249,6 +251,31 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
         least, most_uneven = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         parts += [" Over all rounds the busiest replica gave ", Number(f"{shares[least]:.1%}", f"share-{least}")]
         parts += [" to ", Number(f"{shares[most_uneven]:.1%}", f"share-{most_uneven}"), "."]
+    return Finding(f"finding-network-{first.measurement.name}", "Network I/O of the replicas", tuple(parts))
+
+
+def _nameless(rounds: Sequence[Balance]) -> Finding:
+    """What each replica got, of a service that does not say which replica answered."""
+    first = rounds[0]
+    anchor = f"share-{first.id}"
+    parts: list[Part] = [first.measurement.title]
+    parts += [", ", Number(f"round {first.number}", anchor)] if len(rounds) > 1 else []
+    parts.append(
+        ". The service does not say which replica answered, so the shares of the answers are not measured. The "
+        "replicas' own counters tell: "
+    )
+    for what, shares in (
+        ("of the connections", [share.connection_share for share in first.shares]),
+        ("of the network bytes", [share.byte_share for share in first.shares]),
+    ):
+        if any(map(math.isnan, shares)):
+            continue
+        for place, (share, value) in enumerate(zip(first.shares, shares, strict=True)):
+            parts += [", " if place else "", Number(f"{value:.1%}", f"{anchor}-{place}")]
+            parts += [f" {what}"] if not place else []
+            parts.append(f" ({share.title})")
+        parts.append("; ")
+    parts[-1] = "." if parts[-1] == "; " else "none of these were read."
     return Finding(f"finding-network-{first.measurement.name}", "Network I/O of the replicas", tuple(parts))
 
 

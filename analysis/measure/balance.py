@@ -25,13 +25,15 @@ class ReplicaShare:
     """One replica's part in a run: connections, answers, bytes through its interfaces, CPU; shares are 0 to 1.
 
     Connections are those of the whole run, because users that keep theirs opened them before the measured phase. Before
-    a proxy they say nothing: they end there. Bytes and shares that are not known are NaN, and ``missing`` says why.
-    ``is_named`` is False for answers that did not name their replica.
+    a proxy they say nothing: they end there. If no answer names its replica, they are those that the replica accepted,
+    and its requests are not known. What is not known is NaN; ``missing`` says why bytes and CPU are not. ``is_named``
+    is False for answers that did not name their replica.
     """
 
     name: str
-    connections: int
-    requests: int
+    connections: float
+    connection_share: float
+    requests: float
     request_share: float
     received_bytes: float
     sent_bytes: float
@@ -85,6 +87,11 @@ class Balance:
     def id(self) -> str:
         return f"{self.measurement.name}-{self.number}"
 
+    @property
+    def is_nameless(self) -> bool:
+        """Whether there are several replicas and no answer says which of them gave it."""
+        return len(self.shares) > 1 and all(math.isnan(share.requests) for share in self.shares)
+
 
 @dataclass(frozen=True)
 class Reopened:
@@ -112,8 +119,7 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     A replica that answered nothing is included, with a share of 0. Answers name a replica by its name, its ID or its
     host name.
     """
-    counts = _by_replica(run, run.answered)
-    opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
+    counts, opened = _counts_of(run)
     everybody = sorted(set(counts.index) | set(run.replica_names.values()))
     covered = coverage(run)
     whole = {name for name in everybody if name in covered and covered[name].is_whole}
@@ -123,13 +129,14 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
     all_cpu = used["cpu_seconds"].sum(skipna=False)
     shares = []
     for name, (received, sent, cpu) in zip(everybody, used.to_numpy(dtype=float), strict=True):
-        requests = int(counts.get(name, 0))
+        requests, connections = float(counts.get(name, 0)), float(opened.get(name, 0))
         shares.append(
             ReplicaShare(
                 name=name,
-                connections=int(opened.get(name, 0)),
+                connections=connections,
+                connection_share=connections / max(1.0, opened.sum(skipna=False)),
                 requests=requests,
-                request_share=requests / max(1, counts.sum()),
+                request_share=requests / max(1.0, counts.sum(skipna=False)),
                 received_bytes=float(received),
                 sent_bytes=float(sent),
                 byte_share=(received + sent) / all_bytes if all_bytes > 0 else NAN,
@@ -139,6 +146,30 @@ def replica_shares(run: Run) -> list[ReplicaShare]:
             )
         )
     return shares
+
+
+def _counts_of(run: Run) -> tuple[pd.Series, pd.Series]:
+    """How many answers each replica gave, and how many connections it got, by its name.
+
+    If no answer says who gave it, a single replica gave all. Of several, only the connections are known that they
+    accepted themselves.
+    """
+    answered = _by_replica(run, run.answered)
+    opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
+    names = sorted(set(run.replica_names.values()))
+    if not names or set(answered.index) != {""}:
+        return answered, opened
+    if len(names) == 1:
+        return answered.rename({"": names[0]}), opened.rename({"": names[0]})
+    return pd.Series(NAN, index=names), accepted(run).reindex(names)
+
+
+def accepted(run: Run) -> pd.Series:
+    """How many connections each replica accepted from its first sample in the run to its last, by its name."""
+    known = run.samples.dropna(subset=["connections_accepted"])
+    each = known.groupby(["replica", "replica_id"], observed=True)["connections_accepted"]
+    found: pd.Series = (each.last() - each.first()).groupby("replica", observed=True).sum()
+    return found
 
 
 def _by_replica(run: Run, requests: pd.DataFrame) -> pd.Series:
@@ -155,7 +186,7 @@ def evenness(run: Run, deals_requests: bool = False) -> Evenness | None:
     """
     shares = [share for share in replica_shares(run) if share.is_named]
     answers = np.array([share.requests for share in shares], dtype=float)
-    if len(shares) < 2 or not answers.any():
+    if len(shares) < 2 or not np.nansum(answers):
         return None
     expected, why = expected_largest_share(run, len(shares), deals_requests)
     keeps = keeps_connections(run) and not deals_requests

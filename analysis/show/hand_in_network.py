@@ -80,8 +80,8 @@ def _why_none(analysis: Analysis) -> str:
 def _row(balance: Balance, share: ReplicaShare) -> Row:
     is_told = _is_told(balance)
     cells = (
-        Cell(f"{share.connections:,}" if is_told else NOT_TOLD),
-        Cell(f"{share.requests:,}" if is_told else NOT_TOLD),
+        Cell(NOT_MEASURED if math.isnan(share.connections) else f"{share.connections:,.0f}"),
+        Cell(f"{share.requests:,.0f}" if is_told else NOT_TOLD),
         Cell(f"{share.request_share:.1%}" if is_told else NOT_TOLD),
         _bytes(share.received_bytes, share.sent_bytes, share.missing or ""),
         Cell(NOT_MEASURED if math.isnan(share.byte_share) else f"{share.byte_share:.1%}"),
@@ -95,9 +95,9 @@ def _sum_row(balance: Balance) -> Row:
     answers = _answers(balance)
     connections = sum(share.connections for share in balance.shares)
     cells = (
-        Cell(f"{connections:,}"),
-        Cell(f"{answers:,}"),
-        Cell("100.0%"),
+        Cell(NOT_MEASURED if math.isnan(connections) else f"{connections:,.0f}"),
+        Cell(NOT_TOLD if math.isnan(answers) else f"{answers:,.0f}"),
+        Cell(NOT_TOLD if math.isnan(answers) else "100.0%"),
         _bytes(received, sent, "not all replicas were measured"),
         Cell(NOT_MEASURED if math.isnan(received + sent) else "100.0%"),
         _for_one(received, sent, answers),
@@ -111,15 +111,15 @@ def _bytes(received: float, sent: float, why_missing: str) -> Cell:
     return Cell(f"{decimal_size(received)} / {decimal_size(sent)}")
 
 
-def _for_one(received: float, sent: float, answers: int) -> Cell:
-    if math.isnan(received + sent) or not answers:
+def _for_one(received: float, sent: float, answers: float) -> Cell:
+    if math.isnan(received + sent + answers) or not answers:
         return Cell(NOT_MEASURED)
     return Cell(f"{decimal_size(received / answers)} / {decimal_size(sent / answers)}")
 
 
 def _is_told(balance: Balance) -> bool:
     """Whether every answer named its replica: otherwise the replicas' own numbers are not known."""
-    return all(share.is_named or not share.requests for share in balance.shares)
+    return not balance.is_nameless and all(share.is_named or not share.requests for share in balance.shares)
 
 
 def _sums(shares: Sequence[ReplicaShare]) -> tuple[float, float]:
@@ -128,7 +128,7 @@ def _sums(shares: Sequence[ReplicaShare]) -> tuple[float, float]:
     return sum(share.received_bytes for share in own), sum(share.sent_bytes for share in own)
 
 
-def _answers(balance: Balance) -> int:
+def _answers(balance: Balance) -> float:
     return sum(share.requests for share in balance.shares)
 
 
@@ -140,7 +140,7 @@ def _dealt(balance: Balance) -> str:
             "The service does not say which replica answered, so the answers and connections of each replica are not "
             "known. NET I/O is counted at the replicas, so it is known all the same."
         )
-    shares = ", ".join(f"{share.connections:,} ({safe(share.title)})" for share in balance.shares)
+    shares = ", ".join(f"{share.connections:,.0f} ({safe(share.title)})" for share in balance.shares)
     who = "Each user kept its connection." if balance.keeps_connections else "Each request opened a connection."
     most = "at most " if balance.keeps_connections else ""
     return (

@@ -66,11 +66,16 @@ def network_totals(shares: Sequence[ReplicaShare]) -> go.Figure:
 
 
 def request_shares(run: Run, shares: Sequence[ReplicaShare], *, deals_requests: bool) -> go.Figure:
-    """Each replica's share of answers and of bytes, with the largest share to expect as a line."""
+    """Each replica's share of answers and of bytes, with the largest share to expect as a line.
+
+    If it is not known who answered, the shares of connections stand in place of those of answers.
+    """
     chart = empty_chart()
-    answers = [share.request_share * 100 for share in shares]
+    dealt, what = [share.request_share * 100 for share in shares], "of the answers"
+    if all(map(math.isnan, dealt)):  # no answer says who gave it
+        dealt, what = [share.connection_share * 100 for share in shares], "of the connections"
     of_bytes = [share.byte_share * 100 for share in shares]
-    pairs = (("of the answers", "", answers), ("of the network bytes", "/", of_bytes))
+    pairs = ((what, "", dealt), ("of the network bytes", "/", of_bytes))
     _add_pair(chart, shares, pairs, "%{x}: %{y:.1f}% ")
     largest, _ = expected_largest_share(run, replicas_of(run), deals_requests)
     chart.add_hline(

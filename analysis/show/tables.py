@@ -32,6 +32,11 @@ HOW_VERDICTS_ARE_MADE = (
     "is the corrected p-value, and a verdict needs p < 0.05; the correction can make two p-values equal. It is also "
     "why an interval may exclude 1 although no difference is proven."
 )
+NAMELESS = (
+    "The service does not say which replica answered, so the answers of each replica are not known. The connections "
+    "are those that each replica accepted, also those of a health check in its container. The bytes are those of its "
+    "network interfaces."
+)
 SHARE_COLUMNS = (
     "Replica",
     "Connections (with warm-up)",
@@ -92,7 +97,7 @@ def share_table(balance: Balance) -> Table:
     label = f"{balance.measurement.title}, round {balance.number}: shares"
     heading = label if len(balance.measurement.rounds) > 1 else f"{balance.measurement.title}: shares"
     rows = tuple(_share_row(balance, place, share) for place, share in enumerate(balance.shares))
-    how_to_read = _evenness(balance.even) if balance.even else ""
+    how_to_read = _evenness(balance.even) if balance.even else NAMELESS if balance.is_nameless else ""
     return Table(heading, label, tuple(map(Column, SHARE_COLUMNS)), rows, how_to_read, f"share-{balance.id}")
 
 
@@ -100,9 +105,13 @@ def _share_row(balance: Balance, place: int, share: ReplicaShare) -> Row:
     why = f": {share.missing}" if share.missing else ""
     known = [_megabytes(share.received_bytes), _megabytes(share.sent_bytes)]
     known += [_percent(share.byte_share), _percent(share.cpu_share)]
-    connections = "(at the proxy)" if balance.deals_requests else f"{share.connections:,}"
-    texts = [connections, f"{share.requests:,}", _percent(share.request_share)]
+    connections = "(at the proxy)" if balance.deals_requests else _count(share.connections)
+    texts = [connections, _count(share.requests), _percent(share.request_share)]
     return Row(share.title, tuple(map(Cell, [*texts, *(text + why for text in known)])), f"share-{balance.id}-{place}")
+
+
+def _count(number: float) -> str:
+    return "not measured" if math.isnan(number) else f"{number:,.0f}"
 
 
 def _evenness(even: Evenness) -> str:
