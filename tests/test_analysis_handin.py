@@ -213,7 +213,7 @@ def test_what_a_service_does_not_tell_of_its_replicas_is_not_zero(tmp_path: Path
     write_run(tmp_path / "swarm-3", "load", steady_requests(50, replica=""), samples, found)
     report = render_report(analyse(read_results(tmp_path)))
     ((_, rows),) = tables(report, "Network I/O with one replica and with three")
-    assert [row[:3] for row in rows if ": a" in row[0]] == [["Swarm, 3 replicas: a", "not told", "not told"]]
+    assert [row[:3] for row in rows if ": a" in row[0]] == [["Swarm, 3 replicas: a", "not measured", "not told"]]
     assert rows[-1][2:5] == ["500", "100.0%", "30kB / 60kB"]
     assert "The service does not say which replica answered" in report
 

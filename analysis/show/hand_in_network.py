@@ -96,8 +96,8 @@ def _sum_row(balance: Balance) -> Row:
     connections = sum(share.connections for share in balance.shares)
     cells = (
         Cell(NOT_MEASURED if math.isnan(connections) else f"{connections:,.0f}"),
-        Cell(NOT_TOLD if math.isnan(answers) else f"{answers:,.0f}"),
-        Cell(NOT_TOLD if math.isnan(answers) else "100.0%"),
+        Cell(f"{answers:,}"),
+        Cell("100.0%"),
         _bytes(received, sent, "not all replicas were measured"),
         Cell(NOT_MEASURED if math.isnan(received + sent) else "100.0%"),
         _for_one(received, sent, answers),
@@ -112,7 +112,7 @@ def _bytes(received: float, sent: float, why_missing: str) -> Cell:
 
 
 def _for_one(received: float, sent: float, answers: float) -> Cell:
-    if math.isnan(received + sent + answers) or not answers:
+    if math.isnan(received + sent) or not answers:
         return Cell(NOT_MEASURED)
     return Cell(f"{decimal_size(received / answers)} / {decimal_size(sent / answers)}")
 
@@ -128,8 +128,8 @@ def _sums(shares: Sequence[ReplicaShare]) -> tuple[float, float]:
     return sum(share.received_bytes for share in own), sum(share.sent_bytes for share in own)
 
 
-def _answers(balance: Balance) -> float:
-    return sum(share.requests for share in balance.shares)
+def _answers(balance: Balance) -> int:
+    return len(balance.measurement.deployment.loads[balance.number].answered)
 
 
 def _dealt(balance: Balance) -> str:
@@ -137,8 +137,8 @@ def _dealt(balance: Balance) -> str:
     even = balance.even
     if even is None or not _is_told(balance):
         return (
-            "The service does not say which replica answered, so the answers and connections of each replica are not "
-            "known. NET I/O is counted at the replicas, so it is known all the same."
+            "The service does not say which replica answered, so the answers of each replica are not known. NET I/O "
+            "and connections are counted at the replicas, where that is possible, so they are known all the same."
         )
     shares = ", ".join(f"{share.connections:,.0f} ({safe(share.title)})" for share in balance.shares)
     who = "Each user kept its connection." if balance.keeps_connections else "Each request opened a connection."
