@@ -34,7 +34,10 @@ def check(names: Sequence[str], settings: Settings) -> int:
     print(f"a request: {request.method} {texts[0].target.decode()}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = list(_look_at_all(names, settings))
-    print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+    if found:
+        print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+    else:
+        print("no deployment can run here; the reasons are above")
     return 0 if found and all(found) else 1
 
 
@@ -84,7 +87,7 @@ def _look_at(running: Running, settings: Settings) -> bool:
             print(f"  text {text.text_id}: no answer ({error or type(error).__name__})")
             return False
         named = named or bool(reply.header(settings.service.replica_header))
-        said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.first_line}"
+        said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.beginning}"
         print(f"  text {text.text_id}: {said}")
         if reason := why_wrong(reply, request):
             print(f"  wrong: {reason}")

@@ -156,7 +156,8 @@ def test_a_command_that_can_not_be_started_is_told(tmp_path: Path, own_state: No
     path = tmp_path / "service.toml"
     path.write_text('command = "no-such-program serve"\n')
     said = why_refused("host", read_service(path), tmp_path)
-    assert said.startswith("the command of the host process can't be started (no-such-program: No such file")
+    expected = "there is no program no-such-program on this machine; install it, or set command in service.toml"
+    assert said == f"{expected}, and run again"
 
 
 @pytest.mark.engine

@@ -151,10 +151,7 @@ def _start_process(
                 preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
             )
         except OSError as error:
-            raise DeploymentError(
-                f"the command of the host process can't be started ({command[0]}: {error.strerror}); "
-                f"set command in {service.path.name}"
-            ) from error
+            raise DeploymentError(_why_not_started(command[0], error, service)) from error
     try:
         _note(process.pid, token)
         _children[process.pid] = process
@@ -163,6 +160,13 @@ def _start_process(
         process.wait()
         raise
     return process
+
+
+def _why_not_started(program: str, error: OSError, service: ServiceFile) -> str:
+    file = service.path.name
+    if isinstance(error, FileNotFoundError):
+        return f"there is no program {program} on this machine; install it, or set command in {file}, and run again"
+    return f"the command of the host process can't be started ({program}: {error.strerror}); set command in {file}"
 
 
 def _copy_metrics(service: ServiceFile, metrics: Path, to: Path) -> list[Path]:
