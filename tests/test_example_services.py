@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, free_port
 
 from infra import first_look
-from infra.deployments import own_python
+from infra.deployments import host, own_python
 from infra.deployments.own_python import command_of, prepare_python, python_of
 from infra.deployments.probe import Reply
 from infra.deployments.settings import Settings
@@ -53,7 +53,7 @@ def test_a_query_of_prometheus_arrives_as_it_is_in_the_file() -> None:
     """Queries are full of characters that mean something else in a URL."""
     request = read_service(ROOT / "services" / "prometheus" / "service.toml").request
     texts = read_texts(request.texts)
-    assert {*"+%&?#=\"{}[]"} <= {character for text in texts for character in text["query"]}
+    assert {*'+%&?#="{}[]'} <= {character for text in texts for character in text["query"]}
     for text, asked in zip(texts, requests_of(request), strict=True):
         sent = parse_qs(urlsplit(asked.target.decode()).query, strict_parsing=True)
         assert sent == {"query": [text["query"]], "time": [json.dumps(text["time"])]}
@@ -109,3 +109,26 @@ def test_a_look_at_a_service_that_can_not_run_here_says_so(tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert "Host process: not measured: service.toml has no command for the host process" in said
     assert said.endswith("no deployment can run here; the reasons are above\n")
+
+
+@pytest.mark.parametrize("seconds", [10.0, -1.0])
+def test_a_look_finds_the_one_text_that_is_answered_wrongly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float
+) -> None:
+    monkeypatch.setattr(host, "STATE", tmp_path / "host.json")
+    monkeypatch.setattr(first_look, "FOLDER", tmp_path / "check")
+    monkeypatch.setattr(first_look, "OTHERS_S", seconds)
+    (tmp_path / "texts.jsonl").write_text('{"text": "good"}\n' * 4 + '{"text": ""}\n' + '{"text": "good"}\n')
+    path = tmp_path / "service.toml"
+    app = ROOT / "tests" / "apps" / "small_app.py"
+    lines = [f"command = 'python {app}'", 'port_variable = "PORT"', "[request]", 'texts = "texts.jsonl"']
+    path.write_text("\n".join([*lines, "answer_has = '\"length\": [1-9]'"]))
+    code = first_look.check(["host"], Settings(service=read_service(path), ports={"host": free_port()}))
+    said = capsys.readouterr().out
+    if seconds < 0:  # there was no time for them
+        assert code == 0
+        assert "  the other 3 texts, of which 0 were sent in -1 s: all right\n" in said
+    else:
+        assert code == 1
+        assert re.findall(r"^  text (\d+): wrong: the answer has no \"length\": \[1-9\] ", said, re.MULTILINE) == ["5"]
+        assert "  the other 3 texts: 1 answered wrongly; see them in texts.jsonl\n" in said

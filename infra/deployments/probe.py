@@ -78,7 +78,7 @@ def why_wrong(reply: Reply, request: Request) -> str | None:
     return None
 
 
-NOT_UNDERSTOOD = "it does not understand what it is sent; set headers and body in [request]"
+NOT_UNDERSTOOD = "it does not understand what it is sent; set path, headers and body in [request]"
 MEANINGS = {
     400: NOT_UNDERSTOOD,
     401: "it needs a login; put it into headers in [request], or measure the service without it",
