@@ -122,9 +122,20 @@ def _engine_of_this_machine() -> Engine | None:
 
 
 def _why_no_command(service: ServiceFile) -> str | None:
-    if service.command is not None:
+    if service.command is None:
+        return f'{service.path.name} {NO_COMMAND}; add one, such as command = "python app.py", to measure it'
+    if service.requirements is not None:  # they may bring the program, and are not installed yet
         return None
-    return f'{service.path.name} {NO_COMMAND}; add one, such as command = "python app.py", to measure it'
+    program = command_of(service.command, python_of(service))[0]
+    place = str(service.folder / program) if "/" in program else program
+    return None if shutil.which(place) else _no_program(program, service)
+
+
+def _no_program(program: str, service: ServiceFile) -> str:
+    return (
+        f"there is no program {program} on this machine; install it, or set command in {service.path.name}, "
+        "and run again"
+    )
 
 
 def _start_process(
@@ -163,10 +174,12 @@ def _start_process(
 
 
 def _why_not_started(program: str, error: OSError, service: ServiceFile) -> str:
-    file = service.path.name
     if isinstance(error, FileNotFoundError):
-        return f"there is no program {program} on this machine; install it, or set command in {file}, and run again"
-    return f"the command of the host process can't be started ({program}: {error.strerror}); set command in {file}"
+        return _no_program(program, service)
+    return (
+        f"the command of the host process can't be started ({program}: {error.strerror}); "
+        f"set command in {service.path.name}"
+    )
 
 
 def _copy_metrics(service: ServiceFile, metrics: Path, to: Path) -> list[Path]:
