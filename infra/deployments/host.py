@@ -41,7 +41,6 @@ STARTED = "FOURFOLD_STARTED"
 """A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
-NO_COMMAND = "has no command for the host process"
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -123,7 +122,10 @@ def _engine_of_this_machine() -> Engine | None:
 
 def _why_no_command(service: ServiceFile) -> str | None:
     if service.command is None:
-        return f'{service.path.name} {NO_COMMAND}; add one, such as command = "python app.py", to measure it'
+        return (
+            f"{service.path.name} has no command for the host process; add one, such as "
+            'command = "python app.py", to measure it'
+        )
     if service.requirements is not None:  # they may bring the program, and are not installed yet
         return None
     program = command_of(service.command, python_of(service))[0]
