@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,10 +17,17 @@ from infra.deployments.table import BY_NAME, Running, deployed, why_not
 from infra.errors import DeploymentError, why
 from infra.paths import ROOT
 from runfiles.deployments import HOST, title_of
+from servicefile.service_file import Request
 from servicefile.texts import requests_of
 
 TEXTS = 3
 ANSWER_S = 30.0
+OTHERS_S = 10.0
+"""So long the texts after the first ones are sent, to one deployment: they are the same for all."""
+
+MOST_WRONG = 3
+"""So many of these texts are shown if they are answered wrongly."""
+
 FOLDER = ROOT / ".fourfold" / "check"
 
 FAILURES = (DeploymentError, *API_FAILURES, OSError)
@@ -34,12 +42,16 @@ def check(names: Sequence[str], settings: Settings) -> int:
     print(f"a request: {request.method} {texts[0].target.decode()}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = list(_look_at_all(names, settings))
-    print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+    if found:
+        print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+    else:
+        print("no deployment can run here; the reasons are above")
     return 0 if found and all(found) else 1
 
 
 def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
     no_image = _why_no_image(settings) if any(BY_NAME[name].facts.needs_engine for name in names) else None
+    have_all_been_sent = False
     for name in names:
         title = title_of(name)
         reason = (no_image if BY_NAME[name].facts.needs_engine else None) or why_not(name, settings)
@@ -50,7 +62,9 @@ def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
             if name == HOST:
                 prepare_python(settings.service, print)
             with deployed(name, settings, FOLDER / name) as running:
-                yield _look_at(running, settings)
+                is_right = _look_at(running, settings, sends_all=not have_all_been_sent)
+                have_all_been_sent = True
+                yield is_right
         except FAILURES as error:
             print(f"{title}: {why(error, FOLDER)}")
             yield False
@@ -71,8 +85,8 @@ def _why_no_image(settings: Settings) -> str | None:
     return None
 
 
-def _look_at(running: Running, settings: Settings) -> bool:
-    """Send the first texts to a deployment. Whether all answers are as the service file says."""
+def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
+    """Send the first texts to a deployment, or all of them. Whether all answers are as the service file says."""
     request = settings.service.request
     print(f"{title_of(running.name)}: ready at {running.url} after {running.seconds_to_healthy:.1f} s")
     is_right = True
@@ -84,11 +98,13 @@ def _look_at(running: Running, settings: Settings) -> bool:
             print(f"  text {text.text_id}: no answer ({error or type(error).__name__})")
             return False
         named = named or bool(reply.header(settings.service.replica_header))
-        said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.first_line}"
+        said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.beginning}"
         print(f"  text {text.text_id}: {said}")
         if reason := why_wrong(reply, request):
             print(f"  wrong: {reason}")
             is_right = False
+    if is_right and sends_all:
+        is_right = _look_at_other_texts(running.url, request)
     names = "answers name their replica" if named else "answers do not name their replica"
     print(
         f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"
@@ -96,6 +112,34 @@ def _look_at(running: Running, settings: Settings) -> bool:
     files = running.service.copy_metrics(_emptied(running.name))
     print(f"  its own metrics file: {', '.join(file.name for file in files) or 'none'}")
     return is_right
+
+
+def _look_at_other_texts(url: str, request: Request) -> bool:
+    """Send the texts after the first ones. Whether all answers are as the service file says.
+
+    If one line in a file of texts is wrong, an experiment would find it only at its end, and would not be valid.
+    """
+    others = requests_of(request)[TEXTS:]
+    until = time.monotonic() + OTHERS_S
+    wrong = []
+    sent = 0
+    for text in others:
+        if time.monotonic() > until:
+            break
+        sent += 1
+        try:
+            reason = why_wrong(ask(url, request, text, ANSWER_S), request)
+        except NOT_ANSWERED as error:
+            reason = f"no answer ({error or type(error).__name__})"
+        if reason:
+            wrong.append(f"  text {text.text_id}: wrong: {reason}")
+    for line in wrong[:MOST_WRONG]:
+        print(line)
+    if others:
+        late = "" if sent == len(others) else f", of which {sent} were sent in {OTHERS_S:g} s"
+        how = f"{len(wrong)} answered wrongly; see them in {request.texts.name}" if wrong else "all right"
+        print(f"  the other {len(others)} texts{late}: {how}")
+    return not wrong
 
 
 def _emptied(name: str) -> Path:

@@ -28,8 +28,8 @@ class Finder:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
         said: what the service says of itself now (``/health``): ``replica``, the name by which it answers, and ``pid``.
-            A process that does not have this ID is not taken for the service. None: it has no path for that. Then a
-            process that is named and serves the loaded address is taken for it.
+            A process that does not have this ID is not taken for the service. If it tells no ID, a process that is
+            named and serves the loaded address is taken for it. None: it has no path for that, so it tells none.
         other_engines: URLs of the Docker engines of a swarm's other nodes. Only they know the counters of the replicas
             there.
 
@@ -46,7 +46,6 @@ class Finder:
     ) -> None:
         self._host = host
         self._ask = said or (lambda: None)
-        self._can_ask = said is not None
         self._service: Mapping[str, Any] | None = None
         self._has_asked = False
         self._engine: Engine | None = None
@@ -155,7 +154,7 @@ class Finder:
         if self._name is None:
             said, serving = self._said(), holders(self._host)
             is_it = is_service(self._root, serving, said.get("pid"))
-            is_all_that_is_known = not self._can_ask and not self._is_auto and self._root in serving
+            is_all_that_is_known = "pid" not in said and not self._is_auto and self._root in serving
             self._name = str(said.get("replica") or f"process {pid}") if is_it else program_name(self._root)
             self._doubt = None if is_it or is_all_that_is_known else why_not_service(self._root, said)
         return Replica(

@@ -114,7 +114,8 @@ class ServiceFile:
 
     ``build``: the folder of its Dockerfile; ``image``: the name of what is built from it, or of an image that is there
     or can be pulled. ``command``: how the host process is started, in ``folder``; a first word ``python`` is the Python
-    that has ``requirements`` installed, or ``python``, or Fourfold's own. None: there is no such deployment.
+    that has ``requirements`` installed, or ``python``, or Fourfold's own; a program beside that Python is taken from
+    there. None: there is no such deployment.
 
     ``port`` is where the service listens in a container. As a host process it gets its port by ``port_variable``, or by
     ``{port}`` in the command, and its address by ``address_variable``. ``replica_variable`` tells it its name, and its

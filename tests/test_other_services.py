@@ -152,11 +152,21 @@ def test_what_the_service_file_does_not_give_is_not_measured(tmp_path: Path) -> 
         assert reason.startswith("service.toml has neither image nor build, so there is nothing for a container to run")
 
 
-def test_a_command_that_can_not_be_started_is_told(tmp_path: Path, own_state: None) -> None:
+def test_a_program_that_is_not_there_is_told(tmp_path: Path, own_state: None) -> None:
     path = tmp_path / "service.toml"
     path.write_text('command = "no-such-program serve"\n')
+    expected = "there is no program no-such-program on this machine; install it, or set command in service.toml"
     said = why_refused("host", read_service(path), tmp_path)
-    assert said.startswith("the command of the host process can't be started (no-such-program: No such file")
+    assert said == why_not("host", Settings(service=read_service(path))) == f"{expected}, and run again"
+    own = tmp_path / "serve"
+    own.write_text("no program\n")
+    path.write_text('command = "./serve"\n')
+    own.chmod(0o755)
+    assert "no program" not in str(why_not("host", Settings(service=read_service(path))))
+    said = why_refused("host", read_service(path), tmp_path)
+    assert said == "the command of the host process can't be started (./serve: Exec format error); set command in " + (
+        path.name
+    )
 
 
 @pytest.mark.engine

@@ -119,10 +119,13 @@ def test_a_service_that_does_not_tell_its_process_is_not_confirmed(
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_a_service_that_has_no_path_to_ask_is_the_named_process_that_serves(shared_service: Service) -> None:
-    (named,) = Finder(f"process:{shared_service.process.pid}", shared_service.url, None).replicas()
+@pytest.mark.parametrize("said", [None, lambda: None, lambda: {"status": "ready"}], ids=["no path", "text", "no pid"])
+def test_a_service_that_does_not_say_who_it_is_is_the_named_process_that_serves(
+    shared_service: Service, said: Callable[[], dict[str, Any] | None] | None
+) -> None:
+    (named,) = Finder(f"process:{shared_service.process.pid}", shared_service.url, said).replicas()
     assert (named.name, named.doubt) == (psutil.Process(shared_service.process.pid).name(), None)
-    (other,) = Finder(f"process:{os.getpid()}", shared_service.url, None).replicas()
+    (other,) = Finder(f"process:{os.getpid()}", shared_service.url, said).replicas()
     assert "is sampled under its own name" in str(other.doubt)
 
 

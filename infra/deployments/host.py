@@ -41,7 +41,6 @@ STARTED = "FOURFOLD_STARTED"
 """A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
-NO_COMMAND = "has no command for the host process"
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -122,9 +121,23 @@ def _engine_of_this_machine() -> Engine | None:
 
 
 def _why_no_command(service: ServiceFile) -> str | None:
-    if service.command is not None:
+    if service.command is None:
+        return (
+            f"{service.path.name} has no command for the host process; add one, such as "
+            'command = "python app.py", to measure it'
+        )
+    if service.requirements is not None:  # they may bring the program, and are not installed yet
         return None
-    return f'{service.path.name} {NO_COMMAND}; add one, such as command = "python app.py", to measure it'
+    program = command_of(service.command, python_of(service))[0]
+    place = str(service.folder / program) if "/" in program else program
+    return None if shutil.which(place) else _no_program(program, service)
+
+
+def _no_program(program: str, service: ServiceFile) -> str:
+    return (
+        f"there is no program {program} on this machine; install it, or set command in {service.path.name}, "
+        "and run again"
+    )
 
 
 def _start_process(
@@ -151,10 +164,7 @@ def _start_process(
                 preexec_fn=preexec_pin(cpus),  # noqa: PLW1509  it takes no lock that another thread may hold
             )
         except OSError as error:
-            raise DeploymentError(
-                f"the command of the host process can't be started ({command[0]}: {error.strerror}); "
-                f"set command in {service.path.name}"
-            ) from error
+            raise DeploymentError(_why_not_started(command[0], error, service)) from error
     try:
         _note(process.pid, token)
         _children[process.pid] = process
@@ -163,6 +173,15 @@ def _start_process(
         process.wait()
         raise
     return process
+
+
+def _why_not_started(program: str, error: OSError, service: ServiceFile) -> str:
+    if isinstance(error, FileNotFoundError):
+        return _no_program(program, service)
+    return (
+        f"the command of the host process can't be started ({program}: {error.strerror}); "
+        f"set command in {service.path.name}"
+    )
 
 
 def _copy_metrics(service: ServiceFile, metrics: Path, to: Path) -> list[Path]:

@@ -30,8 +30,13 @@ def python_of(service: ServiceFile) -> Path:
 
 
 def command_of(words: Sequence[str], python: Path) -> list[str]:
-    """A command of a service file. Its first word ``python`` is ``python``."""
-    return [str(python) if words[0] in ("python", "python3") else words[0], *words[1:]]
+    """A command of a service file. Its first word ``python`` is ``python``. A program that is installed beside
+    ``python``, such as gunicorn, is taken from there, as in a virtual environment that is active."""
+    first, *others = words
+    if first in ("python", "python3"):
+        return [str(python), *others]
+    is_beside = "/" not in first and (python.parent / first).is_file()
+    return [str(python.parent / first) if is_beside else first, *others]
 
 
 def prepare_python(service: ServiceFile, show: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 import addresses
-from runfiles.lines import tidy
+from runfiles.lines import printable, tidy
 from servicefile.service_file import Request
 from servicefile.texts import TextRequest
 
@@ -34,10 +34,9 @@ class Reply:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     @property
-    def first_line(self) -> str:
-        """The first line of the body that says something, for people."""
-        lines = (tidy(line) for line in self.body[:4096].decode("utf-8", "replace").splitlines())
-        line = next((line for line in lines if line), "(an empty body)")
+    def beginning(self) -> str:
+        """The beginning of the body as one line, for people."""
+        line = printable(self.body[:4096].decode("utf-8", "replace")) or "(an empty body)"
         return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]} ..."
 
 
@@ -63,23 +62,23 @@ def why_wrong(reply: Reply, request: Request) -> str | None:
     """Why an answer to a text is not what the service file says, with the remedy. None if it is."""
     status, path = reply.status, request.path
     if not (200 <= status < 300 if request.status is None else status == request.status):
-        return f"it answers {_why_status(reply, request)}; its answer begins: {reply.first_line}"
+        return f"it answers {_why_status(reply, request)}; its answer begins: {reply.beginning}"
     if request.answer_has is not None:
         if re.search(request.answer_has.encode(), reply.body):
             return None
         return (
-            f"the answer has no {tidy(request.answer_has)} (answer_has); it begins: {reply.first_line}; "
+            f"the answer has no {tidy(request.answer_has)} (answer_has); it begins: {reply.beginning}; "
             "see what the service is sent ([request] in the service file)"
         )
     if reply.header("Content-Type").lower().startswith("text/html"):
         return (
-            f"it answers {request.method} {path} with a web page, which begins: {reply.first_line}; "
+            f"it answers {request.method} {path} with a web page, which begins: {reply.beginning}; "
             "set path in [request] to where it answers texts, or say with answer_has what a right answer has"
         )
     return None
 
 
-NOT_UNDERSTOOD = "it does not understand what it is sent; set headers and body in [request]"
+NOT_UNDERSTOOD = "it does not understand what it is sent; set path, headers and body in [request]"
 MEANINGS = {
     400: NOT_UNDERSTOOD,
     401: "it needs a login; put it into headers in [request], or measure the service without it",
