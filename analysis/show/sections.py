@@ -264,6 +264,11 @@ def _parts(loads: Loads, blank: Blank) -> tuple[Chart, ...]:
 
 
 def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
+    if not any(load.summary["inference_ms"].is_measured for load in loads):
+        return (
+            "The service does not report how long it works on a text (header Server-Timing). So its own time can't be "
+            "told apart from that of HTTP, the network and the client."
+        )
     if not is_client_told(loads):
         return (
             "The service reports how long a text waited for the model and how long the model took (header "
