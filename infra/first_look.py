@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 from infra.deployments.docker_engine import API_FAILURES, connect
@@ -28,6 +27,9 @@ OTHERS_S = 10.0
 MOST_WRONG = 3
 """So many of these texts are shown if they are answered wrongly."""
 
+LONG_PASS_S = 60.0
+"""A single pass that takes longer is told before it is begun."""
+
 FOLDER = ROOT / ".fourfold" / "check"
 
 FAILURES = (DeploymentError, *API_FAILURES, OSError)
@@ -50,13 +52,16 @@ def check(names: Sequence[str], settings: Settings) -> int:
 
 
 def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
-    no_image = _why_no_image(settings) if any(BY_NAME[name].facts.needs_engine for name in names) else None
+    needing = [name for name in names if BY_NAME[name].facts.needs_engine]
+    no_image, is_wrong = _why_no_image(settings) if needing else (None, False)
     have_all_been_sent = False
     for name in names:
         title = title_of(name)
-        reason = (no_image if BY_NAME[name].facts.needs_engine else None) or why_not(name, settings)
+        reason = (no_image if name in needing else None) or why_not(name, settings)
         if reason is not None:
             print(f"{title}: not measured: {reason}")
+            if is_wrong and name in needing:
+                yield False
             continue
         try:
             if name == HOST:
@@ -70,19 +75,22 @@ def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
             yield False
 
 
-def _why_no_image(settings: Settings) -> str | None:
-    """Have the image on the engine; why there is none."""
+def _why_no_image(settings: Settings) -> tuple[str | None, bool]:
+    """Have the image on the engine; why there is none, and whether that is the image's or the service file's fault."""
+    if reason := why_no_service_image(settings):
+        return reason, False
     try:
-        if reason := why_no_service_image(settings):
-            return reason
         engine = connect()
+    except FAILURES as error:
+        return why(error, FOLDER), False
+    try:
         if settings.built_from is not None:
             print("building the image ...", flush=True)
             build_image(settings.service, FOLDER / "image_build.log", lambda _: None)
         find_image(engine, str(settings.image), is_built=settings.built_from is not None)
     except FAILURES as error:
-        return why(error, FOLDER)
-    return None
+        return why(error, FOLDER), True
+    return None, False
 
 
 def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
@@ -91,12 +99,14 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
     print(f"{title_of(running.name)}: ready at {running.url} after {running.seconds_to_healthy:.1f} s")
     is_right = True
     named = False
-    for text in islice(requests_of(request), TEXTS):
+    texts, took_s = requests_of(request), 0.0
+    for text in texts[:TEXTS]:
         try:
             reply = ask(running.url, request, text, ANSWER_S)
         except NOT_ANSWERED as error:
             print(f"  text {text.text_id}: no answer ({error or type(error).__name__})")
             return False
+        took_s = reply.seconds
         named = named or bool(reply.header(settings.service.replica_header))
         said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.beginning}"
         print(f"  text {text.text_id}: {said}")
@@ -105,6 +115,11 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
             is_right = False
     if is_right and sends_all:
         is_right = _look_at_other_texts(running.url, request)
+    if (pass_s := took_s * len(texts)) > LONG_PASS_S:
+        print(
+            f"  slow: a single pass of all {len(texts)} texts would take about {pass_s / 60:.0f} minutes, for each "
+            "deployment in each round; name a file with fewer texts (texts in [request])"
+        )
     names = "answers name their replica" if named else "answers do not name their replica"
     print(
         f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"

@@ -94,7 +94,8 @@ def test_the_header_says_how_the_load_came_in_blocks(blocks: Analysis) -> None:
     load = {fact.term: fact.text for fact in facts.header_facts(blocks)}["Load"]
     assert load == (
         "1 round. In each round the deployments ran at once, and 4 users sent requests to one of them at a time, in "
-        "blocks of 1 s: 10 to each, after 2 s of warm-up each, which are not counted. A user keeps its connection."
+        "blocks of 1 s: 10 to each, after 2 s of warm-up each, which are not counted. A user keeps its connection, "
+        "if the service does."
     )
 
 

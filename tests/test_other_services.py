@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
 import time
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, deployed, why_not
 from infra.errors import DeploymentError
+from infra.experiment.circumstances import changed_file
 from servicefile.service_file import ServiceFile, read_service
 
 APP = ROOT / "tests" / "apps" / "small_app.py"
@@ -30,7 +33,8 @@ WRONG = {
     ),
     "needs a login": "with status 401 Unauthorized: it needs a login; put it into headers in [request], or measure",
     "page": "it answers POST /infer with a web page, which begins: <!doctype html><title>Welcome</title>; set path",
-    "late error": "with status 500 Internal Server Error: see its log, or set status in [request] if that is right; "
+    "late error": "with status 500 Internal Server Error: it fails; see what its log says, and whether body in "
+    "[request] is what it expects; "
     "its answer begins: the model is broken",
     "redirects": "with status 302 Found: it redirects to /elsewhere; set path in [request] to where it answers",
     "other method": "with status 405 Method Not Allowed: it takes PUT there; set method in [request]",
@@ -86,7 +90,7 @@ def test_a_service_that_answers_wrongly_is_refused_with_the_cause(
     said = why_refused(name, service_of(tmp_path, mode, 'port_variable = "PORT"'), tmp_path)
     assert WRONG[mode] in said
     if mode != "dies":
-        assert "its last line was: listening on 0.0.0.0:" in said
+        assert "says: listening on 0.0.0.0:" in said
 
 
 def test_a_service_that_listens_on_another_port_is_told(name: str, tmp_path: Path) -> None:
@@ -187,3 +191,23 @@ def test_a_right_one_is_taken_and_its_metrics_file_has_the_assignments_name(name
         }[name]
     )
     assert file.read_text().count("\n") == 1  # of the request that showed that it is ready
+
+
+def test_a_service_that_can_not_be_told_its_port_says_how_it_could(tmp_path: Path, own_state: None) -> None:
+    service = service_of(tmp_path, "right")
+    reason = why_not("host", Settings(service=service, ports={"host": 5999}))
+    assert reason is not None
+    assert reason.startswith("nothing tells the service to use port 5999: add the variable by which it takes its port")
+    told = service_of(tmp_path, "right", 'port_variable = "PORT"')
+    assert why_not("host", Settings(service=told, ports={"host": free_port()})) is None
+
+
+def test_a_service_whose_files_have_changed_is_another_one(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("print()\n")
+    service = service_of(tmp_path, "right")
+    later = datetime.now(UTC) + timedelta(seconds=60)
+    assert changed_file(service, later) is None
+    os.utime(tmp_path / "app.py", times=(later.timestamp() + 10, later.timestamp() + 10))
+    assert changed_file(service, later) == tmp_path / "app.py"
+    (tmp_path / "app.py").rename(tmp_path / "requests.csv")  # a service may write its own
+    assert changed_file(service, later) is None

@@ -25,7 +25,7 @@ OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
 
 
 HOW_USERS_CONNECT = {
-    "keep_alive": "A user keeps its connection.",
+    "keep_alive": "A user keeps its connection, if the service does.",
     "new_connection": "Each request opens a connection of its own.",
 }
 """Class of the users, as a plan names it -> what that means for connections."""

@@ -21,6 +21,7 @@ from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
     copy_metrics,
     environment_of,
+    last_error_of,
     last_words,
     limits_of,
     metrics_path,
@@ -81,7 +82,7 @@ class Compose:
                 return "Compose made no container"
             if reason := why_gone(found):
                 raise DeploymentError(reason)
-            return f"container {found.name} is {found.status}; its last line was: {last_words(found)}"
+            return f"container {found.name} is {found.status}; its log says: {last_error_of(found)}"
 
         def why_not_reached() -> str | None:
             found = container()

@@ -17,12 +17,15 @@ from infra.deployments.confinement import CPU_NS
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.ready import Place, why_misplaced
 from infra.errors import DeploymentError
-from infra.last_words import last_line
+from infra.last_words import last_error, last_line
 from runfiles.records import Limits
 from servicefile.service_file import ServiceFile
 
 LOG_LINES = 5
 """Enough to find one that is not empty: some programs end with empty lines."""
+
+ERROR_LINES = 60
+"""An error may stand some lines above the last one: a server writes its line about the request below it."""
 
 SIGKILL_CODE = 137
 
@@ -50,6 +53,11 @@ def why_gone(container: Any) -> str | None:
         return f"container {container.name} ended with exit code {code}{memory}: {words}"
     except docker.errors.NotFound:
         return f"container {container.name} was removed"
+
+
+def last_error_of(container: Any) -> str:
+    """The last line of a container's log that states an error; if there is none, its last line."""
+    return last_error(container.logs(tail=ERROR_LINES).decode("utf-8", "replace"))
 
 
 def last_words(container: Any) -> str:
@@ -107,6 +115,8 @@ def metrics_path(container: Any, service: ServiceFile, metrics_file: str = METRI
 def why_nobody_reaches(container: Any, port: int) -> str | None:
     """Why a service that runs in a container is not reached at its port: it listens elsewhere. None if nothing shows
     that."""
+    if container.attrs["HostConfig"]["NetworkMode"] == "host":  # it would see all programs of the machine
+        return None
     try:
         code, output = container.exec_run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
     except API_FAILURES:

@@ -22,6 +22,7 @@ from infra.deployments.containers import (
     METRICS_FILE,
     copy_metrics,
     environment_of,
+    last_error_of,
     last_words,
     limits_of,
     metrics_path,
@@ -95,7 +96,7 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
     def evidence() -> str:
         if reason := why_gone(container):
             raise DeploymentError(reason)
-        return f"the container is {container.status}; its last line was: {last_words(container)}"
+        return f"the container is {container.status}; its log says: {last_error_of(container)}"
 
     service = settings.service
     until_ready(

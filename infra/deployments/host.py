@@ -26,7 +26,7 @@ from infra.deployments.service import Service, live_file
 from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
-from infra.last_words import last_line, tail
+from infra.last_words import last_error, last_line, tail
 from infra.paths import ROOT
 from runfiles.events import PROCESS
 from runfiles.files import write_whole
@@ -56,14 +56,23 @@ class Host:
     def why_not(self, settings: Settings) -> str | None:
         process = _left()
         port = self.facts.port(settings)
+        told = "choose another port (--port)" if settings.service.takes_port else _how_to_tell(settings.service)
         return (
             _why_no_command(settings.service)
+            or self._why_not_told(settings)
             or (process and still_there(f"host process {process.pid}", self.facts.name))
             or why_not_pinned(settings.service_cpus)
             or why_no_room(self.facts, None)
-            or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine())
+            or why_port_is_taken([LOOPBACK], port, _engine_of_this_machine(), told)
             or why_port_is_for_root(self.facts.kind, [LOOPBACK], port)
         )
+
+    def _why_not_told(self, settings: Settings) -> str | None:
+        """Why another port that the user has chosen can't be used."""
+        chosen = settings.ports.get(self.facts.kind, self.facts.default_port)
+        if settings.service.takes_port or chosen in (self.facts.default_port, settings.service.port):
+            return None
+        return f"nothing tells the service to use port {chosen}: {_how_to_tell(settings.service)} and run again"
 
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
@@ -76,7 +85,7 @@ class Host:
         def evidence() -> str:
             if reason := gone():
                 raise DeploymentError(reason)
-            return f"its last line was: {last_line(tail(log))}"
+            return f"its log, {log}, says: {last_error(tail(log))}"
 
         def why_not_reached() -> str | None:
             places = _places(psutil.Process(process.pid))
@@ -109,6 +118,14 @@ class Host:
 
     def why_another_has_it(self) -> str | None:
         return None  # STATE is this checkout's own file
+
+
+def _how_to_tell(service: ServiceFile) -> str:
+    """What makes a service able to use another port."""
+    return (
+        f"add the variable by which it takes its port (port_variable) to {service.path.name}, or {PORT_PLACE} to its "
+        "command"
+    )
 
 
 def _engine_of_this_machine() -> Engine | None:

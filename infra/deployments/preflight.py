@@ -105,16 +105,19 @@ def why_out_of_reach(facts: Facts, settings: Settings, engine: Engine) -> str | 
     return f"the engine is at {engine.endpoint}; say where its ports answer (--reach {facts.kind}=HOST:PORT)"
 
 
-def why_port_is_taken(ips: Sequence[str], port: int, engine: Engine | None) -> str | None:
+def why_port_is_taken(
+    ips: Sequence[str], port: int, engine: Engine | None, otherwise: str = "choose another port (--port)"
+) -> str | None:
     """Why nobody else can listen on a TCP port at these IP addresses, with the remedy. None if it is free.
 
-    Of an engine on another machine only the ports that it publishes itself can be seen.
+    Of an engine on another machine only the ports that it publishes itself can be seen. ``otherwise`` is the remedy
+    where the one who holds it can't be ended.
     """
     holder = publisher(engine, ips, port) if engine is not None else None
     is_elsewhere = engine is not None and engine.is_remote
     if holder is None and not is_elsewhere and _why_not_bound(ips, port) == errno.EADDRINUSE:
         holder = _listener(ips, port)
-    return holder and f"port {port} is taken by {holder}; end that, or choose another port (--port) and run again"
+    return holder and f"port {port} is taken by {holder}; end that, or {otherwise} and run again"
 
 
 def why_port_is_for_root(kind: str, ips: Sequence[str], port: int) -> str | None:

@@ -79,6 +79,7 @@ def why_wrong(reply: Reply, request: Request) -> str | None:
 
 
 NOT_UNDERSTOOD = "it does not understand what it is sent; set path, headers and body in [request]"
+FAILS = "it fails; see what its log says, and whether body in [request] is what it expects"
 MEANINGS = {
     400: NOT_UNDERSTOOD,
     401: "it needs a login; put it into headers in [request], or measure the service without it",
@@ -91,7 +92,7 @@ MEANINGS = {
 
 
 def _why_status(reply: Reply, request: Request) -> str:
-    meaning = MEANINGS.get(reply.status, "see its log, or set status in [request] if that is right")
+    meaning = MEANINGS.get(reply.status, FAILS if reply.status >= 500 else "set status in [request] if that is right")
     if reply.status == 405:
         meaning = f"it takes {tidy(reply.header('Allow')) or 'another method'} there; set method in [request]"
     if 300 <= reply.status < 400:

@@ -18,7 +18,7 @@ PATH_TIMEOUT_S = 2.0
 OPEN_S = 0.5
 """A connection that is open for so long without a word is the service's."""
 
-WRONG_S = 8.0
+WRONG_S = 6.0
 """A service that has answered wrongly for so long does not do so only because it is starting."""
 
 NOT_YET = (425, 429, 502, 503, 504)

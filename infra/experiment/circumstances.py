@@ -8,7 +8,9 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from infra.environment import for_git
@@ -22,6 +24,11 @@ LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", 
 """Of this environment: the load generator's, and the host process' (of a container /health tells)."""
 
 SERVICE_VARIABLES = "INFERENCE_"
+
+CACHES = ("__pycache__", "node_modules", "venv", "results")
+WRITTEN = (".csv", ".log", ".pyc", ".db", ".sqlite")
+CLOCK_S = 1.0
+"""The record tells its start in whole seconds."""
 
 Part = Record | Mapping[str, str] | None
 """A part of the circumstances."""
@@ -64,6 +71,21 @@ def service_record(service: ServiceFile) -> MeasuredService:
         path=request.path,
         tells_model=service.model is not None,
     )
+
+
+def changed_file(service: ServiceFile, began: datetime) -> Path | None:
+    """A file of the service's folders that is newer than an experiment; None: none is.
+
+    For Fourfold's own service the commit tells. Not looked at: hidden folders, caches, and what a service writes.
+    """
+    for folder in {service.build, service.folder if service.command else None} - {None, ROOT}:
+        for path in (folder or ROOT).rglob("*"):
+            parts = path.relative_to(folder or ROOT).parts
+            if any(part.startswith(".") or part in CACHES for part in parts) or path.suffix in WRITTEN:
+                continue
+            if path.is_file() and path.stat().st_mtime > began.timestamp() + CLOCK_S:
+                return path
+    return None
 
 
 def _library_versions() -> dict[str, str]:

@@ -27,7 +27,7 @@ from infra.deployments.table import BY_NAME, remove
 from infra.environment import for_python
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
-from infra.experiment.circumstances import circumstances_here, differences, service_record
+from infra.experiment.circumstances import changed_file, circumstances_here, differences, service_record
 from infra.experiment.enough import Budget, spent_s
 from infra.experiment.groups import why_one_port
 from infra.experiment.journal import Journal, now
@@ -114,6 +114,11 @@ def _service_of(journal: Journal, folder: Path) -> ServiceFile:
         same = service_record(service) == journal.record.service
     except (NotValid, OSError) as error:
         raise ResumeError(f"{folder} can't be continued: {error}") from error
+    if same and (changed := changed_file(service, datetime.fromisoformat(journal.record.started_at))):
+        raise ResumeError(
+            f"{folder} can't be continued: {changed} has changed since it began, so the rounds would be of two "
+            "versions; bring that back, or begin a new experiment"
+        )
     if not same:
         raise ResumeError(
             f"{folder} can't be continued: {path} is not as it was; bring that back, or begin a new experiment"
