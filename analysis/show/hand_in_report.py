@@ -76,7 +76,7 @@ def _images(analysis: Analysis) -> Iterator[str]:
     """Each image with its digest, and the deployments that ran it."""
     found: dict[Image, list[str]] = {}
     for deployment in analysis.results.deployments:
-        if deployment.image is not None:
+        if deployment.image is not None and deployment.measured_rounds:
             found.setdefault(deployment.image, []).append(deployment.title)
     for image, titles in found.items():
         yield f"- Image of {safe(', '.join(titles))}: {safe(image.name or 'the name is not known')}"
