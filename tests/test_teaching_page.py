@@ -58,7 +58,7 @@ def shares_of(folder: Path) -> list[str]:
     for deployment in deployments(folder):
         for share in replica_shares(deployment.loads[1]):
             cells = [
-                str(share.connections),
+                f"{share.connections:.0f}",
                 f"{share.request_share * 100:.1f}",
                 f"{share.byte_share * 100:.1f}",
                 f"{share.received_bytes / 1e3:.0f}",

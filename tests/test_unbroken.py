@@ -158,6 +158,12 @@ def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, st
         time.sleep(part * SECONDS)
         assert run.poll() is None, output.read_text()
 
+    def wait_until_told(event: str, times: int) -> None:
+        """Until the recording has noticed what the engine does, for at most 30 s."""
+        file = Path(f"{prefix}{REPLICA_EVENTS_SUFFIX}")
+        told = until_true(lambda: [row["event"] for row in rows(file)].count(event) >= times, 30)
+        assert told, f"{event}: not told {times} times"
+
     try:
         wait(0.07)
         own.docker("kill", "web-2")
@@ -167,16 +173,16 @@ def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, st
         own.docker("rm", "--force", "web-3")
         wait(0.03)
         own.tell(signal.SIGSTOP)  # it hangs
-        wait(0.1)
+        wait_until_told("engine does not answer", 1)
         own.tell(signal.SIGCONT)
-        wait(0.07)
+        wait_until_told("engine answers again", 1)
         os.chown(own.door, DENIED_OWNER, DENIED_OWNER)
         own.door.chmod(0o700)
         own.stop()
         own.start()
-        wait(0.07)
+        wait_until_told("engine does not answer", 2)
         os.chown(own.door, 0, 0)
-        wait(0.08)
+        wait_until_told("engine answers again", 2)
         own.docker("restart", "--time", "0", "web-4")
         return run.wait(SECONDS + 60), output.read_text()
     finally:
