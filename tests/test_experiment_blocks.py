@@ -196,8 +196,8 @@ def test_one_that_fails_in_its_single_pass_is_removed_before_the_load(deployment
     measure_group(bench, BOTH)
     found = rounds(bench)
     assert found["host"].status == "failed"
-    assert "it answers POST /infer with status 503 Service Unavailable: it fails; " in str(found["host"].reason)
-    assert str(found["host"].reason).endswith("; last words: bye")
+    assert "status 503" in str(found["host"].reason)  # of the first answers, or of all if they were quick
+    assert str(found["host"].reason).endswith(": bye")  # its last words
     assert (found["docker"].status, found["docker"].runs) == ("measured", ("single_pass", "load"))
     log = deployments.log
     assert log.index("removed host") < log.index("copied docker")
