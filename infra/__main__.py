@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         arguments.plan,
         arguments.set,
         arguments.only is not None,
-        settings != Settings(ports=dict(PORTS)),
+        settings != Settings(ports=PORTS),
         arguments.results != RESULTS,
     )
     if any(given):

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWN, ROOT, free_port
+from forwarder import carry
 
 from analysis.measure.balance import accepted, replica_shares
 from analysis.read.runs import read_run
@@ -66,19 +66,17 @@ def dealer(addresses: list[str]) -> Iterator[str]:
     turns = iter(range(10**9))
     loop = asyncio.new_event_loop()
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while part := await reader.read(65536):
-                writer.write(part)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(addresses[next(turns) % len(addresses)], 5000)
         await asyncio.gather(carry(reader, there[1]), carry(there[0], writer))
+
+    async def close() -> None:
+        """Take no more connections, and end those that are left."""
+        server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     server = loop.run_until_complete(asyncio.start_server(connect, "127.0.0.1", port))
     thread = threading.Thread(target=loop.run_forever)
@@ -86,8 +84,7 @@ def dealer(addresses: list[str]) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        loop.call_soon_threadsafe(server.close)
-        time.sleep(0.3)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 from addresses import LOOPBACK
 from infra.deployments.compose_project import Model, Project, without_variables
-from infra.deployments.confinement import PIDS, TMP_BYTES, user
+from infra.deployments.confinement import PIDS, STOP_SIGNAL, TMP_BYTES, healthcheck, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
     copy_metrics,
@@ -191,6 +191,7 @@ def _written(settings: Settings) -> Model:
         "image": settings.image,
         "environment": environment_of(service, METRICS_FILE),
         "init": True,
+        "stop_signal": STOP_SIGNAL,
         "stop_grace_period": f"{confined.stop_s}s",
         "volumes": [_volume(mount) for mount in confined.mounts],
     }
@@ -202,9 +203,14 @@ def _written(settings: Settings) -> Model:
         about["volumes"] += [{"type": "volume", "target": folder} for folder in confined.writable]
     if (runs_as := user(confined)) is not None:
         about["user"] = runs_as
-    if confined.healthcheck is not None:
-        times = {"interval": "5s", "timeout": "10s", "retries": 6, "start_period": "120s"}
-        about["healthcheck"] = {"test": ["CMD", *confined.healthcheck], **times}
+    if (check := healthcheck(confined)) is not None:
+        about["healthcheck"] = {
+            "test": check["Test"],
+            "interval": f"{check['Interval']}ns",
+            "timeout": f"{check['Timeout']}ns",
+            "retries": check["Retries"],
+            "start_period": f"{check['StartPeriod']}ns",
+        }
     about["deploy"] = {"resources": {"limits": limits}}
     model: Model = without_variables({"services": {OWN_SERVICE: about}})
     return model

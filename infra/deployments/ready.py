@@ -27,8 +27,6 @@ NOT_YET = (425, 429, 502, 503, 504)
 Place = tuple[str, int]
 """An IP address and a TCP port at which a service listens."""
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  what a service is told to listen at
-
 
 def until_ready(
     url: str,
