@@ -63,8 +63,12 @@ def sent(folder: Path) -> list[str]:
 
 
 def page_but_for_figures(folder: Path) -> list[str]:
-    """The page's headings, table heads and findings without their numbers, and the ids of all that it holds."""
+    """The page's headings, table heads and findings without their numbers, and the ids of all that it holds.
+
+    Without the small print too: what n is, is said only where there were enough samples.
+    """
     page = re.sub(r"<script.*?</script>", "", (folder / "report.html").read_text(encoding="utf-8"), flags=re.DOTALL)
+    page = re.sub(r"<small>.*?</small>", "", page, flags=re.DOTALL)
     texts = re.findall(r"<(?:h[1-6]|th|dt|p id=)[^>]*>(.*?)</(?:h[1-6]|th|dt|p)>", page, re.DOTALL)
     return [re.sub(r"<[^>]+>|[\d.,]+", "", text) for text in texts] + re.findall(r'\bid="([^"]+)"', page)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 MODE = os.environ.get("MODE", "right")
-PORT = int(os.environ.get("PORT", "5000")) + (1 if MODE == "other port" else 0)
+PORT = int(os.environ.get("PORT", "5000"))
 ADDRESS = "127.0.0.1" if MODE == "loopback" else "0.0.0.0"
 
 ANSWERS = {
@@ -57,5 +58,18 @@ class Answers(BaseHTTPRequestHandler):
 
 if MODE == "dies":
     sys.exit("ModuleNotFoundError: No module named 'flask'")
-print(f"listening on {ADDRESS}:{PORT}", flush=True)
-ThreadingHTTPServer((ADDRESS, PORT), Answers).serve_forever()
+
+
+def listen() -> ThreadingHTTPServer:
+    """At the port that was asked for; "other port": at the next one that is free."""
+    if MODE != "other port":
+        return ThreadingHTTPServer((ADDRESS, PORT), Answers)
+    for port in range(PORT + 1, PORT + 100):
+        with contextlib.suppress(OSError):
+            return ThreadingHTTPServer((ADDRESS, port), Answers)
+    sys.exit(f"no port is free after {PORT}")
+
+
+server = listen()
+print(f"listening on {ADDRESS}:{server.server_port}", flush=True)
+server.serve_forever()
