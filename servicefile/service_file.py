@@ -102,6 +102,19 @@ class ComposeFile:
 
 
 @dataclass(frozen=True)
+class StackFile:
+    """The user's own stack file for Swarm, which is measured as it is. ``service`` is the one that answers.
+
+    ``environment``: the variables that Docker puts into the file. In their values ``$image``, ``$port``, ``$user``,
+    ``$cpus``, ``$memory_bytes`` and ``$replicas`` stand for those of the experiment.
+    """
+
+    file: Path
+    service: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServiceFile:
     """A service, and how each deployment starts it. ``path`` is the file that said so.
 
@@ -147,6 +160,7 @@ class ServiceFile:
     metrics: Metrics = field(default_factory=Metrics)
     container: Container = field(default_factory=Container)
     compose: ComposeFile | None = None
+    stack: StackFile | None = None
 
     @property
     def takes_port(self) -> bool:
@@ -282,11 +296,20 @@ def _compose_checks(base: Path) -> dict[str, toml.Check]:
     }
 
 
+def _stack_checks(base: Path) -> dict[str, toml.Check]:
+    return {
+        "file": partial(checks.file, base, "a stack file"),
+        "service": text("the name of a service in the stack file"),
+        "environment": checks.environment,
+    }
+
+
 _TABLES: Mapping[str, tuple[Any, Any]] = {
     "request": (Request, _request_checks),
     "metrics": (Metrics, _metrics_checks),
     "container": (Container, _container_checks),
     "compose": (ComposeFile, _compose_checks),
+    "stack": (StackFile, _stack_checks),
 }
 """The tables of a service file: what each becomes, and the checks of its keys."""
 
