@@ -137,8 +137,16 @@ def test_fourfolds_own_stack_file_can_be_measured(engine: Engine, tmp_path: Path
             "web",
             "service cache in stack.yml has no image, and Swarm builds none; build it (docker build --tag NAME FOLDER)",
         ),
-        ("services: {web: {image: x, ports: 5000}}", "web", "docker stack config failed: services.web.ports must be a"),
-        ("services: {web: {image: '${MINE:?set it}'}}", "web", "MINE"),
+        (
+            "services: {web: {image: x, ports: 5000}}",
+            "web",
+            "stack.yml can't be deployed to Swarm: docker stack config failed: services.web.ports must be a",
+        ),
+        (
+            "services: {web: {image: '${MINE:?set it}'}}",
+            "web",
+            "or the variables that it gets (environment in [stack] of",
+        ),
         ("services: {}", "web", "there is no service web in stack.yml, it has none; set service in [stack] of the"),
         ("", "web", "docker stack config failed: "),
     ],

@@ -77,7 +77,8 @@ class Host:
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
         metrics, log = live_folder(folder) / METRICS_FILE, folder / "service.log"
-        metrics.parent.mkdir(parents=True, exist_ok=True)
+        if service.metrics.variable is not None:
+            metrics.parent.mkdir(parents=True, exist_ok=True)
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:

@@ -102,7 +102,13 @@ def model_of(stack: StackFile, settings: Settings, replicas: int, port: int) -> 
         DeploymentError: the file can't be resolved, lacks the service, or names a service without an image.
     """
     variables = filled(stack.environment, settings, port, replicas=str(replicas))
-    said = _docker_stack(["config", "--compose-file", str(stack.file)], variables)
+    try:
+        said = _docker_stack(["config", "--compose-file", str(stack.file)], variables)
+    except DeploymentError as error:
+        raise DeploymentError(
+            f"{stack.file.name} can't be deployed to Swarm: {error}; mend it, or the variables that it gets "
+            "(environment in [stack] of the service file)"
+        ) from error
     model: Model = without_variables(yaml.safe_load(said))
     model.pop("version", None)  # the newest form of the file has all that Fourfold sets
     services = model["services"]
