@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import docker
@@ -196,13 +196,13 @@ def _services(engine: Engine) -> list[Any]:
     return list(engine.client.services.list(filters={"label": IN_STACK}))
 
 
-def _others(engine: Engine) -> Sequence[Any]:
+def _others(engine: Engine) -> list[Any]:
     """The stack's configs, secrets and networks."""
     if not engine.swarm().get("ControlAvailable"):
         return []
     client, filters = engine.client, {"label": IN_STACK}
-    found = (client.configs.list(filters=filters), client.secrets.list(filters=filters))
-    return [*found[0], *found[1], *client.networks.list(filters=filters)]
+    kinds = (client.configs, client.secrets, client.networks)
+    return [thing for kind in kinds for thing in kind.list(filters=filters)]
 
 
 def _containers(engine: Engine) -> list[Any]:
