@@ -380,7 +380,7 @@ MACHINE_STATS_COLUMNS = (
         "reverse_proxy_cpu_seconds",
         COUNTER,
         SECONDS,
-        "CPU time of all nginx processes of this machine since the run began",
+        "CPU time of the nginx that Fourfold puts before several replicas, since the run began",
         since=PROXY_DAY,
     ),
     Column("dockerd_cpu_seconds", COUNTER, SECONDS, "CPU time of the Docker engine's daemon since the run began"),

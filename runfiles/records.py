@@ -295,7 +295,7 @@ class InferenceEngine(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Record):
-    """What a service said of itself: the whole answer of its ``/health``, and the parts that the analysis reads.
+    """What a service said of itself: the whole answer at its path ``ready``, and the parts that the analysis reads.
 
     The answer is not ours: it may hold more, or lack parts. Only the answer is written; the parts are read from it.
     """
