@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -83,8 +84,7 @@ def test_four_workers_share_the_rate_and_lose_nothing(
     options = ["--rate", "40", "--arrivals", "poisson", "--processes", "4"]
     run = locust("open_load", shared_service, prefix, *options, *end)
     if number is not None:
-        requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
-        assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 120, 60)
+        assert until_true(lambda: rows_so_far(prefix) > 120, 60)
         run.send_signal(number)
     assert run.wait(60) == 0
     assert totals_agree(prefix) > 100
@@ -94,33 +94,32 @@ def test_four_workers_share_the_rate_and_lose_nothing(
     assert record(prefix)["users"] == 4
 
 
-class Halted:
-    """A service that is stopped for a while in the middle of a run."""
-
-    def __init__(self, process: int) -> None:
-        self.process = psutil.Process(process)
-
-    def during(self, run: subprocess.Popen[str], prefix: Path, enough: int) -> None:
-        requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
-        try:
-            assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > enough, 60)
-            self.process.suspend()
-            time.sleep(1.0)
-            self.process.resume()
-            assert run.wait(60) == 0
-        finally:
-            run.kill()
-            run.wait()
+def end(run: subprocess.Popen[str]) -> None:
+    run.kill()
+    run.wait()
 
 
-@pytest.fixture
-def halted(own_service: Service) -> Iterator[Halted]:
-    found = Halted(own_service.process.pid)
-    yield found
-    found.process.resume()
+def rows_so_far(prefix: Path) -> int:
+    path = Path(f"{prefix}{REQUESTS_SUFFIX}")
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.fixture
+def halt_for_a_second(services: Sequence[int], loads: Mapping[Path, subprocess.Popen[str]], enough: int) -> None:
+    """Stop these processes in the midst of their loads, which then run to their end."""
+    try:
+        assert until_true(lambda: min(map(rows_so_far, loads)) > enough, 60)
+        for service in services:
+            psutil.Process(service).suspend()
+        time.sleep(1.0)
+        for service in services:
+            psutil.Process(service).resume()
+        assert [run.wait(60) for run in loads.values()] == [0] * len(loads)
+    finally:
+        for run in loads.values():
+            end(run)
+
+
+@contextmanager
 def one_at_a_time() -> Iterator[tuple[str, int]]:
     """The address and the process of a service that takes 15 ms for each request, one after the other."""
     port = free_port()
@@ -137,38 +136,41 @@ def percentile_99(times: list[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
 
 
-def test_a_service_that_stops_for_a_second_is_seen_by_the_open_workload_alone(
-    one_at_a_time: tuple[str, int], tmp_path: Path
-) -> None:
-    url, process = one_at_a_time
+def test_a_service_that_stops_for_a_second_is_seen_by_the_open_workload_alone(tmp_path: Path) -> None:
     at_a_rate, closed = tmp_path / "open", tmp_path / "closed"
     options = ["-t", "20", "--replicas", "none"]
-    Halted(process).during(locust("open_load", url, at_a_rate, "--rate", "50", *options), at_a_rate, 300)
-    Halted(process).during(locust("keep_alive", url, closed, "-u", "1", *options), closed, 100)
+    with one_at_a_time() as (url, process), one_at_a_time() as (other_url, other):
+        loads = {
+            at_a_rate: locust("open_load", url, at_a_rate, "--rate", "50", *options),
+            closed: locust("keep_alive", other_url, closed, "-u", "1", *options),
+        }
+        halt_for_a_second([process, other], loads, 300)
     assert percentile_99(times_ms(at_a_rate)) > 900
     assert percentile_99(times_ms(closed)) < 900
     assert max(times_ms(closed)) > 900  # it happened there too, to one request
 
 
-def test_what_is_due_above_the_bound_is_counted_and_not_sent(
-    own_service: Service, halted: Halted, tmp_path: Path
-) -> None:
+def test_what_is_due_above_the_bound_is_counted_and_not_sent(own_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "bound"
     options = ["--rate", "50", "--most-in-flight", "10", "-t", "6"]
-    halted.during(locust("open_load", own_service, prefix, *options), prefix, 100)
+    halt_for_a_second([own_service.process.pid], {prefix: locust("open_load", own_service, prefix, *options)}, 100)
     totals_agree(prefix)
     assert 30 <= record(prefix)["open"]["over_bound"] <= 45
 
 
-def test_what_is_not_answered_at_the_end_is_counted(own_service: Service, halted: Halted, tmp_path: Path) -> None:
+def test_what_is_not_answered_at_the_end_is_counted(own_service: Service, tmp_path: Path) -> None:
     prefix = tmp_path / "unanswered"
     run = locust("open_load", own_service, prefix, "--rate", "20")
-    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
-    assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 20, 60)
-    halted.process.suspend()
-    time.sleep(1.0)
-    run.terminate()
-    assert run.wait(60) == 0
+    service = psutil.Process(own_service.process.pid)
+    try:
+        assert until_true(lambda: rows_so_far(prefix) > 20, 60)
+        service.suspend()
+        time.sleep(1.0)
+        run.terminate()
+        assert run.wait(60) == 0
+    finally:
+        service.resume()
+        end(run)
     assert totals_agree(prefix) > 20
     assert 15 <= record(prefix)["open"]["unanswered"] <= 40
 
@@ -205,8 +207,7 @@ def test_the_rate_is_a_field_of_the_web_ui_and_can_be_changed(shared_service: Se
         assert '"rate"' in page
         form = {"user_count": "1", "spawn_rate": "1", "rate": "20", "host": shared_service.url}
         assert requests.post(f"{url}/swarm", data=form, timeout=10).json()["success"]
-        requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
-        assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 40, 30)
+        assert until_true(lambda: rows_so_far(prefix) > 40, 30)
         assert requests.post(f"{url}/swarm", data=form | {"rate": "no"}, timeout=10).json()["success"]
         requests.get(f"{url}/stop", timeout=10)
     finally:
@@ -242,9 +243,9 @@ def test_a_service_that_goes_away_leaves_failures_not_silence(tmp_path: Path) ->
     service = wait_for(start_service(tmp_path))
     prefix = tmp_path / "gone"
     run = locust("open_load", service, prefix, "--rate", "20")
-    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
-    assert until_true(lambda: requested.exists() and requested.read_bytes().count(b"\n") > 20, 60)
+    assert until_true(lambda: rows_so_far(prefix) > 20, 60)
     stop(service)
+    requested = Path(f"{prefix}{REQUESTS_SUFFIX}")
     assert until_true(lambda: requested.read_bytes().count(b"onnection") > 5, 30)
     run.terminate()
     assert run.wait(60) == 1

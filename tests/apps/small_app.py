@@ -30,6 +30,7 @@ AT_WORK = threading.Lock()
 
 class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets
 
     def do_GET(self) -> None:
         self._answer({"text": self.path})
