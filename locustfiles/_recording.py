@@ -17,6 +17,7 @@ from locust.runners import MasterRunner
 
 from runfiles.events import (
     CLOCK,
+    DISTURBED,
     DROPPED,
     ENOUGH_REQUESTS,
     INCOMPLETE,
@@ -29,6 +30,7 @@ from runfiles.events import (
     STOPPED,
     UNANSWERED,
     UNSENT,
+    WARM_UP,
 )
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
@@ -86,6 +88,7 @@ class Recording:
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
         self._failures = self._retries = self._cpu_warnings = self._late = 0
         self._unsent = dict.fromkeys(UNSENT, 0)
+        self._unsent_of_block = dict.fromkeys(UNSENT, 0)
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
@@ -159,6 +162,7 @@ class Recording:
 
     def _count_unsent(self, arrival: dict[str, Any]) -> None:
         self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
+        self._unsent_of_block[arrival["why"]] += arrival["phase"] in (MEASURED, DISTURBED, WARM_UP)
 
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
@@ -185,7 +189,10 @@ class Recording:
     def end_block(self, block: Block) -> None:
         """The block has ended, and has its phase."""
         if self._in_blocks is not None:
+            self._unsent_of_block = dict.fromkeys(UNSENT, 0)
             self._in_blocks.end_block()
+            if block.rate_per_s is not None:
+                block.dropped, block.over_bound, block.unanswered = (self._unsent_of_block[why] for why in UNSENT)
             self.files.write_block(block)
 
     def sample_now(self) -> Mapping[str, float] | None:

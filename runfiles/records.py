@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
+    MOST_RATE_PER_S,
     Address,
     Between,
     Bytes,
@@ -35,8 +36,10 @@ from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
+Rate = Annotated[float, Between(0, MOST_RATE_PER_S)]
+"""Requests per second."""
+
 MOST_ROUNDS = 10_000
-MOST_RATE_PER_S = 1_000_000
 LONGEST_START_S = 24 * 3600
 MOST_BUDGET_MINUTES = 7 * 24 * 60
 MOST_GROUPS = 100
@@ -108,6 +111,9 @@ class PlanRecord(Record):
     warm_up_s: Seconds
     rest_s: Seconds | None = None
     user_class: str
+    rate: Rate | None = None
+    rates: tuple[Rate, ...] = ()
+    arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
@@ -382,7 +388,7 @@ class OpenWorkload(Record):
     and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
     """
 
-    rate_per_s: Annotated[float, Between(0, MOST_RATE_PER_S)] | None = None
+    rate_per_s: Rate | None = None
     arrivals: Annotated[str, OneOf(ARRIVALS)]
     connection: Annotated[str, OneOf(CONNECTIONS)]
     most_in_flight: Count
