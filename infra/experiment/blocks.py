@@ -233,9 +233,9 @@ class GroupRound:
                     f"{self._title}: load of {plan.load_in_words}, block {block} of {of}, {requests} requests"
                 )
 
-        load = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
+        sent = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]
-        return run_locust(load, targets)
+        return run_locust(sent, targets)
 
     def _take(self, outcome: Outcome, name: str) -> None:
         self._bench.refuse_failed(outcome, f"{title_of(name)}: load")

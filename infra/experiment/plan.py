@@ -94,6 +94,11 @@ class Plan:
         return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
 
     @property
+    def load_s(self) -> float:
+        """How long each deployment's load is measured in a round, at the most."""
+        return self.seconds * max(1, len(self.rates))
+
+    @property
     def all_rates(self) -> tuple[float, ...]:
         """The rates of an open workload; none if it is a closed one."""
         return self.rates or (() if self.rate is None else (self.rate,))
