@@ -11,13 +11,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, render_template_string, request
-from locust.env import Environment
 from plotly.offline import get_plotlyjs
 
 from runfiles.events import ENDED, NOT_SAMPLED
+
+if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
+    from locust.env import Environment
 
 PAGE = Path(__file__).with_name("live.html.j2")
 

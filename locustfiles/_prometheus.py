@@ -6,16 +6,19 @@ All of them are read from Locust's statistics and from ``Live`` when they are as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
-from locust.env import Environment
-from locust.stats import StatsEntry
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from _live import Live, Seen, base_path
+
+if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
+    from locust.env import Environment
+    from locust.stats import StatsEntry
 
 REQUEST_LABELS = ("method", "name")
 REPLICA_LABELS = ("deployment", "replica", "node")
