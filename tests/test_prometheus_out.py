@@ -65,9 +65,9 @@ def scraped(url: str) -> list[Sample]:
     return [sample for family in families for sample in family.samples]
 
 
-def value(samples: list[Sample], name: str, **labels: str) -> float | None:
+def value(samples: list[Sample], metric: str, /, **labels: str) -> float | None:
     """The one value of this name and these labels; None: there is none."""
-    found = [sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()]
+    found = [sample.value for sample in samples if sample.name == metric and labels.items() <= sample.labels.items()]
     assert len(found) < 2
     return found[0] if found else None
 
