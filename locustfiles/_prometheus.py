@@ -85,8 +85,8 @@ def load_metrics(entries: Iterable[StatsEntry]) -> Iterator[Metric]:
     )
     times = HistogramMetricFamily(
         "fourfold_response_time_seconds",
-        "Response times since the run began. Locust rounds them to whole milliseconds, above 100 ms to two digits. "
-        "Buckets end where it rounds up, so their counts are exact",
+        "Response times since the run began, also of failed requests. Locust rounds them to whole milliseconds, above "
+        "100 ms to two digits. Buckets end where it rounds up, so their counts are exact",
         labels=REQUEST_LABELS,
     )
     for entry in entries:

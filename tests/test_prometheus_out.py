@@ -122,7 +122,7 @@ def test_metrics_are_those_of_locust_and_of_the_replicas(tmp_path: Path, options
     assert value(after, "fourfold_replica_up") is value(after, "fourfold_replica_memory_bytes") is None
 
 
-def test_the_dashboard_asks_only_for_metrics_that_are_served() -> None:
+def test_docs_and_dashboard_name_the_metrics_that_are_served() -> None:
     entry = SimpleNamespace(
         method="POST", name="/infer", num_requests=1, num_failures=0, response_times={1: 1}, total_response_time=1
     )
@@ -131,6 +131,9 @@ def test_the_dashboard_asks_only_for_metrics_that_are_served() -> None:
     served = {sample.name for family in families for sample in family.samples} | {"fourfold_users"}
     assert queried_metrics()
     assert queried_metrics() <= served
+    table = re.findall(r"^\| `(fourfold_\w+)` ", (ROOT / "docs" / "watching.md").read_text(encoding="utf-8"), re.M)
+    histogram = "fourfold_response_time_seconds"
+    assert {*table} == {name for name in served if not name.startswith(histogram)} | {histogram}
 
 
 def test_the_dashboard_takes_the_data_source_that_the_user_chooses() -> None:
