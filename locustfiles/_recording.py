@@ -118,7 +118,9 @@ class Recording:
         self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks)
         self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
         self.live = Live(
-            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
+            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()},
+            self.files.flush,
+            self._deployment,
         )
         self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
         self._begin_now()
@@ -177,6 +179,16 @@ class Recording:
         if self._is_shown_live:
             self.live.add_sample(row)
         self._phases.give_sample(row, self.files.samples.write)
+
+    def _add_event(self, row: dict[str, Any]) -> None:
+        if self._is_shown_live:
+            self.live.add_event(row)
+        self.files.events.write(row)
+
+    def _deployment(self) -> str:
+        """The kind of what is sampled, as ``--replicas`` calls it; empty: nothing was found so far."""
+        target = self._monitor.finder.target if self._monitor is not None else None
+        return target.kind if target else ""
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
         self._phases.give_sample(row, self.files.machine_stats.write)
@@ -284,7 +296,7 @@ class Recording:
             others = self.environment.parsed_options.docker_host
             has_path = self.environment.fourfold.asked.service.ready.startswith("/")
             finder = Finder(self.run.replicas, self.run.host, self._who_serves if has_path else None, others)
-            monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self._add_event, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
             self._note_problem(f"no replica is sampled: {error}")
