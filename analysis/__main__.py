@@ -220,7 +220,7 @@ def _verdicts(analysis: Analysis) -> Iterator[str]:
             continue
         ratio, said = words.ratio(verdict), words.verdict(verdict)
         if verdict.kind != NONE:
-            yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {ratio} {said}"
+            yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {words.ROUND_BY_ROUND} {ratio} {said}"
         elif verdict.key == "median_ms":
             yield f"{words.pair(verdict)}: {said}"
 

@@ -159,7 +159,7 @@ def test_a_verdict_decides_whether_the_time_is_a_pro_or_a_con(engine_example: An
     report = render_report(engine_example)
     assert "| Pro | The host process is faster than docker run. | Median response time. Host process: 0.72 ms" in report
     assert "| Con | docker run is slower than the host process. | Median response time. docker run: 0.80 ms" in report
-    assert "docker run against Host process: ratio 1.11 (1.06 to 1.15), slower |" in report
+    assert "docker run against Host process: ratio round by round 1.11 (1.06 to 1.15), slower |" in report
     assert "| Open | No difference is proven between Docker Compose and docker run. |" in report
     assert "| Open | It is not known whether Swarm, 1 replica or docker run is faster. | Swarm, 1 replica: " in report
 

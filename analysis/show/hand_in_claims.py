@@ -155,7 +155,7 @@ class _Figures:
         if absent:
             return Claim(OPEN, f"It is not known whether {this} or {other} is faster.", self.why_not(*absent))
         found = self._verdict(subject, baseline)
-        ratio = f"ratio {words.ratio(found)}, " if words.ratio(found) else ""
+        ratio = f"ratio {words.ROUND_BY_ROUND} {words.ratio(found)}, " if words.ratio(found) else ""
         figures = f"{self.told('median_ms', subject, baseline)}; {words.pair(found)}: {ratio}{words.verdict(found)}"
         kind = found.kind if found.subject.name == subject else LIKE.get(found.kind, found.kind)
         if kind in SIDES:

@@ -119,8 +119,9 @@ def _network(analysis: Analysis) -> list[str]:
 
 def _pros_and_cons(analysis: Analysis) -> list[str]:
     lines = [
-        "Open means that this run does not decide it. The last column has this run's figures under load: means, and in "
-        "brackets their 95% intervals."
+        "Open means that this run does not decide it. The last column has this run's figures under load: means of the "
+        "rounds, and in brackets their 95% intervals. A ratio is computed round by round, so it need not be the "
+        "quotient of two of these means."
     ]
     for title, own in claims(analysis).items():
         lines += ["", f"### {title}", "", "| | what | figures of this run |", "|---|---|---|", *_claims(own)]

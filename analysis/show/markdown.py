@@ -69,7 +69,13 @@ def _verdicts(analysis: Analysis) -> list[str]:
     for verdict in analysis.verdicts:
         ratio, said = words.ratio(verdict) or "not shown", safe(words.verdict(verdict))
         rows.append(f"| {safe(words.pair(verdict))} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
-    head = ["", "## Verdicts", "", "| pair | quantity | ratio (95% interval) | verdict |", "|---|---|---|---|"]
+    head = [
+        "",
+        "## Verdicts",
+        "",
+        "| pair | quantity | ratio, round by round (95% interval) | verdict |",
+        "|---|---|---|---|",
+    ]
     return [*head, *rows] if rows else []
 
 

@@ -33,8 +33,7 @@ def quantity(pairs: Sequence[Pair], services: Sequence[str], key: str) -> go.Fig
     """One quantity of both services, two bars per deployment."""
     chart = empty_chart()
     for place, service in enumerate(services):
-        loads = [(pair.first, pair.second)[place] for pair in pairs]
-        bars = [(title_of(load), load.summary[key]) for load in loads]
+        bars = [(title_of(pair.first), pair.quantities[key].values[place]) for pair in pairs]
         add_named_bars(
             chart, html.escape(service), {"color": COLOURS[place], "pattern": {"shape": PATTERNS[place]}}, bars
         )
