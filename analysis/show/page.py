@@ -14,7 +14,7 @@ from analysis.read.results import Results
 from analysis.show import facts, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
-from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.tables import figure_tables, pair_tables
 
 HEADING = "What it costs to run one inference service in different ways"
@@ -148,7 +148,8 @@ def _validity(analysis: Analysis) -> Section:
 def _hand_in(analysis: Analysis) -> Section:
     tables = hand_in_tables(analysis)
     title = "Figures to hand in"
-    how_to_read = f"{HOW_TO_READ} Below a figure is its 95% interval." if tables else ""
+    intervals = about_intervals(analysis, "Below a figure is its 95% interval.")
+    how_to_read = f"{HOW_TO_READ} {intervals}" if tables else ""
     return Section("hand-in", title, title, how_to_read, tables=tables)
 
 
