@@ -46,8 +46,8 @@ MOST_POINTS = 600
 
 FEW_TICKS = 4
 
-LABEL_WIDTH = 18
-"""Characters in a line of a label, after the first word."""
+LABEL_WIDTH = 10
+"""Characters in a line of a label, after the first word: on a phone four labels fit side by side."""
 
 REASON_WIDTH, REASON_LINES = 38, 3
 """A reason in an empty place of a chart: characters a line, and lines. The tables give reasons in full."""

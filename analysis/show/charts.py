@@ -83,7 +83,7 @@ def ratios(verdicts: Sequence[Verdict]) -> go.Figure:
     chart.add_scatter(
         x=LEAST_RATIO_RANGE, y=[rows[0]] * 2, mode="markers", opacity=0, hoverinfo="skip", showlegend=False
     )
-    chart.update_xaxes(title="ratio: faster ← 1 → slower")
+    chart.update_xaxes(title="faster ← 1 → slower")
     chart.update_yaxes(categoryorder="array", categoryarray=rows[::-1], showgrid=False)
     return chart
 

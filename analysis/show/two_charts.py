@@ -76,7 +76,7 @@ def service_beside_docker(besides: Sequence[Beside]) -> go.Figure:
     )
     ticks = round_numbers([*LEAST_RATIO_RANGE, *(bound for *_, (_, *bounds) in rows for bound in bounds)])
     chart.update_xaxes(
-        title="ratio: faster ← 1 → slower", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
+        title="faster ← 1 → slower", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
     )
     chart.update_yaxes(categoryorder="array", categoryarray=[label for label, *_ in rows][::-1], showgrid=False)
     return chart
