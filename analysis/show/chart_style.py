@@ -41,6 +41,8 @@ SYMBOLS = {
 }
 """Beside the colour, for those who print in grey."""
 
+BARS_WIDTH = 0.8
+"""The part of a label's place that its group of bars takes."""
 MOST_POINTS = 600
 """A longer series is divided into so many parts of equal length, and their means are drawn."""
 

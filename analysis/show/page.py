@@ -11,7 +11,7 @@ from analysis.judge import words
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, how_to_read
 from analysis.read.results import Results
-from analysis.show import facts, sections
+from analysis.show import facts, replica_sections, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
@@ -77,8 +77,8 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.memory(loads),
         sections.network(loads),
         sections.where_the_time_goes(loads, analysis.blank),
-        sections.replicas(analysis.balances),
-        sections.events(loads),
+        replica_sections.replicas(analysis.balances),
+        replica_sections.events(loads),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
     )

@@ -12,6 +12,7 @@ from analysis.judge.two_findings import Beside
 from analysis.judge.two_verdicts import Pair
 from analysis.measure.quantity import QUANTITIES
 from analysis.show.chart_style import (
+    BARS_WIDTH,
     GREY,
     add_named_bars,
     empty_chart,
@@ -21,7 +22,7 @@ from analysis.show.chart_style import (
     say_not_measured,
     title_of,
 )
-from analysis.show.charts import BARS_WIDTH, LEAST_RATIO_RANGE
+from analysis.show.latency_charts import LEAST_RATIO_RANGE
 
 COLOURS = ("#0072B2", "#D55E00")
 """Of the first and the second service, from Okabe and Ito's palette."""
