@@ -282,7 +282,7 @@ def test_a_dollar_in_a_name_stays_one_and_a_long_reason_is_shortened(tmp_path: P
     write_experiment(tmp_path, [not_run("$x^2$ & <b>", "a long reason " * 50)])
     content = draw(PLOTS[0], analyse(read_results(tmp_path)))["cpu.svg"].decode()
     assert "$x^2$ &amp; &lt;b&gt;" in content
-    assert content.count("a long reason") < 10
+    assert content.count("a long reason") < 30  # of 50
     assert "..." in content
 
 
