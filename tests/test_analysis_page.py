@@ -37,12 +37,11 @@ from analysis.judge.words import figures_csv
 from analysis.read.results import read_results
 from analysis.show.charts import (
     by_deployment,
-    latency_distribution,
     memory_by_deployment,
     over_time,
-    percentiles,
     traffic,
 )
+from analysis.show.latency_charts import latency_distribution, percentiles
 from analysis.show.markdown import render_markdown
 from analysis.show.page import render
 from analysis.show.sections import ratio_charts
