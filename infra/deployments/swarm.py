@@ -33,6 +33,7 @@ from infra.deployments.containers import (
     copy_metrics,
     environment_of,
     last_words,
+    log_of,
     why_nobody_reaches,
 )
 from infra.deployments.deployment import Facts
@@ -114,6 +115,9 @@ class Swarm:
             gone=_Watch(engine, service).why_gone,
             last_words=lambda: _last_words(engine),
         )
+
+    def log(self, folder: Path) -> str:
+        return log_of(_containers(connect()))
 
     def remove(self, settings: Settings) -> list[str]:
         engine = connect()

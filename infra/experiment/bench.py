@@ -43,9 +43,6 @@ ENOUGH_WRONG = 3
 LONG_S = 5.0
 """If the first answer is wrong, and came so late, it is not waited for more."""
 
-FAILURES = (DeploymentError, *API_FAILURES, OSError)
-"""What makes a round fail, and not the experiment."""
-
 
 def repeat_s(plan: Plan) -> float:
     """How many seconds the single passes of a deployment take in each round."""
@@ -191,7 +188,7 @@ class Bench:
     def fail(self, name: str, number: int, error: Exception) -> None:
         """Note that a round of a deployment failed, and say why."""
         reason = self.why_failed(error)
-        self.view.say(f"{self.title(title_of(name), number)}: failed: {reason}")
+        self.view.say_why(self.title(title_of(name), number), FAILED, reason)
         self.journal.note_round(name, number, status=FAILED, reason=reason)
 
     def why_failed(self, error: Exception) -> str:

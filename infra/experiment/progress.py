@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from infra.causes import Causes
 from infra.experiment.enough import Budget, Pair, in_words
 from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
@@ -45,10 +46,15 @@ class View:
         self._out: set[str] = set()
         self._pairs: Sequence[Pair] = ()
         self._taken_s: dict[frozenset[str], list[float]] = {}
+        self._causes = Causes()
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self._console.print(printable(text), markup=False, soft_wrap=True)
+
+    def say_why(self, who: str, status: str, reason: str) -> None:
+        """Say that ``who`` has this status, and why. A cause is told once: later lines name whom it hit first."""
+        self.say(self._causes.tell(who, status, reason))
 
     def do(self, what: str) -> None:
         """What is done now. Only a terminal shows it."""
