@@ -11,7 +11,7 @@ from infra.causes import Causes
 from infra.deployments.docker_engine import FAILURES, connect
 from infra.deployments.images import have_image
 from infra.deployments.own_python import prepare_python
-from infra.deployments.probe import NOT_ANSWERED, ask, why_wrong
+from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, Running, deployed, why_not
 from infra.errors import ImageError, why
@@ -33,9 +33,6 @@ MOST_WRONG = 3
 
 LOG_LINES = 20
 """So many of the last lines are shown of the log of a deployment that does not start."""
-
-LONG_PASS_S = 60.0
-"""A single pass that takes longer is told before it is begun."""
 
 FOLDER = ROOT / ".fourfold" / "check"
 
@@ -129,11 +126,8 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
             is_right = False
     if is_right and sends_all:
         is_right = _look_at_other_texts(running.url, request)
-    if (pass_s := took_s * len(texts)) > LONG_PASS_S:
-        print(
-            f"  slow: a single pass of all {len(texts)} texts would take about {pass_s / 60:.0f} minutes, for each "
-            "deployment in each round; name a file with fewer texts (texts in [request])"
-        )
+    if warning := Pace(took_s, len(texts)).warning:
+        print(f"  slow: {warning}")
     names = "answers name their replica" if named else "answers do not name their replica"
     print(
         f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"
