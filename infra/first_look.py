@@ -155,7 +155,7 @@ def _look_at_other_texts(url: str, request: Request) -> bool:
         except NOT_ANSWERED as error:
             reason = f"no answer ({error or type(error).__name__})"
         if reason:
-            wrong.append(f"  text {text.text_id}: wrong: {reason}")
+            wrong.append(f'  text {text.text_id}: wrong: {reason}; the text begins: "{text.begins}"')
     for line in wrong[:MOST_WRONG]:
         print(line)
     if others:

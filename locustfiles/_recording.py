@@ -24,7 +24,7 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Blocks, Fault, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, FailedText, Fault, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
@@ -35,6 +35,9 @@ from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 
 RUN_TIME_SLACK_S = 1.0
+
+FAILED_TEXTS_KEPT = 3
+"""So many of the texts that fail are in the record."""
 
 LIVE_SUFFIXES = {
     "requests": REQUESTS_SUFFIX,
@@ -75,6 +78,7 @@ class Recording:
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
         self._texts_sent: dict[int | None, set[int]] = {}
+        self._failed_texts: dict[int, FailedText] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
         self._workers: dict[str, dict[str, float]] = {}
@@ -127,7 +131,9 @@ class Recording:
         self._phases.begin(self._started_at_unix_s)
 
     def add_request(self, row: dict[str, Any]) -> None:
-        self._failures += bool(row["error"])
+        if row["error"]:
+            self._failures += 1
+            self._note_failed_text(row["text_id"], row["status"])
         self._retries += row.get("retried") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
@@ -136,6 +142,14 @@ class Recording:
         if self._monitor is not None and row["status"]:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
         self._phases.give_request(row, self._write_request)
+
+    def _note_failed_text(self, text_id: int | None, status: int) -> None:
+        """Keep the first texts that fail, for people who look for the cause."""
+        if text_id is None or text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
+            return
+        asked = self.environment.fourfold.asked.requests
+        begins = asked[text_id - 1].begins
+        self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
 
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
@@ -317,6 +331,7 @@ class Recording:
             failures=self._failures,
             retries=self._retries,
             blocks=self.blocks,
+            failed_texts=tuple(self._failed_texts.values()),
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=self.environment.fourfold.asked.texts_record(),

@@ -32,6 +32,7 @@ from runfiles.fields import (
     shown,
 )
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
+from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
@@ -404,6 +405,19 @@ class Fault(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedText(Record):
+    """A text of which a request failed: its number, its first words, and the status of the answer (0: none came)."""
+
+    text_id: Count
+    begins: str
+    status: Count
+
+    def __str__(self) -> str:
+        status = f"status {self.status}" if self.status else "no answer"
+        return f'text {self.text_id} ("{tidy(self.begins)}"): {status}'
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(FormedRecord):
     """``PREFIX_run.json``: what ran, with what, and what is wrong with its recording.
 
@@ -411,6 +425,7 @@ class RunRecord(FormedRecord):
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
     in one piece. ``retries``: requests that were sent again, as the service had closed the kept connection.
+    ``failed_texts``: the first texts of which a request failed.
     """
 
     command: str | None = None
@@ -430,6 +445,7 @@ class RunRecord(FormedRecord):
     failures: Count | None = None
     retries: Count | None = None
     blocks: Blocks | None = None
+    failed_texts: tuple[FailedText, ...] = ()
     faults: tuple[Fault, ...] = ()
     service: Service | None = None
     texts: Texts
