@@ -135,7 +135,8 @@ def is_disturbed(others_cpu_percent: float | None) -> bool:
 class Block:
     """A stretch of load on one target, as it goes on. Times that have not come yet are infinite.
 
-    ``phase`` is None until the block has ended: only then is known whether it was disturbed.
+    ``phase`` is None until the block has ended: only then is known whether it was disturbed. A pass over the texts is
+    measured in any case, so that it has its phase from the beginning.
     """
 
     number: int

@@ -164,12 +164,22 @@ class MeasuredService(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Record):
-    """The image of a container: its name, its ID, its digests at registries, its size."""
+    """The image of a container: its name, its ID, its digests at registries, its size, and the version of Python that
+    its variable PYTHON_VERSION names, as the official images do."""
 
     name: Name | None = None
     id: Name | None = None
     digests: tuple[str, ...] = ()
     bytes: Bytes | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python(Record):
+    """The Python that a host process runs on. ``is_fourfolds``: it is Fourfold's own, with Fourfold's libraries."""
+
+    version: str
+    is_fourfolds: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +218,14 @@ class RoundRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRecord(Record):
-    """What became of one deployment. ``reason`` says why not all of its rounds were measured."""
+    """What became of one deployment. ``reason`` says why not all of its rounds were measured. ``python`` is None for
+    containers, and for a host process that does not run on Python, or is not known to."""
 
     name: Name
     status: Status
     reason: str | None = None
     image: Image | None = None
+    python: Python | None = None
     rounds: tuple[RoundRecord, ...]
 
 

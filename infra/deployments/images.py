@@ -24,6 +24,9 @@ from infra.last_words import last_build_error, tail
 from runfiles.records import Image
 from servicefile.service_file import ServiceFile
 
+PYTHON_VERSION = "PYTHON_VERSION="
+"""A variable of the official images of Python, and of those that are built on them."""
+
 
 def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[str], None], *, is_built: bool) -> Image:
     """The service's image, which is on the engine then. It is built if ``is_built``, or pulled if it is not there.
@@ -88,7 +91,7 @@ def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, A
 
 
 def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
-    """Name, ID, digests at registries and size in bytes of the image. It is pulled if the engine does not have it.
+    """What is known of the image. It is pulled if the engine does not have it.
 
     ``is_built``: it is the one that the service's Dockerfile makes, so no registry has it.
 
@@ -110,7 +113,9 @@ def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
     except docker.errors.APIError as error:
         raise ImageError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
     digests = tuple(found.attrs.get("RepoDigests") or ())
-    return Image(name=image, id=found.id, digests=digests, bytes=found.attrs["Size"])
+    variables = (found.attrs.get("Config") or {}).get("Env") or ()
+    python = next((said.partition("=")[2] for said in variables if said.startswith(PYTHON_VERSION)), None)
+    return Image(name=image, id=found.id, digests=digests, bytes=found.attrs["Size"], python=python or None)
 
 
 def with_tag(image: str) -> str:

@@ -20,7 +20,7 @@ from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.images import fetch_model, find_image, have_image
-from infra.deployments.own_python import prepare_python
+from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
 from infra.environment import for_python
@@ -295,6 +295,7 @@ class Experiment:
         service = self._settings.service
         if HOST in self._plan.deployments and service.command is not None:
             prepare_python(service, self._view.say)
+            self._journal.note_deployment(HOST, python=python_record(service))
 
     def _find_image(self, engine: Engine) -> Image:
         return find_image(engine, str(self._settings.image), is_built=self._options.build)
