@@ -10,7 +10,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)
 """Sequences that move a terminal's cursor or set its colours or its title (ECMA-48)."""
 
 
-_OWN = re.compile(r"\S*/\S*|(?<=container )\S+|\d+(?:[-:.,]\d+)+")
+_OWN = re.compile(r"\S*/\S*|\bcontainer \S+|\d+(?:[-:.,]\d+)+")
 """What a reason says of one round alone: a path or a URL, a container's name, a date or a time."""
 
 
