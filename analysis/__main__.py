@@ -20,13 +20,13 @@ from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
-from analysis.read.results import read_results
+from analysis.read.results import Deployment, read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
 from analysis.show.output import write_output
 from analysis.show.page import render
 from analysis.terminal import NOT_MADE, print_headline, why_not_made
-from runfiles.events import STATUS_MEASURED
+from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import REPORT_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,15 +188,24 @@ def _remarks(analysis: Analysis) -> Iterator[str]:
     if not all(is_memory_comparable(loads[0].deployment, load.deployment) for load in loads):
         yield "MB: counted differently for the host process and for containers, so not comparable"
     yield from _verdicts(analysis)
-    for deployment in analysis.results.deployments:
-        if deployment.status != STATUS_MEASURED:
-            yield f"{deployment.title}: {deployment.status}: {deployment.reason}"
+    yield from _not_measured(analysis.results.deployments)
     if any(load.summary[key].is_part for load in loads for key in COLUMNS):
         yield f"*: {words.PART}"
     lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
     yield from (f"caveat: {text}" for text in lacks)
     if others := len(analysis.validity.caveats) - len(lacks):
         yield f"The page has {others} {'other ' if lacks else ''}caveat{'s' if others > 1 else ''}."
+
+
+def _not_measured(deployments: Sequence[Deployment]) -> Iterator[str]:
+    """The deployments that were not begun: those with one reason in one line. Why rounds failed, a caveat tells."""
+    titles: dict[tuple[str, str | None], list[str]] = {}
+    for deployment in deployments:
+        if deployment.status == STATUS_MEASURED or any(round_.status == FAILED for round_ in deployment.rounds):
+            continue
+        titles.setdefault((deployment.status, deployment.reason), []).append(deployment.title)
+    for (status, reason), which in titles.items():
+        yield f"{'; '.join(which)}: {status}: {reason}"
 
 
 def _verdicts(analysis: Analysis) -> Iterator[str]:

@@ -156,8 +156,9 @@ def is_overloaded(block: Block) -> bool:
 class Block:
     """A stretch of load on one target, as it goes on. Times that have not come yet are infinite.
 
-    ``phase`` is None until the block has ended: only then is known whether it was disturbed. ``rate_per_s``, and what
-    was ``dropped``, ``over_bound`` and ``unanswered`` in its measured part, are those of an open workload.
+    ``phase`` is None until the block has ended: only then is known whether it was disturbed. A pass over the texts is
+    measured in any case, so that it has its phase from the beginning. ``rate_per_s``, and what was ``dropped``,
+    ``over_bound`` and ``unanswered`` in its measured part, are those of an open workload.
     """
 
     number: int

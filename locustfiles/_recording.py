@@ -40,7 +40,7 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Blocks, Fault, OpenWorkload, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, FailedText, Fault, OpenWorkload, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
@@ -51,6 +51,9 @@ from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 
 RUN_TIME_SLACK_S = 1.0
+
+FAILED_TEXTS_KEPT = 3
+"""So many of the texts that fail are in the record."""
 
 LIVE_SUFFIXES = {
     "requests": REQUESTS_SUFFIX,
@@ -93,6 +96,7 @@ class Recording:
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
         self._texts_sent: dict[int | None, set[int]] = {}
+        self._failed_texts: dict[int, FailedText] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
         self._workers: dict[str, dict[str, float]] = {}
@@ -147,7 +151,9 @@ class Recording:
         self._phases.begin(self._started_at_unix_s)
 
     def add_request(self, row: dict[str, Any]) -> None:
-        self._failures += bool(row["error"])
+        if row["error"]:
+            self._failures += 1
+            self._note_failed_text(row["text_id"], row["status"])
         self._retries += row.get("retried") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
@@ -165,6 +171,14 @@ class Recording:
     def _count_unsent(self, arrival: dict[str, Any]) -> None:
         self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
         self._unsent_of_block[arrival["why"]] += arrival["phase"] in (MEASURED, DISTURBED, WARM_UP)
+
+    def _note_failed_text(self, text_id: int | None, status: int) -> None:
+        """Keep the first texts that fail, for people who look for the cause."""
+        if text_id is None or text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
+            return
+        asked = self.environment.fourfold.asked.requests
+        begins = asked[text_id - 1].begins
+        self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
 
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
@@ -361,6 +375,7 @@ class Recording:
             retries=self._retries,
             open=self._open_record(),
             blocks=self.blocks,
+            failed_texts=tuple(self._failed_texts.values()),
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=self.environment.fourfold.asked.texts_record(),

@@ -66,7 +66,7 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path) -> None:
     done = command(str(whole_experiment(tmp_path)))
     assert done.returncode == 0, done.stderr + done.stdout
     assert (tmp_path / "report.html").as_uri() in done.stdout
-    assert "docker run: not run: no Docker engine" in done.stdout
+    assert "docker run; Docker Compose: not run: no Docker engine" in done.stdout
     assert (tmp_path / "report.html").stat().st_size < 6_000_000
 
 

@@ -249,10 +249,21 @@ def _first_run(load: Measurement) -> str:
     """The inference engine, its versions, and how the replicas were sampled, in the first load of a deployment."""
     run = next(iter(load.deployment.loads.values()))
     replicas = run.record.replicas
-    parts = [*_inference_engine(run.record.inference_engine), *_named(run.record.service_versions)]
+    versions = run.record.service_versions
+    parts = [*_inference_engine(run.record.inference_engine), *_named(versions or _python(load))]
     sampling = f"{replicas.sampling or 'not sampled'}, every {replicas.interval_s} s"
     parts.append(f"sampled: {replicas.found or 'nothing'} ({sampling})")
     return "; ".join([", ".join(parts), *(f"{group}: {how}" for group, how in _sources(run).items())])
+
+
+def _python(load: Measurement) -> dict[str, str]:
+    """The version of Python of a service that does not tell it, as far as it is known."""
+    deployment = load.deployment
+    if deployment.python is not None:
+        own = " (Fourfold's own)" if deployment.python.is_fourfolds else ""
+        return {"Python": f"{deployment.python.version}{own}"}
+    of_image = deployment.image.python if deployment.image else None
+    return {"Python": f"{of_image} (the image's)"} if of_image else {}
 
 
 def _inference_engine(engine: InferenceEngine) -> list[str]:

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
-from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.bench import Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
 from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
@@ -286,7 +287,7 @@ class GroupRound:
         if name in self._own:
             bench.fail(name, self._number, error)
         else:
-            bench.view.say(f"{self._title}: {title_of(name)}, its reference, failed: {bench.why_failed(error)}")
+            bench.view.say_why(f"{self._title}: {title_of(name)}, its reference", FAILED, bench.why_failed(error))
         try:
             if name in self._removals:
                 self._removals.pop(name).close()
