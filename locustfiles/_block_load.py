@@ -10,7 +10,7 @@ from typing import Any
 
 import gevent
 from _block_recording import BlockRecording
-from _blocks import Block, LoadInBlocks, is_disturbed, orders, phase_of
+from _blocks import Block, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
 from _other_programs import others_percent
 from gevent.event import Event
 from locust.env import Environment
@@ -18,7 +18,7 @@ from locust.runners import MasterRunner
 
 from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE, STOPPED
 
-from _visits import LEAVE, VISIT
+from _visits import GIVE_UP, LEAVE, VISIT
 
 LONGEST_ANSWER_S = 10.0
 """How long the requests of a measured part, and then the others of its block, are waited for. The load then goes on
@@ -74,11 +74,19 @@ class BlockLoad:
 
     def _visit_all(self) -> None:
         reason = ALL_BLOCKS
-        cycles = self._load.warm_up_blocks + self._load.blocks
-        for cycle, order in enumerate(orders(len(self._load.targets), cycles, self._load.order_seed), 1):
+        load = self._load
+        overloaded: set[int] = set()
+        cycles = load.warm_up_blocks + load.blocks
+        for cycle, order in enumerate(orders(len(load.targets), cycles, load.order_seed), 1):
+            if load.rates and load.rate_of(cycle) == load.rates[0]:
+                overloaded.clear()
             for target in order:
-                while self._visit(target, cycle).phase == DISTURBED:
+                if target in overloaded:
+                    continue
+                while (block := self._visit(target, cycle)).phase == DISTURBED:
                     self._repeats_left -= 1
+                if is_overloaded(block):
+                    overloaded.add(target)
             if self._recording.has_enough():
                 reason = ENOUGH_REQUESTS
                 break
@@ -89,11 +97,12 @@ class BlockLoad:
     def _visit(self, target: int, cycle: int) -> Block:
         """One block, with its phase."""
         load, recording = self._load, self._recording
-        block = Block(next(self._numbers), cycle, began_at_unix_s=time.time())
+        rate = load.rate_of(cycle)
+        block = Block(next(self._numbers), cycle, began_at_unix_s=time.time(), rate_per_s=rate)
         recording.begin_block(target, block)
         visited = load.targets[target]
         name = f"{self._request_name} ({visited.deployment})"
-        self._tell(VISIT, block.number, {"host": visited.url, "request_name": name})
+        self._tell(VISIT, block.number, {"host": visited.url, "request_name": name, "rate_per_s": rate})
         gevent.sleep(load.settle_s)
         self._await_answers()
         block.measured_from_unix_s = time.time()
@@ -101,9 +110,13 @@ class BlockLoad:
         gevent.sleep(load.block_s)
         after = recording.read_cpu()
         block.measured_to_unix_s = time.time()
-        self._tell(LEAVE, block.number, {})
+        self._tell(LEAVE, block.number, {"stops": rate is not None})
         self._loaded, self._hangs = visited.deployment, False
         self._await_answers()
+        if self._hangs and rate is not None:
+            self._hangs = False
+            self._runner.send_message(GIVE_UP, {})
+            self._await_answers()
         block.ended_at_unix_s = time.time()
         block.others_cpu_percent = others_percent(before, after)
         block.phase = phase_of(
@@ -133,6 +146,9 @@ class BlockLoad:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 self._hangs = True
+                if self._load.rates:
+                    logger.info("%s: requests were unanswered for %g s", self._loaded, LONGEST_ANSWER_S)
+                    return
                 after = f"requests unanswered for {LONGEST_ANSWER_S:g} s; the load went on without their users"
                 logger.warning("%s left %s", self._loaded, after)
                 self._recording.note_fault(INCOMPLETE, f"{self._loaded} left {after}")

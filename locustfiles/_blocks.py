@@ -13,7 +13,7 @@ from typing import Annotated
 from _replicas import host_argument, replicas_argument
 
 from runfiles.events import DISTURBED, MEASURED, SETTLING, WARM_UP
-from runfiles.fields import Between, Count, Name, Record, Seed
+from runfiles.fields import MOST_RATE_PER_S, Between, Count, Name, Record, Seed
 from runfiles.records import GroupNumber
 from runfiles.strict_json import read_record
 
@@ -63,6 +63,10 @@ class LoadInBlocks(Record):
     Each target gets ``warm_up_blocks`` and then ``blocks`` measured ones of ``block_s``. In all, ``most_repeats``
     disturbed blocks are repeated. With ``requests`` the load ends earlier: after the cycle in which each target has
     that many measured requests.
+
+    With ``rates`` the workload is an open one: in the first measured block of each target requests are due at the first
+    of these rates (per second), in the next at the next one, and after the last at the first again. A target that is
+    overloaded at one gets no higher one until the first comes again.
     """
 
     group: GroupNumber
@@ -73,7 +77,14 @@ class LoadInBlocks(Record):
     most_repeats: Count
     requests: Annotated[int, Between(1, 10**12)] | None = None
     order_seed: Seed
+    rates: tuple[Annotated[float, Between(0.001, MOST_RATE_PER_S)], ...] = ()
     targets: tuple[Target, ...]
+
+    def rate_of(self, cycle: int) -> float | None:
+        """The rate of a cycle, which are numbered from 1; None: the workload is closed. The warm-up has the first."""
+        if not self.rates:
+            return None
+        return self.rates[max(0, cycle - self.warm_up_blocks - 1) % len(self.rates)]
 
     @property
     def warm_up_s(self) -> float:
@@ -131,11 +142,23 @@ def is_disturbed(others_cpu_percent: float | None) -> bool:
     return others_cpu_percent is not None and others_cpu_percent > OTHERS_LIMIT_PERCENT
 
 
+def is_overloaded(block: Block) -> bool:
+    """Whether a block of an open workload showed that its rate is too high: requests were left unsent or unanswered, or
+    those of its measured part were still waited for when half its length had passed again."""
+    if block.rate_per_s is None:
+        return False
+    measured_s = block.measured_to_unix_s - block.measured_from_unix_s
+    waited_s = block.ended_at_unix_s - block.measured_to_unix_s
+    return bool(block.dropped or block.over_bound or block.unanswered) or waited_s > measured_s / 2
+
+
 @dataclass
 class Block:
     """A stretch of load on one target, as it goes on. Times that have not come yet are infinite.
 
-    ``phase`` is None until the block has ended: only then is known whether it was disturbed.
+    ``phase`` is None until the block has ended: only then is known whether it was disturbed. A pass over the texts is
+    measured in any case, so that it has its phase from the beginning. ``rate_per_s``, and what was ``dropped``,
+    ``over_bound`` and ``unanswered`` in its measured part, are those of an open workload.
     """
 
     number: int
@@ -146,6 +169,10 @@ class Block:
     ended_at_unix_s: float = math.inf
     phase: str | None = None
     others_cpu_percent: float | None = None
+    rate_per_s: float | None = None
+    dropped: int | None = None
+    over_bound: int | None = None
+    unanswered: int | None = None
 
     def cut_off(self, at_unix_s: float) -> None:
         """End a block before its end. None of it was measured."""

@@ -30,11 +30,13 @@ import _ending
 import _locust_files
 import _options
 from _live import Live, show_live
+from _open import OpenLoad
+from _prometheus import serve_metrics
 from _recording import Recording
 from _request_row import request_row
 from _run_record import Run
 from _texts import asked_service
-from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
+from _visits import ANSWERED, GIVE_UP, LEAVE, VISIT, BlockVisits, Visits
 from _workers import Worker, Workers
 
 WRONG_OPTIONS_EXIT_CODE = 2
@@ -47,8 +49,9 @@ class Listeners:
     """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
 
     ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
-    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes. A locustfile
-    finds them at ``environment.fourfold``.
+    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes. ``open_load``
+    sends the requests of an open workload; None: it is a closed one. A locustfile finds them at
+    ``environment.fourfold``.
     """
 
     def __init__(self) -> None:
@@ -60,6 +63,8 @@ class Listeners:
         self._wrong_fields: list[str] = []
         self._temporary_folder: TemporaryDirectory[str] | None = None
         self._workers = Workers()
+        self._worker: Worker | None = None
+        self.open_load: OpenLoad | None = None
 
     def register(self, events: Events) -> None:
         """Listen. To be called when the locustfile is loaded, before Locust makes its runner and its files.
@@ -84,7 +89,8 @@ class Listeners:
         self.visits = Visits(environment)
         environment.events.test_start.add_listener(self._begin_visits)
         if isinstance(environment.runner, WorkerRunner):
-            Worker(environment.runner, self.asked.service.replica_header).register(environment.events)
+            self._worker = Worker(environment.runner, self.asked.service.replica_header)
+            self._worker.register(environment.events)
         else:
             if reason := _options.contradiction(environment):
                 logger.error(reason)
@@ -95,10 +101,12 @@ class Listeners:
         if not isinstance(environment.runner, MasterRunner):
             environment.runner.register_message(VISIT, self._turn)
             environment.runner.register_message(LEAVE, self._leave)
+            environment.runner.register_message(GIVE_UP, self._give_up)
         if environment.parsed_options.end_with_stdin:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
             show_live(environment, self._live)
+            serve_metrics(environment, self._live)
             _options.check_form(environment, self._note_wrong_fields)
             self._note_stop_button(environment)
 
@@ -134,12 +142,26 @@ class Listeners:
         marker = Path(f"{self.recording.run.prefix}{FIRST_PASS_DONE_SUFFIX}")
         return repeated_passes(self.recording, self.visits, self.recording.run.repeat_s, marker)
 
+    def note_unsent(self, due_at_unix_s: float, block: int | None, why: str) -> None:
+        """Note an arrival of an open workload that was not sent, or not answered: one of ``UNSENT``."""
+        arrival = {"due_at_unix_s": due_at_unix_s, "block": block, "why": why}
+        if self._worker is not None:
+            self._worker.keep_unsent(arrival)
+        elif self.recording is not None:
+            self.recording.add_unsent(arrival)
+
     def _begin_visits(self, environment: Environment, **_: Any) -> None:
         self.visits = (BlockVisits if environment.parsed_options.blocks else Visits)(environment)
 
     def _turn(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):
             self.visits.turn(msg.data)
+        if self.open_load is not None:
+            self.open_load.begin_anew()
+
+    def _give_up(self, **_: Any) -> None:
+        if self.open_load is not None:
+            self.open_load.give_up()
 
     def _leave(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):

@@ -22,6 +22,9 @@ class Phases(Protocol):
 
     def give_request(self, row: Row, write: Write) -> None: ...
 
+    def give_unsent(self, row: Row, write: Write) -> None:
+        """As a request, by when it was due."""
+
     def give_sample(self, row: Row, write: Write) -> None: ...
 
     def end(self) -> None:
@@ -41,6 +44,9 @@ class InOnePiece:
     def give_request(self, row: Row, write: Write) -> None:
         self._give(row, row["started_at_unix_s"], write)
 
+    def give_unsent(self, row: Row, write: Write) -> None:
+        self._give(row, row["due_at_unix_s"], write)
+
     def give_sample(self, row: Row, write: Write) -> None:
         self._give(row, row["sampled_at_unix_s"], write)
 
@@ -55,8 +61,9 @@ class InOnePiece:
 class InBlocks:
     """The phases of one target of a load in blocks.
 
-    While a block goes on its rows are kept, and written in their order when it has ended. A request belongs to the
-    block in which its user turned to the target, and a sample to the block that went on at its time.
+    While a block goes on its rows are kept, and written in their order when it has ended. Only the requests of a block
+    whose phase is known beforehand are written at once. A request belongs to the block in which its user turned to the
+    target, and a sample to the block that went on at its time.
     """
 
     def __init__(self) -> None:
@@ -83,10 +90,17 @@ class InBlocks:
             self.end_block()
 
     def give_request(self, row: Row, write: Write) -> None:
-        if self._present is not None:
+        if self._present is not None and self._present.phase is None:
             self._kept.append(lambda: self.give_request(row, write))
             return
         row["phase"] = self._blocks[row["block"]].phase_at(row["started_at_unix_s"])
+        write(row)
+
+    def give_unsent(self, row: Row, write: Write) -> None:
+        if self._present is not None:
+            self._kept.append(lambda: self.give_unsent(row, write))
+            return
+        row["phase"] = self._blocks[row["block"]].phase_at(row["due_at_unix_s"])
         write(row)
 
     def give_sample(self, row: Row, write: Write) -> None:

@@ -15,7 +15,23 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from runfiles.events import CLOCK, ENOUGH_REQUESTS, INCOMPLETE, MEASURED, NO_REPLICAS, ROWS_LOST, RUN_TIME, STOPPED
+from runfiles.events import (
+    CLOCK,
+    DISTURBED,
+    DROPPED,
+    ENOUGH_REQUESTS,
+    INCOMPLETE,
+    LATE_MS,
+    MEASURED,
+    NO_REPLICAS,
+    OVER_BOUND,
+    ROWS_LOST,
+    RUN_TIME,
+    STOPPED,
+    UNANSWERED,
+    UNSENT,
+    WARM_UP,
+)
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -24,7 +40,7 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Blocks, Fault, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, FailedText, Fault, OpenWorkload, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
@@ -35,6 +51,9 @@ from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 
 RUN_TIME_SLACK_S = 1.0
+
+FAILED_TEXTS_KEPT = 3
+"""So many of the texts that fail are in the record."""
 
 LIVE_SUFFIXES = {
     "requests": REQUESTS_SUFFIX,
@@ -70,11 +89,14 @@ class Recording:
         self._is_shown_live = environment.web_ui is not None
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
-        self._failures = self._retries = self._cpu_warnings = 0
+        self._failures = self._retries = self._cpu_warnings = self._late = 0
+        self._unsent = dict.fromkeys(UNSENT, 0)
+        self._unsent_of_block = dict.fromkeys(UNSENT, 0)
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
         self._texts_sent: dict[int | None, set[int]] = {}
+        self._failed_texts: dict[int, FailedText] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
         self._workers: dict[str, dict[str, float]] = {}
@@ -100,7 +122,9 @@ class Recording:
         self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks)
         self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
         self.live = Live(
-            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
+            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()},
+            self.files.flush,
+            self._deployment,
         )
         self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
         self._begin_now()
@@ -127,7 +151,9 @@ class Recording:
         self._phases.begin(self._started_at_unix_s)
 
     def add_request(self, row: dict[str, Any]) -> None:
-        self._failures += bool(row["error"])
+        if row["error"]:
+            self._failures += 1
+            self._note_failed_text(row["text_id"], row["status"])
         self._retries += row.get("retried") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
@@ -137,9 +163,27 @@ class Recording:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
         self._phases.give_request(row, self._write_request)
 
+    def add_unsent(self, arrival: dict[str, Any]) -> None:
+        """An arrival of an open workload that was not sent, or not answered: ``due_at_unix_s``, ``block``, and ``why``,
+        one of ``UNSENT``."""
+        self._phases.give_unsent(arrival, self._count_unsent)
+
+    def _count_unsent(self, arrival: dict[str, Any]) -> None:
+        self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
+        self._unsent_of_block[arrival["why"]] += arrival["phase"] in (MEASURED, DISTURBED, WARM_UP)
+
+    def _note_failed_text(self, text_id: int | None, status: int) -> None:
+        """Keep the first texts that fail, for people who look for the cause."""
+        if text_id is None or text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
+            return
+        asked = self.environment.fourfold.asked.requests
+        begins = asked[text_id - 1].begins
+        self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
+
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
         self.measured += row["phase"] == MEASURED
+        self._late += row["phase"] == MEASURED and (row["send_delay_ms"] or 0) > LATE_MS
         if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
             self._end(ENOUGH_REQUESTS)
 
@@ -149,6 +193,16 @@ class Recording:
         if self._is_shown_live:
             self.live.add_sample(row)
         self._phases.give_sample(row, self.files.samples.write)
+
+    def _add_event(self, row: dict[str, Any]) -> None:
+        if self._is_shown_live:
+            self.live.add_event(row)
+        self.files.events.write(row)
+
+    def _deployment(self) -> str:
+        """The kind of what is sampled, as ``--replicas`` calls it; empty: nothing was found so far."""
+        target = self._monitor.finder.target if self._monitor is not None else None
+        return target.kind if target else ""
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
         self._phases.give_sample(row, self.files.machine_stats.write)
@@ -161,7 +215,10 @@ class Recording:
     def end_block(self, block: Block) -> None:
         """The block has ended, and has its phase."""
         if self._in_blocks is not None:
+            self._unsent_of_block = dict.fromkeys(UNSENT, 0)
             self._in_blocks.end_block()
+            if block.rate_per_s is not None:
+                block.dropped, block.over_bound, block.unanswered = (self._unsent_of_block[why] for why in UNSENT)
             self.files.write_block(block)
 
     def sample_now(self) -> Mapping[str, float] | None:
@@ -253,7 +310,7 @@ class Recording:
             others = self.environment.parsed_options.docker_host
             has_path = self.environment.fourfold.asked.service.ready.startswith("/")
             finder = Finder(self.run.replicas, self.run.host, self._who_serves if has_path else None, others)
-            monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self._add_event, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
             self._note_problem(f"no replica is sampled: {error}")
@@ -316,7 +373,9 @@ class Recording:
             requests=self.files.requests.rows,
             failures=self._failures,
             retries=self._retries,
+            open=self._open_record(),
             blocks=self.blocks,
+            failed_texts=tuple(self._failed_texts.values()),
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=self.environment.fourfold.asked.texts_record(),
@@ -324,6 +383,21 @@ class Recording:
             generator=generator_record(self._generator_percents, len(self._workers), warnings),
             versions=recorder_versions(),
             machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
+        )
+
+    def _open_record(self) -> OpenWorkload | None:
+        if not self.run.is_open:
+            return None
+        options = self.environment.parsed_options
+        return OpenWorkload(
+            rate_per_s=None if self.run.visits_others else options.rate,
+            arrivals=options.arrivals,
+            connection=options.connection,
+            most_in_flight=options.most_in_flight,
+            late=self._late,
+            dropped=self._unsent[DROPPED],
+            over_bound=self._unsent[OVER_BOUND],
+            unanswered=self._unsent[UNANSWERED],
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runfiles.events import DISTURBED, MEASURED, PHASES, WARM_UP
-from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
+from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES, MOST_RATE_PER_S
 
 
 class Kind(StrEnum):
@@ -54,6 +54,7 @@ PERCENT = Unit("%", 0, 1e7)
 BYTES = Unit("bytes", 0, MOST_BYTES)
 BYTES_PER_S = Unit("bytes/s")
 NUMBER = Unit("number")
+PER_S = Unit("1/s", 0, MOST_RATE_PER_S)
 HTTP_STATUS = Unit("number", 0, 999)
 YES_OR_NO = Unit("1 or 0", 0, 1)
 TEXT = Unit("text", is_text=True)
@@ -93,15 +94,22 @@ FIRST_DAY = "2026-11-24"
 BLOCKS_DAY = "2026-11-28"
 PROXY_DAY = "2026-11-29"
 CONNECTIONS_DAY = "2026-11-29"
+OPEN_DAY = "2026-11-29"
 
 REQUEST_COLUMNS = (
-    Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
+    Column(
+        "started_at_unix_s",
+        LABEL,
+        UNIX_S,
+        "when the request was sent, in an open workload when it was due, by the load generator's clock",
+        True,
+    ),
     Column(
         "response_time_ms",
         GAUGE,
         MS_ABOVE_0,
-        "from the first byte sent (of a request that opens its connection: from opening it) to the last byte of the "
-        "answer, unrounded",
+        "from the first byte sent (of a request that opens its connection: from opening it; open workload: from when "
+        "it was due) to the last byte of the answer, unrounded",
         True,
     ),
     Column("status", LABEL, HTTP_STATUS, "HTTP status; 0: no answer came", True),
@@ -148,6 +156,13 @@ REQUEST_COLUMNS = (
         YES_OR_NO,
         "1: the service had closed the kept connection, and the request was sent again over a new one",
         since=BLOCKS_DAY,
+    ),
+    Column(
+        "send_delay_ms",
+        GAUGE,
+        MS,
+        "open workload: part of the response time before the load generator sent the request; empty: closed workload",
+        since=OPEN_DAY,
     ),
 )
 
@@ -366,7 +381,7 @@ MACHINE_STATS_COLUMNS = (
         "reverse_proxy_cpu_seconds",
         COUNTER,
         SECONDS,
-        "CPU time of all nginx processes of this machine since the run began",
+        "CPU time of the nginx that Fourfold puts before several replicas, since the run began",
         since=PROXY_DAY,
     ),
     Column("dockerd_cpu_seconds", COUNTER, SECONDS, "CPU time of the Docker engine's daemon since the run began"),
@@ -411,6 +426,34 @@ BLOCK_COLUMNS = (
         GAUGE,
         PERCENT,
         "CPU that other programs and the hypervisor took in the measured part, 100 = one core; empty: not known",
+    ),
+    Column(
+        "rate_per_s",
+        GAUGE,
+        PER_S,
+        "open workload: how many requests were due per second; empty: closed workload",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "dropped",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were never sent, as the load generator was behind by more than 1 s",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "over_bound",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were never sent, as too many were unanswered",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "unanswered",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were sent and given up, as they were unanswered long after the block",
+        since=OPEN_DAY,
     ),
 )
 

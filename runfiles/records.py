@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from runfiles.events import LAYOUTS, STATUSES, STOPPED_BY
+from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
+    MOST_RATE_PER_S,
     Address,
     Between,
     Bytes,
@@ -32,8 +33,12 @@ from runfiles.fields import (
     shown,
 )
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
+from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
+
+Rate = Annotated[float, Between(0, MOST_RATE_PER_S)]
+"""Requests per second."""
 
 MOST_ROUNDS = 10_000
 LONGEST_START_S = 24 * 3600
@@ -107,6 +112,9 @@ class PlanRecord(Record):
     warm_up_s: Seconds
     rest_s: Seconds | None = None
     user_class: str
+    rate: Rate | None = None
+    rates: tuple[Rate, ...] = ()
+    arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
@@ -163,12 +171,22 @@ class MeasuredService(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Record):
-    """The image of a container: its name, its ID, its digests at registries, its size."""
+    """The image of a container: its name, its ID, its digests at registries, its size, and the version of Python that
+    its variable PYTHON_VERSION names, as the official images do."""
 
     name: Name | None = None
     id: Name | None = None
     digests: tuple[str, ...] = ()
     bytes: Bytes | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python(Record):
+    """The Python that a host process runs on. ``is_fourfolds``: it is Fourfold's own, with Fourfold's libraries."""
+
+    version: str
+    is_fourfolds: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,12 +225,14 @@ class RoundRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRecord(Record):
-    """What became of one deployment. ``reason`` says why not all of its rounds were measured."""
+    """What became of one deployment. ``reason`` says why not all of its rounds were measured. ``python`` is None for
+    containers, and for a host process that does not run on Python, or is not known to."""
 
     name: Name
     status: Status
     reason: str | None = None
     image: Image | None = None
+    python: Python | None = None
     rounds: tuple[RoundRecord, ...]
 
 
@@ -294,7 +314,7 @@ class InferenceEngine(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Record):
-    """What a service said of itself: the whole answer of its ``/health``, and the parts that the analysis reads.
+    """What a service said of itself: the whole answer at its path ``ready``, and the parts that the analysis reads.
 
     The answer is not ours: it may hold more, or lack parts. Only the answer is written; the parts are read from it.
     """
@@ -373,6 +393,25 @@ class Blocks(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenWorkload(Record):
+    """An open workload: requests were due at ``rate_per_s`` (None: each block had its own), whatever was answered.
+
+    ``arrivals`` and ``connection`` are words of ``runfiles.events``. ``most_in_flight``: how many requests a process
+    may have unanswered. The others count arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound``
+    and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
+    """
+
+    rate_per_s: Rate | None = None
+    arrivals: Annotated[str, OneOf(ARRIVALS)]
+    connection: Annotated[str, OneOf(CONNECTIONS)]
+    most_in_flight: Count
+    late: Count
+    dropped: Count
+    over_bound: Count
+    unanswered: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generator(Record):
     """The load generator's own CPU: of its busiest process, of all together (100 = one core); how often Locust warned
     of it."""
@@ -404,13 +443,27 @@ class Fault(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedText(Record):
+    """A text of which a request failed: its number, its first words, and the status of the answer (0: none came)."""
+
+    text_id: Count
+    begins: str
+    status: Count
+
+    def __str__(self) -> str:
+        status = f"status {self.status}" if self.status else "no answer"
+        return f'text {self.text_id} ("{tidy(self.begins)}"): {status}'
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(FormedRecord):
     """``PREFIX_run.json``: what ran, with what, and what is wrong with its recording.
 
     ``ended_at_unix_s`` and ``ended_by`` are None while the run lasts, and where it was killed. ``run_time_s`` and
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
-    in one piece. ``retries``: requests that were sent again, as the service had closed the kept connection.
+    in one piece, ``open`` in a closed workload. ``retries``: requests that were sent again, as the service had closed
+    the kept connection. ``failed_texts``: the first texts of which a request failed.
     """
 
     command: str | None = None
@@ -429,7 +482,9 @@ class RunRecord(FormedRecord):
     requests: Count | None = None
     failures: Count | None = None
     retries: Count | None = None
+    open: OpenWorkload | None = None
     blocks: Blocks | None = None
+    failed_texts: tuple[FailedText, ...] = ()
     faults: tuple[Fault, ...] = ()
     service: Service | None = None
     texts: Texts

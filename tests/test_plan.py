@@ -241,8 +241,8 @@ def test_an_earlier_version_measured_in_turns() -> None:
 def test_how_long_a_step_takes_is_known_from_its_like() -> None:
     plan = Plan(seconds=10, warm_up_s=5, rest_s=2)
     host, docker, both = frozenset({"host"}), frozenset({"docker"}), frozenset({"host", "docker"})
-    guess = expected_s(host, {}, plan)
+    guess = expected_s(host, {}, plan, {})
     assert guess > 17
-    assert guess < expected_s(both, {}, plan) < 2 * guess
-    assert expected_s(host, {docker: [40.0, 60.0]}, plan) == 50
-    assert expected_s(host, {docker: [40.0], host: [20.0, 30.0]}, plan) == 25
+    assert guess < expected_s(both, {}, plan, {}) < 2 * guess
+    assert expected_s(host, {docker: [40.0, 60.0]}, plan, {}) == 50
+    assert expected_s(host, {docker: [40.0], host: [20.0, 30.0]}, plan, {}) == 25

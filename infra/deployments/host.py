@@ -22,7 +22,7 @@ from infra.deployments.own_python import command_of, python_of
 from infra.deployments.ownership import still_there
 from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
 from infra.deployments.ready import Place, until_ready, why_misplaced
-from infra.deployments.service import Service, live_file
+from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
@@ -41,6 +41,7 @@ STARTED = "FOURFOLD_STARTED"
 """A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
+LOG_FILE = "service.log"
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -76,7 +77,9 @@ class Host:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
-        metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
+        metrics, log = live_folder(folder) / METRICS_FILE, folder / LOG_FILE
+        if service.metrics.variable is not None:
+            metrics.parent.mkdir(parents=True, exist_ok=True)
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:
@@ -85,7 +88,7 @@ class Host:
         def evidence() -> str:
             if reason := gone():
                 raise DeploymentError(reason)
-            return f"its log, {log}, says: {last_error(tail(log))}"
+            return f"its log says: {last_error(tail(log))}"
 
         def why_not_reached() -> str | None:
             places = _places(psutil.Process(process.pid))
@@ -95,11 +98,14 @@ class Host:
         return Service(
             f"{PROCESS}:{process.pid}",
             lambda to: _copy_metrics(service, metrics, to / METRICS_FILE),
-            str(metrics),
+            None if service.metrics.variable is None else str(metrics),
             Limits(cpuset=settings.service_cpus),
             gone,
             last_words=lambda: last_line(tail(log)),
         )
+
+    def log(self, folder: Path) -> str:
+        return tail(folder / LOG_FILE)
 
     def remove(self, settings: Settings) -> list[str]:
         process = _left()

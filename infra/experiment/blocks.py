@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
-from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.bench import Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
 from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
@@ -36,6 +37,9 @@ BLOCKS_FILE = "blocks.json"
 SETTLE_S = 0.2
 """How long the load goes to a deployment before its block is measured."""
 
+OPEN_SETTLE_SHARE = 0.2
+"""Of an open workload at least this share of a block's length: the queue has to fill."""
+
 
 def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path]]) -> dict[str, Any]:
     """What Locust is told of a group's load, as ``--blocks`` takes it.
@@ -48,7 +52,8 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
     return {
         "group": step.group,
         "block_s": plan.block_s,
-        "settle_s": SETTLE_S,
+        "settle_s": max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S,
+        "rates": plan.all_rates,
         "warm_up_blocks": plan.warm_up_blocks,
         "blocks": plan.blocks,
         "most_repeats": plan.blocks // 2,
@@ -216,9 +221,7 @@ class GroupRound:
         said = {name: (each.url, each.service.replicas, prefixes[name]) for name, each in self._running.items()}
         file = self._folder / BLOCKS_FILE
         write_whole(file, json.dumps(blocks_of(plan, self._step, said), indent=1) + "\n")
-        arguments = ["--blocks", str(file.resolve()), "--users", str(plan.users), "--spawn-rate", str(plan.users)]
-        arguments += ["--seed", str(plan.seed)]
-        arguments += ["--processes", str(plan.processes)] if plan.processes > 1 else []
+        arguments = ["--blocks", str(file.resolve()), *plan.load_arguments]
         blocks = (plan.warm_up_blocks + plan.blocks) * len(prefixes)
         seldom = Seldom()
 
@@ -227,11 +230,13 @@ class GroupRound:
                 block = sum(rows_so_far(prefix, BLOCKS_SUFFIX) for prefix in prefixes.values())
                 requests = sum(map(rows_so_far, prefixes.values()))
                 of = max(block, blocks)  # repeated blocks come on top
-                bench.view.do(f"{self._title}: load of {plan.users} users, block {block} of {of}, {requests} requests")
+                bench.view.do(
+                    f"{self._title}: load of {plan.load_in_words}, block {block} of {of}, {requests} requests"
+                )
 
-        load = bench.load(plan.user_class, self._folder / LOAD, arguments, show)
+        sent = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]
-        return run_locust(load, targets)
+        return run_locust(sent, targets)
 
     def _take(self, outcome: Outcome, name: str) -> None:
         self._bench.refuse_failed(outcome, f"{title_of(name)}: load")
@@ -282,7 +287,7 @@ class GroupRound:
         if name in self._own:
             bench.fail(name, self._number, error)
         else:
-            bench.view.say(f"{self._title}: {title_of(name)}, its reference, failed: {bench.why_failed(error)}")
+            bench.view.say_why(f"{self._title}: {title_of(name)}, its reference", FAILED, bench.why_failed(error))
         try:
             if name in self._removals:
                 self._removals.pop(name).close()

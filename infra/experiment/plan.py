@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
-from runfiles.events import BLOCKS, LAYOUTS, TURNS
+from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 from servicefile import toml
 from servicefile.toml import number, one_of, or_none, whole
@@ -28,7 +29,16 @@ MIB = 1024**2
 FEWEST_BLOCKS = 2
 """Measured blocks of each deployment in a round, however short the plan's ``seconds`` are."""
 
-NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes")
+OPEN_LOAD = "open_load"
+"""The locustfile of an open workload."""
+
+MOST_RATES = 100
+
+AUTO_RATES = tuple(float(round(10 * 2 ** (step / 2))) for step in range(21))
+"""10 to 10,000 requests per second, each 1.41 times the one before. A deployment that is overloaded gets no higher one.
+"""
+
+NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates")
 """Keys that records of earlier versions lack, and that can't be none."""
 
 
@@ -44,6 +54,9 @@ class Plan:
 
     ``rounds`` None: until the interval of every pair's ratio is as narrow as ``precision`` (half its width, in
     percent), or ``budget_minutes`` are up. With a number neither counts.
+
+    With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
+    does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
 
     ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
@@ -63,6 +76,9 @@ class Plan:
     warm_up_s: int = 2
     rest_s: int = 2
     user_class: str = "keep_alive"
+    rate: float | None = None
+    rates: tuple[float, ...] = ()
+    arrivals: str = POISSON
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
@@ -73,7 +89,43 @@ class Plan:
     @property
     def blocks(self) -> int:
         """How many measured blocks each deployment gets in a round."""
+        if self.rates:
+            return len(self.rates)
         return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
+
+    @property
+    def load_s(self) -> float:
+        """How long each deployment's load is measured in a round, at the most."""
+        return self.seconds * max(1, len(self.rates))
+
+    @property
+    def all_rates(self) -> tuple[float, ...]:
+        """The rates of an open workload; none if it is a closed one."""
+        return self.rates or (() if self.rate is None else (self.rate,))
+
+    @property
+    def locustfile(self) -> str:
+        """The name of the locustfile that sends the load."""
+        return OPEN_LOAD if self.all_rates else self.user_class
+
+    @property
+    def load_arguments(self) -> list[str]:
+        """What Locust is told of the users and of the rate."""
+        users = self.processes if self.all_rates else self.users
+        said = ["--users", str(users), "--spawn-rate", str(users), "--seed", str(self.seed)]
+        said += ["--processes", str(self.processes)] if self.processes > 1 else []
+        if self.all_rates:
+            connection = KEPT if self.user_class == "keep_alive" else NEW
+            said += ["--rate", str(self.all_rates[0]), "--arrivals", self.arrivals, "--connection", connection]
+        return said
+
+    @property
+    def load_in_words(self) -> str:
+        """The load, such as "8 users"."""
+        if not self.all_rates:
+            return f"{self.users} users"
+        first, last = self.all_rates[0], self.all_rates[-1]
+        return f"{first:g} requests/s" if first == last else f"{first:g} to {last:g} requests/s"
 
     @property
     def warm_up_blocks(self) -> int:
@@ -124,7 +176,13 @@ def _consistent(plan: Plan) -> Plan:
     Raises:
         PlanError: they can't.
     """
-    if plan.processes > plan.users:
+    if plan.rates and plan.rate is not None:
+        raise PlanError("rate and rates are both there; leave one of them out")
+    if plan.rates and plan.layout != BLOCKS:
+        raise PlanError(f'rates need layout = "{BLOCKS}": each rate has a block')
+    if plan.rates:
+        return replace(plan, block_s=float(plan.seconds))
+    if not plan.all_rates and plan.processes > plan.users:
         raise PlanError(f"processes = {plan.processes} is more than users = {plan.users}: a process would have no user")
     if plan.cpus is not None and plan.service_cpus is not None and plan.cpus > len(cpuset(plan.service_cpus)):
         raise PlanError(
@@ -165,6 +223,9 @@ def _default(key: str) -> Any:
     return next(field.default for field in fields(Plan) if field.name == key)
 
 
+_rate = number("a number of requests per second", 0.1, 100_000)
+
+
 def _percent(value: Any) -> float:
     """A file may write the sign as well: ``"5%"``."""
     if isinstance(value, str) and value.endswith("%"):
@@ -172,6 +233,22 @@ def _percent(value: Any) -> float:
             value = float(value.removesuffix("%"))
     percent: float = number("a percentage", 0.5, 100)(value)
     return percent
+
+
+def _rates(value: Any) -> tuple[float, ...]:
+    """Rates that rise, each of which has a block."""
+    what = f'a list of rising rates, such as [20, 40, 80], at most {MOST_RATES}, or "auto"'
+    if value == AUTO:
+        return AUTO_RATES
+    if not isinstance(value, list | tuple) or len(value) > MOST_RATES:
+        raise ValueError(what)
+    try:
+        rates = tuple(float(_rate(rate)) for rate in value)
+    except ValueError as error:
+        raise ValueError(f"{what} ({error})") from error
+    if any(after <= before for before, after in pairwise(rates)):
+        raise ValueError(what)
+    return rates
 
 
 def _cpuset(value: Any) -> str:
@@ -208,6 +285,9 @@ _CHECKS: dict[str, toml.Check] = {
     "warm_up_s": whole(0, 600),
     "rest_s": whole(0, 600),
     "user_class": one_of(USER_CLASSES),
+    "rate": or_none(_rate),
+    "rates": _rates,
+    "arrivals": one_of(ARRIVALS),
     "seed": whole(0, 2**31 - 1),
     "cpus": or_none(number("a number of cores", 0.01, 1024)),
     "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
