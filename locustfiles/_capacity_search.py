@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, linear_regression
+from statistics import NormalDist, fmean, linear_regression, pstdev
 
 from runfiles.events import BUDGET, PRECISE
 from runfiles.objective import Objective, Step
@@ -43,6 +43,10 @@ AT_AN_END = 3
 """Steps in succession at the lowest or the highest rate that end the search, if all of them together say so."""
 FEWEST_TO_STOP = 40
 """With fewer steps near the limit the precision may seem good by chance."""
+CONFIDENCE = 0.99
+"""That of the interval that ends the search. It is looked at after each step and may be narrow by chance once, and the
+straight line is steeper than the curve. So it is a 99% interval that ends the search, and the 95% interval of the
+analysis is then about as narrow as was asked for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Search:
     """What is searched for, and within which limits.
 
     Rates are arrivals per second. ``budget_s``: seconds of load in all steps together. ``tolerance``: the search ends
-    when half the width of the limit's 95% interval is so small, a part of the limit: 0.03 is 3%.
+    when half the width of the limit's interval is about so small, a part of the limit: 0.03 is 3%.
 
     Raises:
         ValueError: the values can't be true together. The message says which ones would be right.
@@ -161,16 +165,19 @@ def excess(objective: Objective, step: Step) -> float:
 
 
 def half_width(objective: Objective, steps: Sequence[Step]) -> float:
-    """Half the width of the 95% interval of the limit, a part of it, as a straight line through the steps has it:
-    the spread of the steps about the line, over the line's slope. Infinite if the line does not rise."""
+    """Half the width of the interval of the limit, a part of it. The limit is where a straight line through the steps
+    has no excess (Fieller 1954). Infinite if it is not sure that the line rises."""
     told = [step for step in steps if not step.is_overloaded]
     if len({step.rate_per_s for step in told}) < 3:
         return math.inf
     logs = [math.log(step.rate_per_s) for step in told]
     values = [excess(objective, step) for step in told]
     slope, start = linear_regression(logs, values)
-    if slope <= 0:
-        return math.inf
     squares = sum((value - start - slope * log) ** 2 for log, value in zip(logs, values, strict=True))
-    error = math.sqrt(squares / (len(told) - 2) / len(told)) / slope
-    return math.expm1(NormalDist().inv_cdf(0.975) * error)
+    arm = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(squares / (len(told) - 2))
+    spread = math.sqrt(len(told)) * pstdev(logs)
+    sure = 1 - (arm / (slope * spread)) ** 2 if slope > 0 else 0.0
+    if sure <= 0:
+        return math.inf
+    away = (-start / slope - fmean(logs)) / spread
+    return math.expm1(arm / slope / sure * math.sqrt(sure / len(told) + away**2))
