@@ -24,9 +24,10 @@ from analysis.measure.ratios import logs_of_values
 from analysis.measure.rounds import CONFIDENCE, t_interval
 from runfiles.objective import Condition, Objective, Step
 
-NEAR = 2.0
-"""A step is near the limit if the fitted logit of its share is no further from that of the limit. Only these steps
-count: the line is straight only for so long."""
+NEAR, NEAR_LOG_RATE = 2.0, 0.3
+"""A step is near the limit if the fitted logit of its share is no further from that of the limit, nor the logarithm of
+its rate. Only these steps count: the line is straight only for so long. Failures for instance grow fast where a service
+becomes overloaded, and slowly beyond."""
 FEWEST_STEPS = 6
 """Steps near the limit that a fit needs."""
 
@@ -38,10 +39,12 @@ of the mean, and the standard deviation. A queue with long services and little w
 
 WHICH = "near the limit"
 FIRST_DISPERSION = 10.0
-REFINEMENTS = 5
 GRID = 81
-FAR_TAIL = 12.0
-"""Limits whose log posterior is so much below the highest are left out of the grid."""
+SEARCHES, SEARCHED_LOG_RATE = 4, 0.6
+"""So often the steps near the limit are chosen anew, from a fit on a grid that goes so far to both sides of the limit
+before."""
+REFINEMENTS, FAR_TAIL = 2, 12.0
+"""So often the grid is then made finer. Limits whose log posterior is so much below the highest are left out."""
 
 
 @dataclass(frozen=True)
@@ -127,28 +130,31 @@ def fit(objective: Objective, steps: Sequence[Step]) -> Fit | str:
 
 def _fit(condition: Condition, steps: Sequence[Step], place: int) -> Fit | float:
     """The limit of one condition; 0 if it is below all steps, infinite if it is above them."""
-    logs, offered, missed = (
-        np.array(values, dtype=float)
-        for values in zip(*((math.log(step.rate_per_s), step.offered, step.missed[place]) for step in steps), strict=True)
-    )
+    logs = np.log([step.rate_per_s for step in steps])
+    offered = np.array([step.offered for step in steps], dtype=float)
+    missed = np.array([step.missed[place] for step in steps], dtype=float)
     if not missed.any():
         return math.inf
     start = float(special.logit(condition.most_share))
     low, high = logs.min(), logs.max()
     near, dispersion = np.full(len(logs), True), FIRST_DISPERSION
-    for _ in range(REFINEMENTS):
+    for turn in range(SEARCHES + REFINEMENTS):
         limits = np.linspace(low, high, GRID)
         heights = _log_posterior(limits, start, logs[near], offered[near], missed[near], dispersion)
         place_of_limit, place_of_slope = np.unravel_index(heights.argmax(), heights.shape)
         limit, slope = limits[place_of_limit], SLOPES[place_of_slope]
-        near = np.abs(slope * (logs - limit)) <= NEAR
+        away = np.abs(logs - limit)
+        near = (slope * away <= NEAR) & (away <= NEAR_LOG_RATE)
         likely = special.expit(slope * (logs[near] - limit) + start)
         spread = (missed[near] - offered[near] * likely) ** 2 / (offered[near] * likely * (1 - likely))
         freedom = max(int(near.sum()) - 2, 1)
         dispersion = max(1.0, float(spread.sum()) / freedom)
-        kept = limits[heights.max(axis=1) > heights.max() - FAR_TAIL]
-        width = max(limits[1] - limits[0], 1e-4)
-        low, high = max(kept.min() - width, logs.min()), min(kept.max() + width, logs.max())
+        low, high = limit - SEARCHED_LOG_RATE, limit + SEARCHED_LOG_RATE
+        if turn >= SEARCHES:
+            kept = limits[heights.max(axis=1) > heights.max() - FAR_TAIL]
+            width = max(limits[1] - limits[0], 1e-4)
+            low, high = kept.min() - width, kept.max() + width
+        low, high = max(low, logs.min()), min(high, logs.max())
     if limit <= logs.min():
         return 0.0
     if limit >= logs.max():
