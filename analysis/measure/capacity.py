@@ -129,7 +129,9 @@ def _fit(condition: Condition, steps: Sequence[Step], place: int) -> Fit | float
     """The limit of one condition; 0 if it is below all steps, infinite if it is above them."""
     logs, offered, missed = (
         np.array(values, dtype=float)
-        for values in zip(*((math.log(step.rate_per_s), step.offered, step.missed[place]) for step in steps), strict=True)
+        for values in zip(
+            *((math.log(step.rate_per_s), step.offered, step.missed[place]) for step in steps), strict=True
+        )
     )
     if not missed.any():
         return math.inf
