@@ -37,6 +37,7 @@ BLOCKS_FILE = "blocks.json"
 SETTLE_S = 0.2
 """How long the load goes to a deployment before its block is measured."""
 
+CAPACITY_SETTLE_S = 1.0
 OPEN_SETTLE_SHARE = 0.2
 """Of an open workload at least this share of a block's length: the queue has to fill."""
 
@@ -52,7 +53,7 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
     return {
         "group": step.group,
         "block_s": plan.block_s,
-        "settle_s": max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S,
+        "settle_s": settle_s(plan),
         "rates": () if plan.capacity else plan.all_rates,
         "capacity": capacity_load(plan, len(targets)),
         "warm_up_blocks": plan.warm_up_blocks,
@@ -65,6 +66,13 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
             for name, (url, replicas, prefix) in targets.items()
         ],
     }
+
+
+def settle_s(plan: Plan) -> float:
+    """How long the load goes to a deployment before its block is measured, in seconds."""
+    if plan.capacity is not None:
+        return CAPACITY_SETTLE_S
+    return max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S
 
 
 def capacity_load(plan: Plan, deployments: int) -> dict[str, Any] | None:
