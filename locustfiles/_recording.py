@@ -71,7 +71,8 @@ class Recording:
 
     ``begin`` opens the files, ``begin_to_sample`` starts the monitors, ``stop`` notes the end of the load and ``close``
     closes the files. ``end`` is called with the reason once as many requests are measured as were asked for. If the
-    load comes in blocks, ``begin_block`` and ``end_block`` tell of each.
+    load comes in blocks, ``begin_block`` and ``end_block`` tell of each; after the latter ``block_times_ms`` are the
+    response times of its measured part in an open workload, and ``block_failed`` its requests that failed.
 
     A full disk does not end a run: rows are kept in memory and tried again, and room for the record is reserved from
     the start. What could not be kept is among the record's ``faults``.
@@ -92,6 +93,8 @@ class Recording:
         self._failures = self._retries = self._cpu_warnings = self._late = 0
         self._unsent = dict.fromkeys(UNSENT, 0)
         self._unsent_of_block = dict.fromkeys(UNSENT, 0)
+        self.block_times_ms: list[float] = []
+        self.block_failed = 0
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
@@ -180,10 +183,19 @@ class Recording:
         begins = asked[text_id - 1].begins
         self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
 
+    def _note_answered(self, row: dict[str, Any]) -> None:
+        """Count a request of the measured phase of an open workload."""
+        self._late += (row["send_delay_ms"] or 0) > LATE_MS
+        if row["error"]:
+            self.block_failed += 1
+        else:
+            self.block_times_ms.append(row["response_time_ms"])
+
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
         self.measured += row["phase"] == MEASURED
-        self._late += row["phase"] == MEASURED and (row["send_delay_ms"] or 0) > LATE_MS
+        if self.run.is_open and row["phase"] == MEASURED:
+            self._note_answered(row)
         if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
             self._end(ENOUGH_REQUESTS)
 
@@ -216,6 +228,7 @@ class Recording:
         """The block has ended, and has its phase."""
         if self._in_blocks is not None:
             self._unsent_of_block = dict.fromkeys(UNSENT, 0)
+            self.block_times_ms, self.block_failed = [], 0
             self._in_blocks.end_block()
             if block.rate_per_s is not None:
                 block.dropped, block.over_bound, block.unanswered = (self._unsent_of_block[why] for why in UNSENT)

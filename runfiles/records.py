@@ -93,6 +93,17 @@ class FormedRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacityRecord(Record):
+    """The search for the highest rate that meets ``slo``, between two rates (per second), until it is known to
+    ``tolerance`` (%)."""
+
+    slo: str
+    tolerance: Percent
+    lowest: Rate
+    highest: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file.
 
@@ -115,6 +126,7 @@ class PlanRecord(Record):
     rate: Rate | None = None
     rates: tuple[Rate, ...] = ()
     arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
+    capacity: CapacityRecord | None = None
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
