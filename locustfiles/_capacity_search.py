@@ -3,8 +3,9 @@
 First the rate is doubled, in short steps, until one clearly misses the objective. Then stochastic approximation
 (Robbins and Monro 1951) goes on from there: after each step the rate falls if more arrivals missed the objective than
 may, and else it rises. The moves become smaller as 1 / n^0.5, as slowly as averaging allows (Polyak and Juditsky
-1992), where n counts how often the direction changed (Kesten 1958): so a limit that is far away is reached soon. This
-needs no model of the service, and its steps lie close to the limit on both sides. The analysis fits a curve to them.
+1992), where n is the step at which the direction changed last: while it stays the same, the moves do so too (after
+Kesten 1958), and a limit that is far away is reached soon. This needs no model of the service, and its steps lie close
+to the limit on both sides. The analysis fits a curve to them.
 
 In simulated searches (benchmarks/capacity.py) that fit was closer to the truth than the mean of the steps. It was also
 closer than a fit to steps that were each placed where the fit so far had the limit. Those lie too close together to
@@ -131,9 +132,9 @@ def _rate(search: Search, steps: Sequence[Step], far: int) -> float:
         return search.lowest_per_s
     last = steps[-1]
     if far < len(steps):
-        parts = [excess(search.objective, step) for step in steps[far:]]
-        turns = sum((before > 0) != (after > 0) for before, after in pairwise(parts))
-        move = GAIN / (1 + turns) ** DECAY * parts[-1]
+        misses = [excess(search.objective, step) > 0 for step in steps[far:]]
+        turns = [place for place, (before, after) in enumerate(pairwise(misses), 2) if before != after]
+        move = GAIN / (turns[-1] if turns else 1) ** DECAY * excess(search.objective, last)
         rate = last.rate_per_s * math.exp(-min(max(move, -LARGEST_MOVE), LARGEST_MOVE))
     elif not _is_near(search, steps):
         rate = last.rate_per_s * FACTOR
