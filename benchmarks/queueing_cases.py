@@ -67,5 +67,5 @@ ALL = Cases(
 )
 """So long, and at so many servers, that simulated intervals are 4% to 6% wide to each side, and hardly ever 7%."""
 
-QUICK = Cases(warm_up_s=2, seconds=8, open_cases=(OpenCase(CONSTANT, 0.5, servers=1),), closed_users=(8,))
+QUICK = Cases(warm_up_s=1, seconds=5, open_cases=(OpenCase(CONSTANT, 0.5, servers=1),), closed_users=(8,))
 """Shows that everything works. The figures prove nothing."""
