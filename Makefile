@@ -42,7 +42,7 @@ setup: ## Make .venv and install what bench needs
 	@infra/setup.sh requirements.txt
 
 doctor: ## Say what can run here, and why the rest can't
-	@$(python) -c 'import docker, psutil, requests' 2>/dev/null || infra/setup.sh infra/requirements-doctor.txt
+	@$(python) -c 'import docker, psutil, requests, yaml' 2>/dev/null || infra/setup.sh infra/requirements-doctor.txt
 	@$(python) -m infra doctor
 
 image: ## Build the image that the container deployments run

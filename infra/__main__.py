@@ -127,7 +127,8 @@ def _up(name: str, settings: Settings) -> int:
             print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")
-    print(f"its metrics file: {running.service.metrics_place}")
+    if running.service.metrics_place is not None:
+        print(f"its metrics file: {running.service.metrics_place}")
     print(f"sample it with --replicas {running.service.replicas}; end it with {INFRA} down {name}")
     return 0
 

@@ -42,7 +42,7 @@ for module in venv ensurepip; do
     fail "$("$python" --version) comes without the module $module; install it (Debian, Ubuntu: sudo apt install python3-venv) and run again"
 done
 case $requirements in
-  infra/requirements-doctor.txt) takes="four small packages" ;;
+  infra/requirements-doctor.txt) takes="five small packages" ;;
   *) takes="PyTorch and all: some minutes the first time" ;;
 esac
 echo "setting up $venv with $("$python" --version) ($takes) ..."

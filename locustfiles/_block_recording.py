@@ -25,7 +25,7 @@ class BlockRecording:
     def __init__(self, environment: Environment, load: LoadInBlocks) -> None:
         self._load = load
         self._recordings = [
-            Recording(environment, Run.of_target(load, target), end=_go_on_to_the_end_of_the_cycle)
+            Recording(environment, Run.of_target(environment, load, target), end=_go_on_to_the_end_of_the_cycle)
             for target in load.targets
         ]
         for target, recording in zip(load.targets, self._recordings, strict=True):
@@ -92,6 +92,9 @@ class BlockRecording:
 
     def add_request(self, row: dict[str, Any]) -> None:
         self._of_block[row["block"]].add_request(row)
+
+    def add_unsent(self, arrival: dict[str, Any]) -> None:
+        self._of_block[arrival["block"]].add_unsent(arrival)
 
     def add_cpu_warning(self) -> None:
         for recording in self._recordings:

@@ -12,7 +12,7 @@ import sys
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +48,9 @@ class Answer:
     ``headers`` have lower-case names; the values of a header that came several times are joined by commas.
     ``response_time_ms`` lasts from the first byte handed to the kernel to the last byte read. If the request opened its
     connection, it begins with that: the first thing that is sent is then the connection's SYN. If the request was sent
-    again, it begins with the first time. ``client_wait_ms`` is the end of it: how long the last bytes had been here
-    when they were read; None: the system does not tell.
+    again, it begins with the first time. In an open workload it begins when the request was due: ``send_delay_ms`` is
+    the part before it was sent; None: closed workload. ``client_wait_ms`` is the end of it: how long the last bytes had
+    been here when they were read; None: the system does not tell.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Answer:
         "headers",
         "response_time_ms",
         "retried",
+        "send_delay_ms",
         "started_at_unix_s",
         "status_code",
     )
@@ -72,6 +74,7 @@ class Answer:
         self.started_at_unix_s = time.time()
         self.response_time_ms = 0.0
         self.client_wait_ms: float | None = None
+        self.send_delay_ms: float | None = None
         self.connection_reused = self.retried = False
 
 
@@ -103,7 +106,8 @@ class Expected:
 class Client:
     """Sends requests below ``base_url``, one at a time, over one connection that it keeps or renews.
 
-    ``headers`` are sent with each request. An answer that is not as ``expected`` is one that failed.
+    ``headers`` are sent with each request. An answer that is not as ``expected`` is one that failed. ``places`` are the
+    addresses of the host, as another client found them; it looks for them itself if there are none.
 
     Raises:
         addresses.NotAnAddress: ``base_url`` is no address of a service.
@@ -121,6 +125,7 @@ class Client:
         expected: Expected = Expected(),
         *,
         keeps_connection: bool = True,
+        places: Sequence[Any] = (),
     ) -> None:
         address = addresses.parse(base_url)
         self.base_url = addresses.without_password(address.url)
@@ -129,7 +134,7 @@ class Client:
         self._tls = _unverified() if address.scheme == "https" else None
         self._keeps_connection = keeps_connection
         self._begin, self._head = _begin(method, address), _head(address, headers, keeps_connection)
-        self._places: list[Any] = []
+        self.places = list(places)
         self._socket: Any = None
         self._parser: Any = None
         self._takes_stamps = False
@@ -142,20 +147,30 @@ class Client:
         self._read_at_s = 0.0
         self._read_at_unix_ns = 0
 
-    def send(self, target: bytes, body: bytes, while_waiting: Callable[[], None] | None = None) -> Answer:
+    def send(
+        self,
+        target: bytes,
+        body: bytes,
+        while_waiting: Callable[[], None] | None = None,
+        due_s: float | None = None,
+    ) -> Answer:
         """Send one request and read its answer. What fails on the way is the answer's ``error``.
 
         ``target`` is the path with the query, as it is sent. ``while_waiting`` is called each time that the request has
-        been sent. It must not raise.
+        been sent. It must not raise. ``due_s``: when it was due, by ``time.perf_counter``; None: just now.
         """
         request = b"%s%s%s%d\r\n\r\n%s" % (self._begin, target, self._head, len(body), body)
         self._begin_answer()
         answer = Answer()
         began_s = time.perf_counter()
         try:
-            if not self._places:  # asking for the name's address is no part of the response time
-                self._places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            if not self.places:  # asking for the name's address is no part of the response time
+                self.places = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 answer.started_at_unix_s, began_s = time.time(), time.perf_counter()
+            if due_s is not None:
+                answer.send_delay_ms = (began_s - due_s) * 1000
+                answer.started_at_unix_s -= began_s - due_s
+                began_s = due_s
             self._exchange(request, answer, while_waiting)
             answer.response_time_ms = (self._read_at_s - began_s) * 1000
             answer.client_wait_ms = self._waited_ms(answer.response_time_ms)
@@ -201,7 +216,7 @@ class Client:
 
     def _open(self) -> None:
         """Open a connection to the first of the name's addresses that takes one."""
-        places, self._places = self._places, []
+        places, self.places = self.places, []
         for at, (family, kind, protocol, _, place) in enumerate(places):
             opened = socket.socket(family, kind, protocol)
             try:
@@ -220,7 +235,7 @@ class Client:
                 raise
             else:
                 break
-        self._places = places[at:]
+        self.places = places[at:]
         self._takes_stamps = TAKES_STAMPS and self._tls is None
         if self._takes_stamps:
             with suppress(OSError):

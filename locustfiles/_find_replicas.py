@@ -27,9 +27,10 @@ class Finder:
     Args:
         asked: the value of ``--replicas``, not ``none``.
         host: the URL that the load goes to, for ``auto``.
-        said: what the service says of itself now (``/health``): ``replica``, the name by which it answers, and ``pid``.
-            A process that does not have this ID is not taken for the service. If it tells no ID, a process that is
-            named and serves the loaded address is taken for it. None: it has no path for that, so it tells none.
+        said: what the service says of itself now, at its path ``ready``: ``replica``, the name by which it answers, and
+            ``pid``. A process that does not have this ID is not taken for the service. If it tells no ID, a process
+            that is named and serves the loaded address is taken for it. None: it has no path for that, so it tells
+            none.
         other_engines: URLs of the Docker engines of a swarm's other nodes. Only they know the counters of the replicas
             there.
 

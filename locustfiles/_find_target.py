@@ -90,11 +90,11 @@ def _unconfirmed(processes: Sequence[psutil.Process], port: int, service: Mappin
 
 def why_not_service(process: psutil.Process, said: Mapping[str, Any]) -> str:
     """Why a process is sampled under its own name and not under the service's."""
-    why = "/health does not tell the process ID of the service (pid), so nothing shows that this is the service"
+    why = "the service does not tell its process ID (pid, at the path of ready), so nothing shows that this is it"
     if type(said.get("pid")) is int:
-        why = f"/health says that the service is another process ({said['pid']})"
+        why = f"the service says that it is another process ({said['pid']})"
     elif "pid" in said:
-        why = "/health tells a pid that is no process ID, so nothing shows that this is the service"
+        why = "the service tells a pid that is no process ID, so nothing shows that this is it"
     return (
         f"{program_name(process)} (process {process.pid}) is sampled under its own name: {why}; "
         f"if another one answers, name it (--replicas {_option(said)})"

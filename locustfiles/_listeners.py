@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,8 +47,8 @@ class Listeners:
     """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
 
     ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
-    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes. A locustfile
-    finds them at ``environment.fourfold``.
+    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes;
+    ``when_visits_change`` is called when that changes. A locustfile finds them at ``environment.fourfold``.
     """
 
     def __init__(self) -> None:
@@ -60,6 +60,8 @@ class Listeners:
         self._wrong_fields: list[str] = []
         self._temporary_folder: TemporaryDirectory[str] | None = None
         self._workers = Workers()
+        self._worker: Worker | None = None
+        self.when_visits_change: Callable[[], None] = lambda: None
 
     def register(self, events: Events) -> None:
         """Listen. To be called when the locustfile is loaded, before Locust makes its runner and its files.
@@ -84,7 +86,8 @@ class Listeners:
         self.visits = Visits(environment)
         environment.events.test_start.add_listener(self._begin_visits)
         if isinstance(environment.runner, WorkerRunner):
-            Worker(environment.runner, self.asked.service.replica_header).register(environment.events)
+            self._worker = Worker(environment.runner, self.asked.service.replica_header)
+            self._worker.register(environment.events)
         else:
             if reason := _options.contradiction(environment):
                 logger.error(reason)
@@ -134,12 +137,21 @@ class Listeners:
         marker = Path(f"{self.recording.run.prefix}{FIRST_PASS_DONE_SUFFIX}")
         return repeated_passes(self.recording, self.visits, self.recording.run.repeat_s, marker)
 
+    def note_unsent(self, due_at_unix_s: float, block: int | None, why: str) -> None:
+        """Note an arrival of an open workload that was not sent, or not answered: one of ``UNSENT``."""
+        arrival = {"due_at_unix_s": due_at_unix_s, "block": block, "why": why}
+        if self._worker is not None:
+            self._worker.keep_unsent(arrival)
+        elif self.recording is not None:
+            self.recording.add_unsent(arrival)
+
     def _begin_visits(self, environment: Environment, **_: Any) -> None:
         self.visits = (BlockVisits if environment.parsed_options.blocks else Visits)(environment)
 
     def _turn(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):
             self.visits.turn(msg.data)
+            self.when_visits_change()
 
     def _leave(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):

@@ -15,14 +15,14 @@ BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 INTERVAL_S = 1.0
 PROGRAMS = {
     "docker-proxy": "docker_proxy_cpu_seconds",
-    "nginx": "reverse_proxy_cpu_seconds",
+    "fourfold-proxy": "reverse_proxy_cpu_seconds",
     "dockerd": "dockerd_cpu_seconds",
     "containerd": "containerd_cpu_seconds",
     "containerd-shim": "containerd_cpu_seconds",
     "containerd-shim-runc-v2": "containerd_cpu_seconds",
 }
-"""The Docker engine's own programs, and the proxy before several replicas -> the column that their CPU time is added
-to. The kernel cuts names at 15 characters."""
+"""The Docker engine's own programs, and the nginx that infra puts before several replicas (it starts it by that name)
+-> the column that their CPU time is added to. The kernel cuts names at 15 characters."""
 
 BY_KERNELS_NAME = {name[:15]: column for name, column in PROGRAMS.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,9 @@ from _blocks import read_blocks
 from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
-from runfiles.events import AUTO
+from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
+from runfiles.records import MOST_RATE_PER_S
 from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 
@@ -52,6 +53,25 @@ def count(text: str) -> int:
     if number is None or not 0 < number < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number
+
+
+def rate(text: str) -> float:
+    """``--rate``: requests per second."""
+    number = _number(text)
+    if not 0 < number <= MOST_RATE_PER_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second above 0")
+    return number
+
+
+def one_of(words: Sequence[str]) -> Callable[[str], str]:
+    """An option that is one of these words."""
+
+    def checked(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return checked
 
 
 def seed(text: str) -> int:
@@ -170,9 +190,38 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+OPEN_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "--rate": {
+        "type": rate,
+        "default": 10.0,
+        "help": "Requests per second of all users together, whether or not earlier ones are answered; with a "
+        "LoadTestShape: of each user (10)",
+    },
+    "--arrivals": {
+        "type": one_of(ARRIVALS),
+        "choices": ARRIVALS,
+        "default": CONSTANT,
+        "help": "constant: requests are due at equal distances; poisson: at random, as those of many people who know "
+        "nothing of each other (constant)",
+    },
+    "--connection": {
+        "type": one_of(CONNECTIONS),
+        "choices": CONNECTIONS,
+        "default": KEPT,
+        "help": "kept: requests use connections that are open and idle; new: each opens its own (kept)",
+    },
+    "--most-in-flight": {
+        "type": count,
+        "default": 1000,
+        "help": "Requests that each process of Locust may have unanswered. Those that are due above it are not sent, "
+        "and counted (1000)",
+    },
+}
+"""The options of an open workload."""
+
 FIELDS: Mapping[str, Callable[[str], Any]] = {
     flag.removeprefix("--").replace("-", "_"): argument["type"]
-    for flag, argument in ARGUMENTS.items()
+    for flag, argument in {**ARGUMENTS, **OPEN_ARGUMENTS}.items()
     if "type" in argument and flag not in ("--service", "--blocks", "--repeat-s")
 }
 """Fourfold's own fields of the web UI's form -> the check of each."""
@@ -187,6 +236,20 @@ def add_arguments(parser: Any, **_: Any) -> None:
         argument.type = {"host": host_argument, "csv_prefix": prefix}.get(argument.dest, argument.type)
     for flag, settings in ARGUMENTS.items():
         parser.add_argument(flag, **settings)
+
+
+def add_open_arguments(parser: Any, **_: Any) -> None:
+    """Add the options of an open workload. A listener to ``init_command_line_parser``."""
+    for flag, settings in OPEN_ARGUMENTS.items():
+        parser.add_argument(flag, **settings)
+
+
+def share_out_the_rate(options: argparse.Namespace) -> None:
+    """Unless their number is given, one user for each worker, and all at once: each has its share of the rate."""
+    if options.num_users is None:
+        options.num_users = max(1, options.expect_workers if options.master else 1)
+    if options.spawn_rate is None:
+        options.spawn_rate = options.num_users
 
 
 def contradiction(environment: Environment) -> str | None:

@@ -22,6 +22,9 @@ class Phases(Protocol):
 
     def give_request(self, row: Row, write: Write) -> None: ...
 
+    def give_unsent(self, row: Row, write: Write) -> None:
+        """As a request, by when it was due."""
+
     def give_sample(self, row: Row, write: Write) -> None: ...
 
     def end(self) -> None:
@@ -40,6 +43,9 @@ class InOnePiece:
 
     def give_request(self, row: Row, write: Write) -> None:
         self._give(row, row["started_at_unix_s"], write)
+
+    def give_unsent(self, row: Row, write: Write) -> None:
+        self._give(row, row["due_at_unix_s"], write)
 
     def give_sample(self, row: Row, write: Write) -> None:
         self._give(row, row["sampled_at_unix_s"], write)
@@ -87,6 +93,13 @@ class InBlocks:
             self._kept.append(lambda: self.give_request(row, write))
             return
         row["phase"] = self._blocks[row["block"]].phase_at(row["started_at_unix_s"])
+        write(row)
+
+    def give_unsent(self, row: Row, write: Write) -> None:
+        if self._present is not None:
+            self._kept.append(lambda: self.give_unsent(row, write))
+            return
+        row["phase"] = self._blocks[row["block"]].phase_at(row["due_at_unix_s"])
         write(row)
 
     def give_sample(self, row: Row, write: Write) -> None:

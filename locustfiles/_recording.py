@@ -15,7 +15,21 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from runfiles.events import CLOCK, ENOUGH_REQUESTS, INCOMPLETE, MEASURED, NO_REPLICAS, ROWS_LOST, RUN_TIME, STOPPED
+from runfiles.events import (
+    CLOCK,
+    DROPPED,
+    ENOUGH_REQUESTS,
+    INCOMPLETE,
+    LATE_MS,
+    MEASURED,
+    NO_REPLICAS,
+    OVER_BOUND,
+    ROWS_LOST,
+    RUN_TIME,
+    STOPPED,
+    UNANSWERED,
+    UNSENT,
+)
 from runfiles.files import (
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -24,7 +38,7 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Blocks, Fault, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, Fault, OpenWorkload, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
@@ -70,7 +84,8 @@ class Recording:
         self._is_shown_live = environment.web_ui is not None
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
-        self._failures = self._retries = self._cpu_warnings = 0
+        self._failures = self._retries = self._cpu_warnings = self._late = 0
+        self._unsent = dict.fromkeys(UNSENT, 0)
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
@@ -137,9 +152,18 @@ class Recording:
             self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
         self._phases.give_request(row, self._write_request)
 
+    def add_unsent(self, arrival: dict[str, Any]) -> None:
+        """An arrival of an open workload that was not sent, or not answered: ``due_at_unix_s``, ``block``, and ``why``,
+        one of ``UNSENT``."""
+        self._phases.give_unsent(arrival, self._count_unsent)
+
+    def _count_unsent(self, arrival: dict[str, Any]) -> None:
+        self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
+
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
         self.measured += row["phase"] == MEASURED
+        self._late += row["phase"] == MEASURED and (row["send_delay_ms"] or 0) > LATE_MS
         if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
             self._end(ENOUGH_REQUESTS)
 
@@ -316,6 +340,7 @@ class Recording:
             requests=self.files.requests.rows,
             failures=self._failures,
             retries=self._retries,
+            open=self._open_record(),
             blocks=self.blocks,
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
@@ -324,6 +349,21 @@ class Recording:
             generator=generator_record(self._generator_percents, len(self._workers), warnings),
             versions=recorder_versions(),
             machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
+        )
+
+    def _open_record(self) -> OpenWorkload | None:
+        if not self.run.is_open:
+            return None
+        options = self.environment.parsed_options
+        return OpenWorkload(
+            rate_per_s=None if self.run.visits_others else options.rate,
+            arrivals=options.arrivals,
+            connection=options.connection,
+            most_in_flight=options.most_in_flight,
+            late=self._late,
+            dropped=self._unsent[DROPPED],
+            over_bound=self._unsent[OVER_BOUND],
+            unanswered=self._unsent[UNANSWERED],
         )
 
 

@@ -44,6 +44,7 @@ def request_row(
         "block": context.get("block"),
         "client_wait_ms": context.get("client_wait_ms"),
         "retried": None if retried is None else int(retried),
+        "send_delay_ms": context.get("send_delay_ms"),
     }
 
 

@@ -44,6 +44,7 @@ class Run:
     end_after_requests: int | None = None
     visits_others: bool = False
     repeat_s: float = 0.0
+    is_open: bool = False
 
     @property
     def is_in_blocks(self) -> bool:
@@ -61,10 +62,11 @@ class Run:
             run_time_s=options.run_time or None,
             end_after_requests=options.requests,
             repeat_s=options.repeat_s,
+            is_open=is_open(environment),
         )
 
     @classmethod
-    def of_target(cls, load: LoadInBlocks, target: Target) -> Self:
+    def of_target(cls, environment: Environment, load: LoadInBlocks, target: Target) -> Self:
         """The run of one target of a load in blocks."""
         return cls(
             prefix=target.csv,
@@ -73,6 +75,7 @@ class Run:
             warm_up_s=load.warm_up_s,
             end_after_requests=load.requests,
             visits_others=True,
+            is_open=is_open(environment),
         )
 
     def settings(self, environment: Environment) -> dict[str, Any]:
@@ -88,6 +91,11 @@ class Run:
             "end_after_requests": self.end_after_requests,
             "seed": options.seed,
         }
+
+
+def is_open(environment: Environment) -> bool:
+    """Whether the workload is an open one: its requests are due at a rate."""
+    return any(getattr(user, "is_open", False) for user in environment.user_classes)
 
 
 class RecordFile:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,8 @@ from servicefile.texts import TextRequest
 
 from _client import Answer, Client
 from _ending import end_run
+from _exchange import Exchange, new_client, report, url_of
 from _listeners import Listeners
-from _visits import Visit
-
-
-@dataclass(slots=True, frozen=True)
-class Exchange:
-    """A request that has its answer, or has failed."""
-
-    text: TextRequest
-    visit: Visit
-    url: str
-    answer: Answer
 
 
 class ReviewUser(User):
@@ -76,7 +65,7 @@ class ReviewUser(User):
     def ask(self, text: TextRequest) -> Answer:
         """Send one text and return its answer. Locust's event ``request`` reports it."""
         exchange = self._send(text)
-        self._report(exchange)
+        report(self.environment, exchange)
         return exchange.answer
 
     def ask_next_text(self) -> None:
@@ -112,34 +101,10 @@ class ReviewUser(User):
             host = visit.host or self.host
             client = self._clients.get(host) or self._new_client(host)
             answer = client.send(text.target, text.body, while_waiting)
-            return Exchange(text, visit, f"{client.base_url}{text.target.decode()}", answer)
+            return Exchange(text, visit, url_of(client, text), answer)
         except BaseException:  # the user is stopped
             visits.end_request(visit)
             raise
-
-    def _report(self, exchange: Exchange) -> None:
-        answer = exchange.answer
-        try:
-            self.environment.events.request.fire(
-                request_type=self._asked.service.request.method,
-                name=exchange.visit.request_name,
-                response_time=answer.response_time_ms,
-                response_length=len(answer.content),
-                response=answer,
-                context={
-                    "text_id": exchange.text.text_id,
-                    "request_bytes": len(exchange.text.body),
-                    "connection_reused": answer.connection_reused,
-                    "block": exchange.visit.block,
-                    "client_wait_ms": answer.client_wait_ms,
-                    "retried": answer.retried,
-                },
-                exception=answer.error,
-                start_time=answer.started_at_unix_s,
-                url=exchange.url,
-            )
-        finally:
-            self.environment.fourfold.visits.end_request(exchange.visit)
 
     def _report_last(self) -> None:
         """Report the request that is answered and not reported yet, if there is one.
@@ -149,15 +114,12 @@ class ReviewUser(User):
         exchange, self._unreported = self._unreported, None
         if exchange is not None:
             try:
-                self._report(exchange)
+                report(self.environment, exchange)
             except (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
                 self._steering = steering
 
     def _new_client(self, host: str) -> Client:
-        request = self._asked.service.request
-        client = self._clients[host] = Client(
-            host, request.method, request.headers, self._asked.expected, keeps_connection=self.keeps_connection
-        )
+        client = self._clients[host] = new_client(self.environment, host, keeps_connection=self.keeps_connection)
         return client
 
 

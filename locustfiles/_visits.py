@@ -42,6 +42,9 @@ class Visits:
     is_on = True
     """Whether ``begin_request`` returns at once."""
 
+    rate_per_s: float | None = None
+    """The rate of an open workload in this visit; None: that of the option."""
+
     def __init__(self, environment: Environment) -> None:
         self._visit = Visit(environment.host or "", environment.fourfold.asked.service.request.name)
 
@@ -93,6 +96,7 @@ class BlockVisits(Visits):
         left = self._left()
         self._before = ()
         self._present = Visit(data["host"], data["request_name"], data["block"]) if data["host"] else None
+        self.rate_per_s = data.get("rate_per_s")
         if self._present is not None:
             self._is_on.set()
         else:

@@ -23,7 +23,7 @@ from _request_row import request_row
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
 
-ROWS, CPU, IS_LAST = "fourfold_requests", "fourfold_cpu", "fourfold_is_last"
+ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
 STEADY_S = "fourfold_steady_s"
 """Keys of a worker's report. ``STEADY_S`` is the worker's ``time.monotonic()``: in the report when it was sent, in
 each row when the request began."""
@@ -51,6 +51,7 @@ class Worker:
         events.quitting.add_listener(self._stop)
 
     def _begin_run(self, **_: Any) -> None:
+        self._rows: list[dict[str, Any]] = []
         self._unsent: list[dict[str, Any]] = []
         self._has_stopped = False
         self._cpu_seconds_before = cpu_seconds(self._process)
@@ -58,13 +59,19 @@ class Worker:
 
     def _keep_row(self, **event: Any) -> None:
         row = request_row(self._replica_header, **event)
-        self._unsent.append(row | {STEADY_S: time.monotonic() - row["response_time_ms"] / 1000})
+        self._rows.append(row | {STEADY_S: time.monotonic() - row["response_time_ms"] / 1000})
+
+    def keep_unsent(self, arrival: dict[str, Any]) -> None:
+        """An arrival of an open workload that was not sent, or not answered (``Recording.add_unsent``)."""
+        steady_s = time.monotonic() - (time.time() - arrival["due_at_unix_s"])
+        self._unsent.append(arrival | {STEADY_S: steady_s})
 
     def _count_cpu_warning(self, **_: Any) -> None:
         self._cpu_warnings += 1
 
     def _add_to_report(self, data: dict[str, Any], **_: Any) -> None:
-        data[ROWS], self._unsent = self._unsent, []
+        data[ROWS], self._rows = self._rows, []
+        data[UNSENT], self._unsent = self._unsent, []
         spent = cpu_seconds(self._process) - self._cpu_seconds_before
         data[CPU] = {"cpu_seconds": spent, "cpu_warnings": self._cpu_warnings}
         data[IS_LAST] = self._has_stopped
@@ -104,6 +111,9 @@ class Workers:
             row["started_at_unix_s"] = self._clocks.by_this_clock(worker, said_unix_s, began_steady_s)
             recording.note_clock(worker, said_unix_s - row["started_at_unix_s"])
             recording.add_request(row)
+        for arrival in data.get(UNSENT, []):
+            due = self._clocks.by_this_clock(worker, arrival["due_at_unix_s"], arrival.pop(STEADY_S))
+            recording.add_unsent(arrival | {"due_at_unix_s": due})
         if CPU in data:
             recording.note_worker(worker, data[CPU])
         if data.get(IS_LAST):

@@ -93,15 +93,22 @@ FIRST_DAY = "2026-11-24"
 BLOCKS_DAY = "2026-11-28"
 PROXY_DAY = "2026-11-29"
 CONNECTIONS_DAY = "2026-11-29"
+OPEN_DAY = "2026-11-29"
 
 REQUEST_COLUMNS = (
-    Column("started_at_unix_s", LABEL, UNIX_S, "when the request was sent, by the load generator's clock", True),
+    Column(
+        "started_at_unix_s",
+        LABEL,
+        UNIX_S,
+        "when the request was sent, in an open workload when it was due, by the load generator's clock",
+        True,
+    ),
     Column(
         "response_time_ms",
         GAUGE,
         MS_ABOVE_0,
-        "from the first byte sent (of a request that opens its connection: from opening it) to the last byte of the "
-        "answer, unrounded",
+        "from the first byte sent (of a request that opens its connection: from opening it; open workload: from when "
+        "it was due) to the last byte of the answer, unrounded",
         True,
     ),
     Column("status", LABEL, HTTP_STATUS, "HTTP status; 0: no answer came", True),
@@ -148,6 +155,13 @@ REQUEST_COLUMNS = (
         YES_OR_NO,
         "1: the service had closed the kept connection, and the request was sent again over a new one",
         since=BLOCKS_DAY,
+    ),
+    Column(
+        "send_delay_ms",
+        GAUGE,
+        MS,
+        "open workload: part of the response time before the load generator sent the request; empty: closed workload",
+        since=OPEN_DAY,
     ),
 )
 
@@ -366,7 +380,7 @@ MACHINE_STATS_COLUMNS = (
         "reverse_proxy_cpu_seconds",
         COUNTER,
         SECONDS,
-        "CPU time of all nginx processes of this machine since the run began",
+        "CPU time of the nginx that Fourfold puts before several replicas, since the run began",
         since=PROXY_DAY,
     ),
     Column("dockerd_cpu_seconds", COUNTER, SECONDS, "CPU time of the Docker engine's daemon since the run began"),

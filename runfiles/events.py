@@ -44,6 +44,27 @@ INTERRUPTED = "interrupted"
 texts; a load in blocks that made all its visits; a person in the web UI, or that no user was left; Ctrl-C or SIGTERM.
 None: it was killed, or still runs."""
 
+CONSTANT = "constant"
+POISSON = "poisson"
+ARRIVALS = (CONSTANT, POISSON)
+"""How the requests of an open workload are due: at a constant distance, or as a Poisson process."""
+
+KEPT = "kept"
+NEW = "new"
+CONNECTIONS = (KEPT, NEW)
+"""How an open workload connects: over kept connections, of which as many are open as requests are unanswered at once;
+or each request over one of its own."""
+
+LATE_MS = 10.0
+"""A request of an open workload that was sent later than this after it was due is late."""
+
+DROPPED = "dropped"
+OVER_BOUND = "over bound"
+UNANSWERED = "unanswered"
+UNSENT = (DROPPED, OVER_BOUND, UNANSWERED)
+"""What may become of an arrival instead of a row: never sent, as the load generator was behind by more than 1 s; never
+sent, as too many requests were unanswered; sent, and unanswered when the run ended."""
+
 AUTO = "auto"
 NO_REPLICAS = "none"
 """What ``replicas.asked`` may be, besides KIND:NAME: whatever serves at the host; nothing."""

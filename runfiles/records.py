@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from runfiles.events import LAYOUTS, STATUSES, STOPPED_BY
+from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
     Address,
     Between,
@@ -36,6 +36,7 @@ from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
+MOST_RATE_PER_S = 1_000_000
 LONGEST_START_S = 24 * 3600
 MOST_BUDGET_MINUTES = 7 * 24 * 60
 MOST_GROUPS = 100
@@ -294,7 +295,7 @@ class InferenceEngine(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Record):
-    """What a service said of itself: the whole answer of its ``/health``, and the parts that the analysis reads.
+    """What a service said of itself: the whole answer at its path ``ready``, and the parts that the analysis reads.
 
     The answer is not ours: it may hold more, or lack parts. Only the answer is written; the parts are read from it.
     """
@@ -373,6 +374,25 @@ class Blocks(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenWorkload(Record):
+    """An open workload: requests were due at ``rate_per_s`` (None: each block had its own), whatever was answered.
+
+    ``arrivals`` and ``connection`` are words of ``runfiles.events``. ``most_in_flight``: how many requests a process
+    may have unanswered. The others count arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound``
+    and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
+    """
+
+    rate_per_s: Annotated[float, Between(0, MOST_RATE_PER_S)] | None = None
+    arrivals: Annotated[str, OneOf(ARRIVALS)]
+    connection: Annotated[str, OneOf(CONNECTIONS)]
+    most_in_flight: Count
+    late: Count
+    dropped: Count
+    over_bound: Count
+    unanswered: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generator(Record):
     """The load generator's own CPU: of its busiest process, of all together (100 = one core); how often Locust warned
     of it."""
@@ -410,7 +430,8 @@ class RunRecord(FormedRecord):
     ``ended_at_unix_s`` and ``ended_by`` are None while the run lasts, and where it was killed. ``run_time_s`` and
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
-    in one piece. ``retries``: requests that were sent again, as the service had closed the kept connection.
+    in one piece, ``open`` in a closed workload. ``retries``: requests that were sent again, as the service had closed
+    the kept connection.
     """
 
     command: str | None = None
@@ -429,6 +450,7 @@ class RunRecord(FormedRecord):
     requests: Count | None = None
     failures: Count | None = None
     retries: Count | None = None
+    open: OpenWorkload | None = None
     blocks: Blocks | None = None
     faults: tuple[Fault, ...] = ()
     service: Service | None = None

@@ -7,14 +7,13 @@ Dockerfile, so a file of three lines is enough (docs/own-service.md).
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from servicefile import toml
+from servicefile import checks, toml
 from servicefile.toml import NotValid, number, or_none, text, whole, yes_or_no
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,12 +30,6 @@ PORT_PLACE = "{port}"
 """In a command: the port of the host process."""
 
 MOST_READY_S = 24 * 3600.0
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""The name of a header field (RFC 9110, 5.6.2)."""
-
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _IMAGE_NAME = re.compile(r"[^a-z0-9]+")
 
@@ -109,6 +102,19 @@ class ComposeFile:
 
 
 @dataclass(frozen=True)
+class StackFile:
+    """The user's own stack file for Swarm, which is measured as it is. ``service`` is the one that answers.
+
+    ``environment``: the variables that Docker puts into the file. In their values ``$image``, ``$port``, ``$user``,
+    ``$cpus``, ``$memory_bytes`` and ``$replicas`` stand for those of the experiment.
+    """
+
+    file: Path
+    service: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServiceFile:
     """A service, and how each deployment starts it. ``path`` is the file that said so.
 
@@ -154,6 +160,7 @@ class ServiceFile:
     metrics: Metrics = field(default_factory=Metrics)
     container: Container = field(default_factory=Container)
     compose: ComposeFile | None = None
+    stack: StackFile | None = None
 
     @property
     def takes_port(self) -> bool:
@@ -207,8 +214,8 @@ def _table(name: str, content: Any, base: Path, path: Path) -> Any:
     """One of the tables of a service file."""
     if not isinstance(content, dict):
         raise NotValid(f"{path}: {name} = {toml.shown(content)} is not a table, such as [{name}]")
-    made, checks = _TABLES[name]
-    values = _checked(content, checks(base), made, f"{path}, [{name}]", f"[{name}]")
+    made, checks_of = _TABLES[name]
+    values = _checked(content, checks_of(base), made, f"{path}, [{name}]", f"[{name}]")
     lacking = [
         each.name
         for each in fields(made)
@@ -219,8 +226,8 @@ def _table(name: str, content: Any, base: Path, path: Path) -> Any:
     return made(**values)
 
 
-def _checked(table: Mapping[str, Any], checks: Mapping[str, toml.Check], made: Any, where: str, has: str) -> Any:
-    return toml.checked(table, checks, where, has, partial(_default, made))
+def _checked(table: Mapping[str, Any], by_key: Mapping[str, toml.Check], made: Any, where: str, has: str) -> Any:
+    return toml.checked(table, by_key, where, has, partial(_default, made))
 
 
 def _default(made: Any, key: str) -> Any:
@@ -233,39 +240,39 @@ def _checks(base: Path) -> dict[str, toml.Check]:
     return {
         "name": text("a name"),
         "image": text("the name of an image, such as you/llm-inference-image"),
-        "build": partial(_folder, base, "Dockerfile"),
-        "command": _command,
-        "folder": partial(_folder, base, None),
-        "python": partial(_python, base),
-        "requirements": partial(_file, base, "a requirements file"),
-        "environment": _environment,
+        "build": partial(checks.folder, base, "Dockerfile"),
+        "command": checks.command,
+        "folder": partial(checks.folder, base, None),
+        "python": partial(checks.python, base),
+        "requirements": partial(checks.file, base, "a requirements file"),
+        "environment": checks.environment,
         "port": whole(1, 65535),
-        "port_variable": _variable,
-        "address_variable": _variable,
-        "replica_variable": _variable,
-        "replica_header": _header_name,
+        "port_variable": checks.variable,
+        "address_variable": checks.variable,
+        "replica_variable": checks.variable,
+        "replica_header": checks.header_name,
         "ready": _ready,
         "ready_status": whole(100, 599),
         "ready_s": number("a number of seconds", 0.1, MOST_READY_S),
         "proxy_image": text("the name of an image of nginx, such as nginx:1.28-alpine"),
-        "model": _command,
+        "model": checks.command,
     }
 
 
 def _request_checks(base: Path) -> dict[str, toml.Check]:
     return {
-        "method": _method,
-        "path": _path,
-        "headers": _headers,
-        "body": _body,
-        "texts": partial(_file, base, "a file of texts (CSV with a header, or JSON lines)"),
+        "method": checks.method,
+        "path": checks.path,
+        "headers": checks.headers,
+        "body": checks.body,
+        "texts": partial(checks.file, base, "a file of texts (CSV with a header, or JSON lines)"),
         "status": or_none(whole(100, 599)),
-        "answer_has": _expression,
+        "answer_has": checks.expression,
     }
 
 
 def _metrics_checks(_: Path) -> dict[str, toml.Check]:
-    return {"variable": _variable_or_none, "folder": _path_in_container}
+    return {"variable": checks.variable_or_none, "folder": checks.path_in_container}
 
 
 def _container_checks(base: Path) -> dict[str, toml.Check]:
@@ -273,19 +280,27 @@ def _container_checks(base: Path) -> dict[str, toml.Check]:
         "user": text('a user, such as "1000:1000", or "me"'),
         "hardened": yes_or_no,
         "read_only": yes_or_no,
-        "writable": _list_of(_path_in_container, "a list of folders in the container"),
-        "mounts": _list_of(partial(_mount, base), "a list of mounts, such as FOLDER:/data:ro"),
-        "healthcheck": _command,
+        "writable": checks.list_of(checks.path_in_container, "a list of folders in the container"),
+        "mounts": checks.list_of(partial(checks.mount, base), "a list of mounts, such as FOLDER:/data:ro"),
+        "healthcheck": checks.command,
         "stop_s": whole(1, 600),
     }
 
 
 def _compose_checks(base: Path) -> dict[str, toml.Check]:
     return {
-        "file": partial(_file, base, "a Compose file"),
+        "file": partial(checks.file, base, "a Compose file"),
         "service": text("the name of a service in the Compose file"),
-        "environment": _environment,
+        "environment": checks.environment,
         "metrics_file": text("the name of a file"),
+    }
+
+
+def _stack_checks(base: Path) -> dict[str, toml.Check]:
+    return {
+        "file": partial(checks.file, base, "a stack file"),
+        "service": text("the name of a service in the stack file"),
+        "environment": checks.environment,
     }
 
 
@@ -294,159 +309,15 @@ _TABLES: Mapping[str, tuple[Any, Any]] = {
     "metrics": (Metrics, _metrics_checks),
     "container": (Container, _container_checks),
     "compose": (ComposeFile, _compose_checks),
+    "stack": (StackFile, _stack_checks),
 }
 """The tables of a service file: what each becomes, and the checks of its keys."""
-
-
-def _command(value: Any) -> tuple[str, ...]:
-    example = "a command, such as python app.py"
-    if isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
-        return tuple(value)
-    if not isinstance(value, str):
-        raise ValueError(example)  # noqa: TRY004  no caller's slip
-    try:
-        words = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{example} ({error})") from error
-    if not words:
-        raise ValueError(example)
-    return tuple(words)
-
-
-def _folder(base: Path, with_file: str | None, value: Any) -> Path:
-    """A folder, relative to that of the service file."""
-    what = f"a folder with a {with_file}" if with_file else "a folder"
-    if not isinstance(value, str) or not value:
-        raise ValueError(what)
-    folder = (base / Path(value).expanduser()).resolve()
-    if not folder.is_dir():
-        raise ValueError(f"{what} (there is no folder {folder})")
-    if with_file and not (folder / with_file).is_file():
-        raise ValueError(f"{what} ({folder} has none)")
-    return folder
-
-
-def _file(base: Path, what: str, value: Any) -> Path:
-    """A file, relative to the folder of the service file."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(what)
-    path = (base / Path(value).expanduser()).resolve()
-    if not path.is_file():
-        raise ValueError(f"{what} (there is no file {path})")
-    return path
-
-
-def _python(base: Path, value: Any) -> Path:
-    """Python's program. Its path is kept as it is given: a virtual environment is known by it, and it is a link."""
-    what = "a Python, such as .venv/bin/python"
-    if not isinstance(value, str) or not value:
-        raise ValueError(what)
-    path = base / Path(value).expanduser()
-    if not path.is_file():
-        raise ValueError(f"{what} (there is no file {path})")
-    return path
-
-
-def _environment(value: Any) -> dict[str, str]:
-    what = 'a table of variables, such as LOG_LEVEL = "info"'
-    if not isinstance(value, dict):
-        raise ValueError(what)  # noqa: TRY004  no caller's slip
-    for name, content in value.items():
-        if not _VARIABLE.fullmatch(name) or not isinstance(content, str) or "\0" in content:
-            raise ValueError(f"{what} ({toml.shown(name)} is not one; values are texts, in quotes)")
-    return dict(value)
-
-
-def _variable(value: Any) -> str:
-    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
-        raise ValueError("the name of an environment variable, such as PORT")
-    return value
-
-
-def _variable_or_none(value: Any) -> str | None:
-    """TOML has no null: an empty text says that there is none."""
-    return None if value == "" else _variable(value)
-
-
-def _header_name(value: Any) -> str:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise ValueError("the name of a header, such as X-Replica")
-    return value
-
-
-def _method(value: Any) -> str:
-    if value not in METHODS:
-        raise ValueError(f"one of {', '.join(METHODS)}")
-    return str(value)
 
 
 def _ready(value: Any) -> str:
     if value in (READY_REQUEST, READY_PORT):
         return str(value)
     try:
-        return _path(value)
+        return checks.path(value)
     except ValueError:
         raise ValueError('"request" (the first request is answered), "port" (it is open) or a path') from None
-
-
-def _path(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or " " in value:
-        raise ValueError("a path, such as /infer or /classify?text=$text")
-    return value
-
-
-def _path_in_container(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
-        raise ValueError("a folder in the container, such as /app")
-    return value.rstrip("/") or "/"
-
-
-def _headers(value: Any) -> dict[str, str]:
-    what = 'a table of headers, such as Content-Type = "application/json"'
-    if not isinstance(value, dict):
-        raise ValueError(what)  # noqa: TRY004  no caller's slip
-    for name, content in value.items():
-        if not _TOKEN.fullmatch(name) or not isinstance(content, str) or not content.isprintable():
-            raise ValueError(f"{what} ({toml.shown(name)} is not one)")
-        if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
-            raise ValueError(f"{what} ({name} is set by Fourfold)")
-    return dict(value)
-
-
-def _body(value: Any) -> Any:
-    if not isinstance(value, str | dict | list):
-        raise ValueError('a text, or a table that becomes JSON, such as {text = "$text"}')  # noqa: TRY004
-    return value
-
-
-def _expression(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text or a regular expression that each answer has, such as label")
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"a text or a regular expression that each answer has ({error})") from error
-    return value
-
-
-def _mount(base: Path, value: Any) -> str:
-    what = "a mount, such as FOLDER:/data or FOLDER:/data:ro"
-    if not isinstance(value, str):
-        raise ValueError(what)  # noqa: TRY004  no caller's slip
-    source, _, rest = value.partition(":")
-    target, _, mode = rest.partition(":")
-    folder = (base / Path(source).expanduser()).resolve()
-    if not source or not target.startswith("/") or mode not in ("", "ro", "rw"):
-        raise ValueError(what)
-    if not folder.exists():
-        raise ValueError(f"{what} (there is no {folder})")
-    return f"{folder}:{target}:{mode or 'rw'}"
-
-
-def _list_of(check: toml.Check, what: str) -> toml.Check:
-    def check_list(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError(what)  # noqa: TRY004  no caller's slip
-        return tuple(map(check, value))
-
-    return check_list

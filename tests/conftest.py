@@ -28,7 +28,7 @@ from infra import environment
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
 from infra.deployments.ready import until_ready
-from infra.deployments.swarm import why_no_mesh
+from infra.deployments.swarm_mode import why_no_mesh
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from infra.experiment.circumstances import service_record

@@ -174,6 +174,18 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
     assert "nothing of Fourfold's was there" in said_by(infra("down", "host"))
 
 
+def test_up_names_no_metrics_file_of_a_service_that_writes_none(tmp_path: Path) -> None:
+    file = tmp_path / "service.toml"
+    app = ROOT / "tests" / "apps" / "small_app.py"
+    file.write_text(f'command = "python {app}"\nport_variable = "PORT"\n[metrics]\nvariable = ""\n')
+    try:
+        said = said_by(infra("up", "host", "--service", str(file), "--port", f"host={free_port()}"))
+        assert " answers after " in said
+        assert "metrics" not in said
+    finally:
+        said_by(infra("down", "host"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -30,10 +30,13 @@ from runfiles.events import MEASURED, WARM_UP
 from runfiles.files import REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
 
-def locust(locustfile: str, service: Service, prefix: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start Locust headless, in a process group of its own; its output is in PREFIX.log."""
-    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py"), "--headless"]
-    command += ["--host", service.url, "--csv", str(prefix), "--only-summary", *arguments]
+def locust(
+    locustfile: str, service: Service | str, prefix: Path, *arguments: str, headless: bool = True
+) -> subprocess.Popen[str]:
+    """Start Locust in a process group of its own; its output is in PREFIX.log."""
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py")]
+    command += ["--headless", "--only-summary"] if headless else []
+    command += ["--host", service if isinstance(service, str) else service.url, "--csv", str(prefix), *arguments]
     with prefix.with_name(prefix.name + ".log").open("w") as log:
         return subprocess.Popen(
             command, cwd=prefix.parent, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True

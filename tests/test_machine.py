@@ -52,6 +52,28 @@ def test_a_programs_cpu_time_is_counted_from_the_run_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_often")
+def test_only_fourfolds_own_nginx_is_a_reverse_proxy(tmp_path: Path) -> None:
+    shell = shutil.which("sh")
+    assert shell
+    shutil.copy(shell, tmp_path / "nginx")
+    (tmp_path / "fourfold-proxy").symlink_to(shell)  # as infra starts it
+    rows: list[dict[str, Any]] = []
+    monitor = MachineMonitor(rows.append)
+    before = float(monitor.sample().get("reverse_proxy_cpu_seconds", 0.0))
+
+    def used(name: str) -> float:
+        with subprocess.Popen([str(tmp_path / name), "-c", "while :; do :; done"]) as busy:
+            gevent.sleep(0.5)
+            monitor.sample()
+            busy.kill()
+        return float(rows[-1].get("reverse_proxy_cpu_seconds", 0.0)) - before
+
+    assert used("nginx") == 0
+    assert used("fourfold-proxy") > 0
+    monitor.stop()
+
+
+@pytest.mark.usefixtures("_often")
 def test_without_an_engine_its_columns_are_empty_and_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_machine, "BY_KERNELS_NAME", {"no-such-program": "dockerd_cpu_seconds"})
     rows: list[dict[str, Any]] = []

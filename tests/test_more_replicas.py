@@ -111,7 +111,8 @@ def test_what_compose_starts_for_a_service_without_a_compose_file(tmp_path: Path
         tmp_path / "service.toml", "mine", image="mine", port=7000, container=Container(stop_s=3, user="1:1")
     )
     settings = Settings(service, cpus=0.5, service_cpus="1")
-    services = proxied_model(settings, 4, 8082, tmp_path)["services"]
+    services = proxied_model(settings, 4, 8082, tmp_path / "live")["services"]
+    assert not (tmp_path / "live").exists()
     assert set(services) == {"service", PROXY}
     replicas, proxy = services["service"], services[PROXY]
     assert replicas["deploy"]["replicas"] == 4
@@ -151,6 +152,7 @@ def test_what_replicas_can_not_share_is_left_out_of_the_users_compose_file(engin
     container = Container(writable=("/app",))
     service = ServiceFile(tmp_path / "service.toml", "mine", image="mine", compose=compose, container=container)
     model = proxied_model(Settings(service), 3, 8082, tmp_path / "live")
+    assert (tmp_path / "live").is_dir()  # the file is told of it
     web, proxy = model["services"]["web"], model["services"][PROXY]
     assert not {"hostname", "scale", "ports"} & set(web)
     assert (web["image"], web["deploy"]["replicas"]) == ("mine", 3)
@@ -244,6 +246,7 @@ def test_three_replicas_behind_the_proxy_share_what_kept_connections_bring(proxy
     with deployed("compose-3", settings, tmp_path / "start") as running:
         assert "is still there" in str(why_not("compose-3", settings))
         assert running.service.limits == Limits(memory_bytes=settings.memory_bytes)
+        assert not (tmp_path / "start" / "live").exists()  # each replica has its metrics file in its container
         assert sorted(answers_of(running).values()) == pytest.approx([12, 12, 12], abs=1)
         folder = load(running, tmp_path / "results", users=4, seconds=4)
         files = running.service.copy_metrics(tmp_path)

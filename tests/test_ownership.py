@@ -21,6 +21,7 @@ from infra.deployments.compose import why_no_compose
 from infra.deployments.docker_engine import Engine
 from infra.deployments.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
 from infra.deployments.settings import Settings
+from infra.deployments.swarm_service import containers_of
 from infra.deployments.table import BY_NAME
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
@@ -183,8 +184,9 @@ def test_a_service_and_its_swarm_are_left_to_the_checkout_that_made_them(
             end_it = "end it there: .venv/bin/python -m infra down swarm-1"
             belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; {end_it}"
             assert swarm_1.why_another_has_it() == swarm_1.why_not(settings) == belongs
-            engine.client.services.get(swarm.NAME).remove()
-            assert until_true(lambda: not swarm._containers(engine), 60)
+            service = engine.client.services.get(swarm.NAME)
+            service.remove()
+            assert until_true(lambda: not containers_of(service), 60)
             belongs = f"the swarm that this engine is in belongs to the checkout {ROOT}; end it there: "
             assert str(swarm_1.why_another_has_it()).startswith(belongs)
             assert swarm._why_name_is_taken(engine) is None  # a service can run in another's swarm

@@ -17,7 +17,7 @@ from conftest import ROOT, free_port
 
 from addresses import LOOPBACK
 from infra import __main__ as command_line
-from infra.deployments import preflight, swarm
+from infra.deployments import preflight, swarm, swarm_mode
 from infra.deployments.docker_engine import Engine
 from infra.deployments.docker_run import NAME
 from infra.deployments.images import find_image
@@ -260,8 +260,8 @@ def test_a_compose_that_is_missing_or_old(
 
 @pytest.mark.engine
 def test_a_kernel_without_ipvs(doctor: Doctor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    if swarm.why_no_mesh(engine) is None:  # this kernel has it: look for another module
-        monkeypatch.setattr(swarm, "IPVS", "no_such_module")
+    if swarm_mode.why_no_mesh(engine) is None:  # this kernel has it: look for another module
+        monkeypatch.setattr(swarm_mode, "IPVS", "no_such_module")
     assert "has no IPVS, with which Swarm's routing mesh balances; load or install the module" in doctor()["swarm-3"]
 
 

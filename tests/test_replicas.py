@@ -103,7 +103,7 @@ def test_a_program_that_the_service_does_not_confirm_has_its_own_name(shared_ser
         assert (replica.name, replica.id) == ("unheard-of", str(pid))
         assert replica.doubt == (
             f"unheard-of (process {pid}) is sampled under its own name: "
-            f"/health says that the service is another process ({shared_service.process.pid}); "
+            f"the service says that it is another process ({shared_service.process.pid}); "
             f"if another one answers, name it (--replicas process:{shared_service.process.pid})"
         )
 
@@ -115,7 +115,7 @@ def test_a_service_that_does_not_tell_its_process_is_not_confirmed(
 ) -> None:
     (replica,) = Finder("auto", shared_service.url, lambda: said).replicas()
     assert replica.name == psutil.Process(shared_service.process.pid).name() != "test-replica"
-    assert "is sampled under its own name: /health" in str(replica.doubt)
+    assert "is sampled under its own name: the service " in str(replica.doubt)
 
 
 @pytest.mark.usefixtures("no_engine")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import docker
 import pytest
 
-from infra.deployments import swarm
-from infra.deployments.swarm import _Watch
+from infra.deployments.swarm_service import GONE_S, Watch
 
 
 class Tasks:
     """A service whose tasks are in the states that the test sets."""
 
-    def __init__(self, *states: str) -> None:
+    name = "llm-inference-service"
+
+    def __init__(self, *states: str, containers: Sequence[Any] = ()) -> None:
         self.states: tuple[str, ...] | None = states
+        self.client = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: list(containers)))
 
     def tasks(self, filters: Any = None) -> list[dict[str, Any]]:
         if self.states is None:
@@ -36,27 +39,24 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def engine(*containers: Any) -> Any:
-    return SimpleNamespace(client=SimpleNamespace(containers=SimpleNamespace(list=lambda **_: list(containers))))
-
-
 def container(status: str, said: str) -> Any:
     return SimpleNamespace(status=status, logs=lambda **_: said.encode())
 
 
 def test_one_that_restarts_is_not_gone_and_one_that_never_runs_is(now: list[float]) -> None:
-    service = Tasks("running", "running")
-    watch = _Watch(engine(container("running", "fine"), container("exited", "no model\n")), service)
+    there = [container("running", "fine"), container("exited", "no model\n")]
+    service = Tasks("running", "running", containers=there)
+    watch = Watch(service)
     service.states = ("failed", "running")
     now[0] += 100
     assert watch.why_gone() is None
     service.states = ("failed", "preparing")
-    now[0] += swarm.GONE_S - 1
+    now[0] += GONE_S - 1
     assert watch.why_gone() is None
     service.states = ("failed", "running")
     assert watch.why_gone() is None
     service.states = ("failed", "failed", "ready")
-    now[0] += swarm.GONE_S
+    now[0] += GONE_S
     reason = watch.why_gone()
     assert reason == (
         "no replica of service llm-inference-service has run for 20 s: the last task is failed (exit (1)); "
@@ -67,4 +67,4 @@ def test_one_that_restarts_is_not_gone_and_one_that_never_runs_is(now: list[floa
 def test_one_that_was_removed_is_gone_at_once() -> None:
     service = Tasks()
     service.states = None
-    assert _Watch(engine(), service).why_gone() == "service llm-inference-service was removed"
+    assert Watch(service).why_gone() == "service llm-inference-service was removed"

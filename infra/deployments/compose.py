@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.compose_project import Model, Project, without_variables
+from infra.deployments.compose_project import Model, Project, filled, without_variables
 from infra.deployments.confinement import PIDS, STOP_SIGNAL, TMP_BYTES, healthcheck, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
@@ -24,7 +24,7 @@ from infra.deployments.containers import (
     last_error_of,
     last_words,
     limits_of,
-    metrics_path,
+    metrics_place,
     why_gone,
     why_nobody_reaches,
 )
@@ -33,7 +33,7 @@ from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect, why_docker_fails
 from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
 from infra.deployments.ready import until_ready
-from infra.deployments.service import Service, live_file
+from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
 from runfiles.events import COMPOSE_SERVICE
@@ -41,6 +41,9 @@ from servicefile.service_file import ComposeFile, ServiceFile
 
 PROJECT = Project("fourfold-bench", kind="compose", down="compose")
 METRICS_FILE = "compose_inference_metrics.csv"
+METRICS_FOLDER = "metrics_folder"
+"""What a service file calls the folder of this machine for metrics files."""
+
 OWN_SERVICE = "service"
 """The name of the service in a Compose file that Fourfold writes."""
 
@@ -65,7 +68,7 @@ class Compose:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         engine = connect()
-        metrics = live_file(folder, METRICS_FILE)
+        metrics = live_folder(folder) / METRICS_FILE
         service = settings.service
         port = self.facts.port(settings)
         model = model_of(PROJECT, settings, port, metrics.parent)
@@ -137,7 +140,7 @@ def published(port: int, target: int) -> dict[str, Any]:
 
 def model_of(project: Project, settings: Settings, port: int, metrics_folder: Path) -> Model:
     """What Compose is to start: the user's file, or one that Fourfold writes, with the image and the CPU set of the
-    service that answers, and no port of it.
+    service that answers, and no port of it. ``metrics_folder`` is made if the user's file is told of it.
 
     Raises:
         DeploymentError: the Compose file is none, or lacks the service.
@@ -164,15 +167,9 @@ def model_of(project: Project, settings: Settings, port: int, metrics_folder: Pa
 
 def _resolved(project: Project, compose: ComposeFile, settings: Settings, port: int, metrics_folder: Path) -> Model:
     """The user's Compose file, as Compose understands it."""
-    values = {
-        "image": settings.image or "",
-        "port": str(port),
-        "user": user(settings.service.container) or "",
-        "cpus": str(settings.cpus or 0),
-        "memory_bytes": str(settings.memory_bytes),
-        "metrics_folder": str(metrics_folder.resolve()),
-    }
-    variables = {name: Template(text).safe_substitute(values) for name, text in compose.environment.items()}
+    if any(METRICS_FOLDER in Template(text).get_identifiers() for text in compose.environment.values()):
+        metrics_folder.mkdir(parents=True, exist_ok=True)
+    variables = filled(compose.environment, settings, port, **{METRICS_FOLDER: str(metrics_folder.resolve())})
     file = ["--project-directory", str(compose.file.parent), "--file", str(compose.file)]
     if compose.environment:  # a .env file beside it would set what is not set here, such as another image
         file += ["--env-file", os.devnull]
@@ -230,9 +227,8 @@ def _copy_metrics(service: ServiceFile, container: Any, metrics: Path, to: Path)
     return [Path(shutil.copy(metrics.with_name(service.compose.metrics_file), to))]
 
 
-def _metrics_place(service: ServiceFile, container: Any, metrics: Path) -> str:
+def _metrics_place(service: ServiceFile, container: Any, metrics: Path) -> str | None:
     if service.compose is not None and service.compose.metrics_file is not None:
         return str(metrics.with_name(service.compose.metrics_file))
     name = METRICS_FILE if service.compose is None else DOCKER_METRICS_FILE
-    path = metrics_path(container, service, name)
-    return f"in the container; copy it with docker cp {container.name}:{path} ."
+    return metrics_place(container, service, name)

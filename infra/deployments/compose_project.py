@@ -1,4 +1,8 @@
-"""A Compose project of Fourfold's own: what is in it, whose it is, and the docker compose command on it."""
+"""A Compose project of Fourfold's own: what is in it, whose it is, and the docker compose command on it.
+
+Also what the Compose file and the stack file of a user have in common: variables for the file, and labels on what is in
+it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from infra.deployments.confinement import user
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
+from infra.deployments.settings import Settings
 from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.last_words import last_line
@@ -68,11 +75,8 @@ class Project:
         for each in model["services"].values():
             each.pop("container_name", None)  # names are the engine's: another project may have this one
             each["labels"] = each.get("labels", {}) | ours
-        networks = model.setdefault("networks", {})
-        networks.setdefault("default", {})
-        for name, network in networks.items():
-            if not (network or {}).get("external"):
-                networks[name] = (network or {}) | {"labels": (network or {}).get("labels", {}) | ours}
+        model.setdefault("networks", {}).setdefault("default", {})
+        label_all(model["networks"], ours)
         self.run(["--file", "-", "up", "--detach", "--no-build"], model)
 
     def remove(self) -> list[str]:
@@ -113,6 +117,25 @@ class Project:
         networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={self.name}"})
         containers = [container.labels for container in self.containers(engine)]
         return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
+
+
+def filled(environment: Mapping[str, str], settings: Settings, port: int, **more: str) -> dict[str, str]:
+    """The variables for a user's file, with the values of the experiment in place of ``$image`` and the like."""
+    values = {
+        "image": settings.image or "",
+        "port": str(port),
+        "user": user(settings.service.container) or "",
+        "cpus": str(settings.cpus or 0),
+        "memory_bytes": str(settings.memory_bytes),
+    } | more
+    return {name: Template(text).safe_substitute(values) for name, text in environment.items()}
+
+
+def label_all(things: Model, ours: Mapping[str, str]) -> None:
+    """Put labels on the networks, volumes or other things of a file, but for those that exist without it."""
+    for name, thing in things.items():
+        if not (thing or {}).get("external"):
+            things[name] = (thing or {}) | {"labels": (thing or {}).get("labels", {}) | ours}
 
 
 def without_variables(value: Any) -> Any:

@@ -23,7 +23,7 @@ from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
 from infra.deployments.preflight import why_no_image, why_no_room, why_no_service_image, why_port_is_taken
 from infra.deployments.ready import until_ready
-from infra.deployments.service import Service, live_file
+from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
 from runfiles.deployments import COMPOSE_PROXY
@@ -80,7 +80,12 @@ http {
   }
 }
 """)
-START = 'printf "%s" "$PROXY_CONFIG" >/tmp/nginx.conf && exec nginx -e stderr -c /tmp/nginx.conf'
+# The kernel takes the name of the link for that of the program. So locustfiles/_machine.py can tell its CPU time from
+# that of any other nginx on the machine.
+START = (
+    'printf "%s" "$PROXY_CONFIG" >/tmp/nginx.conf && ln -s "$(command -v nginx)" /tmp/fourfold-proxy && '
+    "exec /tmp/fourfold-proxy -e stderr -c /tmp/nginx.conf"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class ComposeProxy:
     def start(self, settings: Settings, folder: Path) -> Service:
         engine, service = connect(), settings.service
         answering, replicas = answering_of(service), self.facts.replicas
-        metrics_folder = live_file(folder, f"{METRICS_STEM}.csv").parent
+        metrics_folder = live_folder(folder)
         PROJECT.up(proxied_model(settings, replicas, self.facts.port(settings), metrics_folder))
 
         def evidence() -> str:
@@ -124,13 +129,13 @@ class ComposeProxy:
         url = self.facts.url(settings)
         # While nobody else asks, the replicas get the requests in turn. So as many answers in a row come from all.
         until_ready(url, asked, settings.start_timeout_s, evidence, why_not_reached, in_a_row=replicas)
+        _forget_metrics_file(service, metrics_folder)
         running = sorted(PROJECT.containers(engine, answering), key=lambda container: str(container.name))
         everybody = [*running, *PROJECT.containers(engine, PROXY)]
-        path = metrics_path(running[0], service)
         return Service(
             f"{COMPOSE_SERVICE}:{PROJECT.name}/{answering}",
             lambda to: _copy_metrics(service, running, to),
-            f"in each replica's container; copy one with docker cp {running[0].name}:{path} .",
+            _metrics_place(running[0], service),
             limits_of(running[0]),
             gone=lambda: _why_gone(everybody),
             last_words=lambda: _last_words(running),
@@ -216,6 +221,22 @@ def _proxy(settings: Settings, port: int) -> Model:
         }
     )
     return proxy | {"ports": [published(port, PROXY_PORT)]}
+
+
+def _metrics_place(replica: Any, service: ServiceFile) -> str | None:
+    if service.metrics.variable is None:
+        return None
+    return f"in each replica's container; copy one with docker cp {replica.name}:{metrics_path(replica, service)} ."
+
+
+def _forget_metrics_file(service: ServiceFile, metrics_folder: Path) -> None:
+    """Remove the empty metrics file that the user's file has made for a single container, and its folder if nothing
+    else is in it. Each replica has a file of its own, in its container."""
+    made = service.compose and service.compose.metrics_file and metrics_folder / service.compose.metrics_file
+    if made and made.is_file() and made.stat().st_size == 0:
+        made.unlink()
+    if metrics_folder.is_dir() and not any(metrics_folder.iterdir()):
+        metrics_folder.rmdir()
 
 
 def _copy_metrics(service: ServiceFile, replicas: Sequence[Any], to: Path) -> list[Path]:

@@ -106,6 +106,14 @@ def copy_metrics(container: Any, service: ServiceFile, to: Path, metrics_file: s
         return []
 
 
+def metrics_place(container: Any, service: ServiceFile, metrics_file: str = METRICS_FILE) -> str | None:
+    """Where a person finds the service's metrics file in a container; None: the service writes none."""
+    if service.metrics.variable is None:
+        return None
+    path = metrics_path(container, service, metrics_file)
+    return f"in the container; copy it with docker cp {container.name}:{path} ."
+
+
 def metrics_path(container: Any, service: ServiceFile, metrics_file: str = METRICS_FILE) -> str:
     """Where the service's metrics file is in a container, if it writes one."""
     folder = service.metrics.folder or container.attrs["Config"].get("WorkingDir") or "/"

@@ -25,7 +25,7 @@ from infra.deployments.containers import (
     last_error_of,
     last_words,
     limits_of,
-    metrics_path,
+    metrics_place,
     why_gone,
     why_nobody_reaches,
 )
@@ -109,7 +109,7 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
     return Service(
         f"{CONTAINER}:{name}",
         lambda to: copy_metrics(container, service, to / METRICS_FILE),
-        f"in the container; copy it with docker cp {name}:{metrics_path(container, service)} .",
+        metrics_place(container, service),
         limits_of(container),
         gone=lambda: why_gone(container),
         last_words=lambda: last_words(container),

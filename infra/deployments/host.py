@@ -22,7 +22,7 @@ from infra.deployments.own_python import command_of, python_of
 from infra.deployments.ownership import still_there
 from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
 from infra.deployments.ready import Place, until_ready, why_misplaced
-from infra.deployments.service import Service, live_file
+from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
@@ -76,7 +76,9 @@ class Host:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
-        metrics, log = live_file(folder, METRICS_FILE), folder / "service.log"
+        metrics, log = live_folder(folder) / METRICS_FILE, folder / "service.log"
+        if service.metrics.variable is not None:
+            metrics.parent.mkdir(parents=True, exist_ok=True)
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:
@@ -95,7 +97,7 @@ class Host:
         return Service(
             f"{PROCESS}:{process.pid}",
             lambda to: _copy_metrics(service, metrics, to / METRICS_FILE),
-            str(metrics),
+            None if service.metrics.variable is None else str(metrics),
             Limits(cpuset=settings.service_cpus),
             gone,
             last_words=lambda: last_line(tail(log)),

@@ -14,7 +14,7 @@ class Service:
     """``replicas`` is what ``--replicas`` of the locustfiles takes. ``limits`` are those of each replica.
 
     ``copy_metrics`` copies the service's own metrics CSV into a folder and returns the files; ``metrics_place`` tells a
-    person where that CSV is, or which command copies it.
+    person where that CSV is, or which command copies it; None: the service writes none.
 
     ``gone`` says why the service no longer runs, with its last words; None as long as it runs. ``last_words`` is the
     last line that it has written. Both raise one of ``API_FAILURES`` if a Docker engine has to be asked and does not
@@ -23,17 +23,15 @@ class Service:
 
     replicas: str
     copy_metrics: Callable[[Path], list[Path]]
-    metrics_place: str
+    metrics_place: str | None
     limits: Limits
     gone: Callable[[], str | None]
     last_words: Callable[[], str]
 
 
-def live_file(folder: Path, name: str) -> Path:
-    """Where a service that writes to this machine's disk keeps its metrics CSV while it runs.
+def live_folder(folder: Path) -> Path:
+    """Where a service that writes to this machine's disk keeps its metrics CSV while it runs. Nobody has made it yet.
 
     ``copy_metrics`` puts a copy beside this folder after the single pass. The load that follows must not lengthen it.
     """
-    live = folder / "live"
-    live.mkdir(parents=True, exist_ok=True)
-    return live / name
+    return folder / "live"

@@ -21,7 +21,7 @@ from runfiles.records import ExperimentRecord, GitState, MeasuredService, Model
 from servicefile.service_file import ServiceFile
 
 LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
-"""Of this environment: the load generator's, and the host process' (of a container /health tells)."""
+"""Of this environment: the load generator's, and the host process' (of a container its answer at ``ready`` tells)."""
 
 SERVICE_VARIABLES = "INFERENCE_"
 

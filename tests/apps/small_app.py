@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,8 +25,12 @@ ANSWERS = {
 }
 
 
+AT_WORK = threading.Lock()
+
+
 class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets
 
     def do_GET(self) -> None:
         self._answer({"text": self.path})
@@ -37,6 +42,9 @@ class Answers(BaseHTTPRequestHandler):
     def _answer(self, asked: dict[str, str]) -> None:
         if MODE == "late error":
             time.sleep(10)
+        if MODE == "one at a time":
+            with AT_WORK:
+                time.sleep(0.015)
         right = json.dumps({"label": "positive", "length": len(asked["text"])}).encode()
         status, kind, body = ANSWERS.get(MODE, (200, "application/json", right))
         if name := os.environ.get("METRICS_LOG_FILE"):

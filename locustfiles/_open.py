@@ -1,0 +1,176 @@
+"""An open workload: each request is sent when it is due, whether or not earlier ones are answered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent.pool import Group
+from locust.env import Environment
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+from locust.runners import MasterRunner, WorkerRunner
+
+from runfiles.events import DROPPED, KEPT, OVER_BOUND, UNANSWERED
+
+from _arrivals import Arrivals
+from _client import Client
+from _exchange import Exchange, new_client, report, url_of
+from _timer import Timer
+from _visits import Visit
+
+ALL_USERS = "fourfold_all_users"
+"""The message with which a master tells its workers how many users there are in all."""
+
+GIVEN_UP_AFTER_S = 1.0
+"""An arrival whose time is so long past when its turn comes is dropped: the load generator can't keep the rate."""
+
+LOOK_EVERY_S = 0.5
+"""While no arrival is due, as before the first block: how often the rate is looked at."""
+
+logger = logging.getLogger("fourfold")
+
+
+class OpenLoad:
+    """The arrivals of this process, as long as it has users. Each user brings an equal share of the rate.
+
+    Connections are taken from a pool: the one used last comes first, and a new one is opened if all are busy. An
+    arrival that is not sent, or not answered before the users are stopped, is noted with ``environment.fourfold``.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._timer = Timer()
+        self._users = 0
+        self._all_users = 0
+        self._scheduler: gevent.Greenlet | None = None
+        self._senders = Group()
+        self._due_unix_s: dict[gevent.Greenlet, tuple[float, int | None]] = {}
+        self._idle: dict[str, list[Client]] = {}
+        self._places: dict[str, Sequence[Any]] = {}
+
+    def register(self) -> None:
+        """Know how many users there are in all processes: a master tells its workers."""
+        runner, events = self._environment.runner, self._environment.events
+        if isinstance(runner, WorkerRunner):
+            runner.register_message(ALL_USERS, self._note_all_users)
+        elif isinstance(runner, MasterRunner):
+            events.test_start.add_listener(self._tell_all_users)
+            events.spawning_complete.add_listener(self._tell_all_users)
+
+    def _note_all_users(self, msg: Any, **_: Any) -> None:
+        self._all_users = msg.data
+        self.begin_anew()
+
+    def _tell_all_users(self, **_: Any) -> None:
+        self._environment.runner.send_message(ALL_USERS, self._environment.runner.target_user_count)
+
+    def add_user(self) -> None:
+        """A user begins: its share of the arrivals begins too."""
+        if not self._users:
+            options, runner = self._environment.parsed_options, self._environment.runner
+            self._arrivals = Arrivals(options.arrivals, f"{options.seed}/{runner.worker_index}")
+        self._users += 1
+        self.begin_anew()
+
+    def remove_user(self) -> None:
+        """A user is stopped. With the last one all requests that are not answered are given up."""
+        self._users -= 1
+        if self._users:
+            self.begin_anew()
+            return
+        self._stop_scheduler()
+        try:
+            self._senders.join(timeout=self._environment.stop_timeout)
+        finally:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        given_up = list(self._due_unix_s.values())
+        self._senders.kill()
+        self._due_unix_s.clear()
+        for due_unix_s, block in given_up:
+            self._environment.fourfold.note_unsent(due_unix_s, block, UNANSWERED)
+        for clients in self._idle.values():
+            for client in clients:
+                client.close()
+        self._idle.clear()
+
+    def begin_anew(self) -> None:
+        """The rate has changed, or where the load goes: count from now."""
+        self._stop_scheduler()
+        if self._users:
+            self._scheduler = gevent.spawn(self._send_when_due)
+
+    def _stop_scheduler(self) -> None:
+        if self._scheduler is not None and self._scheduler is not gevent.getcurrent():
+            self._scheduler.kill()
+        self._scheduler = None
+
+    def rate_per_s(self) -> float:
+        """What this process sends now: the whole rate by the share of its users, or with a ``LoadTestShape`` the rate
+        of one user by their number. 0: nothing, as between blocks."""
+        environment, runner = self._environment, self._environment.runner
+        if not environment.fourfold.visits.is_on:
+            return 0.0
+        rate: float = environment.fourfold.visits.rate_per_s or environment.parsed_options.rate
+        if environment.shape_class is not None:
+            return rate * self._users
+        all_users = self._all_users if isinstance(runner, WorkerRunner) else runner.target_user_count
+        return rate * self._users / all_users if all_users else 0.0
+
+    def _send_when_due(self) -> None:
+        due_s = time.perf_counter()
+        while True:
+            rate = self.rate_per_s()
+            if rate <= 0:
+                gevent.sleep(LOOK_EVERY_S)
+                due_s = time.perf_counter()
+                continue
+            due_s = self._arrivals.next_after(due_s, rate)
+            self._timer.wait_until(due_s)
+            if self._environment.fourfold.visits.is_on:
+                self._arrive(due_s)
+
+    def _arrive(self, due_s: float) -> None:
+        behind_s = time.perf_counter() - due_s
+        options, visits = self._environment.parsed_options, self._environment.fourfold.visits
+        why = None
+        if behind_s > GIVEN_UP_AFTER_S:
+            why = DROPPED
+        elif len(self._senders) >= options.most_in_flight:
+            why = OVER_BOUND
+        visit = visits.begin_request()
+        due_unix_s = time.time() - behind_s
+        if why is not None:
+            visits.end_request(visit)
+            self._environment.fourfold.note_unsent(due_unix_s, visit.block, why)
+            return
+        sender = self._senders.spawn(self._send, due_s, visit)
+        self._due_unix_s[sender] = due_unix_s, visit.block
+
+    def _send(self, due_s: float, visit: Visit) -> None:
+        """Send one request, and report it. The greenlet of a request ends with it."""
+        environment = self._environment
+        text = next(environment.texts)
+        host = visit.host
+        idle = self._idle.setdefault(host, [])
+        client = idle.pop() if idle else self._new_client(host)
+        try:
+            answer = client.send(text.target, text.body, due_s=due_s)
+        except BaseException:  # the load is stopped
+            environment.fourfold.visits.end_request(visit)
+            raise
+        self._places[host] = client.places
+        idle.append(client)
+        self._due_unix_s.pop(gevent.getcurrent(), None)  # from here on it is one that is answered
+        try:
+            report(environment, Exchange(text, visit, url_of(client, text), answer))
+        except (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:
+            logger.debug("a listener raised %r, which steers a user that asks one request at a time", steering)
+
+    def _new_client(self, host: str) -> Client:
+        keeps = self._environment.parsed_options.connection == KEPT
+        return new_client(self._environment, host, keeps_connection=keeps, places=self._places.get(host, ()))
