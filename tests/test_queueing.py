@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import http.client
+import json
 import math
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal, localcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from scipy import integrate
 
 from benchmarks.batch_means import BATCHES, estimate_mean, estimate_quantile
-from benchmarks.queueing import running_server
-from benchmarks.queueing_cases import CONSTANT, EXPONENTIAL, SERVICE_MS, OpenCase
-from benchmarks.queueing_compare import compare_throughput, compare_waits, idle_time
+from benchmarks.queueing import (
+    OPEN_LOAD,
+    Load,
+    judged,
+    read_requests,
+    run_all,
+    running_server,
+    until_the_first_end,
+)
+from benchmarks.queueing_cases import CONSTANT, EXPONENTIAL, QUICK, SERVICE_MS, OpenCase
+from benchmarks.queueing_compare import Compared, compare_throughput, compare_waits, idle_time
 from benchmarks.queueing_theory import (
     closed_throughput,
     md1_share_within,
@@ -28,6 +42,8 @@ from benchmarks.queueing_theory import (
     mm1_wait_quantile,
     waits,
 )
+from infra.errors import DeploymentError
+from runfiles.files import REQUESTS_SUFFIX
 
 LOADS = (0.3, 0.5, 0.7)
 
@@ -230,3 +246,60 @@ def test_the_server_keeps_a_connection_and_serves_a_lone_request_at_once(server:
         assert client.sock is not None
     client.close()
     assert min(beyond) < 1  # a timer that rounds up to whole ms would take more with most services
+
+
+def test_a_run_counts_until_the_first_one_ends() -> None:
+    long = pd.DataFrame({"arrived_ms": np.arange(0, 9000, 10), "is_measured": True})
+    short = long[long["arrived_ms"] <= 5000].assign(is_measured=lambda run: run["arrived_ms"] > 1000)
+    cut = until_the_first_end({"long": long, "short": short})
+    assert cut["long"].loc[cut["long"]["is_measured"], "arrived_ms"].max() == 3990
+    assert cut["short"].loc[cut["short"]["is_measured"], "arrived_ms"].agg(["min", "max"]).tolist() == [1010, 3990]
+
+
+def test_two_misses_may_be_chance_but_not_three_and_no_arrival_may_be_left_out() -> None:
+    held = Compared("M/D/1, load 0.5", "mean wait", "ms", 5, 5.1, 4.9, 5.3, 4, 5.05, holds=True)
+    missed = replace(held, holds=False)
+    sent = {"open": {"dropped": 0, "over_bound": 0}}
+    assert judged([held] * 10 + [missed] * 2, [held], {"idle": sent}) == {"not_sent": 0, "missed": 2, "all_hold": True}
+    assert not judged([held] * 9 + [missed] * 3, [held], {"idle": sent})["all_hold"]
+    assert not judged([held] * 12, [held, missed], {"idle": sent})["all_hold"]
+    not_sent = {"open": {"dropped": 2, "over_bound": 3}}
+    assert judged([held] * 12, [held], {"idle": sent, "loaded": not_sent, "closed": {"open": None}}) == {
+        "not_sent": 5,
+        "missed": 0,
+        "all_hold": False,
+    }
+
+
+def test_a_request_that_failed_ends_the_benchmark(tmp_path: Path) -> None:
+    columns = "started_at_unix_s,response_time_ms,inference_ms,send_delay_ms,phase,error\n"
+    rows = "1800000000.5,12.5,10,0.1,measured,\n1800000001,1,,0.1,measured,connection refused\n"
+    Path(f"{tmp_path / 'idle'}{REQUESTS_SUFFIX}").write_text(columns + rows)
+    with pytest.raises(DeploymentError, match="1 of 2 requests of idle failed: connection refused"):
+        read_requests(tmp_path / "idle")
+
+
+def test_a_load_that_can_not_be_sent_ends_the_benchmark(tmp_path: Path) -> None:
+    load = Load("idle", "idle", CONSTANT, OPEN_LOAD, ("--rate", "none"))
+    with pytest.raises(DeploymentError, match=r"(?s)Locust of idle ended with exit code 2: .*--rate"):
+        run_all([load], QUICK, 1, tmp_path)
+
+
+def test_the_benchmark_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks.queueing", "--quick", "--json", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in (0, 1), done.stderr  # so few requests prove nothing
+    figures = json.loads(path.read_text())
+    assert figures["not_sent"] == 0
+    assert 200 < figures["arrivals"] < 600
+    assert figures["loads"].keys() == {"idle", "constant-0.5-1", "closed-8"}
+    mean, p95 = figures["waits"]
+    assert mean["theory"] == pytest.approx(5)
+    assert p95["theory"] == pytest.approx(20.506, rel=1e-4)
+    for found in (mean, p95):
+        assert 0.25 * found["same_arrivals"] < found["measured"] < found["same_arrivals"] + 40
+    (throughput,) = figures["throughputs"]
+    assert 30 < throughput["measured"] < 90
+    assert f"{mean['measured']:.2f} ms" in done.stdout
+    assert "M/M/1//8, closed users" in done.stdout
