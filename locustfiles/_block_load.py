@@ -10,15 +10,17 @@ from typing import Any
 
 import gevent
 from _block_recording import BlockRecording
-from _blocks import Block, LoadInBlocks, is_disturbed, orders, phase_of
+from _blocks import MOST_BLOCKS, Block, Capacity, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
+from _capacity_search import End, next_step
 from _other_programs import others_percent
 from gevent.event import Event
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE, STOPPED
+from runfiles.objective import Step
 
-from _visits import LEAVE, VISIT
+from _visits import GIVE_UP, LEAVE, VISIT
 
 LONGEST_ANSWER_S = 10.0
 """How long the requests of a measured part, and then the others of its block, are waited for. The load then goes on
@@ -52,6 +54,7 @@ class BlockLoad:
         self._has_news = Event()
         self._loaded = load.targets[0].deployment  # whose requests are waited for
         self._hangs = False
+        self._is_open = bool(load.rates or load.capacity)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -74,36 +77,77 @@ class BlockLoad:
 
     def _visit_all(self) -> None:
         reason = ALL_BLOCKS
-        cycles = self._load.warm_up_blocks + self._load.blocks
-        for cycle, order in enumerate(orders(len(self._load.targets), cycles, self._load.order_seed), 1):
-            for target in order:
-                while self._visit(target, cycle).phase == DISTURBED:
-                    self._repeats_left -= 1
-            if self._recording.has_enough():
-                reason = ENOUGH_REQUESTS
-                break
+        if self._load.capacity is None:
+            reason = self._visit_in_cycles()
+        else:
+            self._search(self._load.capacity)
         self._tell(VISIT, next(self._numbers), {"host": None})
         self._await_answers()  # so that no request is cut off by the end of the run
         self._end(reason)
 
-    def _visit(self, target: int, cycle: int) -> Block:
+    def _visit_in_cycles(self) -> str:
+        """All blocks of the plan. Returns what ended them."""
+        load = self._load
+        overloaded: set[int] = set()
+        cycles = load.warm_up_blocks + load.blocks
+        for cycle, order in enumerate(orders(len(load.targets), cycles, load.order_seed), 1):
+            if load.rates and load.rate_of(cycle) == load.rates[0]:
+                overloaded.clear()
+            for target in order:
+                if target in overloaded:
+                    continue
+                while (block := self._visit(target, cycle, load.block_s, load.rate_of(cycle))).phase == DISTURBED:
+                    self._repeats_left -= 1
+                if is_overloaded(block):
+                    overloaded.add(target)
+            if self._recording.has_enough():
+                return ENOUGH_REQUESTS
+        return ALL_BLOCKS
+
+    def _search(self, capacity: Capacity) -> None:
+        """The steps of a capacity search of each target: one of each, by turns, until all searches have ended."""
+        load, warm_up_s = self._load, self._load.block_s
+        searches = [capacity.search_of(target) for target in load.targets]
+        steps: list[list[Step]] = [[] for _ in searches]
+        left = set(range(len(searches)))
+        self._repeats_left = 0  # a search repeats what it doubts
+        for cycle, order in enumerate(orders(len(searches), MOST_BLOCKS, load.order_seed), 1):
+            for target in [target for target in order if target in left]:
+                if cycle <= load.warm_up_blocks:
+                    self._visit(target, cycle, warm_up_s, searches[target].lowest_per_s)
+                    continue
+                following = next_step(searches[target], steps[target])
+                if isinstance(following, End):
+                    logger.info("%s: the search ended (%s)", load.targets[target].deployment, following.why)
+                    left.remove(target)
+                    continue
+                block = self._visit(target, cycle, following.seconds, following.rate_per_s)
+                steps[target].append(self._recording.step_of(block, searches[target].objective))
+            if not left:
+                return
+
+    def _visit(self, target: int, cycle: int, seconds: float, rate: float | None) -> Block:
         """One block, with its phase."""
         load, recording = self._load, self._recording
-        block = Block(next(self._numbers), cycle, began_at_unix_s=time.time())
+        block = Block(next(self._numbers), cycle, began_at_unix_s=time.time(), rate_per_s=rate)
         recording.begin_block(target, block)
         visited = load.targets[target]
         name = f"{self._request_name} ({visited.deployment})"
-        self._tell(VISIT, block.number, {"host": visited.url, "request_name": name})
+        self._tell(VISIT, block.number, {"host": visited.url, "request_name": name, "rate_per_s": rate})
         gevent.sleep(load.settle_s)
         self._await_answers()
         block.measured_from_unix_s = time.time()
         before = recording.read_cpu()
-        gevent.sleep(load.block_s)
+        gevent.sleep(seconds)
         after = recording.read_cpu()
         block.measured_to_unix_s = time.time()
-        self._tell(LEAVE, block.number, {})
+        self._tell(LEAVE, block.number, {"stops": rate is not None})
         self._loaded, self._hangs = visited.deployment, False
         self._await_answers()
+        if self._hangs and rate is not None:
+            self._hangs = False
+            self._runner.send_message(GIVE_UP, {})
+            self._await_answers()
         block.ended_at_unix_s = time.time()
         block.others_cpu_percent = others_percent(before, after)
         block.phase = phase_of(
@@ -133,6 +177,9 @@ class BlockLoad:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 self._hangs = True
+                if self._is_open:
+                    logger.info("%s: requests were unanswered for %g s", self._loaded, LONGEST_ANSWER_S)
+                    return
                 after = f"requests unanswered for {LONGEST_ANSWER_S:g} s; the load went on without their users"
                 logger.warning("%s left %s", self._loaded, after)
                 self._recording.note_fault(INCOMPLETE, f"{self._loaded} left {after}")

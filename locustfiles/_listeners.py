@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,11 +30,13 @@ import _ending
 import _locust_files
 import _options
 from _live import Live, show_live
+from _open import OpenLoad
+from _prometheus import serve_metrics
 from _recording import Recording
 from _request_row import request_row
 from _run_record import Run
 from _texts import asked_service
-from _visits import ANSWERED, LEAVE, VISIT, BlockVisits, Visits
+from _visits import ANSWERED, GIVE_UP, LEAVE, VISIT, BlockVisits, Visits
 from _workers import Worker, Workers
 
 WRONG_OPTIONS_EXIT_CODE = 2
@@ -47,8 +49,9 @@ class Listeners:
     """Listens to the events of one Locust process. In a worker a ``Worker`` takes its place.
 
     ``recording`` is that of the present run, or of the last one under the web UI; None where nothing is recorded.
-    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes;
-    ``when_visits_change`` is called when that changes. A locustfile finds them at ``environment.fourfold``.
+    ``asked`` is the service, and what it is asked. ``visits`` tells users where their next request goes. ``open_load``
+    sends the requests of an open workload; None: it is a closed one. A locustfile finds them at
+    ``environment.fourfold``.
     """
 
     def __init__(self) -> None:
@@ -61,7 +64,7 @@ class Listeners:
         self._temporary_folder: TemporaryDirectory[str] | None = None
         self._workers = Workers()
         self._worker: Worker | None = None
-        self.when_visits_change: Callable[[], None] = lambda: None
+        self.open_load: OpenLoad | None = None
 
     def register(self, events: Events) -> None:
         """Listen. To be called when the locustfile is loaded, before Locust makes its runner and its files.
@@ -98,10 +101,12 @@ class Listeners:
         if not isinstance(environment.runner, MasterRunner):
             environment.runner.register_message(VISIT, self._turn)
             environment.runner.register_message(LEAVE, self._leave)
+            environment.runner.register_message(GIVE_UP, self._give_up)
         if environment.parsed_options.end_with_stdin:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
             show_live(environment, self._live)
+            serve_metrics(environment, self._live)
             _options.check_form(environment, self._note_wrong_fields)
             self._note_stop_button(environment)
 
@@ -151,7 +156,12 @@ class Listeners:
     def _turn(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):
             self.visits.turn(msg.data)
-            self.when_visits_change()
+        if self.open_load is not None:
+            self.open_load.begin_anew()
+
+    def _give_up(self, **_: Any) -> None:
+        if self.open_load is not None:
+            self.open_load.give_up()
 
     def _leave(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):

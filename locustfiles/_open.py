@@ -85,14 +85,17 @@ class OpenLoad:
         try:
             self._senders.join(timeout=self._environment.stop_timeout)
         finally:
-            self._give_up()
+            self.give_up()
+            self._close_connections()
 
-    def _give_up(self) -> None:
-        given_up = list(self._due_unix_s.values())
-        self._senders.kill()
-        self._due_unix_s.clear()
-        for due_unix_s, block in given_up:
+    def give_up(self) -> None:
+        """Wait no longer for the requests that are unanswered."""
+        for due_unix_s, block in self._due_unix_s.values():  # first: the last of them that ends is reported at once
             self._environment.fourfold.note_unsent(due_unix_s, block, UNANSWERED)
+        self._due_unix_s.clear()
+        self._senders.kill()
+
+    def _close_connections(self) -> None:
         for clients in self._idle.values():
             for client in clients:
                 client.close()

@@ -15,8 +15,8 @@ from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
 from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT
+from runfiles.fields import MOST_RATE_PER_S
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
-from runfiles.records import MOST_RATE_PER_S
 from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 

@@ -13,9 +13,10 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-VISIT, LEAVE = "fourfold_visit", "fourfold_leave"
+VISIT, LEAVE, GIVE_UP = "fourfold_visit", "fourfold_leave", "fourfold_give_up"
 """Messages to the processes that have users. ``VISIT``: turn to the target in its data; without a host, send nothing
-until the next visit. ``LEAVE``: the measured part of the block is over; go on, and tell when it is answered."""
+until the next visit. ``LEAVE``: the measured part of the block is over; go on, or send nothing more if its data says
+``stops``, and tell when it is answered. ``GIVE_UP``: an open workload waits no longer for what is unanswered."""
 
 ANSWERED = "fourfold_answered"
 """The answer to each of them: all requests of the block before are answered (``VISIT``), or all those that this block
@@ -106,7 +107,10 @@ class BlockVisits(Visits):
     def leave(self, data: dict[str, Any]) -> None:
         """The message ``LEAVE``. A process that had no users at ``VISIT`` has nothing to leave."""
         left = self._left()
-        if self._present is not None:
+        if data["stops"]:
+            self._present = None
+            self._is_on.clear()
+        elif self._present is not None:
             self._present = Visit(self._present.host, self._present.request_name, self._present.block)
         self._before = left
         self._tell_when_answered(left, LEAVE, data["block"])

@@ -25,9 +25,8 @@ events.init_command_line_parser.add_listener(_options.add_open_arguments)
 
 @events.init.add_listener
 def begin_with_no_arrivals(environment: Environment, **_: Any) -> None:
-    environment.open_load = OpenLoad(environment)
-    environment.open_load.register()
-    environment.fourfold.when_visits_change = environment.open_load.begin_anew
+    environment.fourfold.open_load = OpenLoad(environment)
+    environment.fourfold.open_load.register()
     _options.share_out_the_rate(environment.parsed_options)
 
 
@@ -37,10 +36,10 @@ class OpenUser(ReviewUser):
     is_open = True
 
     def on_start(self) -> None:
-        self.environment.open_load.add_user()
+        self.environment.fourfold.open_load.add_user()
 
     def on_stop(self) -> None:
-        self.environment.open_load.remove_user()
+        self.environment.fourfold.open_load.remove_user()
 
     @task
     def wait_to_be_stopped(self) -> None:

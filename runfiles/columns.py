@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runfiles.events import DISTURBED, MEASURED, PHASES, WARM_UP
-from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
+from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES, MOST_RATE_PER_S
 
 
 class Kind(StrEnum):
@@ -54,6 +54,7 @@ PERCENT = Unit("%", 0, 1e7)
 BYTES = Unit("bytes", 0, MOST_BYTES)
 BYTES_PER_S = Unit("bytes/s")
 NUMBER = Unit("number")
+PER_S = Unit("1/s", 0, MOST_RATE_PER_S)
 HTTP_STATUS = Unit("number", 0, 999)
 YES_OR_NO = Unit("1 or 0", 0, 1)
 TEXT = Unit("text", is_text=True)
@@ -425,6 +426,34 @@ BLOCK_COLUMNS = (
         GAUGE,
         PERCENT,
         "CPU that other programs and the hypervisor took in the measured part, 100 = one core; empty: not known",
+    ),
+    Column(
+        "rate_per_s",
+        GAUGE,
+        PER_S,
+        "open workload: how many requests were due per second; empty: closed workload",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "dropped",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were never sent, as the load generator was behind by more than 1 s",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "over_bound",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were never sent, as too many were unanswered",
+        since=OPEN_DAY,
+    ),
+    Column(
+        "unanswered",
+        GAUGE,
+        NUMBER,
+        "requests due in the measured part that were sent and given up, as they were unanswered long after the block",
+        since=OPEN_DAY,
     ),
 )
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
+    MOST_RATE_PER_S,
     Address,
     Between,
     Bytes,
@@ -32,11 +33,14 @@ from runfiles.fields import (
     shown,
 )
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
+from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
+Rate = Annotated[float, Between(0, MOST_RATE_PER_S)]
+"""Requests per second."""
+
 MOST_ROUNDS = 10_000
-MOST_RATE_PER_S = 1_000_000
 LONGEST_START_S = 24 * 3600
 MOST_BUDGET_MINUTES = 7 * 24 * 60
 MOST_GROUPS = 100
@@ -89,6 +93,17 @@ class FormedRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacityRecord(Record):
+    """The search for the highest rate that meets ``slo``, between two rates (per second), until it is known to
+    ``tolerance`` (%)."""
+
+    slo: str
+    tolerance: Percent
+    lowest: Rate
+    highest: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file.
 
@@ -108,6 +123,10 @@ class PlanRecord(Record):
     warm_up_s: Seconds
     rest_s: Seconds | None = None
     user_class: str
+    rate: Rate | None = None
+    rates: tuple[Rate, ...] = ()
+    arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
+    capacity: CapacityRecord | None = None
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
@@ -164,12 +183,22 @@ class MeasuredService(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Record):
-    """The image of a container: its name, its ID, its digests at registries, its size."""
+    """The image of a container: its name, its ID, its digests at registries, its size, and the version of Python that
+    its variable PYTHON_VERSION names, as the official images do."""
 
     name: Name | None = None
     id: Name | None = None
     digests: tuple[str, ...] = ()
     bytes: Bytes | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python(Record):
+    """The Python that a host process runs on. ``is_fourfolds``: it is Fourfold's own, with Fourfold's libraries."""
+
+    version: str
+    is_fourfolds: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +237,14 @@ class RoundRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRecord(Record):
-    """What became of one deployment. ``reason`` says why not all of its rounds were measured."""
+    """What became of one deployment. ``reason`` says why not all of its rounds were measured. ``python`` is None for
+    containers, and for a host process that does not run on Python, or is not known to."""
 
     name: Name
     status: Status
     reason: str | None = None
     image: Image | None = None
+    python: Python | None = None
     rounds: tuple[RoundRecord, ...]
 
 
@@ -382,7 +413,7 @@ class OpenWorkload(Record):
     and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
     """
 
-    rate_per_s: Annotated[float, Between(0, MOST_RATE_PER_S)] | None = None
+    rate_per_s: Rate | None = None
     arrivals: Annotated[str, OneOf(ARRIVALS)]
     connection: Annotated[str, OneOf(CONNECTIONS)]
     most_in_flight: Count
@@ -424,6 +455,19 @@ class Fault(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedText(Record):
+    """A text of which a request failed: its number, its first words, and the status of the answer (0: none came)."""
+
+    text_id: Count
+    begins: str
+    status: Count
+
+    def __str__(self) -> str:
+        status = f"status {self.status}" if self.status else "no answer"
+        return f'text {self.text_id} ("{tidy(self.begins)}"): {status}'
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(FormedRecord):
     """``PREFIX_run.json``: what ran, with what, and what is wrong with its recording.
 
@@ -431,7 +475,7 @@ class RunRecord(FormedRecord):
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
     in one piece, ``open`` in a closed workload. ``retries``: requests that were sent again, as the service had closed
-    the kept connection.
+    the kept connection. ``failed_texts``: the first texts of which a request failed.
     """
 
     command: str | None = None
@@ -452,6 +496,7 @@ class RunRecord(FormedRecord):
     retries: Count | None = None
     open: OpenWorkload | None = None
     blocks: Blocks | None = None
+    failed_texts: tuple[FailedText, ...] = ()
     faults: tuple[Fault, ...] = ()
     service: Service | None = None
     texts: Texts

@@ -10,6 +10,8 @@ from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, 
 
 ERROR_LIMIT = 0.01
 RETRY_LIMIT = 0.01
+TEXTS_NAMED = 3
+"""So many of the texts that failed are named."""
 SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
 FIRST_PASS = 1
@@ -33,7 +35,8 @@ def request_doubts(run: Run) -> Reasons:
     failed = measured["error"][(measured["error"] != "").to_numpy()]
     if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
         first = failed.iloc[0][:LONGEST_QUOTE]
-        found.append((f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})", "errors"))
+        text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})"
+        found.append((f"{text}{_which_texts(run)}", "errors"))
     found += _of_record(run)
     if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
@@ -42,6 +45,12 @@ def request_doubts(run: Run) -> Reasons:
         text = f"{retried:,} of {len(measured):,} requests were sent again, as the service had closed their connection"
         found.append((text, ""))
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
+
+
+def _which_texts(run: Run) -> str:
+    """The first texts of which a request failed; nothing if the record does not tell."""
+    told = "; ".join(map(str, run.record.failed_texts[:TEXTS_NAMED]))
+    return f". The first texts that failed: {told}" if told else ""
 
 
 def _of_record(run: Run) -> Reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,12 +20,13 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round
 from analysis.read.runs import Run
 from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
+from runfiles.lines import is_alike
 
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment)]
-    found += plan_doubts(results) + time_doubts(results) + trend_doubts(results)
+    found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
     found += _of_percentiles(loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
@@ -46,14 +47,34 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
-        if round_.status == FAILED:
-            text = f"{deployment.title}, round {round_.number} failed: {round_.reason or 'no reason was given'}"
-            found.append(Doubt(text, is_of_a_lack=True))
         if round_.status != STATUS_MEASURED:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
     return found + _of_lacking_passes(deployment) + _of_runs(deployment)
+
+
+def _of_failed_rounds(results: Results) -> list[Doubt]:
+    """Why rounds failed: each cause once, with all deployments and rounds that it hit."""
+    hit: list[tuple[str, dict[str, list[int]]]] = []
+    for deployment in results.deployments:
+        for round_ in deployment.rounds:
+            if round_.status != FAILED:
+                continue
+            reason = round_.reason or "no reason was given"
+            whom = next((whom for told, whom in hit if is_alike(told, reason)), None)
+            if whom is None:
+                hit.append((reason, whom := {}))
+            whom.setdefault(deployment.title, []).append(round_.number)
+    return [Doubt(f"{_whom(whom)} failed: {reason}", is_of_a_lack=True) for reason, whom in hit]
+
+
+def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
+    """Deployments by title, each with the numbers of some of its rounds."""
+    return "; ".join(
+        f"{title}, round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        for title, numbers in rounds.items()
+    )
 
 
 def _of_runs(deployment: Deployment) -> list[Doubt]:

@@ -24,7 +24,7 @@ from runfiles.files import (
     load_prefix,
 )
 from runfiles.machines import EngineElsewhere, engine_elsewhere
-from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, RoundRecord
+from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, Python, RoundRecord
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Round:
 class Deployment:
     """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured.
 
-    ``tells_model``: its service should say which model answers.
+    ``tells_model``: its service should say which model answers. ``python``: what the host process runs on; None: not
+    known, or no Python.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Deployment:
     image: Image | None
     rounds: tuple[Round, ...]
     tells_model: bool = True
+    python: Python | None = None
 
     @property
     def is_host(self) -> bool:
@@ -226,6 +228,7 @@ def _read_deployment(folder: Path, experiment: ExperimentRecord, record: Deploym
         image=record.image,
         rounds=tuple(_read_round(folder, each) for each in rounds),
         tells_model=experiment.service is None or experiment.service.tells_model,
+        python=record.python,
     )
 
 

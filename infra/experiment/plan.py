@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
+from infra.experiment.capacity import LOAD_SHARE, ROUNDS, Capacity, as_table, capacity_of
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
-from runfiles.events import BLOCKS, LAYOUTS, TURNS
+from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 from servicefile import toml
 from servicefile.toml import number, one_of, or_none, whole
@@ -28,7 +31,16 @@ MIB = 1024**2
 FEWEST_BLOCKS = 2
 """Measured blocks of each deployment in a round, however short the plan's ``seconds`` are."""
 
-NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes")
+OPEN_LOAD = "open_load"
+"""The locustfile of an open workload."""
+
+MOST_RATES = 100
+
+AUTO_RATES = tuple(float(round(10 * 2 ** (step / 2))) for step in range(21))
+"""10 to 10,000 requests per second, each 1.41 times the one before. A deployment that is overloaded gets no higher one.
+"""
+
+NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates")
 """Keys that records of earlier versions lack, and that can't be none."""
 
 
@@ -44,6 +56,10 @@ class Plan:
 
     ``rounds`` None: until the interval of every pair's ratio is as narrow as ``precision`` (half its width, in
     percent), or ``budget_minutes`` are up. With a number neither counts.
+
+    With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
+    does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
+    With ``capacity`` the load of each round is a search for the highest rate that meets an objective.
 
     ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
@@ -63,6 +79,10 @@ class Plan:
     warm_up_s: int = 2
     rest_s: int = 2
     user_class: str = "keep_alive"
+    rate: float | None = None
+    rates: tuple[float, ...] = ()
+    arrivals: str = POISSON
+    capacity: Capacity | None = None
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
@@ -73,7 +93,55 @@ class Plan:
     @property
     def blocks(self) -> int:
         """How many measured blocks each deployment gets in a round."""
+        if self.rates:
+            return len(self.rates)
         return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
+
+    @property
+    def load_s(self) -> float:
+        """How long each deployment's load is measured in a round, at the most."""
+        if self.capacity is not None:
+            return self.search_s(1) / LOAD_SHARE
+        return self.seconds * max(1, len(self.rates))
+
+    def search_s(self, deployments: int) -> float:
+        """How long the load of one search of the capacity may last, with so many deployments in a group."""
+        if self.capacity is None:
+            return 0.0
+        return self.capacity.search_s(self.budget_minutes, self.rounds or ROUNDS, deployments)
+
+    @property
+    def all_rates(self) -> tuple[float, ...]:
+        """The rates of an open workload; none if it is a closed one."""
+        if self.capacity is not None:
+            return (self.capacity.lowest,)
+        return self.rates or (() if self.rate is None else (self.rate,))
+
+    @property
+    def locustfile(self) -> str:
+        """The name of the locustfile that sends the load."""
+        return OPEN_LOAD if self.all_rates else self.user_class
+
+    @property
+    def load_arguments(self) -> list[str]:
+        """What Locust is told of the users and of the rate."""
+        users = self.processes if self.all_rates else self.users
+        said = ["--users", str(users), "--spawn-rate", str(users), "--seed", str(self.seed)]
+        said += ["--processes", str(self.processes)] if self.processes > 1 else []
+        if self.all_rates:
+            connection = KEPT if self.user_class == "keep_alive" else NEW
+            said += ["--rate", str(self.all_rates[0]), "--arrivals", self.arrivals, "--connection", connection]
+        return said
+
+    @property
+    def load_in_words(self) -> str:
+        """The load, such as "8 users"."""
+        if self.capacity is not None:
+            return f"search for the capacity ({self.capacity.slo})"
+        if not self.all_rates:
+            return f"{self.users} users"
+        first, last = self.all_rates[0], self.all_rates[-1]
+        return f"{first:g} requests/s" if first == last else f"{first:g} to {last:g} requests/s"
 
     @property
     def warm_up_blocks(self) -> int:
@@ -103,7 +171,11 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
         key, has_value, text = override.partition("=")
         if not has_value:
             raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
-        values |= _checked({key: _from_text(key, text)}, "--set")
+        table, is_in_table, name = key.partition(".")
+        value = _from_text(key, text)
+        if is_in_table and table == "capacity":
+            key, value = table, (as_table(values.get(table)) or {}) | {name: value}
+        values |= _checked({key: value}, "--set")
     return _consistent(Plan(**values))
 
 
@@ -124,13 +196,23 @@ def _consistent(plan: Plan) -> Plan:
     Raises:
         PlanError: they can't.
     """
-    if plan.processes > plan.users:
+    if plan.rates and plan.rate is not None:
+        raise PlanError("rate and rates are both there; leave one of them out")
+    if plan.capacity is not None and (plan.rates or plan.rate is not None):
+        raise PlanError("a search for the capacity finds the rates itself; leave rate and rates out")
+    if (plan.rates or plan.capacity) and plan.layout != BLOCKS:
+        raise PlanError(f'rates and capacity need layout = "{BLOCKS}": each rate has a block')
+    if not plan.all_rates and plan.processes > plan.users:
         raise PlanError(f"processes = {plan.processes} is more than users = {plan.users}: a process would have no user")
     if plan.cpus is not None and plan.service_cpus is not None and plan.cpus > len(cpuset(plan.service_cpus)):
         raise PlanError(
             f"cpus = {plan.cpus:g} is more than service_cpus = {plan.service_cpus} has; "
             "leave cpus out, or name more processors"
         )
+    if plan.capacity is not None and plan.rounds is None:
+        return replace(plan, rounds=ROUNDS)
+    if plan.rates:
+        return replace(plan, block_s=float(plan.seconds))
     return replace(plan, block_s=min(plan.block_s, plan.seconds / FEWEST_BLOCKS))
 
 
@@ -165,6 +247,9 @@ def _default(key: str) -> Any:
     return next(field.default for field in fields(Plan) if field.name == key)
 
 
+_rate = number("a number of requests per second", 0.1, 100_000)
+
+
 def _percent(value: Any) -> float:
     """A file may write the sign as well: ``"5%"``."""
     if isinstance(value, str) and value.endswith("%"):
@@ -172,6 +257,22 @@ def _percent(value: Any) -> float:
             value = float(value.removesuffix("%"))
     percent: float = number("a percentage", 0.5, 100)(value)
     return percent
+
+
+def _rates(value: Any) -> tuple[float, ...]:
+    """Rates that rise, each of which has a block."""
+    what = f'a list of rising rates, such as [20, 40, 80], at most {MOST_RATES}, or "auto"'
+    if value == AUTO:
+        return AUTO_RATES
+    if not isinstance(value, list | tuple) or len(value) > MOST_RATES:
+        raise ValueError(what)
+    try:
+        rates = tuple(float(_rate(rate)) for rate in value)
+    except ValueError as error:
+        raise ValueError(f"{what} ({error})") from error
+    if any(after <= before for before, after in pairwise(rates)):
+        raise ValueError(what)
+    return rates
 
 
 def _cpuset(value: Any) -> str:
@@ -208,6 +309,10 @@ _CHECKS: dict[str, toml.Check] = {
     "warm_up_s": whole(0, 600),
     "rest_s": whole(0, 600),
     "user_class": one_of(USER_CLASSES),
+    "rate": or_none(_rate),
+    "rates": _rates,
+    "arrivals": one_of(ARRIVALS),
+    "capacity": partial(capacity_of, _percent),
     "seed": whole(0, 2**31 - 1),
     "cpus": or_none(number("a number of cores", 0.01, 1024)),
     "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),

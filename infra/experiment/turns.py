@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
-from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.bench import Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
@@ -52,19 +53,18 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
         DeploymentError: what was recorded is no whole load.
     """
     plan, name = bench.plan, running.name
-    title = f"{bench.title(title_of(name), number)}: load of {plan.users} users"
+    title = f"{bench.title(title_of(name), number)}: load of {plan.load_in_words}"
     prefix = bench.folder / round_folder(name, number) / LOAD
     arguments = ["--host", running.url, "--replicas", running.service.replicas]
-    arguments += ["--users", str(plan.users), "--spawn-rate", str(plan.users), "--warm-up", str(plan.warm_up_s)]
-    arguments += ["--run-time", str(plan.warm_up_s + plan.seconds), "--seed", str(plan.seed)]
+    arguments += [*plan.load_arguments, "--warm-up", str(plan.warm_up_s)]
+    arguments += ["--run-time", str(plan.warm_up_s + plan.seconds)]
     arguments += ["--requests", str(plan.requests)] if plan.requests is not None else []
-    arguments += ["--processes", str(plan.processes)] if plan.processes > 1 else []
     seldom = Seldom()
 
     def show() -> None:
         if seldom.is_due():
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
-    load = bench.load(plan.user_class, prefix, arguments, show)
+    load = bench.load(plan.locustfile, prefix, arguments, show)
     bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title)
     bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))
