@@ -21,14 +21,14 @@ from _capacity_search import (
 from scipy import stats
 
 from analysis.measure.capacity import capacity, capacity_ratio
-from benchmarks.capacity import OBJECTIVE, SERVICES, Service, exact_rate, search
+from benchmarks.capacity import OBJECTIVE, SERVICES, Service, exact_rate, search, simulated_rate
 from runfiles.events import BUDGET, PRECISE
 from runfiles.objective import EXAMPLE, Condition, Objective, Step, read_objective
 from servicefile import toml
 
 MD1, MM1, MD3 = SERVICES
 SEARCHES = 40
-BUDGET_S = 360
+BUDGET_S = 480
 
 
 def steps_of(objective: Objective, share_at: Callable[[float], float], budget_s: float = 600) -> tuple[list[Step], End]:
@@ -189,6 +189,7 @@ def test_a_long_limit_makes_long_steps_and_needs_a_large_budget() -> None:
 
 def test_long_simulations_have_the_exact_rate_where_a_formula_does() -> None:
     assert exactly(MM1) == pytest.approx(100 - math.log(20) / 0.05, rel=0.005)
+    assert simulated_rate(MD1) == pytest.approx(exactly(MD1), rel=0.005)
 
 
 def test_searches_end_near_the_exact_rate_within_their_budgets() -> None:
