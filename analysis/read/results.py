@@ -147,6 +147,11 @@ class Results:
         return found
 
     @property
+    def is_staircase(self) -> bool:
+        """Whether the plan has several rates, one after another: then most figures are those of one rate."""
+        return len(self.experiment.plan.rates) > 1
+
+    @property
     def runs(self) -> list[Run]:
         """All runs of all measured rounds of all deployments, single passes too."""
         rounds = [each for deployment in self.deployments for each in deployment.measured_rounds]
