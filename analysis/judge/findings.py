@@ -153,11 +153,14 @@ def _connections(loads: Sequence[Measurement]) -> list[Finding]:
         deals_requests |= load.deployment.is_swarm and max(map(replicas_of, runs)) > 1
     if not parts:
         return []
-    said = "The server closes the connection after an answer, although the users keep theirs. Answers for which a new "
-    parts = [f"{said}connection was opened: ", *parts, ". Opening it is a part of these response times. "]
+    is_open = any(run.record.open is not None for load in loads for run in load.deployment.loads.values())
+    although = "the load generator would keep it" if is_open else "the users keep theirs"
+    said = f"The server closes the connection after an answer, although {although}. Answers for which a new connection "
+    parts = [f"{said}was opened: ", *parts, ". Opening it is a part of these response times. "]
     parts.append("So keep_alive measures the same here as new_connection.")
     if deals_requests:
-        parts.append(" Swarm deals out connections in turn, so here it balances requests, not users.")
+        users = "" if is_open else ", not users"
+        parts.append(f" Swarm deals out connections in turn, so here it balances requests{users}.")
     return [Finding("finding-connections", "Connections", tuple(parts))]
 
 
@@ -292,7 +295,7 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
     if not pairs:
         return []
     equal = [pair for pair in pairs if len(pair[0].shares) == len(pair[1].shares)]
-    parts: list[Part] = ["The users kept their connections. "]
+    parts: list[Part] = ["Connections were kept. " if kept[0].is_open else "The users kept their connections. "]
     for balance in (equal or pairs)[0]:
         if balance.even is None:
             return []
@@ -301,7 +304,8 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
         parts += [f"{balance.measurement.title}, which deals out {what}: the busiest replica gave "]
         parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
         parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
-    parts.append("A proxy can share the load of few users evenly. Swarm needs many connections for that.")
+    few = "over few connections" if kept[0].is_open else "of few users"
+    parts.append(f"A proxy can share the load {few} evenly. Swarm needs many connections for that.")
     return [Finding("finding-balance", "Connections or requests", tuple(parts))]
 
 
@@ -333,6 +337,11 @@ def _expected(balance: Balance) -> str:
         return (
             "The proxy gives each request to the replica with the fewest open requests, whoever sends it. So a replica "
             "that answers faster gets more of them."
+        )
+    if balance.keeps_connections and balance.is_open:
+        return (
+            "Swarm's ingress deals out connections in turn, not requests. Connections were kept, and a request took one "
+            "that was free, so a few of them may carry most requests."
         )
     if balance.keeps_connections:
         return (

@@ -139,8 +139,10 @@ def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, is_staircas
 
 
 def _without_rates(estimates: Estimates) -> dict[str, Estimate]:
-    withheld = missing(RATES_MIXED)
-    return {key: estimate if key in OF_ANY_RATE else withheld for key, estimate in estimates.items()}
+    return {
+        key: estimate if key in OF_ANY_RATE else replace(missing(RATES_MIXED), n=estimate.n)
+        for key, estimate in estimates.items()
+    }
 
 
 def measure_pass(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement:

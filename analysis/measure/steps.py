@@ -1,8 +1,8 @@
 """A staircase of rates, of an open workload: what a deployment answered at each rate, and up to which it kept up.
 
 A rate is *answered* in a round if at least 99% of the requests due at it were answered, and the queue did not grow: the
-number of unanswered requests did not rise within the step. Else the rate is *beyond* what the deployment can do, or the
-load generator did not keep it, which says nothing of the deployment.
+number of unanswered requests did not rise within the step. Else the deployment was *overloaded*, or the load generator
+did not keep the rate, which says nothing of the deployment.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from analysis.measure.trend import PARTS, drift, is_steady
 from analysis.read.runs import Run
 from runfiles.events import LATE_MS, MEASURED
 
-ANSWERED, BEYOND, NOT_KEPT = "answered", "beyond", "not kept"
-"""What became of a rate: it was answered; it is beyond the deployment's limit; the load generator did not keep it."""
+ANSWERED, OVERLOADED, NOT_KEPT = "answered", "overloaded", "not kept by the load generator"
+"""What became of a rate: it was answered; the deployment was overloaded; the load generator did not keep it."""
 
 LOST_LIMIT = 0.01
 """The deployment did not answer a rate if more than this share of the requests due was not answered."""
 GENERATOR_LIMIT = 0.01
 """The load generator did not keep a rate if more than this share of the requests due was sent late, or not at all."""
 GROWTH_LIMIT = 0.01
-"""The queue grew if it is longer at the end than at the beginning by more than this share of the requests due, and if it
-rose steadily: the mean queues of the step's tenths, by Kendall's tau (``trend.is_steady``)."""
+"""The queue grew if it is longer at the end than at the beginning by more than this share of the requests due, and if
+it rose steadily: the mean queues of the step's tenths, by Kendall's tau (``trend.is_steady``)."""
 FEW = 2
 """So few requests decide nothing, whatever share of a short step they are."""
 MOST_SIGMAS = 5.0
@@ -86,9 +86,9 @@ class RoundStep:
 
     @property
     def state(self) -> str:
-        """One of ``ANSWERED``, ``BEYOND`` and ``NOT_KEPT``."""
+        """One of ``ANSWERED``, ``OVERLOADED`` and ``NOT_KEPT``."""
         if self.lost > max(FEW, LOST_LIMIT * self.due) or self.is_growing:
-            return BEYOND
+            return OVERLOADED
         return NOT_KEPT if self.behind > max(FEW, GENERATOR_LIMIT * self.due) else ANSWERED
 
 
@@ -120,7 +120,7 @@ class Step:
     @property
     def state(self) -> str:
         """The state of most rounds; of two that are as frequent, the worse one."""
-        return max((BEYOND, NOT_KEPT, ANSWERED), key=self.rounds_in)
+        return max((OVERLOADED, NOT_KEPT, ANSWERED), key=self.rounds_in)
 
     @property
     def drifts(self) -> list[float]:
@@ -161,8 +161,8 @@ class Staircase:
 
     @property
     def knee_per_s(self) -> float:
-        """The highest rate that was answered in most rounds; 0: not even the lowest was. It is the median of the rounds'
-        own, the lower one if there are two."""
+        """The highest rate that was answered in most rounds; 0: not even the lowest was. It is the median of those of
+        the rounds, the lower one if there are two."""
         in_order = sorted(self.knees_per_s.values())
         return in_order[(len(in_order) - 1) // 2]
 

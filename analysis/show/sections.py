@@ -137,8 +137,7 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
         _chart(
             "throughput-mean",
             "Answers per second, under load",
-            "Each user sends its next request only after it has its answer. So the faster the answers "
-            f"come, the more of them there are. This does not say what more users would get. {INTERVALS}",
+            f"{_what_throughput_says(loads)} {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         _chart(
@@ -148,6 +147,18 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
             f"warmed up or was slowed down.{_time_axis(loads)}",
             charts.over_time(loads, "throughput_per_s"),
         ),
+    )
+
+
+def _what_throughput_says(loads: Loads) -> str:
+    if any(run.record.open is not None for load in loads for run in load.deployment.loads.values()):
+        return (
+            "Requests were due at a rate, whether or not earlier ones were answered. So a deployment that keeps up "
+            "gives as many answers as were asked for. This does not say how many more it could give."
+        )
+    return (
+        "Each user sends its next request only after it has its answer. So the faster the answers come, the more of "
+        "them there are. This does not say what more users would get."
     )
 
 
