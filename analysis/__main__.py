@@ -172,7 +172,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(analysis.results.note, markup=False, soft_wrap=True)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
-    if analysis.loads:
+    if analysis.loads and not analysis.staircases:
         console.print(_figures(analysis.loads))
     for line in _remarks(analysis):
         console.print(line, markup=False, soft_wrap=True)
@@ -197,7 +197,9 @@ def _figures(loads: Sequence[Measurement]) -> Table:
 def _remarks(analysis: Analysis) -> Iterator[str]:
     """The lines below the figures: verdicts, deployments that were not measured, caveats."""
     loads = analysis.loads
-    if not all(is_memory_comparable(loads[0].deployment, load.deployment) for load in loads):
+    if not analysis.staircases and not all(
+        is_memory_comparable(loads[0].deployment, load.deployment) for load in loads
+    ):
         yield "MB: counted differently for the host process and for containers, so not comparable"
     yield from _verdicts(analysis)
     for deployment in analysis.results.deployments:

@@ -12,7 +12,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
-from analysis.measure.rounds import Measurement
+from analysis.measure.rounds import RATES_MIXED, Measurement
 from runfiles.machines import EngineElsewhere
 
 
@@ -114,10 +114,12 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     """What stands in the brackets of the findings without a verdict."""
     if not loads:
         return ""
+    has_rates = any(load.summary["median_ms"].missing == RATES_MIXED for load in loads)
     if not all(load.summary["requests"].rounds >= FEWEST_ROUNDS for load in loads):
-        return "Fewer than three rounds give no interval. Only response times have verdicts, and not from one round."
+        said = "Fewer than three rounds give no interval."
+        return said if has_rates else f"{said} Only response times have verdicts, and not from one round."
     said = "Below, brackets without a name are 95% intervals."
-    return said if len(loads) == 1 else f"{said} Only response times have verdicts."
+    return said if len(loads) == 1 or has_rates else f"{said} Only response times have verdicts."
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:
@@ -340,8 +342,8 @@ def _expected(balance: Balance) -> str:
         )
     if balance.keeps_connections and balance.is_open:
         return (
-            "Swarm's ingress deals out connections in turn, not requests. Connections were kept, and a request took one "
-            "that was free, so a few of them may carry most requests."
+            "Swarm's ingress deals out connections in turn, not requests. Connections were kept, and a request took "
+            "one that was free, so a few of them may carry most requests."
         )
     if balance.keeps_connections:
         return (

@@ -8,7 +8,7 @@ from analysis.judge import words
 from analysis.judge.check_open import MORE_GENERATOR
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, Number, Part
-from analysis.measure.steps import ANSWERED, OVERLOADED, GENERATOR_LIMIT, LOST_LIMIT, Staircase, Step
+from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, OVERLOADED, Staircase, Step
 
 
 def step_anchor(name: str, step: Step) -> str:
@@ -30,7 +30,7 @@ def staircase_headline(staircases: Sequence[Staircase]) -> tuple[str, ...]:
     each = tuple("".join(_text(part) for part in _of(staircase)) for staircase in staircases)
     if len(each) == 1:
         return each
-    knees = ", ".join(f"{words.named(staircase.measurement)} {highest(staircase)}" for staircase in staircases)
+    knees = "; ".join(f"{words.named(staircase.measurement)} {highest(staircase)}" for staircase in staircases)
     return (f"The highest rates that were answered: {knees}.", *each)
 
 
@@ -57,7 +57,8 @@ def rounds_agreeing(staircase: Staircase) -> str:
         return f"in all {len(knees)} rounds"
     said = [f"{rate(knee)}/s" if knee else "none" for knee in others]
     between = said[0] if len(said) == 1 else f"{said[0]} to {said[-1]}"
-    return f"in {staircase.agreeing} of {len(knees)} rounds; in the others {between}"
+    rest = "the other" if len(knees) - staircase.agreeing == 1 else "the others"
+    return f"in {staircase.agreeing} of {len(knees)} rounds; in {rest} {between}"
 
 
 def _is_known(staircase: Staircase) -> bool:

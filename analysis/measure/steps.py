@@ -270,7 +270,7 @@ def _estimates(rounds: Sequence[RoundStep]) -> dict[str, Estimate]:
         if beyond is not None:
             found[key] = replace(beyond, n=n)
         elif n * (1 - quantile) < LEAST_ABOVE - 1e-6:
-            found[key] = replace(missing(f"fewer than {LEAST_ABOVE} of the {n:,} requests were slower"), n=n)
+            found[key] = replace(missing(f"fewer than {LEAST_ABOVE} were slower"), n=n)
     return found
 
 
@@ -282,7 +282,7 @@ def _percentiles(step: RoundStep) -> dict[str, Estimate]:
         return dict.fromkeys(QUANTILES, replace(missing("no request was answered"), n=n))
     times = np.concatenate([step.times_ms, np.full(step.lost, np.inf)])
     values = np.quantile(np.sort(times), [*QUANTILES.values()], method="inverted_cdf" if step.lost else "linear")
-    why = f"{step.lost / n:.1%} of the requests were not answered"
+    why = f"{step.lost / n:.1%} not answered"
     return {
         key: Estimate(float(value), n, "requests", which=WHICH) if np.isfinite(value) else replace(missing(why), n=n)
         for key, value in zip(QUANTILES, values, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.judge import words
 from analysis.judge.staircases import rate, share, step_anchor
 from analysis.measure.quantity import QUANTITIES, Estimate
-from analysis.measure.steps import ANSWERED, OVERLOADED, LEAST_ABOVE, NOT_KEPT, Staircase, Step
+from analysis.measure.steps import ANSWERED, LEAST_ABOVE, NOT_KEPT, OVERLOADED, Staircase, Step
 from analysis.show import step_charts
 from analysis.show.chart_style import plot_of
 from analysis.show.elements import Cell, Chart, Column, Row, Section, Table
@@ -49,7 +49,8 @@ def staircase_section(staircases: Sequence[Staircase]) -> Section:
             "staircase-answers",
             "Answers per second at each rate",
             "On the dashed line all requests are answered as fast as they are due. A deployment that is overloaded "
-            "falls below it: it gives no more answers, however many are asked for. Ring and marks are as in the other chart.",
+            "falls below it: it gives no more answers, however many are asked for. Ring and marks are as in the other "
+            "chart. A thin line on a mark is the 95% interval.",
             plot_of(step_charts.answers(staircases)),
         ),
     )
@@ -92,15 +93,18 @@ def _row(staircase: Staircase, step: Step) -> Row:
 
 
 def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:
+    """Without n: it is in the column of the answered requests."""
     text = words.number(estimate, digits)
-    return Cell(f"{text}{unit}" if estimate.is_measured else text, words.interval(estimate, digits, estimate.rounds))
+    if not estimate.is_measured:
+        return Cell(text, estimate.missing or "")
+    return Cell(f"{text}{unit}", words.low_to_high(estimate, digits))
 
 
 def _within(step: Step) -> str:
-    """Whether queue and response times were steady within the step."""
+    """In how many rounds the queue grew, and response times rose or fell, within the step; nothing if in none."""
     growing = sum(own.is_growing for own in step.rounds.values())
     rounds = len(step.rounds)
-    said = [f"grew steadily in {growing} of {rounds} rounds" if growing else "did not grow steadily"]
+    said = [f"grew in {growing} of {rounds} rounds"] if growing else []
     if drifts := step.drifts:
         way = "rose" if sum(drift > 0 for drift in drifts) * 2 >= len(drifts) else "fell"
         said.append(f"response times {way} in {len(drifts)} of {rounds} rounds")

@@ -34,39 +34,30 @@ def response_times(staircases: Staircases) -> go.Figure:
                 hovertemplate=f"%{{x:,}}/s: {name} %{{y:.2f}} ms<extra>%{{fullData.name}}</extra>",
             )
             shown += values
-        if staircase.knee is not None:
-            is_told = staircase.knee.estimates["p95_ms"].is_measured
-            _add_ring(chart, staircase, "p95_ms" if is_told else "median_ms", f"deployment {number}")
-    _add_name_of_ring(chart)
+        knee = staircase.knee
+        is_told = knee is not None and knee.estimates["p95_ms"].is_measured
+        _add_ring(chart, staircase, "p95_ms" if is_told else "median_ms", number)
     chart.update_xaxes(**_rates(staircases))
     chart.update_yaxes(**_logarithmic(shown), title="response time in ms")
     return chart
 
 
 def answers(staircases: Staircases) -> go.Figure:
-    """Answers per second at each rate, a line for each deployment, and the line on which all requests are answered."""
+    """Answers per second at each rate, a line for each deployment, and a dashed one on which all requests are answered
+    at once."""
     chart = empty_chart()
-    rates = _all_rates(staircases)
-    shown: list[float] = [*rates]
-    chart.add_scatter(
-        x=rates,
-        y=rates,
-        name="all requests answered",
-        mode="lines",
-        line={"color": GREY, "dash": "dash"},
-        hoverinfo="skip",
-    )
+    most = max(_all_rates(staircases))
+    ideal = {"color": GREY, "dash": "dash"}
+    chart.add_scatter(x=[0, most], y=[0, most], mode="lines", line=ideal, hoverinfo="skip", showlegend=False)
     for number, staircase in enumerate(staircases):
-        shown += _add_line(chart, staircase, "throughput_per_s", {"width": 2.5})
+        _add_line(chart, staircase, "throughput_per_s", {"width": 2.5})
         chart.data[-1].update(
             legendgroup=f"deployment {number}",
             hovertemplate="%{x:,}/s: %{y:.1f} answers per second<extra>%{fullData.name}</extra>",
         )
-        if staircase.knee is not None:
-            _add_ring(chart, staircase, "throughput_per_s", f"deployment {number}")
-    _add_name_of_ring(chart)
-    chart.update_xaxes(**_rates(staircases))
-    chart.update_yaxes(**_logarithmic(shown), title="answers per second")
+        _add_ring(chart, staircase, "throughput_per_s", number)
+    chart.update_xaxes(title="requests due per second", rangemode="tozero")
+    chart.update_yaxes(title="answers per second", rangemode="tozero")
     return chart
 
 
@@ -107,7 +98,8 @@ def _arm(estimate: Estimate, length: float) -> float | str:
     return round(length, 6) if estimate.has_interval and length < estimate.value else "none"
 
 
-def _add_ring(chart: go.Figure, staircase: Staircase, key: str, group: str) -> None:
+def _add_ring(chart: go.Figure, staircase: Staircase, key: str, number: int) -> None:
+    """A ring around the highest rate that was answered, if one was. Rings of several deployments lie in each other."""
     knee = staircase.knee
     if knee is None:
         return
@@ -116,17 +108,16 @@ def _add_ring(chart: go.Figure, staircase: Staircase, key: str, group: str) -> N
         y=[or_none(knee.estimates[key].value)],
         name=title_of(staircase.measurement),
         mode="markers",
-        legendgroup=group,
+        legendgroup=f"deployment {number}",
         showlegend=False,
-        marker={"symbol": "circle-open", "size": 20, "color": colour(staircase.name), "line": {"width": 3}},
+        marker={
+            "symbol": "circle-open",
+            "size": 15 + 5 * number,
+            "color": colour(staircase.name),
+            "line": {"width": 2},
+        },
         hovertemplate=f"{RING}: %{{x:,}}/s<extra>%{{fullData.name}}</extra>",
     )
-
-
-def _add_name_of_ring(chart: go.Figure) -> None:
-    """What the rings mean, in the legend."""
-    ring = {"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 3}}
-    chart.add_scatter(x=[None], y=[None], name=RING, mode="markers", marker=ring)
 
 
 def _all_rates(staircases: Staircases) -> list[float]:
