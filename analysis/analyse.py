@@ -43,7 +43,8 @@ def analyse(results: Results) -> Analysis:
         for deployment in results.deployments
         if deployment.loads
     )
-    staircases = tuple(staircase(load, max(results.experiment.plan.rates)) for load in loads if results.is_staircase)
+    each = (staircase(load, results.experiment.plan.rates) for load in loads)
+    staircases = tuple(own for own in each if own is not None)
     validity = examine(results, loads)
     verdicts = [] if results.is_staircase else judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))

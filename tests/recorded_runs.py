@@ -492,9 +492,9 @@ def open_step(
         finished.append(max(due + (target.base_ms + delay_ms) / 1000, before + 1 / target.capacity_per_s))
         times = {"response_time_ms": (finished[-1] - due) * 1000, "send_delay_ms": delay_ms, "client_wait_ms": 0.2}
         rows.append(request(due, replica=target.name, phase=own, block=number, retried=0) | times)
-    block = {"began_at_unix_s": at_s, "measured_from_unix_s": begins, "measured_to_unix_s": ends}
-    block |= {"ended_at_unix_s": max([ends, *finished])}
-    block = {name: START + at for name, at in block.items()}
+    edges = {"began_at_unix_s": at_s, "measured_from_unix_s": begins, "measured_to_unix_s": ends}
+    edges |= {"ended_at_unix_s": max([ends, *finished])}
+    block: dict[str, Any] = {name: START + at for name, at in edges.items()}
     block |= {"block": number, "cycle": cycle, "phase": phase, "others_cpu_percent": 5.0, "rate_per_s": rate_per_s}
     return block | {"dropped": 0, "over_bound": over_bound, "unanswered": 0}, rows
 
@@ -509,6 +509,8 @@ def write_staircase(
     overloaded: set[str] = set()
     now_s, block_number = 0.0, 0
     for cycle, rate in enumerate([rates[0], *rates], 1):
+        if rate == rates[0]:
+            overloaded.clear()
         for target in targets:
             if target.name in overloaded:
                 continue
@@ -526,7 +528,7 @@ def write_staircase(
         measured_rows = [row for row in requests[target.name] if row["phase"] == MEASURED]
         late = sum(row["send_delay_ms"] > 10 for row in measured_rows)
         own = [block for block in blocks[target.name] if block["phase"] == MEASURED]
-        values = {"open": open_record(late=late, over_bound=sum(block["over_bound"] for block in own))}
+        values: dict[str, Any] = {"open": open_record(late=late, over_bound=sum(each["over_bound"] for each in own))}
         values |= {"user_class": "OpenUser", "users": 1, "ended_by": ALL_BLOCKS, "run_time_s": None, "retries": 0}
         values |= {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + now_s, "warm_up_s": STEP_S}
         samples = samples_of(Target(target.name), blocks[target.name], now_s)

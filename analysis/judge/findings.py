@@ -155,7 +155,7 @@ def _connections(loads: Sequence[Measurement]) -> list[Finding]:
         deals_requests |= load.deployment.is_swarm and max(map(replicas_of, runs)) > 1
     if not parts:
         return []
-    is_open = any(run.record.open is not None for load in loads for run in load.deployment.loads.values())
+    is_open = any(load.deployment.is_open for load in loads)
     although = "the load generator would keep it" if is_open else "the users keep theirs"
     said = f"The server closes the connection after an answer, although {although}. Answers for which a new connection "
     parts = [f"{said}was opened: ", *parts, ". Opening it is a part of these response times. "]

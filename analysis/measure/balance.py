@@ -83,7 +83,7 @@ class Balance:
     @property
     def is_open(self) -> bool:
         """Whether the workload was an open one, in which no connection belongs to a user."""
-        return self.measurement.deployment.loads[self.number].record.open is not None
+        return self.measurement.deployment.is_open
 
     @property
     def id(self) -> str:

@@ -188,14 +188,17 @@ class Staircase:
         return self.knee_per_s < self.highest_planned_per_s
 
 
-def staircase(load: Measurement, highest_planned_per_s: float) -> Staircase:
-    """The steps of a deployment's loads, each of which has blocks at several rates."""
+def staircase(load: Measurement, planned_per_s: Sequence[float]) -> Staircase | None:
+    """The steps of a deployment's loads, which came in blocks at the rates of the plan; None if these are not several,
+    or no block was measured."""
+    if len(planned_per_s) < 2:
+        return None
     by_rate: dict[float, dict[int, RoundStep]] = {}
     for number, run in load.deployment.loads.items():
         for step in round_steps(run):
             by_rate.setdefault(step.rate_per_s, {})[number] = step
     steps = [Step(rate, by_rate[rate], _estimates([*by_rate[rate].values()])) for rate in sorted(by_rate)]
-    return Staircase(load, steps, highest_planned_per_s)
+    return Staircase(load, steps, max(planned_per_s)) if steps else None
 
 
 def round_steps(run: Run) -> list[RoundStep]:

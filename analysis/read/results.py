@@ -92,6 +92,11 @@ class Deployment:
         return self.name.startswith("compose-")
 
     @property
+    def is_open(self) -> bool:
+        """Whether the requests of its loads were due at a rate, whatever was answered."""
+        return any(run.record.open is not None for run in self.loads.values())
+
+    @property
     def title(self) -> str:
         return title_of(self.name)
 

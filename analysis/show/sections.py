@@ -151,7 +151,7 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
 
 
 def _what_throughput_says(loads: Loads) -> str:
-    if any(run.record.open is not None for load in loads for run in load.deployment.loads.values()):
+    if any(load.deployment.is_open for load in loads):
         return (
             "Requests were due at a rate, whether or not earlier ones were answered. So a deployment that keeps up "
             "gives as many answers as were asked for. This does not say how many more it could give."

@@ -112,7 +112,7 @@ def _add_ring(chart: go.Figure, staircase: Staircase, key: str, number: int) -> 
         showlegend=False,
         marker={
             "symbol": "circle-open",
-            "size": 15 + 5 * number,
+            "size": 14 + 3 * number,
             "color": colour(staircase.name),
             "line": {"width": 2},
         },
