@@ -10,7 +10,6 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from analysis import precision
@@ -21,13 +20,13 @@ from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
-from analysis.read.records import UnreadableResults
-from analysis.read.results import read_results
+from analysis.read.results import Deployment, read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
-from analysis.show.output import KeptFile, RecordedFile, write_output
+from analysis.show.output import write_output
 from analysis.show.page import render
-from runfiles.events import STATUS_MEASURED
+from analysis.terminal import NOT_MADE, print_headline, why_not_made
+from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import REPORT_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,15 +84,8 @@ def _make_page(results: Path, arguments: argparse.Namespace) -> int:
         if arguments.junit:
             cases = render_junit(cases_of(analysis))
             write_output(arguments.junit, cases, follow_link=True, results=[results])
-    except (UnreadableResults, RecordedFile, KeptFile) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = error.filename or page
-        print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:  # a checkout that is newer than its packages
-        print(f"error: the Python package {error.name} is not installed; run make setup", file=sys.stderr)
+    except NOT_MADE as error:
+        print(f"error: {why_not_made(error, page)}", file=sys.stderr)
         return 2
     _print_summary(analysis)
     print(f"The {'report' if arguments.format == HANDIN else 'page'}: {page.resolve().as_uri()}")
@@ -163,19 +155,15 @@ def cases_of(analysis: Analysis) -> list[Case]:
 
 def _print_summary(analysis: Analysis) -> None:
     """What the terminal says: the headline, the note, the key figures, the verdicts, and what speaks against them."""
-    console = Console(highlight=False, emoji=False)
-    first, *numbers = analysis.headline
-    console.print(first, markup=False, soft_wrap=True, style="bold")
-    for text in numbers:
-        console.print(text, markup=False, soft_wrap=True)
+    console = print_headline(analysis.headline)
     if analysis.results.note:
-        console.print(analysis.results.note, markup=False, soft_wrap=True)
+        console.print(analysis.results.note)
     for doubt in analysis.validity.invalid:
-        console.print(f"not valid: {doubt.title}: {doubt.text}", markup=False, soft_wrap=True, style="red")
+        console.print(f"not valid: {doubt.title}: {doubt.text}", style="red")
     if analysis.loads and not analysis.staircases:
-        console.print(_figures(analysis.loads))
+        console.print(_figures(analysis.loads), soft_wrap=False)
     for line in _remarks(analysis):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def _figures(loads: Sequence[Measurement]) -> Table:
@@ -202,15 +190,24 @@ def _remarks(analysis: Analysis) -> Iterator[str]:
     ):
         yield "MB: counted differently for the host process and for containers, so not comparable"
     yield from _verdicts(analysis)
-    for deployment in analysis.results.deployments:
-        if deployment.status != STATUS_MEASURED:
-            yield f"{deployment.title}: {deployment.status}: {deployment.reason}"
+    yield from _not_measured(analysis.results.deployments)
     if any(load.summary[key].is_part for load in loads for key in COLUMNS):
         yield f"*: {words.PART}"
     lacks = [doubt.text for doubt in analysis.validity.caveats if doubt.is_of_a_lack]
     yield from (f"caveat: {text}" for text in lacks)
     if others := len(analysis.validity.caveats) - len(lacks):
         yield f"The page has {others} {'other ' if lacks else ''}caveat{'s' if others > 1 else ''}."
+
+
+def _not_measured(deployments: Sequence[Deployment]) -> Iterator[str]:
+    """The deployments that were not begun: those with one reason in one line. Why rounds failed, a caveat tells."""
+    titles: dict[tuple[str, str | None], list[str]] = {}
+    for deployment in deployments:
+        if deployment.status == STATUS_MEASURED or any(round_.status == FAILED for round_ in deployment.rounds):
+            continue
+        titles.setdefault((deployment.status, deployment.reason), []).append(deployment.title)
+    for (status, reason), which in titles.items():
+        yield f"{'; '.join(which)}: {status}: {reason}"
 
 
 def _verdicts(analysis: Analysis) -> Iterator[str]:
@@ -222,7 +219,7 @@ def _verdicts(analysis: Analysis) -> Iterator[str]:
             continue
         ratio, said = words.ratio(verdict), words.verdict(verdict)
         if verdict.kind != NONE:
-            yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {ratio} {said}"
+            yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {words.ROUND_BY_ROUND} {ratio} {said}"
         elif verdict.key == "median_ms":
             yield f"{words.pair(verdict)}: {said}"
 

@@ -39,14 +39,14 @@ def analyse(results: Results) -> Analysis:
     """Compute everything. Deployments without a run that can be read are in none of the estimates."""
     blank = measure_blank(results)
     loads = tuple(
-        measure_load(deployment, blank, is_staircase=results.is_staircase)
+        measure_load(deployment, blank, has_several_rates=results.has_several_rates)
         for deployment in results.deployments
         if deployment.loads
     )
     each = (staircase(load, results.experiment.plan.rates) for load in loads)
     staircases = tuple(own for own in each if own is not None)
     validity = examine(results, loads)
-    verdicts = [] if results.is_staircase else judge(loads, validity, results.engine_elsewhere)
+    verdicts = [] if results.has_several_rates else judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
     found = [*staircase_finding(staircases, validity)]
     found += findings(loads, verdicts, balances, validity, results.engine_elsewhere)

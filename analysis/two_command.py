@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from analysis.analyse import analyse
 from analysis.judge.doubts import INVALID_EXIT_CODE
-from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
-from analysis.show.output import RecordedFile, write_output
+from analysis.show.output import write_output
 from analysis.show.two_markdown import render_two_markdown
 from analysis.show.two_page import render_two
+from analysis.terminal import NOT_MADE, print_headline, why_not_made
 from analysis.two import TwoServices, set_side_by_side
 
 RENDERERS = {"html": render_two, "markdown": render_two_markdown}
@@ -36,12 +34,8 @@ def make(first: Path, second: Path, format: str, default: Path, output: Path | N
         if output is None:
             page.parent.mkdir(exist_ok=True)
         write_output(page, content, follow_link=output is not None, results=[first, second])
-    except (UnreadableResults, RecordedFile) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = error.filename or page
-        print(f"error: {place} can't be written ({error.strerror}); name another place", file=sys.stderr)
+    except NOT_MADE as error:
+        print(f"error: {why_not_made(error, page)}", file=sys.stderr)
         return 2
     _print_summary(two)
     print(f"The page: {page.resolve().as_uri()}")
@@ -50,14 +44,9 @@ def make(first: Path, second: Path, format: str, default: Path, output: Path | N
 
 def _print_summary(two: TwoServices) -> None:
     """What the terminal says: the headline, the ratios with their verdicts, and what speaks against them."""
-    console = Console(highlight=False, emoji=False)
-    headline, *numbers = two.headline
-    console.print(headline, markup=False, soft_wrap=True, style="bold")
-    for text in numbers:
-        console.print(text, markup=False, soft_wrap=True)
+    console = print_headline(two.headline)
     for side in two.sides:
         for doubt in side.validity.invalid:
-            said = f"not valid: {side.service}: {doubt.title}: {doubt.text}"
-            console.print(said, markup=False, soft_wrap=True, style="red")
+            console.print(f"not valid: {side.service}: {doubt.title}: {doubt.text}", style="red")
     for text in two.caveats:
-        console.print(f"caveat: {text}", markup=False, soft_wrap=True)
+        console.print(f"caveat: {text}")

@@ -16,7 +16,7 @@ import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
 from infra.deployments import docker_context
 from infra.deployments.compose_proxy import why_no_proxy_image
-from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
 from infra.deployments.images import find_image
 from infra.deployments.own_python import prepare_python
 from infra.deployments.preflight import why_no_image, why_no_service_image
@@ -58,7 +58,7 @@ def main() -> int:
         )
         requests_of(settings.service.request)  # refused now if the texts can't be read
         return _carry_out(arguments, settings)
-    except (DeploymentError, RecordError, PlanError, ResumeError, NotValid, *API_FAILURES, OSError) as error:
+    except (*FAILURES, RecordError, PlanError, ResumeError, NotValid) as error:
         folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
         print(f"error: {why(error, folder)}", file=sys.stderr)
         return 2 if isinstance(error, PlanError | NotValid) else 1
@@ -123,7 +123,7 @@ def _up(name: str, settings: Settings) -> int:
     except BaseException:
         try:
             remove(name, settings)
-        except (DeploymentError, OSError, *API_FAILURES) as error:
+        except FAILURES as error:
             print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     print(f"{running.url} answers after {running.seconds_to_healthy:.1f} s")

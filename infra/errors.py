@@ -12,6 +12,10 @@ class DeploymentError(Exception):
     """A deployment can't run here, did not start, or broke. The message says what, the evidence, and the remedy."""
 
 
+class ImageError(DeploymentError):
+    """The engine answers, but the image that the service file names can't be built or pulled, or is misspelt."""
+
+
 class RecordError(Exception):
     """``experiment.json`` can't be written, so what is measured now would be lost. The message says where and why."""
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from infra.deployments.docker_engine import API_FAILURES, connect
-from infra.deployments.images import build_image, find_image
+from infra.causes import Causes
+from infra.deployments.docker_engine import FAILURES, connect
+from infra.deployments.images import have_image
 from infra.deployments.own_python import prepare_python
-from infra.deployments.preflight import why_no_service_image
-from infra.deployments.probe import NOT_ANSWERED, ask, why_wrong
+from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, Running, deployed, why_not
-from infra.errors import DeploymentError, why
+from infra.errors import ImageError, why
+from infra.last_words import last_lines, tail
 from infra.paths import ROOT
 from runfiles.deployments import HOST, title_of
+from runfiles.files import FAILED_START_FILE
+from runfiles.lines import printable
 from servicefile.service_file import Request
 from servicefile.texts import requests_of
 
@@ -27,12 +31,10 @@ OTHERS_S = 10.0
 MOST_WRONG = 3
 """So many of these texts are shown if they are answered wrongly."""
 
-LONG_PASS_S = 60.0
-"""A single pass that takes longer is told before it is begun."""
+LOG_LINES = 20
+"""So many of the last lines are shown of the log of a deployment that does not start."""
 
 FOLDER = ROOT / ".fourfold" / "check"
-
-FAILURES = (DeploymentError, *API_FAILURES, OSError)
 
 
 def check(names: Sequence[str], settings: Settings) -> int:
@@ -54,42 +56,51 @@ def check(names: Sequence[str], settings: Settings) -> int:
 def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
     needing = [name for name in names if BY_NAME[name].facts.needs_engine]
     no_image, is_wrong = _why_no_image(settings) if needing else (None, False)
+    causes = Causes()
     have_all_been_sent = False
     for name in names:
         title = title_of(name)
         reason = (no_image if name in needing else None) or why_not(name, settings)
         if reason is not None:
-            print(f"{title}: not measured: {reason}")
+            print(causes.tell(title, "not measured", reason))
             if is_wrong and name in needing:
                 yield False
             continue
         try:
             if name == HOST:
                 prepare_python(settings.service, print)
+            shutil.rmtree(FOLDER / name, ignore_errors=True)  # the log of an earlier look
             with deployed(name, settings, FOLDER / name) as running:
                 is_right = _look_at(running, settings, sends_all=not have_all_been_sent)
                 have_all_been_sent = True
                 yield is_right
         except FAILURES as error:
-            print(f"{title}: {why(error, FOLDER)}")
+            reason = why(error, FOLDER)
+            is_new = causes.first_hit(reason) is None
+            print(causes.tell(title, "failed", reason))
+            if is_new:
+                _print_log(FOLDER / name / FAILED_START_FILE)
             yield False
+
+
+def _print_log(log: Path) -> None:
+    """The last lines of the log of a deployment that did not start."""
+    for line in last_lines(tail(log), LOG_LINES).splitlines():
+        print(f"  | {printable(line)}")
 
 
 def _why_no_image(settings: Settings) -> tuple[str | None, bool]:
     """Have the image on the engine; why there is none, and whether that is the image's or the service file's fault."""
-    if reason := why_no_service_image(settings):
-        return reason, False
+    is_built = settings.built_from is not None
     try:
         engine = connect()
+        if is_built:
+            print("building the image ...", flush=True)
+        have_image(engine, settings, FOLDER / "image_build.log", lambda _: None, is_built=is_built)
+    except ImageError as error:
+        return str(error), True
     except FAILURES as error:
         return why(error, FOLDER), False
-    try:
-        if settings.built_from is not None:
-            print("building the image ...", flush=True)
-            build_image(settings.service, FOLDER / "image_build.log", lambda _: None)
-        find_image(engine, str(settings.image), is_built=settings.built_from is not None)
-    except FAILURES as error:
-        return why(error, FOLDER), True
     return None, False
 
 
@@ -115,11 +126,8 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
             is_right = False
     if is_right and sends_all:
         is_right = _look_at_other_texts(running.url, request)
-    if (pass_s := took_s * len(texts)) > LONG_PASS_S:
-        print(
-            f"  slow: a single pass of all {len(texts)} texts would take about {pass_s / 60:.0f} minutes, for each "
-            "deployment in each round; name a file with fewer texts (texts in [request])"
-        )
+    if warning := Pace(took_s, len(texts)).warning:
+        print(f"  slow: {warning}")
     names = "answers name their replica" if named else "answers do not name their replica"
     print(
         f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"
@@ -147,7 +155,7 @@ def _look_at_other_texts(url: str, request: Request) -> bool:
         except NOT_ANSWERED as error:
             reason = f"no answer ({error or type(error).__name__})"
         if reason:
-            wrong.append(f"  text {text.text_id}: wrong: {reason}")
+            wrong.append(f'  text {text.text_id}: wrong: {reason}; the text begins: "{text.begins}"')
     for line in wrong[:MOST_WRONG]:
         print(line)
     if others:

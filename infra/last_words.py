@@ -11,6 +11,9 @@ from runfiles.lines import tidy
 
 TAIL_BYTES = 64 * 1024
 
+LINES_KEPT = 200
+"""So many of the last lines are kept of a service that did not start, and ``TAIL_BYTES`` at most."""
+
 _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](Error|Exception): ")
 """As Locust, docker, command lines and Python's tracebacks write it."""
 
@@ -48,6 +51,12 @@ def tail(log: Path) -> str:
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def last_lines(said: str, most: int = LINES_KEPT) -> str:
+    """The last lines as they are; ``TAIL_BYTES`` of them at most."""
+    lines = "".join(said.splitlines(keepends=True)[-most:])
+    return lines.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "replace")
 
 
 def _lines(said: str) -> Iterator[str]:

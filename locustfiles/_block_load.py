@@ -10,13 +10,15 @@ from typing import Any
 
 import gevent
 from _block_recording import BlockRecording
-from _blocks import Block, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
+from _blocks import MOST_BLOCKS, Block, Capacity, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
+from _capacity_search import End, next_step
 from _other_programs import others_percent
 from gevent.event import Event
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from runfiles.events import ALL_BLOCKS, DISTURBED, ENOUGH_REQUESTS, INCOMPLETE, STOPPED
+from runfiles.objective import Step
 
 from _visits import GIVE_UP, LEAVE, VISIT
 
@@ -52,6 +54,7 @@ class BlockLoad:
         self._has_news = Event()
         self._loaded = load.targets[0].deployment  # whose requests are waited for
         self._hangs = False
+        self._is_open = bool(load.rates or load.capacity)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -74,6 +77,16 @@ class BlockLoad:
 
     def _visit_all(self) -> None:
         reason = ALL_BLOCKS
+        if self._load.capacity is None:
+            reason = self._visit_in_cycles()
+        else:
+            self._search(self._load.capacity)
+        self._tell(VISIT, next(self._numbers), {"host": None})
+        self._await_answers()  # so that no request is cut off by the end of the run
+        self._end(reason)
+
+    def _visit_in_cycles(self) -> str:
+        """All blocks of the plan. Returns what ended them."""
         load = self._load
         overloaded: set[int] = set()
         cycles = load.warm_up_blocks + load.blocks
@@ -83,21 +96,39 @@ class BlockLoad:
             for target in order:
                 if target in overloaded:
                     continue
-                while (block := self._visit(target, cycle)).phase == DISTURBED:
+                while (block := self._visit(target, cycle, load.block_s, load.rate_of(cycle))).phase == DISTURBED:
                     self._repeats_left -= 1
                 if is_overloaded(block):
                     overloaded.add(target)
             if self._recording.has_enough():
-                reason = ENOUGH_REQUESTS
-                break
-        self._tell(VISIT, next(self._numbers), {"host": None})
-        self._await_answers()  # so that no request is cut off by the end of the run
-        self._end(reason)
+                return ENOUGH_REQUESTS
+        return ALL_BLOCKS
 
-    def _visit(self, target: int, cycle: int) -> Block:
+    def _search(self, capacity: Capacity) -> None:
+        """The steps of a capacity search of each target: one of each, by turns, until all searches have ended."""
+        load, warm_up_s = self._load, self._load.block_s
+        searches = [capacity.search_of(target) for target in load.targets]
+        steps: list[list[Step]] = [[] for _ in searches]
+        left = set(range(len(searches)))
+        self._repeats_left = 0  # a search repeats what it doubts
+        for cycle, order in enumerate(orders(len(searches), MOST_BLOCKS, load.order_seed), 1):
+            for target in [target for target in order if target in left]:
+                if cycle <= load.warm_up_blocks:
+                    self._visit(target, cycle, warm_up_s, searches[target].lowest_per_s)
+                    continue
+                following = next_step(searches[target], steps[target])
+                if isinstance(following, End):
+                    logger.info("%s: the search ended (%s)", load.targets[target].deployment, following.why)
+                    left.remove(target)
+                    continue
+                block = self._visit(target, cycle, following.seconds, following.rate_per_s)
+                steps[target].append(self._recording.step_of(block, searches[target].objective))
+            if not left:
+                return
+
+    def _visit(self, target: int, cycle: int, seconds: float, rate: float | None) -> Block:
         """One block, with its phase."""
         load, recording = self._load, self._recording
-        rate = load.rate_of(cycle)
         block = Block(next(self._numbers), cycle, began_at_unix_s=time.time(), rate_per_s=rate)
         recording.begin_block(target, block)
         visited = load.targets[target]
@@ -107,7 +138,7 @@ class BlockLoad:
         self._await_answers()
         block.measured_from_unix_s = time.time()
         before = recording.read_cpu()
-        gevent.sleep(load.block_s)
+        gevent.sleep(seconds)
         after = recording.read_cpu()
         block.measured_to_unix_s = time.time()
         self._tell(LEAVE, block.number, {"stops": rate is not None})
@@ -146,7 +177,7 @@ class BlockLoad:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 self._hangs = True
-                if self._load.rates:
+                if self._is_open:
                     logger.info("%s: requests were unanswered for %g s", self._loaded, LONGEST_ANSWER_S)
                     return
                 after = f"requests unanswered for {LONGEST_ANSWER_S:g} s; the load went on without their users"

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import gevent
-from _blocks import Block, LoadInBlocks, is_disturbed
+from _blocks import Block, LoadInBlocks, is_disturbed, step_of
 from _other_programs import CpuReading, WorkerProcesses, cpu_reading
 from locust.env import Environment
 
 from runfiles.events import DISTURBED, MEASURED, NO_REPLICAS
+from runfiles.objective import Objective, Step
 from runfiles.records import Blocks
 
 from _machine import MachineMonitor
@@ -78,6 +79,11 @@ class BlockRecording:
             disturbed = blocks.disturbed + (block.phase == MEASURED and is_disturbed(block.others_cpu_percent))
             recording.blocks = replace(blocks, repeated=repeated, disturbed=disturbed)
         recording.end_block(block)
+
+    def step_of(self, block: Block, objective: Objective) -> Step:
+        """A block that has ended, as a capacity search sees it."""
+        recording = self._of_block[block.number]
+        return step_of(block, objective, recording.block_times_ms, recording.block_failed)
 
     def read_cpu(self) -> CpuReading:
         """Take a sample of all replicas and of the machine, and say how much CPU each has used so far."""

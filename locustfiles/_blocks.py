@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from _capacity_search import Search
 from _replicas import host_argument, replicas_argument
 
 from runfiles.events import DISTURBED, MEASURED, SETTLING, WARM_UP
 from runfiles.fields import MOST_RATE_PER_S, Between, Count, Name, Record, Seed
+from runfiles.objective import Objective, Step, read_objective
 from runfiles.records import GroupNumber
 from runfiles.strict_json import read_record
 
@@ -23,12 +25,22 @@ core."""
 
 MOST_BLOCKS = 10**6
 
+Rate = Annotated[float, Between(0.001, MOST_RATE_PER_S)]
+
 
 def _why_no_host(text: str) -> str | None:
     try:
         host_argument(text)
     except argparse.ArgumentTypeError as error:
         return f"no host ({error})"
+    return None
+
+
+def _why_no_objective(text: str) -> str | None:
+    try:
+        read_objective(text)
+    except ValueError as error:
+        return f"no {str(error).removeprefix('an ')}"
     return None
 
 
@@ -43,17 +55,40 @@ def _why_no_replicas(text: str) -> str | None:
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
     """A deployment that the load visits. ``host`` and ``replicas`` are as in the options of these names, ``csv`` is the
-    prefix of the files of its run."""
+    prefix of the files of its run. A capacity search begins with ``lowest_per_s``; None: with that of the search."""
 
     deployment: Name
     host: Annotated[str, _why_no_host]
     replicas: Annotated[str, _why_no_replicas]
     csv: str
+    lowest_per_s: Rate | None = None
 
     @property
     def url(self) -> str:
         """The host as the URL that requests begin with."""
         return host_argument(self.host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity(Record):
+    """A search for the highest rate that meets an objective, of each target. The others are those of
+    ``_capacity_search.Search``."""
+
+    objective: Annotated[str, _why_no_objective]
+    lowest_per_s: Rate
+    highest_per_s: Rate
+    budget_s: Annotated[float, Between(1, 10**6)]
+    tolerance: Annotated[float, Between(0.001, 1)]
+
+    def search_of(self, target: Target) -> Search:
+        """The search of a target."""
+        return Search(
+            read_objective(self.objective),
+            target.lowest_per_s or self.lowest_per_s,
+            self.highest_per_s,
+            self.budget_s,
+            self.tolerance,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +102,9 @@ class LoadInBlocks(Record):
     With ``rates`` the workload is an open one: in the first measured block of each target requests are due at the first
     of these rates (per second), in the next at the next one, and after the last at the first again. A target that is
     overloaded at one gets no higher one until the first comes again.
+
+    With ``capacity`` it is an open one too, and ``blocks``, ``block_s`` and ``rates`` do not count: the search says how
+    many blocks there are, how long each is, and at which rate.
     """
 
     group: GroupNumber
@@ -77,7 +115,8 @@ class LoadInBlocks(Record):
     most_repeats: Count
     requests: Annotated[int, Between(1, 10**12)] | None = None
     order_seed: Seed
-    rates: tuple[Annotated[float, Between(0.001, MOST_RATE_PER_S)], ...] = ()
+    rates: tuple[Rate, ...] = ()
+    capacity: Capacity | None = None
     targets: tuple[Target, ...]
 
     def rate_of(self, cycle: int) -> float | None:
@@ -152,12 +191,32 @@ def is_overloaded(block: Block) -> bool:
     return bool(block.dropped or block.over_bound or block.unanswered) or waited_s > measured_s / 2
 
 
+def step_of(block: Block, objective: Objective, times_ms: Sequence[float], failed: int) -> Step:
+    """A block of a capacity search, as the search sees it.
+
+    Args:
+        block: the block, which has ended.
+        objective: what is to be met.
+        times_ms: the response times of the requests of its measured part that were answered rightly.
+        failed: how many others of its requests failed.
+    """
+    failed += (block.dropped or 0) + (block.over_bound or 0) + (block.unanswered or 0)
+    return Step(
+        rate_per_s=block.rate_per_s or 0.0,
+        seconds=block.measured_to_unix_s - block.measured_from_unix_s,
+        offered=len(times_ms) + failed,
+        missed=objective.missed(times_ms, failed),
+        is_overloaded=is_overloaded(block),
+    )
+
+
 @dataclass
 class Block:
     """A stretch of load on one target, as it goes on. Times that have not come yet are infinite.
 
-    ``phase`` is None until the block has ended: only then is known whether it was disturbed. ``rate_per_s``, and what
-    was ``dropped``, ``over_bound`` and ``unanswered`` in its measured part, are those of an open workload.
+    ``phase`` is None until the block has ended: only then is known whether it was disturbed. A pass over the texts is
+    measured in any case, so that it has its phase from the beginning. ``rate_per_s``, and what was ``dropped``,
+    ``over_bound`` and ``unanswered`` in its measured part, are those of an open workload.
     """
 
     number: int

@@ -31,6 +31,7 @@ import _locust_files
 import _options
 from _live import Live, show_live
 from _open import OpenLoad
+from _prometheus import serve_metrics
 from _recording import Recording
 from _request_row import request_row
 from _run_record import Run
@@ -105,6 +106,7 @@ class Listeners:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
             show_live(environment, self._live)
+            serve_metrics(environment, self._live)
             _options.check_form(environment, self._note_wrong_fields)
             self._note_stop_button(environment)
 

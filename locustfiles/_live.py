@@ -9,12 +9,17 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, render_template_string, request
-from locust.env import Environment
 from plotly.offline import get_plotlyjs
+
+from runfiles.events import ENDED, NOT_SAMPLED
+
+if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
+    from locust.env import Environment
 
 PAGE = Path(__file__).with_name("live.html.j2")
 
@@ -62,17 +67,43 @@ FILES = {
 }
 
 
-class Live:
-    """The data of a run that is shown: the last samples of each replica, and how often each replica answered."""
+@dataclass(frozen=True)
+class Seen:
+    """A replica as it was last seen.
 
-    def __init__(self, files: Mapping[str, Path], flush: Callable[[], None]) -> None:
+    Args:
+        last: its last sample, a row of ``REPLICA_STATS_COLUMNS``; empty: no sample was taken of it.
+        answers: how many requests it has answered without an error.
+        is_up: True: it runs and is sampled. False: it has ended. None: that is not known now.
+    """
+
+    name: str
+    last: Mapping[str, Any]
+    answers: int
+    is_up: bool | None
+
+
+class Live:
+    """The data of a run that is shown: the last samples of each replica, and how often each replica answered.
+
+    ``deployment`` gives the kind of ``--replicas`` that is sampled, such as ``swarm``; empty: none was found so far.
+    """
+
+    def __init__(self, files: Mapping[str, Path], flush: Callable[[], None], deployment: Callable[[], str]) -> None:
         self.files = files
         self.flush = flush
+        self.deployment = deployment
         self.started_at_s = time.time()
         self.ended_at_s = float("inf")
         self._samples: dict[str, deque[dict[str, Any]]] = {}
         self._answers: dict[str, Counter[int]] = {}
         self._names: dict[str, str] = {}
+        self._last_events: dict[str, str] = {}
+
+    def add_event(self, row: Mapping[str, Any]) -> None:
+        """Note a row of ``PREFIX_replica_events.csv``."""
+        if row["replica_id"]:
+            self._last_events[row["replica_id"]] = row["event"]
 
     def add_sample(self, row: Mapping[str, Any]) -> None:
         self._names[row["replica_id"]] = row["replica"]
@@ -92,25 +123,34 @@ class Live:
                 self._answers[row["replica"]] = Counter()
             self._answers[row["replica"]][second] += 1
 
+    def replicas(self) -> list[Seen]:
+        """All replicas that answered or were sampled, by name."""
+        answers = self._answers_by_name()
+        return [
+            Seen(
+                name,
+                self._samples[name][-1] if name in self._samples else {},
+                answers[name].total() if name in answers else 0,
+                self._is_up(name),
+            )
+            for name in sorted(set(answers) | set(self._samples))
+        ]
+
     def table(self) -> list[dict[str, Any]]:
         """A row for each replica, as the tab shows it. A cell says so if its value was not measured."""
-        answers = self._answers_by_name()
-        total = sum(counts.total() for counts in answers.values())
-        rows = []
-        for name in sorted(set(answers) | set(self._samples)):
-            last = self._samples[name][-1] if name in self._samples else {}
-            count = answers[name].total() if name in answers else 0
-            rows.append(
-                {
-                    "replica": name,
-                    "node": last.get("node") or "-",
-                    "state": last.get("state") or "-",
-                    "requests": count,
-                    "share": round(count / total * 100, 1) if total else "-",
-                    **{key: _shown(last.get(column), scale) for key, (_, column, scale) in SAMPLED.items()},
-                }
-            )
-        return rows
+        replicas = self.replicas()
+        total = sum(replica.answers for replica in replicas)
+        return [
+            {
+                "replica": replica.name,
+                "node": replica.last.get("node") or "-",
+                "state": replica.last.get("state") or "-",
+                "requests": replica.answers,
+                "share": round(replica.answers / total * 100, 1) if total else "-",
+                **{key: _shown(replica.last.get(column), scale) for key, (_, column, scale) in SAMPLED.items()},
+            }
+            for replica in replicas
+        ]
 
     def series(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         """Chart -> replica -> seconds of the run and values, for the last ``SHOWN_S``."""
@@ -126,6 +166,12 @@ class Live:
             charts["requests"][name] = {"x": x, "y": [counts[second] for second in seconds]}
         return charts
 
+    def _is_up(self, name: str) -> bool | None:
+        if name not in self._samples or self.ended_at_s < float("inf"):
+            return None
+        event = self._last_events.get(self._samples[name][-1]["replica_id"])
+        return None if event == NOT_SAMPLED else event != ENDED
+
     def _answers_by_name(self) -> dict[str, Counter[int]]:
         """The counts by replica name. A container without a name of its own answers with its ID."""
         found: dict[str, Counter[int]] = {}
@@ -139,7 +185,7 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
     web = environment.web_ui
     if web is None:
         return
-    base = (environment.parsed_options.web_base_path or "").rstrip("/") if environment.parsed_options else ""
+    base = base_path(environment)
     pages = Blueprint("fourfold", __name__, url_prefix=base or None)
     titles = TITLES | {key: title for key, (title, _, _) in SAMPLED.items()}
     web.template_args["extended_tabs"] = [{"title": "Replicas", "key": "replicas"}]
@@ -154,6 +200,11 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
     _add_downloads(pages, web, current)
     _add_table(web, base, current)
     web.app.register_blueprint(pages)
+
+
+def base_path(environment: Environment) -> str:
+    """What the paths of the web UI begin with (``--web-base-path``), without a slash at its end."""
+    return (environment.parsed_options.web_base_path or "").rstrip("/") if environment.parsed_options else ""
 
 
 def _add_charts(pages: Blueprint, web: Any, base: str, current: Callable[[], Live | None]) -> None:

@@ -90,11 +90,10 @@ class OpenLoad:
 
     def give_up(self) -> None:
         """Wait no longer for the requests that are unanswered."""
-        given_up = list(self._due_unix_s.values())
-        self._senders.kill()
-        self._due_unix_s.clear()
-        for due_unix_s, block in given_up:
+        for due_unix_s, block in self._due_unix_s.values():  # first: the last of them that ends is reported at once
             self._environment.fourfold.note_unsent(due_unix_s, block, UNANSWERED)
+        self._due_unix_s.clear()
+        self._senders.kill()
 
     def _close_connections(self) -> None:
         for clients in self._idle.values():

@@ -31,14 +31,13 @@ def repeated_passes(recording: Recording, visits: Visits, repeat_s: float, marke
     spent_s = 0.0
     for number in itertools.count(1):
         visits.begin_pass(number)
-        block = Block(number, cycle=number, began_at_unix_s=time.time())
+        block = Block(number, cycle=number, began_at_unix_s=time.time(), phase=MEASURED)
         recording.begin_block(block)
         block.measured_from_unix_s = time.time()
         recording.sample_now()
         yield number
         recording.sample_now()
         block.measured_to_unix_s = block.ended_at_unix_s = time.time()
-        block.phase = MEASURED
         recording.end_block(block)
         spent_s += block.measured_to_unix_s - block.measured_from_unix_s
         if number == 1:

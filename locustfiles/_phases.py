@@ -61,8 +61,9 @@ class InOnePiece:
 class InBlocks:
     """The phases of one target of a load in blocks.
 
-    While a block goes on its rows are kept, and written in their order when it has ended. A request belongs to the
-    block in which its user turned to the target, and a sample to the block that went on at its time.
+    While a block goes on its rows are kept, and written in their order when it has ended. Only the requests of a block
+    whose phase is known beforehand are written at once. A request belongs to the block in which its user turned to the
+    target, and a sample to the block that went on at its time.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class InBlocks:
             self.end_block()
 
     def give_request(self, row: Row, write: Write) -> None:
-        if self._present is not None:
+        if self._present is not None and self._present.phase is None:
             self._kept.append(lambda: self.give_request(row, write))
             return
         row["phase"] = self._blocks[row["block"]].phase_at(row["started_at_unix_s"])

@@ -40,7 +40,7 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
 )
 from runfiles.machines import this_machine
-from runfiles.records import Blocks, Fault, OpenWorkload, RunMachine, RunRecord, Service
+from runfiles.records import Blocks, FailedText, Fault, OpenWorkload, RunMachine, RunRecord, Service
 
 from _find_replicas import Finder
 from _health import health
@@ -51,6 +51,9 @@ from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 
 RUN_TIME_SLACK_S = 1.0
+
+FAILED_TEXTS_KEPT = 3
+"""So many of the texts that fail are in the record."""
 
 LIVE_SUFFIXES = {
     "requests": REQUESTS_SUFFIX,
@@ -68,7 +71,8 @@ class Recording:
 
     ``begin`` opens the files, ``begin_to_sample`` starts the monitors, ``stop`` notes the end of the load and ``close``
     closes the files. ``end`` is called with the reason once as many requests are measured as were asked for. If the
-    load comes in blocks, ``begin_block`` and ``end_block`` tell of each.
+    load comes in blocks, ``begin_block`` and ``end_block`` tell of each; after the latter ``block_times_ms`` are the
+    response times of its measured part in an open workload, and ``block_failed`` its requests that failed.
 
     A full disk does not end a run: rows are kept in memory and tried again, and room for the record is reserved from
     the start. What could not be kept is among the record's ``faults``.
@@ -89,10 +93,13 @@ class Recording:
         self._failures = self._retries = self._cpu_warnings = self._late = 0
         self._unsent = dict.fromkeys(UNSENT, 0)
         self._unsent_of_block = dict.fromkeys(UNSENT, 0)
+        self.block_times_ms: list[float] = []
+        self.block_failed = 0
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
         self._texts_sent: dict[int | None, set[int]] = {}
+        self._failed_texts: dict[int, FailedText] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []
         self._workers: dict[str, dict[str, float]] = {}
@@ -118,7 +125,9 @@ class Recording:
         self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks)
         self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
         self.live = Live(
-            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()}, self.files.flush
+            {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()},
+            self.files.flush,
+            self._deployment,
         )
         self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
         self._begin_now()
@@ -145,7 +154,9 @@ class Recording:
         self._phases.begin(self._started_at_unix_s)
 
     def add_request(self, row: dict[str, Any]) -> None:
-        self._failures += bool(row["error"])
+        if row["error"]:
+            self._failures += 1
+            self._note_failed_text(row["text_id"], row["status"])
         self._retries += row.get("retried") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
@@ -164,10 +175,27 @@ class Recording:
         self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
         self._unsent_of_block[arrival["why"]] += arrival["phase"] in (MEASURED, DISTURBED, WARM_UP)
 
+    def _note_failed_text(self, text_id: int | None, status: int) -> None:
+        """Keep the first texts that fail, for people who look for the cause."""
+        if text_id is None or text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
+            return
+        asked = self.environment.fourfold.asked.requests
+        begins = asked[text_id - 1].begins
+        self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
+
+    def _note_answered(self, row: dict[str, Any]) -> None:
+        """Count a request of the measured phase of an open workload."""
+        self._late += (row["send_delay_ms"] or 0) > LATE_MS
+        if row["error"]:
+            self.block_failed += 1
+        else:
+            self.block_times_ms.append(row["response_time_ms"])
+
     def _write_request(self, row: dict[str, Any]) -> None:
         self.files.requests.write(row)
         self.measured += row["phase"] == MEASURED
-        self._late += row["phase"] == MEASURED and (row["send_delay_ms"] or 0) > LATE_MS
+        if self.run.is_open and row["phase"] == MEASURED:
+            self._note_answered(row)
         if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
             self._end(ENOUGH_REQUESTS)
 
@@ -177,6 +205,16 @@ class Recording:
         if self._is_shown_live:
             self.live.add_sample(row)
         self._phases.give_sample(row, self.files.samples.write)
+
+    def _add_event(self, row: dict[str, Any]) -> None:
+        if self._is_shown_live:
+            self.live.add_event(row)
+        self.files.events.write(row)
+
+    def _deployment(self) -> str:
+        """The kind of what is sampled, as ``--replicas`` calls it; empty: nothing was found so far."""
+        target = self._monitor.finder.target if self._monitor is not None else None
+        return target.kind if target else ""
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:
         self._phases.give_sample(row, self.files.machine_stats.write)
@@ -190,6 +228,7 @@ class Recording:
         """The block has ended, and has its phase."""
         if self._in_blocks is not None:
             self._unsent_of_block = dict.fromkeys(UNSENT, 0)
+            self.block_times_ms, self.block_failed = [], 0
             self._in_blocks.end_block()
             if block.rate_per_s is not None:
                 block.dropped, block.over_bound, block.unanswered = (self._unsent_of_block[why] for why in UNSENT)
@@ -284,7 +323,7 @@ class Recording:
             others = self.environment.parsed_options.docker_host
             has_path = self.environment.fourfold.asked.service.ready.startswith("/")
             finder = Finder(self.run.replicas, self.run.host, self._who_serves if has_path else None, others)
-            monitor = Monitor(finder, self._interval_s, self.add_sample, self.files.events.write, self.note_fault)
+            monitor = Monitor(finder, self._interval_s, self.add_sample, self._add_event, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form
             self._note_problem(f"no replica is sampled: {error}")
@@ -349,6 +388,7 @@ class Recording:
             retries=self._retries,
             open=self._open_record(),
             blocks=self.blocks,
+            failed_texts=tuple(self._failed_texts.values()),
             faults=self._all_faults(),
             service=None if self._service is None else Service(answer=self._service),
             texts=self.environment.fourfold.asked.texts_record(),

@@ -15,6 +15,9 @@ FORMS = (2, FORM)
 
 EXPERIMENT_FILE = "experiment.json"
 REPORT_FILE = "report.html"
+FAILED_START_FILE = "failed_start.log"
+"""The end of what a service wrote that did not start, in the folder of its round."""
+
 NOTE_FILE = "note.txt"
 """What a reader of the page has to know first, in words of whoever keeps the experiment. It may lack."""
 

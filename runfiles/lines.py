@@ -10,10 +10,19 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)
 """Sequences that move a terminal's cursor or set its colours or its title (ECMA-48)."""
 
 
+_OWN = re.compile(r"\S*/\S*|\bcontainer \S+|\d+(?:[-:.,]\d+)+")
+"""What a reason says of one round alone: a path or a URL, a container's name, a date or a time."""
+
+
 def printable(text: str) -> str:
     """The text as one line, without escape sequences and characters that can't be shown."""
     shown = "".join(character if character.isprintable() else " " for character in _ESCAPES.sub("", text))
     return " ".join(shown.split())
+
+
+def is_alike(first: str, second: str) -> bool:
+    """Whether two reasons tell of one cause. They may name other files, addresses, containers and times."""
+    return _OWN.sub("", first) == _OWN.sub("", second)
 
 
 def tidy(text: str) -> str:

@@ -33,6 +33,7 @@ from runfiles.fields import (
     shown,
 )
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
+from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.strict_json import read_record
 
@@ -92,6 +93,17 @@ class FormedRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapacityRecord(Record):
+    """The search for the highest rate that meets ``slo``, between two rates (per second), until it is known to
+    ``tolerance`` (%)."""
+
+    slo: str
+    tolerance: Percent
+    lowest: Rate
+    highest: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file.
 
@@ -114,6 +126,7 @@ class PlanRecord(Record):
     rate: Rate | None = None
     rates: tuple[Rate, ...] = ()
     arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
+    capacity: CapacityRecord | None = None
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None
@@ -170,12 +183,22 @@ class MeasuredService(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Record):
-    """The image of a container: its name, its ID, its digests at registries, its size."""
+    """The image of a container: its name, its ID, its digests at registries, its size, and the version of Python that
+    its variable PYTHON_VERSION names, as the official images do."""
 
     name: Name | None = None
     id: Name | None = None
     digests: tuple[str, ...] = ()
     bytes: Bytes | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Python(Record):
+    """The Python that a host process runs on. ``is_fourfolds``: it is Fourfold's own, with Fourfold's libraries."""
+
+    version: str
+    is_fourfolds: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,12 +237,14 @@ class RoundRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRecord(Record):
-    """What became of one deployment. ``reason`` says why not all of its rounds were measured."""
+    """What became of one deployment. ``reason`` says why not all of its rounds were measured. ``python`` is None for
+    containers, and for a host process that does not run on Python, or is not known to."""
 
     name: Name
     status: Status
     reason: str | None = None
     image: Image | None = None
+    python: Python | None = None
     rounds: tuple[RoundRecord, ...]
 
 
@@ -430,6 +455,19 @@ class Fault(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedText(Record):
+    """A text of which a request failed: its number, its first words, and the status of the answer (0: none came)."""
+
+    text_id: Count
+    begins: str
+    status: Count
+
+    def __str__(self) -> str:
+        status = f"status {self.status}" if self.status else "no answer"
+        return f'text {self.text_id} ("{tidy(self.begins)}"): {status}'
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(FormedRecord):
     """``PREFIX_run.json``: what ran, with what, and what is wrong with its recording.
 
@@ -437,7 +475,7 @@ class RunRecord(FormedRecord):
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
     in one piece, ``open`` in a closed workload. ``retries``: requests that were sent again, as the service had closed
-    the kept connection.
+    the kept connection. ``failed_texts``: the first texts of which a request failed.
     """
 
     command: str | None = None
@@ -458,6 +496,7 @@ class RunRecord(FormedRecord):
     retries: Count | None = None
     open: OpenWorkload | None = None
     blocks: Blocks | None = None
+    failed_texts: tuple[FailedText, ...] = ()
     faults: tuple[Fault, ...] = ()
     service: Service | None = None
     texts: Texts

@@ -6,16 +6,20 @@ import csv
 import hashlib
 import json
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from runfiles.lines import printable
 from servicefile.service_file import Request
 from servicefile.toml import NotValid
 
 MOST_TEXTS_BYTES = 100 * 10**6
+MOST_BEGINNING = 40
+"""So many characters of a text are shown to people."""
+
 JSON_LINES = (".jsonl", ".ndjson")
 SENT_AS_IT_IS = "/?%:@!$&'()*+,;=~"
 """What may stand in a path and a query (RFC 3986, 3.3 and 3.4)."""
@@ -29,11 +33,12 @@ Fields = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class TextRequest:
     """The request for one text. ``text_id``: its number in the file, from 1. ``target``: path and query, as they are
-    sent."""
+    sent. ``begins``: the first words of what the request takes from the text, for people."""
 
     text_id: int
     target: bytes
     body: bytes
+    begins: str
 
 
 def requests_of(request: Request) -> list[TextRequest]:
@@ -42,7 +47,8 @@ def requests_of(request: Request) -> list[TextRequest]:
     Raises:
         NotValid: the file can't be read, or a text lacks a field that the request names.
     """
-    return [_request(request, number, fields) for number, fields in enumerate(read_texts(request.texts), 1)]
+    names = _names_in(request)
+    return [_request(request, names, number, fields) for number, fields in enumerate(read_texts(request.texts), 1)]
 
 
 def read_texts(path: Path) -> list[Fields]:
@@ -101,10 +107,21 @@ def _json_lines(path: Path, content: str) -> list[Fields]:
     return texts
 
 
-def _request(request: Request, number: int, fields: Fields) -> TextRequest:
+def _names_in(request: Request) -> list[str]:
+    """The fields of a text that the request names."""
+    body = request.body if isinstance(request.body, str) else json.dumps(request.body)
+    return string.Template(f"{request.path} {body if request.method != 'GET' else ''}").get_identifiers()
+
+
+def _beginning(fields: Fields, names: Sequence[str]) -> str:
+    line = ", ".join(printable(_written(fields[name])[:MOST_BEGINNING]) for name in names if name in fields)
+    return line if len(line) < MOST_BEGINNING else f"{line[:MOST_BEGINNING]} ..."
+
+
+def _request(request: Request, names: Sequence[str], number: int, fields: Fields) -> TextRequest:
     try:
         target = quote(_filled(request.path, fields, lambda text: quote(text, safe="")), safe=SENT_AS_IT_IS).encode()
-        return TextRequest(number, target, _body(request, fields))
+        return TextRequest(number, target, _body(request, fields), _beginning(fields, names))
     except KeyError as error:
         has = ", ".join(map(str, fields))
         raise NotValid(f"the request names ${error.args[0]}, and text {number} of {request.texts} has {has}") from None
@@ -158,5 +175,8 @@ class _Escaped(dict[str, str]):
         self._escape = escape
 
     def __missing__(self, name: str) -> str:
-        value = self._fields[name]
-        return self._escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        return self._escape(_written(self._fields[name]))
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

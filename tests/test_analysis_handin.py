@@ -159,7 +159,7 @@ def test_a_verdict_decides_whether_the_time_is_a_pro_or_a_con(engine_example: An
     report = render_report(engine_example)
     assert "| Pro | The host process is faster than docker run. | Median response time. Host process: 0.72 ms" in report
     assert "| Con | docker run is slower than the host process. | Median response time. docker run: 0.80 ms" in report
-    assert "docker run against Host process: ratio 1.11 (1.06 to 1.15), slower |" in report
+    assert "docker run against Host process: ratio round by round 1.11 (1.06 to 1.15), slower |" in report
     assert "| Open | No difference is proven between Docker Compose and docker run. |" in report
     assert "| Open | It is not known whether Swarm, 1 replica or docker run is faster. | Swarm, 1 replica: " in report
 
@@ -282,7 +282,7 @@ def test_a_dollar_in_a_name_stays_one_and_a_long_reason_is_shortened(tmp_path: P
     write_experiment(tmp_path, [not_run("$x^2$ & <b>", "a long reason " * 50)])
     content = draw(PLOTS[0], analyse(read_results(tmp_path)))["cpu.svg"].decode()
     assert "$x^2$ &amp; &lt;b&gt;" in content
-    assert content.count("a long reason") < 10
+    assert content.count("a long reason") < 30  # of 50
     assert "..." in content
 
 

@@ -122,6 +122,28 @@ def test_a_factor_of_three_is_found_with_its_interval(fast: Path, slow: Path) ->
     assert [beside.ratio for beside in back.besides] == [pytest.approx(beside.ratio) for beside in two.besides]
 
 
+def test_a_ratio_is_the_quotient_of_the_two_values_beside_it(tmp_path: Path) -> None:
+    """Rounds that differ much: their plain means would give another number."""
+    ways = {"host": 1.0, "docker": 1.15}
+    first = experiment(tmp_path / "a", None, 1, ways, 0.4, later=11)
+    two = two_of(first, experiment(tmp_path / "b", "other", 1.5, ways, 0.1, later=12))
+    plain = [pair.second.summary["median_ms"].value / pair.first.summary["median_ms"].value for pair in two.pairs]
+    for pair, of_plain in zip(two.pairs, plain, strict=True):
+        for quantity in pair.quantities.values():
+            before, after = quantity.values
+            assert quantity.found.ratio == pytest.approx(after.value / before.value)
+        before, after = pair.quantities["median_ms"].values
+        assert abs(of_plain / (after.value / before.value) - 1) > 0.01
+        logs = np.log([*pair.first.values("median_ms").values()])
+        low, high = stats.t.interval(0.95, len(logs) - 1, logs.mean(), stats.sem(logs))
+        assert (before.low, before.high) == pytest.approx((math.exp(low), math.exp(high)))
+        shown = f"median {after.value:,.2f} ms with other against {before.value:,.2f} ms with Fourfold's service, "
+        assert any(shown in number for number in two.headline)
+    (row, *_), *_ = (table.rows for section in two_page(two).sections for table in section.tables)
+    second, first_value = (float(row.cells[place].text) for place in (1, 0))
+    assert float(row.cells[2].text.split()[0]) == pytest.approx(second / first_value, abs=0.01)
+
+
 def test_the_services_cost_stands_beside_dockers(fast: Path, slow: Path) -> None:
     two = two_of(fast, slow)
     assert [(beside.container, beside.costs_more) for beside in two.besides] == [
@@ -132,10 +154,9 @@ def test_the_services_cost_stands_beside_dockers(fast: Path, slow: Path) -> None
     for name, docker in found.containers:
         assert name in ("Flask service", OWN_SERVICE)
         assert docker.low < 1.15 < docker.high
-    said = two.headline[0]
-    assert said.startswith(
-        "The choice of the service costs more than Docker does: as a host process, Flask service needs "
-    )
+    claim, said = two.headline[:2]
+    assert claim == "The choice of the service costs more than Docker does."
+    assert said.startswith("As a host process, Flask service needs ")
     assert f"needs {found.ratio[0]:.2f} times ({found.ratio[1]:.2f} to {found.ratio[2]:.2f}) the median time of" in said
     assert "that of the host process with Fourfold's service, and " in said
 
@@ -148,7 +169,7 @@ def test_the_services_cost_stands_beside_dockers(fast: Path, slow: Path) -> None
             {"host": 1, "docker": 2},
             0.01,
             DOCKER,
-            "Docker costs more than the choice of the service does: docker run",
+            "Docker costs more than the choice of the service does. docker run",
         ),
         (1.0, {"host": 1, "docker": 1}, 0.02, None, "It is not proven what costs more, the choice of the service or"),
         (1.3, {"host": 1, "docker": 1.25}, 0.05, None, "It is not proven what costs more"),
@@ -161,10 +182,10 @@ def test_what_costs_more_is_said_only_if_it_is_proven(
     two = two_of(first, experiment(tmp_path / "b", "other", factor, of_docker, noise, later=4))
     (beside,) = two.besides
     assert beside.costs_more == expected
-    assert two.headline[0].startswith(begins)
+    assert " ".join(two.headline).startswith(begins)
     if factor == 1:
         assert {pair.quantities[key].kind for pair in two.pairs for key in ("median_ms", "p95_ms")} == {UNPROVEN}
-        assert "no difference proven" in two.headline[1]
+        assert "no difference proven" in two.headline[2]
 
 
 @pytest.mark.parametrize(

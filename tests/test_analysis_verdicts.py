@@ -100,7 +100,9 @@ def test_noise_proves_no_difference_and_says_what_it_would_take(tmp_path: Path) 
     shown = cards(analysis)[1].values[2]
     assert shown.text == "no difference proven"
     ratio, interval = words.ratio(verdict).split(" ", 1)
-    assert shown.detail == f"median: {ratio} times that of the host process {interval}\n{verdict.detail}"
+    assert (
+        shown.detail == f"median, round by round: {ratio} times that of the host process {interval}\n{verdict.detail}"
+    )
 
 
 def test_an_interval_of_a_negative_mean_is_the_right_way_round() -> None:
@@ -148,7 +150,7 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
         "compose": "docker",
     }
     assert analysis.headline[0] == "Docker Compose is slower than docker run."
-    assert analysis.headline[1].startswith("Docker Compose: median 20.03 against 12.03 ms, 1.66 times")
+    assert analysis.headline[1].startswith("Docker Compose: median 20.03 against 12.03 ms, round by round 1.66 times")
     assert analysis.headline[-1] == f"docker run and the host process are {APART}."
     said = " ".join(finding.text for finding in analysis.findings)
     assert "Docker Compose is slower than docker run" in said
@@ -162,7 +164,7 @@ def test_host_and_containers_of_another_machine_are_not_compared_but_containers_
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert f"docker run against Host process: {APART}" in done.stdout
-    assert re.search(r"Docker Compose against docker run, median: 1\.66 \(.*\) slower", done.stdout)
+    assert re.search(r"Docker Compose against docker run, median: round by round 1\.66 \(.*\) slower", done.stdout)
 
 
 @pytest.mark.parametrize(

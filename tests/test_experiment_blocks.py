@@ -57,6 +57,8 @@ def test_locust_is_told_of_the_whole_load(tmp_path: Path) -> None:
         "most_repeats": 10,
         "requests": 400,
         "order_seed": 7_000_302,
+        "rates": (),
+        "capacity": None,
         "targets": [
             {
                 "deployment": "docker",

@@ -194,7 +194,7 @@ def test_who_is_not_logged_in_sees_no_replica(tmp_path: Path) -> None:
     locustfile = tmp_path / "locked.py"
     locustfile.write_text(LOCKED.format(locustfiles=str(ROOT / "locustfiles")))
     with web_ui(tmp_path, locustfile, "--web-login", "--host", "http://127.0.0.1:1") as url:
-        for path in ("/replicas", "/replicas/data", "/replicas/plotly.js", "/replicas/requests.csv"):
+        for path in ("/replicas", "/replicas/data", "/replicas/plotly.js", "/replicas/requests.csv", "/metrics"):
             answer = requests.get(url + path, timeout=10, allow_redirects=False)
             assert answer.status_code == 302, path
             assert answer.headers["Location"].startswith("/login"), path

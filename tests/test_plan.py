@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from infra.errors import PlanError
+from infra.experiment.capacity import Capacity
 from infra.experiment.plan import Plan, plan_of, read_plan
 from infra.experiment.progress import expected_s
 from runfiles.records import PlanRecord
@@ -20,7 +21,32 @@ def test_the_plan_that_is_shipped_is_the_default() -> None:
     path = ROOT / "plans" / "default.toml"
     assert read_plan(path) == Plan() == read_plan(None)
     said = path.read_text(encoding="utf-8")
-    assert all(f"{key} = " in said for key in Plan.__dataclass_fields__)
+    keys = Plan.__dataclass_fields__.keys() - {"capacity"}
+    assert all(f"{key} = " in said for key in keys)
+    assert "[capacity]" in said
+
+
+def test_the_plan_of_a_capacity_is_shipped_and_searches_in_the_time_that_it_names() -> None:
+    path = ROOT / "plans" / "capacity.toml"
+    plan = read_plan(path)
+    assert plan.capacity == Capacity("p95 < 50 ms, failures < 0.1%", 3.0, 5.0, 5000.0)
+    assert (plan.rounds, plan.locustfile, plan.deployments) == (5, "open_load", ("host", "docker", "compose"))
+    assert 5 * 3 * (plan.search_s(3) / 0.75 + 12) == pytest.approx(13 * 60)
+    assert read_plan(path, ["capacity.slo=p99 < 1 s", "rounds=2"]).capacity == Capacity("p99 < 1 s", 3.0, 5.0, 5000.0)
+    said = path.read_text(encoding="utf-8")
+    assert all(f"{key} = " in said for key in Capacity.__dataclass_fields__)
+
+
+def test_an_open_workload_is_a_rate_or_a_staircase() -> None:
+    one = Plan(rate=50.0, user_class="new_connection", processes=2)
+    assert one.locustfile == "open_load"
+    said = " ".join(one.load_arguments)
+    assert said == "--users 2 --spawn-rate 2 --seed 1 --processes 2 --rate 50.0 --arrivals poisson --connection new"
+    stairs = read_plan(None, ["rates=[20, 40, 80]", "seconds=4"])
+    assert (stairs.blocks, stairs.block_s, stairs.load_s) == (3, 4.0, 12)
+    auto = read_plan(None, ["rates=auto"]).rates
+    assert (auto[0], auto[1], auto[-1]) == (10.0, 14.0, 10240.0)
+    assert " ".join(Plan().load_arguments) == "--users 8 --spawn-rate 8 --seed 1"
 
 
 def test_what_the_command_line_sets_takes_the_place_of_the_files(tmp_path: Path) -> None:
@@ -47,6 +73,15 @@ def test_the_order_turns_round_by_round() -> None:
     ("text", "expected"),
     [
         ("user = 3", "there is no key 'user'; did you mean users?"),
+        ("rate = 0", "rate = 0 is not a number of requests per second from 0.1 to 100000; the default is none"),
+        (
+            "rates = [40, 20]",
+            'rates = 40,20 is not a list of rising rates, such as [20, 40, 80], at most 100, or "auto"',
+        ),
+        ("capacity = 5", 'capacity = 5 is not a table, such as [capacity] with slo = "p95 < 200 ms, failures < 0.1%"'),
+        ("[capacity]", 'add slo = "p95 < 200 ms, failures < 0.1%"'),
+        ('[capacity]\nslo = "p95 < 20"', "p95 < 20 has no unit; its unit is ms or s, such as p95 < 200 ms"),
+        ('[capacity]\nslo = "p95 < 2 s"\ntolerence = 3', "there is no key 'tolerence'; did you mean tolerance?"),
         ("[load]\nusers = 3", "there is no key 'load'; a plan has deployments, layout, rounds, "),
         ("users = 0", "users = 0 is not a whole number from 1 to 1000; the default is 8"),
         ('users = "many"', "users = many is not a whole number from 1 to 1000"),
@@ -164,6 +199,9 @@ def test_a_slip_on_the_command_line_is_told(override: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["rate=5", "rates=[20]"], "rate and rates are both there; leave one of them out"),
+        (["rates=[20]", "layout=turns"], 'rates and capacity need layout = "blocks": each rate has a block'),
+        (["rate=5", "capacity.slo=p95 < 2 s"], "finds the rates itself; leave rate and rates out"),
         (["processes=9"], "processes = 9 is more than users = 8: a process would have no user"),
         (["cpus=1.5", "service_cpus=1"], "cpus = 1.5 is more than service_cpus = 1 has; leave cpus out, or name more"),
     ],
@@ -241,8 +279,8 @@ def test_an_earlier_version_measured_in_turns() -> None:
 def test_how_long_a_step_takes_is_known_from_its_like() -> None:
     plan = Plan(seconds=10, warm_up_s=5, rest_s=2)
     host, docker, both = frozenset({"host"}), frozenset({"docker"}), frozenset({"host", "docker"})
-    guess = expected_s(host, {}, plan)
+    guess = expected_s(host, {}, plan, {})
     assert guess > 17
-    assert guess < expected_s(both, {}, plan) < 2 * guess
-    assert expected_s(host, {docker: [40.0, 60.0]}, plan) == 50
-    assert expected_s(host, {docker: [40.0], host: [20.0, 30.0]}, plan) == 25
+    assert guess < expected_s(both, {}, plan, {}) < 2 * guess
+    assert expected_s(host, {docker: [40.0, 60.0]}, plan, {}) == 50
+    assert expected_s(host, {docker: [40.0], host: [20.0, 30.0]}, plan, {}) == 25

@@ -41,7 +41,7 @@ def trend_doubts(results: Results) -> list[Doubt]:
     If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle. In a
     staircase each cycle has a higher rate, so response times rise as they should.
     """
-    if results.is_staircase:
+    if results.has_several_rates:
         return []
     found = []
     for (number, _), members in results.side_by_side.items():

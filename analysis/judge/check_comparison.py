@@ -30,6 +30,7 @@ def comparison_doubts(results: Results) -> list[Doubt]:
         for subject in group[1:]:
             found += _of_unlike(group[0], subject)
         found += _of_limits(results, group) + _of_versions(group)
+    found += _of_python(hosts, containers)
     return found + _of_memory(results, containers) + _of_images(measured) + _of_model_and_machine(results, measured)
 
 
@@ -132,6 +133,27 @@ def _of_versions(measured: list[Deployment]) -> list[Doubt]:
             text = f"The deployments ran different versions of {name}: {each}. A difference may come from that."
             found.append(Doubt(text))
     return found
+
+
+def _of_python(hosts: list[Deployment], containers: list[Deployment]) -> list[Doubt]:
+    """Whether host process and containers ran on one Python. Of a service that tells its versions ``_of_versions`` asks
+    that."""
+    python = next((host.python for host in hosts if host.python and not _versions(host)), None)
+    if python is None or not containers:
+        return []
+    theirs = sorted({each.image.python for each in containers if each.image and each.image.python})
+    if python.is_fourfolds:
+        told = f" (Python {' and '.join(theirs)})" if theirs else ""
+        text = (
+            f"The host process ran on Fourfold's own Python {python.version} and its libraries; the containers bring "
+            f"their own{told}. A difference may come from that. To use others, set requirements or python in the "
+            "service file."
+        )
+        return [Doubt(text)]
+    if not theirs or theirs == [python.version]:
+        return []
+    text = f"The host process ran on Python {python.version}, the containers on Python {' and '.join(theirs)}."
+    return [Doubt(f"{text} A difference may come from that.")]
 
 
 def round_doubts(results: Results) -> list[Doubt]:

@@ -35,7 +35,7 @@ def generator_doubts(run: Run) -> Reasons:
     ]
 
 
-def load_doubts(run: Run, *, is_staircase: bool = False) -> Reasons:
+def load_doubts(run: Run, *, has_several_rates: bool = False) -> Reasons:
     """Whether a load ran as long as it should, was steady, and had the machine to itself. A staircase of rates is not
     steady as a whole."""
     found: Reasons = []
@@ -46,7 +46,7 @@ def load_doubts(run: Run, *, is_staircase: bool = False) -> Reasons:
         took_s = ended - run.record.started_at_unix_s
         if took_s < asked_s - RUN_TIME_SLACK_S:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
-    if not is_staircase:
+    if not has_several_rates:
         found += _of_throughput(run) + _of_trend(run)
     others = _cpu_of_others(run) if run.axis is None else None  # blocks tell it themselves
     if others is not None and others > OTHERS_LIMIT_PERCENT:

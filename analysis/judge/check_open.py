@@ -14,7 +14,7 @@ KEPT_CLASS = "keep_alive"
 """The user class of a plan whose connections are kept."""
 
 
-def open_doubts(run: Run, *, is_staircase: bool) -> Reasons:
+def open_doubts(run: Run, *, has_several_rates: bool) -> Reasons:
     """What speaks against a load at a rate; nothing if it had users, each of which waits for its answer.
 
     In a staircase a rate that was not kept says nothing against the lower ones, and one that was not answered is what
@@ -22,7 +22,7 @@ def open_doubts(run: Run, *, is_staircase: bool) -> Reasons:
     """
     if run.record.open is None:
         return []
-    if is_staircase:
+    if has_several_rates:
         first = next(iter(round_steps(run)), None)
         if first is None or first.state != NOT_KEPT:
             return []
@@ -69,7 +69,7 @@ def _expected(run: Run) -> float:
 
 def is_open(plan: PlanRecord) -> bool:
     """Whether requests are due at a rate, or at several; else users wait for their answers."""
-    return plan.rate is not None or bool(plan.rates)
+    return plan.rate is not None or bool(plan.rates) or plan.capacity is not None
 
 
 def open_plan_doubts(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
@@ -85,7 +85,7 @@ def open_plan_doubts(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
             connection = KEPT if plan.user_class == KEPT_CLASS else NEW
             compared = (("arrivals", told.arrivals, plan.arrivals), ("connection", told.connection, connection))
             found += [f"{where}: {what} was {had}, the plan says {says}" for what, had, says in compared if had != says]
-            planned = plan.rates or (plan.rate,)
+            planned = plan.rates or ((plan.rate,) if plan.rate is not None else run.rates_per_s)
             if run.rates_per_s != planned[: len(run.rates_per_s)]:
                 had, says = (", ".join(f"{rate:g}" for rate in rates) for rates in (run.rates_per_s, planned))
                 found.append(f"{where}: the rate was {had} requests/s, the plan says {says}")

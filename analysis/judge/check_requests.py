@@ -10,6 +10,8 @@ from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, 
 
 ERROR_LIMIT = 0.01
 RETRY_LIMIT = 0.01
+TEXTS_NAMED = 3
+"""So many of the texts that failed are named."""
 SERIOUS_FAULTS = (ROWS_LOST, INCOMPLETE, UNSAMPLED)
 """Those of ``runfiles.events.FAULTS`` that make a run invalid. Each is also the kind of the reason."""
 FIRST_PASS = 1
@@ -45,8 +47,15 @@ def error_doubts(run: Run) -> Reasons:
     failed = measured["error"][(measured["error"] != "").to_numpy()]
     if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
         first = failed.iloc[0][:LONGEST_QUOTE]
-        return [(f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})", "errors")]
+        text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})"
+        return [(f"{text}{_which_texts(run)}", "errors")]
     return []
+
+
+def _which_texts(run: Run) -> str:
+    """The first texts of which a request failed; nothing if the record does not tell."""
+    told = "; ".join(map(str, run.record.failed_texts[:TEXTS_NAMED]))
+    return f". The first texts that failed: {told}" if told else ""
 
 
 def _of_record(run: Run) -> Reasons:

@@ -73,7 +73,8 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
 
 
 def _difference(verdict: Verdict) -> Finding:
-    """``docker run is slower than the host process: its median is 0.78 ms against 0.70 ms, 1.11 times (...).``"""
+    """``docker run is slower than the host process: its median is 0.78 ms against 0.70 ms, round by round 1.11 times
+    (...).``"""
     subject, baseline = words.named(verdict.subject), words.named(verdict.baseline)
     name = NAMES[verdict.key]
     anchor = f"verdict-{verdict.id}"
@@ -81,7 +82,8 @@ def _difference(verdict: Verdict) -> Finding:
     if verdict.kind == UNPROVEN:
         both = f"No difference of the {name} is proven between {subject} and {baseline}. Measured: "
     parts: list[Part] = [both, _milliseconds(verdict.subject, verdict.key), " against "]
-    parts += [_milliseconds(verdict.baseline, verdict.key), ", ", Number(f"{verdict.comparison.ratio:.2f}", anchor)]
+    parts += [_milliseconds(verdict.baseline, verdict.key), f", {words.ROUND_BY_ROUND} "]
+    parts += [Number(f"{verdict.comparison.ratio:.2f}", anchor)]
     parts += [" times (", *_rounds_and_interval(verdict, anchor), ")."]
     parts += _why_unproven(verdict, anchor) if verdict.kind == UNPROVEN else []
     return Finding(f"finding-{verdict.id}", "Response time", tuple(parts))
@@ -115,11 +117,14 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     if not loads:
         return ""
     has_rates = any(load.summary["median_ms"].missing == RATES_MIXED for load in loads)
-    if not all(load.summary["requests"].rounds >= FEWEST_ROUNDS for load in loads):
+    rounds = [load.summary["requests"].rounds for load in loads]
+    if min(rounds) < FEWEST_ROUNDS:
         said = "Fewer than three rounds give no interval."
-        return said if has_rates else f"{said} Only response times have verdicts, and not from one round."
-    said = "Below, brackets without a name are 95% intervals."
-    return said if len(loads) == 1 or has_rates else f"{said} Only response times have verdicts."
+        said += "" if has_rates else " Only response times have verdicts, and not from one round."
+    else:
+        said = "Below, brackets without a name are 95% intervals."
+        said += " Only response times have verdicts." if len(loads) > 1 and not has_rates else ""
+    return f"{said} {words.HOW_ROUND_BY_ROUND}" if len(loads) > 1 and max(rounds) > 1 and not has_rates else said
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:

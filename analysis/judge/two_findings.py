@@ -76,19 +76,19 @@ def _beside(container: str, service: TwoSides, of_docker: Sequence[Verdict], sid
     return Beside(container, names[0], names[1], (ratio, low, high), containers, costs_more)
 
 
-def beside_in_words(beside: Beside) -> str:
-    """One sentence, with its figures."""
-    said = f"as a host process, {beside.slow} needs {_times(*beside.ratio)} the median time of {beside.fast}"
+def beside_in_words(beside: Beside) -> tuple[str, str]:
+    """What costs more, and the figures."""
+    service = f"As a host process, {beside.slow} needs {_times(*beside.ratio)} the median time of {beside.fast}."
     (first, one), (second, other) = beside.containers
     docker = (
         f"{beside.container} needs {_times(one.ratio, one.low, one.high)} that of the host process with {first}, and "
-        f"{_times(other.ratio, other.low, other.high)} with {second}"
+        f"{_times(other.ratio, other.low, other.high)} with {second}."
     )
     if beside.costs_more == SERVICE:
-        return f"The choice of the service costs more than Docker does: {said}. {words.first_letter(docker)}."
+        return "The choice of the service costs more than Docker does.", f"{service} {docker}"
     if beside.costs_more == DOCKER:
-        return f"Docker costs more than the choice of the service does: {docker}. {said[0].upper()}{said[1:]}."
-    return f"It is not proven what costs more, {SERVICE} or {DOCKER}: {said}. {words.first_letter(docker)}."
+        return "Docker costs more than the choice of the service does.", f"{docker} {service}"
+    return f"It is not proven what costs more, {SERVICE} or {DOCKER}.", f"{service} {docker}"
 
 
 def _times(ratio: float, low: float, high: float) -> str:
@@ -113,8 +113,8 @@ def two_headline(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> tuple[str, 
     numbers = [_numbers(pair, sides) for pair in compared]
     numbers += [f"{pair.title}: {pair.why_not}." for pair in pairs if pair.why_not is not None]
     found = besides(pairs, sides)
-    first = beside_in_words(found[0]) if found else _first(compared[0], sides)
-    return (first, *numbers)
+    first = beside_in_words(found[0]) if found else (_first(compared[0], sides),)
+    return (*first, *numbers)
 
 
 def _first(pair: Pair, sides: tuple[Side, Side]) -> str:
@@ -136,10 +136,9 @@ def _numbers(pair: Pair, sides: tuple[Side, Side]) -> str:
     for key in NAMES:
         if pair.quantities[key].shows_ratio:
             with_first, with_second = ("", "") if parts else (f" with {first}", f" ms with {second}")
-            values = (
-                f"{words.plain(pair.second, key)}{with_second} against {words.plain(pair.first, key)} ms{with_first}"
-            )
             two = pair.quantities[key]
+            before, after = (words.number(value, QUANTITIES[key].digits) for value in two.values)
+            values = f"{after}{with_second} against {before} ms{with_first}"
             parts.append(f"{NAMES[key]} {values}, {ratio_in_words(two.found)}, {verdict_in_words(two)}")
     return f"{pair.title}: {'; '.join(parts) or 'no response time of both is known'}."
 
@@ -162,7 +161,7 @@ def two_findings(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> list[Findin
     """What the service costs beside each container, and each quantity in all deployments that are compared."""
     found = []
     for number, beside in enumerate(besides(pairs, sides)):
-        found.append(Finding(f"beside-{number}", "The service beside Docker", (beside_in_words(beside),)))
+        found.append(Finding(f"beside-{number}", "The service beside Docker", (" ".join(beside_in_words(beside)),)))
     for key in JUDGED:
         told = [pair for pair in pairs if pair.quantities[key].shows_ratio]
         if told:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from analysis.judge.across import OF_THE_SERVICE, why_other_circumstances
 from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import ALPHA, FASTER, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, holm
-from analysis.measure.quantity import NAN, QUANTITIES
+from analysis.measure.quantity import NAN, QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
-from analysis.measure.unpaired import Unpaired, unpaired
+from analysis.measure.unpaired import Unpaired, geometric_mean, unpaired
 from analysis.read.results import Results
 
 SHOWN = ("median_ms", "p95_ms", "throughput_per_s", "cpu_ms_per_answer", "memory_mean_mb")
@@ -41,11 +41,13 @@ class Side:
 class TwoSides:
     """One quantity of a deployment in both experiments: the second over the first.
 
+    ``values`` are the geometric means of the rounds, first and second, so ``found.ratio`` is their quotient.
     ``p_value`` is after Holm's correction for all that are judged. ``detail`` says why there is no verdict.
     ``shows_ratio``: the ratio may be read, although there may be no verdict.
     """
 
     key: str
+    values: tuple[Estimate, Estimate]
     found: Unpaired
     kind: str
     p_value: float
@@ -82,15 +84,20 @@ def judge_two(first: Side, second: Side) -> tuple[Pair, ...]:
     common = [(load, of_second[load.name]) for load in first.loads if load.name in of_second]
     reasons = [_why_not(pair, (first, second)) for pair in common]
     found = [
-        (key, unpaired(*(load.values(key) for load in pair)), _why_hidden(pair, key, reason))
+        (key, _both(pair, key), unpaired(*(load.values(key) for load in pair)), _why_hidden(pair, key, reason))
         for pair, reason in zip(common, reasons, strict=True)
         for key in SHOWN
     ]
-    adjusted = holm([NAN if hidden or key not in JUDGED else ratio.p_value for key, ratio, hidden in found])
+    adjusted = holm([NAN if hidden or key not in JUDGED else ratio.p_value for key, _, ratio, hidden in found])
     judged = iter([_judged(*row, p_value) for row, p_value in zip(found, adjusted, strict=True)])
     return tuple(
         Pair(*pair, reason, {key: next(judged) for key in SHOWN}) for pair, reason in zip(common, reasons, strict=True)
     )
+
+
+def _both(pair: tuple[Measurement, Measurement], key: str) -> tuple[Estimate, Estimate]:
+    first, second = (geometric_mean(load, key) for load in pair)
+    return first, second
 
 
 def _why_not(pair: tuple[Measurement, Measurement], sides: tuple[Side, Side]) -> str | None:
@@ -108,14 +115,16 @@ def _why_hidden(pair: Sequence[Measurement], key: str, why_not: str | None) -> s
     return why_not or next(missing, None)
 
 
-def _judged(key: str, found: Unpaired, hidden: str | None, p_value: float) -> TwoSides:
+def _judged(
+    key: str, values: tuple[Estimate, Estimate], found: Unpaired, hidden: str | None, p_value: float
+) -> TwoSides:
     if hidden is not None:
-        return TwoSides(key, found, NONE, NAN, hidden, shows_ratio=False)
+        return TwoSides(key, values, found, NONE, NAN, hidden, shows_ratio=False)
     if key not in JUDGED:
-        return TwoSides(key, found, NONE, NAN, NOT_JUDGED)
+        return TwoSides(key, values, found, NONE, NAN, NOT_JUDGED)
     if math.isnan(p_value):
-        return TwoSides(key, found, NONE, NAN, ONE_ROUND)
+        return TwoSides(key, values, found, NONE, NAN, ONE_ROUND)
     if p_value >= ALPHA:
-        return TwoSides(key, found, UNPROVEN, p_value)
+        return TwoSides(key, values, found, UNPROVEN, p_value)
     up, down = (SLOWER, FASTER) if QUANTITIES[key].quantile is not None else (MORE, LESS)
-    return TwoSides(key, found, up if found.ratio > 1 else down, p_value)
+    return TwoSides(key, values, found, up if found.ratio > 1 else down, p_value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,15 +21,16 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round
 from analysis.read.runs import Run
 from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
+from runfiles.lines import is_alike
 
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
-    is_staircase = results.is_staircase
-    found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment, is_staircase)]
-    found += plan_doubts(results) + time_doubts(results) + trend_doubts(results)
+    has_several_rates = results.has_several_rates
+    found = [doubt for each in results.deployments for doubt in _of_deployment(each, has_several_rates)]
+    found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
-    found += _of_percentiles([] if is_staircase else loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if has_several_rates else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -44,21 +45,41 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
     return list(texts.values())
 
 
-def _of_deployment(deployment: Deployment, is_staircase: bool) -> list[Doubt]:
+def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
-        if round_.status == FAILED:
-            text = f"{deployment.title}, round {round_.number} failed: {round_.reason or 'no reason was given'}"
-            found.append(Doubt(text, is_of_a_lack=True))
         if round_.status != STATUS_MEASURED:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment, is_staircase)
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment, has_several_rates)
 
 
-def _of_runs(deployment: Deployment, is_staircase: bool) -> list[Doubt]:
+def _of_failed_rounds(results: Results) -> list[Doubt]:
+    """Why rounds failed: each cause once, with all deployments and rounds that it hit."""
+    hit: list[tuple[str, dict[str, list[int]]]] = []
+    for deployment in results.deployments:
+        for round_ in deployment.rounds:
+            if round_.status != FAILED:
+                continue
+            reason = round_.reason or "no reason was given"
+            whom = next((whom for told, whom in hit if is_alike(told, reason)), None)
+            if whom is None:
+                hit.append((reason, whom := {}))
+            whom.setdefault(deployment.title, []).append(round_.number)
+    return [Doubt(f"{_whom(whom)} failed: {reason}", is_of_a_lack=True) for reason, whom in hit]
+
+
+def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
+    """Deployments by title, each with the numbers of some of its rounds."""
+    return "; ".join(
+        f"{title}, round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        for title, numbers in rounds.items()
+    )
+
+
+def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     """The reasons that the runs give: each once, with all rounds in which it was found."""
     rounds: dict[tuple[str, Doubt], list[int]] = {}
     for round_ in deployment.rounds:
@@ -70,7 +91,7 @@ def _of_runs(deployment: Deployment, is_staircase: bool) -> list[Doubt]:
         loads = {"load": round_.load} if round_.load is not None else {}
         loads |= {f"load in group {group}": run for group, run in round_.reference_loads.items()}
         for name, load in loads.items():
-            for doubt in _doubts(deployment, load, _of_load(load, is_staircase)):
+            for doubt in _doubts(deployment, load, _of_load(load, has_several_rates)):
                 rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
@@ -115,14 +136,14 @@ def _of_pass(run: Run) -> Reasons:
     return _of_run(run) + error_doubts(run.as_recorded) + single_pass_doubts(run.as_recorded)
 
 
-def _of_load(run: Run, is_staircase: bool) -> Reasons:
+def _of_load(run: Run, has_several_rates: bool) -> Reasons:
     """In a staircase, failed requests belong to the step in which they failed."""
-    errors = [] if is_staircase else error_doubts(run.as_recorded)
+    errors = [] if has_several_rates else error_doubts(run.as_recorded)
     return (
         errors
-        + open_doubts(run, is_staircase=is_staircase)
+        + open_doubts(run, has_several_rates=has_several_rates)
         + _of_run(run)
-        + load_doubts(run, is_staircase=is_staircase)
+        + load_doubts(run, has_several_rates=has_several_rates)
     )
 
 

@@ -17,6 +17,12 @@ from analysis.measure.steps import RoundStep, Staircase, Step
 
 PART = "of the part that samples cover"
 TWO_ROUNDS = "no interval from two rounds"
+ROUND_BY_ROUND = "round by round"
+HOW_ROUND_BY_ROUND = (
+    "The milliseconds are means of the rounds. A ratio is computed round by round, and then the mean is taken; so it "
+    "need not be the quotient of two of these means."
+)
+"""What stands before a ratio beside the times of two deployments, and how that is read."""
 TICKS = "fewer than 10 ticks of the CPU clock (10 ms each)"
 MOST_DIGITS = 3
 MEMORY_MARK = " *"

@@ -127,7 +127,8 @@ class Estimate:
     it was computed from, and ``which`` says which of these n counts. ``rounds`` is the number of rounds in which it was
     measured. ``missing`` says why ``value`` is NaN. ``is_part``: in one round at least it covers only the part of the
     measured phase that samples cover. ``tick``: what one tick of the clock adds to ``n`` times the value; 0 if the
-    clock is fine enough.
+    clock is fine enough. ``is_of_steps``: the interval comes from how the steps of a capacity search differ, and not
+    from how rounds do.
     """
 
     value: float
@@ -140,6 +141,7 @@ class Estimate:
     is_part: bool = False
     which: str = ""
     tick: float = 0.0
+    is_of_steps: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -157,8 +159,10 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there is an interval, from rounds enough to show it."""
-        return self.rounds >= FEWEST_ROUNDS and not (math.isnan(self.low) or math.isnan(self.high))
+        """Whether there is an interval, from steps, or from rounds enough to show it."""
+        return (self.is_of_steps or self.rounds >= FEWEST_ROUNDS) and not (
+            math.isnan(self.low) or math.isnan(self.high)
+        )
 
 
 Estimates = Mapping[str, Estimate]

@@ -37,7 +37,7 @@ OF_ANY_RATE = (
     "seconds_to_healthy",
 )
 """The quantities that are shown of a staircase as a whole. All others depend on the rate."""
-RATES_MIXED = "one figure for all rates of the staircase says little; the page has those of each rate"
+RATES_MIXED = "one figure for several rates says little; the page has those of each rate"
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other estimates are means over the rounds."""
 
@@ -123,7 +123,7 @@ class Measurement:
         return {number: estimate.value for number, estimate in told.items() if estimate.is_measured}
 
 
-def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, is_staircase: bool = False) -> Measurement:
+def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, has_several_rates: bool = False) -> Measurement:
     """A deployment under load, without the percentiles that have too few requests above them. Of a staircase of rates
     it has the quantities that do not depend on the rate."""
     starts = {round_.number: round_.seconds_to_healthy for round_ in deployment.rounds}
@@ -133,7 +133,7 @@ def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, is_staircas
         timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
         own = {"seconds_to_healthy": timed, "idle_cpu_percent": idle_cpu_percent(run)}
         rounds[number] = summarize(run, blank) | own
-    if is_staircase:
+    if has_several_rates:
         rounds = {number: _without_rates(estimates) for number, estimates in rounds.items()}
     return Measurement(deployment, rounds, without_thin_percentiles(over_rounds([*rounds.values()])))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from analysis.measure.quantity import FEWEST_ROUNDS, NAN
+from analysis.measure.quantity import FEWEST_ROUNDS, NAN, Estimate
 from analysis.measure.ratios import RESOLUTION
-from analysis.measure.rounds import CONFIDENCE
+from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Unpaired:
 def unpaired(first: Mapping[int, float], second: Mapping[int, float]) -> Unpaired:
     """The ratio of two quantities, each given by its value in each round; values of 0 have no logarithm and are left
     out."""
-    both = [np.log([value for value in rounds.values() if value > 0]) for rounds in (first, second)]
+    both = [_logs(rounds) for rounds in (first, second)]
     fewest = min(map(len, both))
     if fewest < 2:
         ratio = math.exp(both[1].mean() - both[0].mean()) if fewest else NAN
@@ -62,3 +62,21 @@ def unpaired(first: Mapping[int, float], second: Mapping[int, float]) -> Unpaire
     arm = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     low, ratio, high = (math.exp(difference + way * arm) for way in (-1, 0, 1))
     return Unpaired(ratio, low, high, fewest, error, freedom)
+
+
+def geometric_mean(load: Measurement, key: str) -> Estimate:
+    """A quantity over its rounds as the ratio takes it: the geometric mean of their values, and the t interval of their
+    logarithms. So the ratio of two experiments is the quotient of two of these. It is the estimate of ``load`` where
+    that is missing, or where no round has a value above 0.
+    """
+    estimate = load.summary[key]
+    logs = _logs(load.values(key))
+    if not estimate.is_measured or not len(logs):
+        return estimate
+    low, high = t_interval(logs)
+    return replace(estimate, value=math.exp(logs.mean()), low=math.exp(low), high=math.exp(high), rounds=len(logs))
+
+
+def _logs(rounds: Mapping[int, float]) -> np.ndarray:
+    """The logarithms of the values above 0."""
+    return np.log([value for value in rounds.values() if value > 0])

@@ -24,7 +24,7 @@ from runfiles.files import (
     load_prefix,
 )
 from runfiles.machines import EngineElsewhere, engine_elsewhere
-from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, RoundRecord
+from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, Python, RoundRecord
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Round:
 class Deployment:
     """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured.
 
-    ``tells_model``: its service should say which model answers.
+    ``tells_model``: its service should say which model answers. ``python``: what the host process runs on; None: not
+    known, or no Python.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Deployment:
     image: Image | None
     rounds: tuple[Round, ...]
     tells_model: bool = True
+    python: Python | None = None
 
     @property
     def is_host(self) -> bool:
@@ -153,8 +155,14 @@ class Results:
 
     @property
     def is_staircase(self) -> bool:
-        """Whether the plan has several rates, one after another: then most figures are those of one rate."""
+        """Whether the plan has several rates, which rise from block to block."""
         return len(self.experiment.plan.rates) > 1
+
+    @property
+    def has_several_rates(self) -> bool:
+        """Whether a load had several rates, those of a staircase or of a search for the capacity: then most figures are
+        those of one of them."""
+        return self.is_staircase or self.experiment.plan.capacity is not None
 
     @property
     def runs(self) -> list[Run]:
@@ -236,6 +244,7 @@ def _read_deployment(folder: Path, experiment: ExperimentRecord, record: Deploym
         image=record.image,
         rounds=tuple(_read_round(folder, each) for each in rounds),
         tells_model=experiment.service is None or experiment.service.tells_model,
+        python=record.python,
     )
 
 

@@ -104,7 +104,11 @@ def _verdict(found: Verdict) -> Value:
     ratio, bracket, interval = words.ratio(found).partition(" (")
     name = NAMES[found.key]
     baseline = words.named(found.baseline)
-    detail = f"{name}: {ratio} times that of {baseline}{bracket}{interval}" if ratio else f"{name}, against {baseline}"
+    detail = (
+        f"{name}, {words.ROUND_BY_ROUND}: {ratio} times that of {baseline}{bracket}{interval}"
+        if ratio
+        else f"{name}, against {baseline}"
+    )
     if found.kind in (SLOWER, FASTER):
         return Value(found.kind, detail)
     return Value(found.kind, f"{detail}\n{found.detail}", "none")

@@ -41,13 +41,15 @@ SYMBOLS = {
 }
 """Beside the colour, for those who print in grey."""
 
+BARS_WIDTH = 0.8
+"""The part of a label's place that its group of bars takes."""
 MOST_POINTS = 600
 """A longer series is divided into so many parts of equal length, and their means are drawn."""
 
 FEW_TICKS = 4
 
-LABEL_WIDTH = 18
-"""Characters in a line of a label, after the first word."""
+LABEL_WIDTH = 10
+"""Characters in a line of a label, after the first word: on a phone four labels fit side by side."""
 
 REASON_WIDTH, REASON_LINES = 38, 3
 """A reason in an empty place of a chart: characters a line, and lines. The tables give reasons in full."""

@@ -72,6 +72,13 @@ def rounds(analysis: Analysis) -> str:
     return words.rounds(analysis.loads, analysis.results.experiment.plan.rounds)
 
 
+def service(results: Results) -> str:
+    """The service that was measured, and what it was asked; empty in experiments of earlier versions, which had one
+    service only."""
+    found = results.experiment.service
+    return "" if found is None else f"{found.name} ({found.method} {found.path})"
+
+
 def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
     """What a reader has to know before the figures."""
     results = analysis.results
@@ -82,7 +89,7 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Deployments", "; ".join(measured) or "none was measured"),
         Fact(f"Machine{apart}", _machine(results.experiment.machine)),
         Fact("Docker engine", _engine(results)),
-        *_service(results),
+        *([Fact("Service", told)] if (told := service(results)) else []),
         Fact("Model", ", ".join(_models(results)) or _no_model(results)),
         Fact("Load", _load(analysis)),
     )
@@ -159,12 +166,6 @@ def _models(results: Results) -> list[str]:
 def _no_model(results: Results) -> str:
     """Why no model is known: a service need not tell it."""
     return "the service does not tell" if any(len(run.answered) for run in results.runs) else "no model answered"
-
-
-def _service(results: Results) -> list[Fact]:
-    """The service that was measured; nothing of it in experiments of earlier versions, which had one service only."""
-    service = results.experiment.service
-    return [] if service is None else [Fact("Service", f"{service.name} ({service.method} {service.path})")]
 
 
 def _load(analysis: Analysis) -> str:
@@ -272,10 +273,21 @@ def _first_run(load: Measurement) -> str:
     """The inference engine, its versions, and how the replicas were sampled, in the first load of a deployment."""
     run = next(iter(load.deployment.loads.values()))
     replicas = run.record.replicas
-    parts = [*_inference_engine(run.record.inference_engine), *_named(run.record.service_versions)]
+    versions = run.record.service_versions
+    parts = [*_inference_engine(run.record.inference_engine), *_named(versions or _python(load))]
     sampling = f"{replicas.sampling or 'not sampled'}, every {replicas.interval_s} s"
     parts.append(f"sampled: {replicas.found or 'nothing'} ({sampling})")
     return "; ".join([", ".join(parts), *(f"{group}: {how}" for group, how in _sources(run).items())])
+
+
+def _python(load: Measurement) -> dict[str, str]:
+    """The version of Python of a service that does not tell it, as far as it is known."""
+    deployment = load.deployment
+    if deployment.python is not None:
+        own = " (Fourfold's own)" if deployment.python.is_fourfolds else ""
+        return {"Python": f"{deployment.python.version}{own}"}
+    of_image = deployment.image.python if deployment.image else None
+    return {"Python": f"{of_image} (the image's)"} if of_image else {}
 
 
 def _inference_engine(engine: InferenceEngine) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
-from analysis.measure.quantity import Estimate
+from analysis.measure.quantity import FEWEST_ROUNDS, Estimate
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment
 from analysis.show.elements import Cell, Column, Row, Table
@@ -21,6 +21,7 @@ HOW_TO_READ = (
     "measured time; docker stats counts from the start of the container, so read it before and after the requests and "
     "subtract. If a deployment has several replicas, a figure is that of all together."
 )
+NO_INTERVALS = "Fewer than three rounds give no 95% interval."
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -50,6 +51,13 @@ def why_not_measured(deployment: Deployment) -> str:
     if deployment.status == STATUS_MEASURED:
         return "not measured: no such run can be read"
     return f"not measured: {deployment.reason}" if deployment.reason else "not measured"
+
+
+def about_intervals(analysis: Analysis, where: str) -> str:
+    """Where the intervals stand, if a deployment has any, and why some have none: said once, not in each cell."""
+    rounds = [len(measurement.rounds) for kind in kinds_of(analysis) for measurement in kind.measured]
+    said = where if any(count >= FEWEST_ROUNDS for count in rounds) else ""
+    return f"{said} {NO_INTERVALS}".lstrip() if any(count < FEWEST_ROUNDS for count in rounds) else said
 
 
 def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
@@ -101,12 +109,18 @@ def _requests(measurement: Measurement, passes: float) -> Cell:
 
 
 def _cell(estimate: Estimate, digits: int, unit: str) -> Cell:
-    """A figure with its interval, or why there is none."""
+    """A figure with its interval, if it has one, or why it is missing."""
     text = words.number(estimate, digits)
     if not estimate.is_measured:
         return Cell(text, estimate.missing or "")
-    details = (words.low_to_high(estimate, digits), words.PART if estimate.is_part else "")
+    details = (interval(estimate, digits), words.PART if estimate.is_part else "")
     return Cell(f"{text}{unit}", "\n".join(filter(None, details)))
+
+
+def interval(estimate: Estimate, digits: int) -> str:
+    """The interval, or that the clock is too coarse; nothing where the rounds are too few, as ``about_intervals`` says
+    that."""
+    return words.low_to_high(estimate, digits).replace(words.TWO_ROUNDS, "")
 
 
 def _memory(mean: Estimate, limit: Estimate, mark: str) -> Cell:

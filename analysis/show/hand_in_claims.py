@@ -10,7 +10,7 @@ from analysis.judge import words
 from analysis.judge.staircases import highest
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
 from analysis.measure.quantity import QUANTITIES, Estimate
-from analysis.show.hand_in import binary_size, why_not_measured
+from analysis.show.hand_in import binary_size, interval, why_not_measured
 from runfiles.deployments import HOST, title_of
 
 PRO, CON, OPEN = "Pro", "Con", "Open"
@@ -159,7 +159,8 @@ class _Figures:
         if found is None:
             text = f"There is no verdict on whether {this} or {other} is faster, because several rates were measured."
             return Claim(OPEN, text, self._highest_rates(subject, baseline))
-        ratio = f"ratio {words.ratio(found)}, " if words.ratio(found) else ""
+        told = words.ratio(found).removesuffix(f" ({words.TWO_ROUNDS})")
+        ratio = f"ratio {words.ROUND_BY_ROUND} {told}, " if told else ""
         figures = f"{self.told('median_ms', subject, baseline)}; {words.pair(found)}: {ratio}{words.verdict(found)}"
         kind = found.kind if found.subject.name == subject else LIKE.get(found.kind, found.kind)
         if kind in SIDES:
@@ -239,6 +240,6 @@ def _listed(said: Mapping[str, str]) -> str:
 
 
 def _value(estimate: Estimate, digits: int, unit: str) -> str:
-    bounds = words.low_to_high(estimate, digits)
+    bounds = interval(estimate, digits)
     part = f", {words.PART}" if estimate.is_part else ""
     return f"{words.number(estimate, digits)} {unit}".rstrip() + (f" ({bounds})" if bounds else "") + part

@@ -26,13 +26,17 @@ DPI = 300
 WIDTH_INCHES = 6.3
 """As wide as the text of a printed page."""
 ROW_INCHES = 0.34
+"""The height of a row of bars, or of a reason in two lines."""
+LINE_INCHES = 0.135
+"""What each further line of a reason adds."""
 AROUND_ROWS_INCHES = 0.75
 """The height of a panel besides its rows: its heading, its axis, and the text below that."""
 AROUND_PANELS_INCHES = 0.9
 """The height of the title and of the note below the panels."""
 LONGEST_TITLE, LONGEST_REASON, LONGEST_LINE = 34, 60, 100
-"""Characters of a deployment's title, of a line of the reason in an empty row (the report has it in full), and of a
-line of the note."""
+"""Characters of a deployment's title, of a line of the reason in an empty row, and of a line of the note."""
+MOST_LINES = 8
+"""A longer reason is cut; the report has it in full."""
 ROOM_FOR_NUMBERS = 1.3
 """The length of the axis, over the end of the longest bar or interval: the numbers stand to the right of the bars."""
 GROUP_HEIGHT = 0.7
@@ -70,6 +74,20 @@ class Plot:
     series: tuple[Series, ...]
     scale: float = 1.0
     is_total: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One deployment in a panel: the estimates of its bars or, if there are none, the reason in lines."""
+
+    deployment: Deployment
+    estimates: tuple[Estimate, ...]
+    reason: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> float:
+        """In rows of bars."""
+        return 1 + max(0, len(self.reason) - 2) * LINE_INCHES / ROW_INCHES
 
 
 PLOTS = (
@@ -118,15 +136,16 @@ PLOTS = (
 def draw(plot: Plot, analysis: Analysis) -> dict[str, bytes]:
     """The content of the plot's two files, by their names: ``NAME.svg`` and ``NAME.png`` (300 dots per inch)."""
     kinds = kinds_of(analysis)
-    deployments = analysis.results.deployments
-    height = AROUND_PANELS_INCHES + len(kinds) * (AROUND_ROWS_INCHES + ROW_INCHES * len(deployments))
+    rows = [_rows(plot, kind, analysis) for kind in kinds]
+    heights = [AROUND_ROWS_INCHES + ROW_INCHES * sum(row.height for row in own) for own in rows]
+    height = AROUND_PANELS_INCHES + sum(heights)
     content = {}
     with style.context(["default", STYLE]):  # also where the user has a style of their own
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         figure.suptitle(plot.title, fontweight="bold")
-        panels = figure.subplots(len(kinds), squeeze=False)[:, 0]
-        for panel, kind in zip(panels, kinds, strict=True):
-            _draw_panel(panel, plot, kind, analysis)
+        panels = figure.subplots(len(kinds), squeeze=False, height_ratios=heights)[:, 0]
+        for panel, kind, own in zip(panels, kinds, rows, strict=True):
+            _draw_panel(panel, plot, kind, own, analysis)
         if len(plot.series) > 1:
             bars, names = panels[0].get_legend_handles_labels()
             figure.legend(bars, names, loc="outside upper right", frameon=False, ncols=len(names))
@@ -139,23 +158,38 @@ def draw(plot: Plot, analysis: Analysis) -> dict[str, bytes]:
     return content
 
 
-def _draw_panel(panel: Axes, plot: Plot, kind: Kind, analysis: Analysis) -> None:
-    """A row for each deployment, the first on top; one that was not measured has the reason in place of the bars."""
-    deployments = analysis.results.deployments
+def _rows(plot: Plot, kind: Kind, analysis: Analysis) -> list[Row]:
+    """A row for each deployment."""
     measured = {measurement.name: measurement for measurement in kind.measured}
-    ends = [0.0]
-    for row, deployment in enumerate(deployments):
+    rows = []
+    for deployment in analysis.results.deployments:
         measurement = measured.get(deployment.name)
         if measurement is None:
-            _write(panel, 0, row, why_not_measured(deployment))
+            rows.append(Row(deployment, (), _in_lines(why_not_measured(deployment))))
             continue
-        estimates = [_of_row(plot, kind, measurement, series.key) for series in plot.series]
-        if not any(estimate.is_measured for estimate in estimates):
-            _write(panel, 0, row, words.why_missing(estimates[0]))
+        estimates = tuple(_of_row(plot, kind, measurement, series.key) for series in plot.series)
+        is_empty = not any(estimate.is_measured for estimate in estimates)
+        rows.append(Row(deployment, estimates, _in_lines(words.why_missing(estimates[0])) if is_empty else ()))
+    return rows
+
+
+def _in_lines(reason: str) -> tuple[str, ...]:
+    return tuple(textwrap.wrap(reason, LONGEST_REASON, max_lines=MOST_LINES, placeholder=" ..."))
+
+
+def _draw_panel(panel: Axes, plot: Plot, kind: Kind, rows: Sequence[Row], analysis: Analysis) -> None:
+    """The first row is on top; a deployment without bars has the reason in place of them."""
+    ends, top, middles = [0.0], 0.0, []
+    for row in rows:
+        middle_of_row = top + row.height / 2
+        middles.append(middle_of_row)
+        top += row.height
+        if row.reason:
+            _write(panel, 0, middle_of_row, "\n".join(row.reason))
             continue
         height = GROUP_HEIGHT / len(plot.series)
-        for place, (series, estimate) in enumerate(zip(plot.series, estimates, strict=True)):
-            middle = row - GROUP_HEIGHT / 2 + height * (place + 0.5)
+        for place, (series, estimate) in enumerate(zip(plot.series, row.estimates, strict=True)):
+            middle = middle_of_row - GROUP_HEIGHT / 2 + height * (place + 0.5)
             if estimate.is_measured:
                 number = series.number(estimate)
                 ends.append(_draw_bar(panel, middle, height, FILLS[place], estimate, number, plot.scale))
@@ -166,8 +200,8 @@ def _draw_panel(panel: Axes, plot: Plot, kind: Kind, analysis: Analysis) -> None
     panel.set_title(kind.heading, loc="left")
     panel.set_xlabel(plot.axis if not plot.is_total else f"{plot.axis}, per {kind.of}")
     panel.set_xlim(0, ROOM_FOR_NUMBERS * (max(ends) or 1.0))
-    panel.set_yticks(range(len(deployments)), [_label(deployment, analysis) for deployment in deployments])
-    panel.set_ylim(len(deployments) - 0.5, -0.5)
+    panel.set_yticks(middles, [_label(row.deployment, analysis) for row in rows])
+    panel.set_ylim(top, 0)
     panel.tick_params(axis="y", length=0)
     panel.spines[["top", "right"]].set_visible(False)
     if not any(ends):
@@ -203,8 +237,7 @@ def _draw_bar(
 
 def _write(panel: Axes, x: float, y: float, text: str) -> None:
     """Text to the right of a place."""
-    lines = textwrap.wrap(text, LONGEST_REASON, max_lines=2, placeholder=" ...")
-    panel.annotate("\n".join(lines), (x, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    panel.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def _label(deployment: Deployment, analysis: Analysis) -> str:

@@ -10,7 +10,7 @@ from analysis.judge.doubts import Doubt
 from analysis.read.results import Deployment
 from analysis.show import facts
 from analysis.show.elements import Fact
-from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.hand_in_claims import Claim, claims
 from analysis.show.hand_in_network import RULE, explanation, replicas_table
 from analysis.show.hand_in_plots import PLOTS
@@ -100,7 +100,7 @@ def _figures(analysis: Analysis) -> list[str]:
     if analysis.staircases:
         tables = (*tables, staircase_table(analysis.staircases))
     lines = [line for table in tables for line in table_lines(table)]
-    return [f"{safe(HOW_TO_READ)} Two numbers in brackets are a 95% interval.", *lines]
+    return [f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}", *lines]
 
 
 def _plots() -> list[str]:
@@ -122,8 +122,9 @@ def _network(analysis: Analysis) -> list[str]:
 
 def _pros_and_cons(analysis: Analysis) -> list[str]:
     lines = [
-        "Open means that this run does not decide it. The last column has this run's figures under load: means, and in "
-        "brackets their 95% intervals."
+        "Open means that this run does not decide it. The last column has this run's figures under load: means of the "
+        "rounds. A ratio is computed round by round, so it need not be the quotient of two of these means. "
+        f"{about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}".rstrip()
     ]
     for title, own in claims(analysis).items():
         lines += ["", f"### {title}", "", "| | what | figures of this run |", "|---|---|---|", *_claims(own)]

@@ -12,7 +12,7 @@ from analysis.measure.rounds import Measurement
 from analysis.show import facts, staircase
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Table
-from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.layout_facts import layout_facts
 
 LINE = "\n"
@@ -40,10 +40,11 @@ def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
     who = f"{safe(facts.load_in_words(results))} ({safe(facts.user_class(results))})"
     command = code(facts.command(results))
+    service = f"Service: {safe(told)}. " if (told := facts.service(results)) else ""
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
     for text in (analysis.headline[0], " ".join(analysis.headline[1:]), results.note):
         lines += [safe(text), ""] if text else []
-    return [*lines, f"{who}, {facts.rounds(analysis)}, `{command}`"]
+    return [*lines, f"{service}{who}, {facts.rounds(analysis)}, `{command}`"]
 
 
 def _invalid(analysis: Analysis) -> list[str]:
@@ -70,7 +71,13 @@ def _verdicts(analysis: Analysis) -> list[str]:
     for verdict in analysis.verdicts:
         ratio, said = words.ratio(verdict) or "not shown", safe(words.verdict(verdict))
         rows.append(f"| {safe(words.pair(verdict))} | {QUANTITIES[verdict.key].title} | {ratio} | {said} |")
-    head = ["", "## Verdicts", "", "| pair | quantity | ratio (95% interval) | verdict |", "|---|---|---|---|"]
+    head = [
+        "",
+        "## Verdicts",
+        "",
+        "| pair | quantity | ratio, round by round (95% interval) | verdict |",
+        "|---|---|---|---|",
+    ]
     return [*head, *rows] if rows else []
 
 
@@ -92,7 +99,7 @@ def _hand_in(analysis: Analysis) -> list[str]:
     tables = hand_in_tables(analysis)
     if not tables:
         return []
-    how_to_read = f"{safe(HOW_TO_READ)} Two numbers in brackets are a 95% interval."
+    how_to_read = f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}"
     lines = [line for table in tables for line in table_lines(table)]
     return ["", "## Figures to hand in", "", how_to_read, *lines]
 

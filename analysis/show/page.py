@@ -11,10 +11,10 @@ from analysis.judge import words
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, how_to_read
 from analysis.read.results import Results
-from analysis.show import facts, sections
+from analysis.show import facts, replica_sections, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
-from analysis.show.hand_in import HOW_TO_READ, hand_in_tables
+from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.staircase import staircase_section
 from analysis.show.tables import figure_tables, pair_tables
 
@@ -84,8 +84,8 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.memory(loads),
         sections.network(loads),
         sections.where_the_time_goes(at_one_rate, analysis.blank),
-        sections.replicas(analysis.balances),
-        sections.events(loads),
+        replica_sections.replicas(analysis.balances),
+        replica_sections.events(loads),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
     )
@@ -161,7 +161,8 @@ def _validity(analysis: Analysis) -> Section:
 def _hand_in(analysis: Analysis) -> Section:
     tables = hand_in_tables(analysis)
     title = "Figures to hand in"
-    how_to_read = f"{HOW_TO_READ} Below a figure is its 95% interval." if tables else ""
+    intervals = about_intervals(analysis, "Below a figure is its 95% interval.")
+    how_to_read = f"{HOW_TO_READ} {intervals}" if tables else ""
     return Section("hand-in", title, title, how_to_read, tables=tables)
 
 

@@ -10,28 +10,15 @@ import plotly.graph_objects as go
 from analysis.judge import words
 from analysis.judge.verdicts import NAMES, Verdict
 from analysis.judge.words import is_client_told, is_in_blocks, is_memory_mixed
-from analysis.measure.balance import Balance, replicas_of
+from analysis.measure.balance import replicas_of
 from analysis.measure.parts import Blank
 from analysis.measure.rounds import Measurement
-from analysis.show import charts, replica_charts
+from analysis.show import charts, latency_charts
 from analysis.show.chart_style import plot_of
-from analysis.show.elements import Chart, Section, Tab
-from analysis.show.tables import share_table
-from runfiles.events import FOUND
-
-MOST_TABS = 3
-"""Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
+from analysis.show.elements import Chart, Section
 
 FEW_ROUNDS = "Fewer than three rounds give no interval, so none is drawn."
 LAID_OUT = " The time axis is the measured time of the blocks, laid end to end; between them the load was elsewhere."
-HOW_CONNECTIONS_ARE_DEALT = (
-    "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at requests. If "
-    "each request has its own connection, the shares are even. A user that keeps its connection stays with one replica."
-)
-HOW_REQUESTS_ARE_DEALT = (
-    "The proxy (nginx) gives each request to the replica with the fewest open requests, also if users keep their "
-    "connections. So the shares are even if the replicas are equally fast."
-)
 INTERVALS = "A thin line on a bar is the 95% interval."
 
 Loads = Sequence[Measurement]
@@ -40,44 +27,27 @@ Loads = Sequence[Measurement]
 def latency(loads: Loads, passes: Loads) -> Section:
     """Response times and throughput."""
     shown = (*_response_times(loads), *_by_round(loads), *_throughput(loads)) if loads else ()
-    return _section("latency", "Latency and throughput", *shown, *_single_pass(passes))
+    return section_of("latency", "Latency and throughput", *shown, *_single_pass(passes))
 
 
 def cpu(loads: Loads) -> Section:
     """The CPU that the service used."""
-    return _section("cpu", "CPU", *(_cpu(loads) if loads else ()))
+    return section_of("cpu", "CPU", *(_cpu(loads) if loads else ()))
 
 
 def memory(loads: Loads) -> Section:
     """The memory that the service held."""
-    return _section("memory", "Memory", *(_memory(loads) if loads else ()))
+    return section_of("memory", "Memory", *(_memory(loads) if loads else ()))
 
 
 def network(loads: Loads) -> Section:
     """Bytes in and out, as the client counts them and as the containers do."""
-    return _section("network", "Network I/O", *(_network(loads) if loads else ()))
+    return section_of("network", "Network I/O", *(_network(loads) if loads else ()))
 
 
 def where_the_time_goes(loads: Loads, blank: Blank) -> Section:
     """The parts of a response time, and of the CPU time that an answer costs."""
-    return _section("time", "What an answer takes", *(_parts(loads, blank) if loads else ()))
-
-
-def events(loads: Loads) -> Section:
-    """What happened to the replicas, where that was recorded: a chart only if anything did after they were found."""
-    runs = [run for load in loads for run in load.deployment.loads.values()]
-    kinds = {str(kind) for run in runs for kind in run.events["event"].unique()}
-    title = "Replica events"
-    if kinds == {FOUND}:
-        return Section("events", title, title, "No replica ended, restarted or was added during the runs.")
-    return _section("events", title, *(_events(loads) if kinds else ()))
-
-
-def replicas(balances: Sequence[Balance]) -> Section:
-    """How the load was spread over the replicas of a deployment."""
-    kinds = dict.fromkeys(balance.deals_requests for balance in balances)
-    title = f"Replicas {' and '.join('behind a proxy' if is_proxy else 'under Swarm' for is_proxy in kinds)}".strip()
-    return Section("replicas", title, title, tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
+    return section_of("time", "What an answer takes", *(_parts(loads, blank) if loads else ()))
 
 
 def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
@@ -91,13 +61,13 @@ def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
             continue
         few = "" if any(verdict.comparison.has_interval for verdict in own) else f" {FEW_ROUNDS}"
         drawn.append(
-            _chart(
+            chart_of(
                 f"ratios-{name}",
                 f"{name[0].upper() if name == 'median' else name[0]}{name[1:]} of the response time: each pair",
                 "A mark right of 1 means that the first deployment of the pair is slower. The bar is the 95% interval. "
                 "A filled mark: a difference is proven. An open mark: no difference is proven, even if the bar does "
                 f"not touch 1.{few}",
-                charts.ratios(own),
+                latency_charts.ratios(own),
             )
         )
     return tuple(drawn)
@@ -105,46 +75,46 @@ def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
 
 def _response_times(loads: Loads) -> tuple[Chart, ...]:
     return (
-        _chart(
+        chart_of(
             "latency-load",
             "Under load: median, p95 and p99",
             "Half of the requests were answered within the median, 95 of 100 within p95, and 99 of 100 within p99. "
             f"Lower is better. A percentile is shown only if at least 100 requests were slower. {INTERVALS}",
-            charts.percentiles(loads),
+            latency_charts.percentiles(loads),
         ),
-        _chart(
+        chart_of(
             "latency-load-distribution",
             "Under load: all response times",
             "Each line says how many requests were answered within a given time. A line further to the left is "
             "faster. Read across at 50% for the median and at 95% for p95. A long flat end at the top means that "
             "some answers were slow. All rounds are taken together.",
-            charts.latency_distribution(loads, lambda load: [*load.deployment.loads.values()]),
+            latency_charts.latency_distribution(loads, lambda load: [*load.deployment.loads.values()]),
         ),
-        _chart(
+        chart_of(
             "latency-time",
             "Under load: percentiles over time",
             "Median (solid) and p95 (dotted) of the requests sent in each second. Level lines mean a steady run. A "
             "slope means that something warmed up or was slowed down. A spike may mean that something else disturbed "
             "the run. All rounds are taken together. The p95 of one second comes from few requests and is only a hint."
-            f"{_time_axis(loads)}",
-            charts.percentiles_over_time(loads),
+            f"{time_axis(loads)}",
+            latency_charts.percentiles_over_time(loads),
         ),
     )
 
 
 def _throughput(loads: Loads) -> tuple[Chart, ...]:
     return (
-        _chart(
+        chart_of(
             "throughput-mean",
             "Answers per second, under load",
             f"{_what_throughput_says(loads)} {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
-        _chart(
+        chart_of(
             "throughput-time",
             "Answers in each second",
             "Each point is the mean of all rounds. A level line means a steady run. A slope means that something "
-            f"warmed up or was slowed down.{_time_axis(loads)}",
+            f"warmed up or was slowed down.{time_axis(loads)}",
             charts.over_time(loads, "throughput_per_s"),
         ),
     )
@@ -164,14 +134,14 @@ def _what_throughput_says(loads: Loads) -> str:
 
 def _cpu(loads: Loads) -> tuple[Chart, ...]:
     return (
-        _chart(
+        chart_of(
             "cpu-mean",
             "CPU under load",
             "The mean over the measured phase, all replicas together. 100% is one core. A service that gives more "
             f"answers also uses more CPU; the next chart shows what one answer costs. {INTERVALS}",
             charts.by_deployment(loads, "cpu_percent"),
         ),
-        _chart(
+        chart_of(
             "cpu-request",
             "CPU time per answer",
             "The CPU time of the service divided by the number of its answers. 1 ms per answer is 1 s per 1,000 "
@@ -180,16 +150,17 @@ def _cpu(loads: Loads) -> tuple[Chart, ...]:
             f"'Where the CPU time of an answer goes' has it, if it was measured. {INTERVALS}",
             charts.by_deployment(loads, "cpu_ms_per_answer"),
         ),
-        _chart(
+        chart_of(
             "cpu-time",
             "CPU in each second",
-            f"All replicas of a deployment together, mean of all rounds. 100% is one core.{_time_axis(loads)}",
+            f"All replicas of a deployment together, mean of all rounds. 100% is one core.{time_axis(loads)}",
             charts.over_time(loads, "cpu_percent"),
         ),
     )
 
 
-def _time_axis(loads: Loads) -> str:
+def time_axis(loads: Loads) -> str:
+    """What the time axis is, if the load came in blocks."""
     return LAID_OUT if is_in_blocks(loads) else ""
 
 
@@ -211,17 +182,17 @@ def _how_memory_is_counted(loads: Loads) -> str:
 
 
 def _memory(loads: Loads) -> tuple[Chart, ...]:
-    dotted = _time_axis(loads)
+    dotted = time_axis(loads)
     if is_memory_mixed(loads):
         dotted += " The line of the host process is dotted, because its memory is counted differently."
     return (
-        _chart(
+        chart_of(
             "memory-mean",
             "Memory, all replicas together",
             f"{_how_memory_is_counted(loads)} {INTERVALS}",
             charts.memory_by_deployment(loads),
         ),
-        _chart(
+        chart_of(
             "memory-time",
             "Memory in each second",
             "The mean of all rounds. A line that still rises at the end may not have reached its final level." + dotted,
@@ -231,7 +202,7 @@ def _memory(loads: Loads) -> tuple[Chart, ...]:
 
 
 def _network(loads: Loads) -> tuple[Chart, ...]:
-    chart = _chart(
+    chart = chart_of(
         "network-client",
         "Bytes in and out, counted by the client",
         "The bodies of requests and answers. The load generator counts them in the same way for every "
@@ -243,7 +214,7 @@ def _network(loads: Loads) -> tuple[Chart, ...]:
         return (chart,)
     return (
         chart,
-        _chart(
+        chart_of(
             "network-interfaces",
             "Bytes in and out, counted at the containers' network interfaces",
             "The bodies, and the headers of HTTP, TCP, IP and Ethernet. Under Swarm, also what the routing mesh "
@@ -256,13 +227,13 @@ def _network(loads: Loads) -> tuple[Chart, ...]:
 
 def _parts(loads: Loads, blank: Blank) -> tuple[Chart, ...]:
     return (
-        _chart(
+        chart_of(
             "latency-parts",
             "Where the time of a request goes, under load",
             _how_parts_are_measured(loads, blank),
             charts.where_the_time_goes(loads),
         ),
-        _chart(
+        chart_of(
             "cpu-hidden",
             "Where the CPU time of an answer goes",
             "The part at the bottom is the CPU time of the service. No replica's statistics contain the parts above "
@@ -302,29 +273,16 @@ def _how_parts_are_measured(loads: Loads, blank: Blank) -> str:
     )
 
 
-def _events(loads: Loads) -> tuple[Chart, ...]:
-    return (
-        _chart(
-            "events",
-            "What happened to the replicas",
-            "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
-            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm."
-            f"{_time_axis(loads)}",
-            replica_charts.events(loads),
-        ),
-    )
-
-
 def _by_round(loads: Loads) -> tuple[Chart, ...]:
     if all(len(load.rounds) < 2 for load in loads):
         return ()
     return (
-        _chart(
+        chart_of(
             "latency-rounds",
             "Under load: the median of each round",
             "The rounds of one deployment differ by chance. If the lines of two deployments cross, their difference "
             "may be chance too.",
-            charts.by_round(loads, "median_ms"),
+            latency_charts.by_round(loads, "median_ms"),
         ),
     )
 
@@ -333,58 +291,21 @@ def _single_pass(passes: Loads) -> tuple[Chart, ...]:
     if not passes:
         return ()
     return (
-        _chart(
+        chart_of(
             "latency-pass-distribution",
             "Single pass: one user, each text once",
             "One user sends each text once, so no request waits for another. This is what a single answer costs."
             f" {words.passes(passes)}".rstrip(),
-            charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
+            latency_charts.latency_distribution(passes, lambda alone: [*alone.deployment.single_passes.values()]),
         ),
     )
 
 
-def _tabs(balances: Sequence[Balance]) -> tuple[Tab, ...]:
-    """A tab for each of the first rounds of each deployment with replicas; the last one is open."""
-    drawn = []
-    for balance in balances:
-        numbers = [other.number for other in balances if other.measurement is balance.measurement]
-        if balance.number in numbers[:MOST_TABS]:
-            round_ = f", round {balance.number}" if len(numbers) > 1 else ""
-            drawn.append((balance, f"{balance.measurement.title}{round_}"))
-    return tuple(
-        Tab(balance.id, title, _replicas(balance, title), is_open=balance is drawn[-1][0]) for balance, title in drawn
-    )
-
-
-def _replicas(balance: Balance, title: str) -> tuple[Chart, ...]:
-    run = balance.measurement.deployment.loads[balance.number]
-    return (
-        _chart(
-            f"{balance.id}-network-time",
-            f"{title}: network I/O of each replica over time",
-            "Bytes per second through the network interfaces of each replica. Lines at the same height mean that "
-            f"the load was spread evenly.{_time_axis([balance.measurement])}",
-            replica_charts.network_over_time(run, balance.shares),
-        ),
-        _chart(
-            f"{balance.id}-network-total",
-            f"{title}: network I/O of each replica in total",
-            "The same bytes over the whole measured phase, in and out separately.",
-            replica_charts.network_totals(balance.shares),
-        ),
-        _chart(
-            f"{balance.id}-shares",
-            f"{title}: share of each replica",
-            f"{HOW_REQUESTS_ARE_DEALT if balance.deals_requests else HOW_CONNECTIONS_ARE_DEALT} The dashed line is "
-            "the largest share to expect.",
-            replica_charts.request_shares(run, balance.shares, deals_requests=balance.deals_requests),
-        ),
-    )
-
-
-def _section(id: str, title: str, *shown: Chart) -> Section:
+def section_of(id: str, title: str, *shown: Chart) -> Section:
+    """A section of charts; it is left out if there are none."""
     return Section(id, title, title, charts=shown)
 
 
-def _chart(id: str, title: str, how_to_read: str, drawn: go.Figure) -> Chart:
+def chart_of(id: str, title: str, how_to_read: str, drawn: go.Figure) -> Chart:
+    """A chart with its heading, and how it is read."""
     return Chart(id, title, how_to_read, plot_of(drawn))

@@ -26,6 +26,7 @@ RATIO_OF_BLOCKS = (
     "the lowest fifth. The table shows the mean of the rounds and its 95% interval."
 )
 RATIO_ACROSS_GROUPS = "Deployments of different groups are compared through the reference of all groups: {}."
+NO_QUOTIENT = "So a ratio need not be the quotient of two values of the tables below, which are means of the rounds."
 HOW_VERDICTS_ARE_MADE = (
     "The verdict is about the first deployment. The verdicts are corrected for the number of comparisons in this table "
     "(Holm's correction): the chance that even one of them reports a difference where there is none is at most 5%. p "
@@ -57,7 +58,7 @@ def how_pairs_are_read(analysis: Analysis) -> str:
     reference = [name for name in (groups[0] if groups else ()) if all(name in group for group in groups)]
     if in_blocks and len(groups) > 1 and reference:
         said.append(RATIO_ACROSS_GROUPS.format(title_of(reference[0])))
-    return " ".join([*said, HOW_VERDICTS_ARE_MADE])
+    return " ".join([*said, NO_QUOTIENT, HOW_VERDICTS_ARE_MADE])
 
 
 def pair_tables(analysis: Analysis) -> tuple[Table, ...]:

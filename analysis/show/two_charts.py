@@ -12,6 +12,7 @@ from analysis.judge.two_findings import Beside
 from analysis.judge.two_verdicts import Pair
 from analysis.measure.quantity import QUANTITIES
 from analysis.show.chart_style import (
+    BARS_WIDTH,
     GREY,
     add_named_bars,
     empty_chart,
@@ -21,7 +22,7 @@ from analysis.show.chart_style import (
     say_not_measured,
     title_of,
 )
-from analysis.show.charts import BARS_WIDTH, LEAST_RATIO_RANGE
+from analysis.show.latency_charts import LEAST_RATIO_RANGE
 
 COLOURS = ("#0072B2", "#D55E00")
 """Of the first and the second service, from Okabe and Ito's palette."""
@@ -33,8 +34,7 @@ def quantity(pairs: Sequence[Pair], services: Sequence[str], key: str) -> go.Fig
     """One quantity of both services, two bars per deployment."""
     chart = empty_chart()
     for place, service in enumerate(services):
-        loads = [(pair.first, pair.second)[place] for pair in pairs]
-        bars = [(title_of(load), load.summary[key]) for load in loads]
+        bars = [(title_of(pair.first), pair.quantities[key].values[place]) for pair in pairs]
         add_named_bars(
             chart, html.escape(service), {"color": COLOURS[place], "pattern": {"shape": PATTERNS[place]}}, bars
         )
@@ -77,7 +77,7 @@ def service_beside_docker(besides: Sequence[Beside]) -> go.Figure:
     )
     ticks = round_numbers([*LEAST_RATIO_RANGE, *(bound for *_, (_, *bounds) in rows for bound in bounds)])
     chart.update_xaxes(
-        title="ratio: faster ← 1 → slower", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
+        title="faster ← 1 → slower", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks]
     )
     chart.update_yaxes(categoryorder="array", categoryarray=[label for label, *_ in rows][::-1], showgrid=False)
     return chart

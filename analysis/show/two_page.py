@@ -9,8 +9,7 @@ from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.two_findings import anchor, verdict_in_words
 from analysis.judge.two_verdicts import LESS, MORE, SHOWN, Pair, Side, TwoSides
-from analysis.measure.quantity import QUANTITIES
-from analysis.measure.rounds import Measurement
+from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.show import facts, two_charts
 from analysis.show.chart_style import plot_of
 from analysis.show.elements import Caveat, CaveatList, Cell, Chart, Column, Fact, Page, Row, Section, Table
@@ -23,15 +22,17 @@ HEADING = "What two services cost in the same deployments"
 STYLES = VERDICT_STYLES | {MORE: "slower", LESS: "faster"}
 HOW_FINDINGS_ARE_READ = (
     "A ratio above 1 means that {} has the larger value. A bracket with two numbers is the 95% interval. What costs "
-    "more, the service or Docker, is said only if the interval of the one lies wholly above those of the other."
+    "more, the service or Docker, is said only if the interval of the one lies wholly above those of the other. A "
+    "container against the host process is the ratio of the page of one experiment: it is computed round by round, so "
+    "it need not be the quotient of two values of this page."
 )
 HOW_RATIOS_ARE_READ = (
-    "The ratio is the value of {second} divided by that of {first}. It is the ratio of the geometric means of the "
-    "rounds, so it can differ a little from the quotient of the two means shown. Rounds of two experiments are not "
-    "paired: the interval is that of Welch's t test on the logarithms. The verdict is about {second}. The verdicts are "
-    "corrected for the number of comparisons on this page (Holm's correction), and need p < 0.05; so an "
-    "interval may exclude 1 although no difference is proven. Answers per second have no verdict: each user waits for "
-    "its answer, so they mirror the response time."
+    "Each value is the geometric mean of the rounds. The page of one experiment shows their plain mean, which is "
+    "larger if the rounds differ much. The ratio is the value of {second} divided by that of {first}. Rounds of two "
+    "experiments are not paired: the interval of the ratio is that of Welch's t test on the logarithms. The verdict is "
+    "about {second}. The verdicts are corrected for the number of comparisons on this page (Holm's correction), and "
+    "need p < 0.05; so an interval may exclude 1 although no difference is proven. Answers per second have no verdict: "
+    "each user waits for its answer, so they mirror the response time."
 )
 HOW_BESIDE_IS_READ = (
     "The upper mark: how many times the median of the faster service the slower one needs, both as host processes. The "
@@ -189,14 +190,12 @@ def _row(key: str, pair: Pair) -> Row:
     two = pair.quantities[key]
     ratio = Cell(_ratio(two), _rounds_and_p_value(key, pair), anchor(pair.name, key))
     verdict = Cell(verdict_in_words(two), style=f"verdict {STYLES[two.kind]}")
-    return Row(pair.title, (_value(pair.first, key), _value(pair.second, key), ratio, verdict))
+    return Row(pair.title, (*(_value(estimate, key) for estimate in two.values), ratio, verdict))
 
 
-def _value(load: Measurement, key: str) -> Cell:
-    estimate = load.summary[key]
-    return Cell(
-        words.plain(load, key), words.low_to_high(estimate, QUANTITIES[key].digits) if estimate.is_measured else ""
-    )
+def _value(estimate: Estimate, key: str) -> Cell:
+    digits = QUANTITIES[key].digits
+    return Cell(words.number(estimate, digits), words.low_to_high(estimate, digits) if estimate.is_measured else "")
 
 
 def _ratio(two: TwoSides) -> str:

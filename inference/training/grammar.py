@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inference.training import parts
-from inference.training.parts import TOPICS, Topic
+from inference.training.topics import TOPICS, Topic
 
 
 @dataclass(frozen=True)

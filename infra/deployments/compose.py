@@ -24,6 +24,7 @@ from infra.deployments.containers import (
     last_error_of,
     last_words,
     limits_of,
+    log_of,
     metrics_place,
     why_gone,
     why_nobody_reaches,
@@ -101,6 +102,9 @@ class Compose:
             gone=lambda: why_gone(running),
             last_words=lambda: last_words(running),
         )
+
+    def log(self, folder: Path) -> str:
+        return log_of(PROJECT.containers(connect()))
 
     def remove(self, settings: Settings) -> list[str]:
         return PROJECT.remove()

@@ -16,7 +16,15 @@ from addresses import LOOPBACK
 from infra.deployments.compose import answering_of, model_of, published, why_no_compose
 from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
-from infra.deployments.containers import copy_metrics, last_words, limits_of, metrics_path, why_gone, why_nobody_reaches
+from infra.deployments.containers import (
+    copy_metrics,
+    last_words,
+    limits_of,
+    log_of,
+    metrics_path,
+    why_gone,
+    why_nobody_reaches,
+)
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
@@ -140,6 +148,9 @@ class ComposeProxy:
             gone=lambda: _why_gone(everybody),
             last_words=lambda: _last_words(running),
         )
+
+    def log(self, folder: Path) -> str:
+        return log_of(PROJECT.containers(connect()))
 
     def remove(self, settings: Settings) -> list[str]:
         return PROJECT.remove()

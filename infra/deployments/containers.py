@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from infra.deployments.confinement import CPU_NS
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.ready import Place, why_misplaced
 from infra.errors import DeploymentError
-from infra.last_words import last_error, last_line
+from infra.last_words import LINES_KEPT, last_error, last_line
 from runfiles.records import Limits
 from servicefile.service_file import ServiceFile
 
@@ -26,6 +27,9 @@ LOG_LINES = 5
 
 ERROR_LINES = 60
 """An error may stand some lines above the last one: a server writes its line about the request below it."""
+
+LOGS_KEPT = 3
+"""Of so many containers the log is kept if a deployment does not start."""
 
 SIGKILL_CODE = 137
 
@@ -63,6 +67,17 @@ def last_error_of(container: Any) -> str:
 def last_words(container: Any) -> str:
     """The last line that a container has written."""
     return last_line(container.logs(tail=LOG_LINES).decode("utf-8", "replace"))
+
+
+def log_of(containers: Sequence[Any]) -> str:
+    """The end of what containers have written, each under its name. Of many containers only the first ones are asked,
+    those that have ended before the others."""
+    by_end = sorted(containers, key=lambda container: container.status == "running")
+    return "".join(
+        f"--- {container.name}\n{said}"
+        for container in by_end[:LOGS_KEPT]
+        if (said := container.logs(tail=LINES_KEPT).decode("utf-8", "replace"))
+    )
 
 
 def limits_of(container: Any) -> Limits:

@@ -77,6 +77,9 @@ class Deployment(Protocol):
         If this fails, what was started by then is still there, and ``remove`` removes it.
         """
 
+    def log(self, folder: Path) -> str:
+        """The end of what it has written since ``start``, whose folder this is; empty if it wrote nothing."""
+
     def remove(self, settings: Settings) -> list[str]:
         """Remove what ``start`` made, also in an earlier run that was killed, and nothing else. Returns what it was."""
 

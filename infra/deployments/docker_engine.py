@@ -28,6 +28,9 @@ API_FAILURES = (
 )
 """Everything that a call to an engine raises. Any other ``OSError`` comes from a file, such as on a full disk."""
 
+FAILURES = (DeploymentError, *API_FAILURES, OSError)
+"""What ends the start, a round or the removal of a deployment, and not the program."""
+
 API_TIMEOUT_S = 60
 
 

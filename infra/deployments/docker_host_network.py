@@ -16,6 +16,7 @@ from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.docker_run import (
     Network,
+    log_of_container,
     remove_container,
     run_container,
     why_another_has_container,
@@ -52,6 +53,9 @@ class DockerHostNetwork:
         variables = settings.service.told(LOOPBACK, self.facts.port(settings), NAME)
         network = Network({"network_mode": "host"}, environment=variables)
         return run_container(connect(), NAME, self.facts, settings, network)
+
+    def log(self, folder: Path) -> str:
+        return log_of_container(connect(), NAME)
 
     def remove(self, settings: Settings) -> list[str]:
         return remove_container(connect(), NAME)

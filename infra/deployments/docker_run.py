@@ -25,6 +25,7 @@ from infra.deployments.containers import (
     last_error_of,
     last_words,
     limits_of,
+    log_of,
     metrics_place,
     why_gone,
     why_nobody_reaches,
@@ -67,6 +68,9 @@ class DockerRun:
         published = {port: (_published_at(engine), self.facts.port(settings))}
         network = Network({"port_bindings": published}, ports=[port])
         return run_container(engine, NAME, self.facts, settings, network)
+
+    def log(self, folder: Path) -> str:
+        return log_of_container(connect(), NAME)
 
     def remove(self, settings: Settings) -> list[str]:
         return remove_container(connect(), NAME)
@@ -149,6 +153,12 @@ def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network
         host_config=host_config,
     )
     return engine.client.containers.get(created["Id"])
+
+
+def log_of_container(engine: Engine, name: str) -> str:
+    """The end of what the container of this name has written, if this checkout made it."""
+    container = _find(engine, name)
+    return "" if container is None or not is_ours(container.labels) else log_of([container])
 
 
 def remove_container(engine: Engine, name: str) -> list[str]:

@@ -41,6 +41,7 @@ STARTED = "FOURFOLD_STARTED"
 """A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
+LOG_FILE = "service.log"
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -76,7 +77,7 @@ class Host:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
-        metrics, log = live_folder(folder) / METRICS_FILE, folder / "service.log"
+        metrics, log = live_folder(folder) / METRICS_FILE, folder / LOG_FILE
         if service.metrics.variable is not None:
             metrics.parent.mkdir(parents=True, exist_ok=True)
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
@@ -87,7 +88,7 @@ class Host:
         def evidence() -> str:
             if reason := gone():
                 raise DeploymentError(reason)
-            return f"its log, {log}, says: {last_error(tail(log))}"
+            return f"its log says: {last_error(tail(log))}"
 
         def why_not_reached() -> str | None:
             places = _places(psutil.Process(process.pid))
@@ -102,6 +103,9 @@ class Host:
             gone,
             last_words=lambda: last_line(tail(log)),
         )
+
+    def log(self, folder: Path) -> str:
+        return tail(folder / LOG_FILE)
 
     def remove(self, settings: Settings) -> list[str]:
         process = _left()

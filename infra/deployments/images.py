@@ -16,12 +16,33 @@ import docker
 from infra.build import build_options
 from infra.deployments.docker_engine import Engine, why_docker_fails
 from infra.deployments.own_python import command_of, python_of
-from infra.deployments.preflight import why_no_image
+from infra.deployments.preflight import why_no_image, why_no_service_image
+from infra.deployments.settings import Settings
 from infra.environment import for_build, for_service
-from infra.errors import DeploymentError
+from infra.errors import DeploymentError, ImageError
 from infra.last_words import last_build_error, tail
 from runfiles.records import Image
 from servicefile.service_file import ServiceFile
+
+PYTHON_VERSION = "PYTHON_VERSION="
+"""A variable of the official images of Python, and of those that are built on them."""
+
+
+def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[str], None], *, is_built: bool) -> Image:
+    """The service's image, which is on the engine then. It is built if ``is_built``, or pulled if it is not there.
+
+    ``log`` gets what the build prints, and ``show`` each line of it.
+
+    Raises:
+        ImageError: the service file names an image or a build that can't be had.
+        DeploymentError: the service file names neither, or this machine can't build.
+        OSError or one of API_FAILURES: the log can't be written, or the engine fails.
+    """
+    if reason := why_no_service_image(settings):
+        raise DeploymentError(reason)
+    if is_built:
+        build_image(settings.service, log, show)
+    return find_image(engine, str(settings.image), is_built=is_built)
 
 
 def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) -> None:
@@ -31,7 +52,8 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
     of the one that the Dockerfile fetches. So containers and host process run the same model.
 
     Raises:
-        DeploymentError: there is no docker command, or the build failed.
+        ImageError: the build failed.
+        DeploymentError: there is no docker command, or it does not work.
     """
     if shutil.which("docker") is None:
         raise DeploymentError("the image can't be built without a docker command on the PATH; install it and run again")
@@ -45,7 +67,7 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
         command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]
         command.append(str(service.build))
         if not _succeeds(command, log, show):
-            raise DeploymentError(f"the image could not be built: {last_build_error(tail(log))}; all of it is in {log}")
+            raise ImageError(f"the image could not be built: {last_build_error(tail(log))}; all of it is in {log}")
 
 
 def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, Any]:
@@ -69,31 +91,31 @@ def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, A
 
 
 def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
-    """Name, ID, digests at registries and size in bytes of the image. It is pulled if the engine does not have it.
+    """What is known of the image. It is pulled if the engine does not have it.
 
     ``is_built``: it is the one that the service's Dockerfile makes, so no registry has it.
 
     Raises:
-        DeploymentError: the engine has no such image, and can't get it.
+        ImageError: the engine has no such image, and can't get it.
     """
     try:
         found = engine.client.images.get(image)
     except docker.errors.NotFound:
         if is_built:
-            raise DeploymentError(
-                f"the engine has no image {image} yet; build it (make bench does) and run again"
-            ) from None
+            raise ImageError(f"the engine has no image {image} yet; build it (make bench does) and run again") from None
         if reason := why_no_image(engine, image, None):
-            raise DeploymentError(reason) from None
+            raise ImageError(reason) from None
         try:
             found = engine.client.images.pull(with_tag(image))
         except docker.errors.APIError as error:
             reason = error.explanation or error
-            raise DeploymentError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
+            raise ImageError(f"image {image} could not be pulled: {reason}; try docker pull {image}") from error
     except docker.errors.APIError as error:
-        raise DeploymentError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
+        raise ImageError(f"the engine does not take {image} for an image's name: {error.explanation}") from error
     digests = tuple(found.attrs.get("RepoDigests") or ())
-    return Image(name=image, id=found.id, digests=digests, bytes=found.attrs["Size"])
+    variables = (found.attrs.get("Config") or {}).get("Env") or ()
+    python = next((said.partition("=")[2] for said in variables if said.startswith(PYTHON_VERSION)), None)
+    return Image(name=image, id=found.id, digests=digests, bytes=found.attrs["Size"], python=python or None)
 
 
 def with_tag(image: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from infra.environment import for_pip, for_python
+from infra.environment import for_pip, for_python, for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, tail
 from infra.paths import ROOT
+from runfiles.records import Python
 from servicefile.service_file import ServiceFile
 
 FOLDER = ROOT / ".fourfold" / "python"
@@ -37,6 +39,24 @@ def command_of(words: Sequence[str], python: Path) -> list[str]:
         return [str(python), *others]
     is_beside = "/" not in first and (python.parent / first).is_file()
     return [str(python.parent / first) if is_beside else first, *others]
+
+
+def python_record(service: ServiceFile) -> Python | None:
+    """The Python that the host process runs on. None if its command does not begin with ``python`` or a program that is
+    installed beside it, or if that Python does not tell its version."""
+    if service.command is None:
+        return None
+    python = python_of(service)
+    if Path(command_of(service.command, python)[0]).parent != python.parent:
+        return None
+    if service.python is None:
+        return Python(version=platform.python_version(), is_fourfolds=service.requirements is None)
+    ask = [str(python), "-c", "import platform; print(platform.python_version())"]
+    try:
+        told = subprocess.run(ask, env=for_service(), capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return Python(version=told, is_fourfolds=False) if told else None
 
 
 def prepare_python(service: ServiceFile, show: Callable[[str], None]) -> None:

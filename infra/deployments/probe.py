@@ -18,6 +18,9 @@ NOT_ANSWERED = (OSError, http.client.HTTPException)
 MOST_BODY_BYTES = 10 * 2**20
 MOST_SHOWN = 120
 
+LONG_PASS_S = 60.0
+"""A single pass that takes longer is told before it is begun."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -38,6 +41,29 @@ class Reply:
         """The beginning of the body as one line, for people."""
         line = printable(self.body[:4096].decode("utf-8", "replace")) or "(an empty body)"
         return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]} ..."
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a service answers: so many seconds for one text, if it is asked one text after another."""
+
+    answer_s: float
+    texts: int
+
+    @property
+    def pass_s(self) -> float:
+        """How long one pass over all texts takes."""
+        return self.answer_s * self.texts
+
+    @property
+    def warning(self) -> str | None:
+        """That a single pass takes long, with the remedy. None if it does not."""
+        if self.pass_s <= LONG_PASS_S:
+            return None
+        return (
+            f"a single pass of all {self.texts:,} texts takes about {self.pass_s / 60:.0f} minutes, for each "
+            "deployment in each round; name a file with fewer texts (texts in [request])"
+        )
 
 
 def ask(url: str, request: Request, text: TextRequest, timeout_s: float) -> Reply:

@@ -142,7 +142,7 @@ def remove(engine: Engine) -> list[str]:
     stop_s = max(map(_stop_s, services), default=STOP_S)
     for service in services:
         service.remove()
-    if not until_true(lambda: not _containers(engine), stop_s + GRACE_S):
+    if not until_true(lambda: not containers(engine), stop_s + GRACE_S):
         raise DeploymentError(f"containers of stack {NAME} are still there; try docker ps and docker rm -f")
     volumes = engine.client.volumes.list(filters={"label": IN_STACK})
     others = [thing for thing in (*_others(engine), *volumes) if is_ours(_labels_of(thing))]
@@ -205,7 +205,7 @@ def _others(engine: Engine) -> list[Any]:
     return [thing for kind in kinds for thing in kind.list(filters=filters)]
 
 
-def _containers(engine: Engine) -> list[Any]:
+def containers(engine: Engine) -> list[Any]:
     """The containers on this engine of the stack's services that are ours."""
     filters = {"label": [IN_STACK, LABEL]}
     found = engine.client.containers.list(all=True, filters=filters, ignore_removed=True)

@@ -25,7 +25,7 @@ from infra.deployments.confinement import (
     mounts,
     user,
 )
-from infra.deployments.containers import environment_of
+from infra.deployments.containers import environment_of, log_of
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import with_tag
@@ -103,6 +103,11 @@ class Swarm:
             gone=Watch(service).why_gone,
             last_words=partial(last_words, service),
         )
+
+    def log(self, folder: Path) -> str:
+        engine = connect()
+        service = find(engine, NAME)
+        return log_of(stack.containers(engine) if service is None else containers_of(service))
 
     def remove(self, settings: Settings) -> list[str]:
         engine = connect()

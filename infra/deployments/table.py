@@ -17,7 +17,7 @@ from pathlib import Path
 from infra.deployments.compose import Compose
 from infra.deployments.compose_proxy import ComposeProxy, have_proxy_image
 from infra.deployments.deployment import Deployment, Facts
-from infra.deployments.docker_engine import API_FAILURES, connect
+from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
 from infra.deployments.docker_host_network import DockerHostNetwork
 from infra.deployments.docker_run import DockerRun
 from infra.deployments.host import Host
@@ -26,8 +26,10 @@ from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.errors import DeploymentError, why
+from infra.last_words import last_lines
 from infra.paths import ROOT
 from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
+from runfiles.files import FAILED_START_FILE, write_whole
 
 ALL: tuple[Deployment, ...] = (
     Host(Facts("host", default_port=5000, needs_engine=False, publishes=False)),
@@ -74,15 +76,34 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     this machine.
 
     Raises:
-        DeploymentError: it does not come up; what was started by then is still there.
+        DeploymentError: it does not come up; what was started by then is still there. The end of its log is in the file
+            ``FAILED_START_FILE`` of the folder, if it wrote one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / FAILED_START_FILE
+    kept.unlink(missing_ok=True)  # that of an earlier start
     deployment = BY_NAME[name]
     if deployment.facts.kind == COMPOSE_PROXY:
         have_proxy_image(settings.service)  # pulling it is no part of the start
     began = time.monotonic()
-    service = deployment.start(settings, folder)
+    try:
+        service = deployment.start(settings, folder)
+    except DeploymentError as error:
+        if not _keeps_log(deployment, folder, kept):
+            raise
+        raise DeploymentError(f"{error}; the end of its log is in {kept}") from error
     return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
+
+
+def _keeps_log(deployment: Deployment, folder: Path, kept: Path) -> bool:
+    """Write the end of the log of what did not start. Whether there is one, and it could be written."""
+    try:
+        said = last_lines(deployment.log(folder))
+        if said:
+            write_whole(kept, said)
+    except FAILURES:  # why it did not start is worth more than why its log can't be kept
+        return False
+    return bool(said)
 
 
 def remove(name: str, settings: Settings) -> list[str]:
@@ -125,7 +146,7 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
         with _uninterrupted():
             try:
                 remove(name, settings)
-            except (DeploymentError, OSError, *API_FAILURES) as error:
+            except FAILURES as error:
                 print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     with _uninterrupted():

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from infra.deployments.docker_engine import API_FAILURES
-from infra.deployments.probe import NOT_ANSWERED, ask, why_wrong
+from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running
@@ -40,11 +41,11 @@ SHOW_EVERY_S = 1.0
 ENOUGH_WRONG = 3
 """If so many of the first answers of a single pass are wrong, all are."""
 
+ENOUGH_TIMED = 20
+"""So many of the first answers of a single pass tell how long it takes."""
+
 LONG_S = 5.0
 """If the first answer is wrong, and came so late, it is not waited for more."""
-
-FAILURES = (DeploymentError, *API_FAILURES, OSError)
-"""What makes a round fail, and not the experiment."""
 
 
 def repeat_s(plan: Plan) -> float:
@@ -122,6 +123,7 @@ class Bench:
         folder = self.folder / round_folder(name, number)
         prefix = folder / SINGLE_PASS
         marker = Path(f"{prefix}{FIRST_PASS_DONE_SUFFIX}")
+        texts = len(requests_of(self.settings.service.request))
         copied: list[Path] | None = None
         seldom = Seldom()
 
@@ -129,6 +131,7 @@ class Bench:
             nonlocal copied
             if seldom.is_due():
                 self._refuse_wrong_answers(running, prefix)
+                self._note_pace(name, prefix, texts)
                 self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
             if copied is None and marker.exists():
                 copied = copy_whole(service, folder, rows_so_far(prefix))
@@ -142,6 +145,12 @@ class Bench:
             raise DeploymentError("the service's metrics file could not be copied after the first pass over the texts")
         files = tuple(str(file.relative_to(self.folder)) for file in copied)
         self.journal.note_round(name, number, runs=(SINGLE_PASS,), metrics_files=files)
+
+    def _note_pace(self, name: str, prefix: Path, texts: int) -> None:
+        """Tell the one who waits how long the single pass takes, as soon as the first texts are answered."""
+        if rows := first_rows(prefix, ENOUGH_TIMED):
+            answer_s = median(float(row["response_time_ms"]) for row in rows) / 1000
+            self.view.note_pace(name, Pace(answer_s, texts))
 
     def _refuse_wrong_answers(self, running: Running, prefix: Path) -> None:
         """
@@ -191,7 +200,7 @@ class Bench:
     def fail(self, name: str, number: int, error: Exception) -> None:
         """Note that a round of a deployment failed, and say why."""
         reason = self.why_failed(error)
-        self.view.say(f"{self.title(title_of(name), number)}: failed: {reason}")
+        self.view.say_why(self.title(title_of(name), number), FAILED, reason)
         self.journal.note_round(name, number, status=FAILED, reason=reason)
 
     def why_failed(self, error: Exception) -> str:

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
-from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.bench import Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
 from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
@@ -36,6 +37,7 @@ BLOCKS_FILE = "blocks.json"
 SETTLE_S = 0.2
 """How long the load goes to a deployment before its block is measured."""
 
+CAPACITY_SETTLE_S = 1.0
 OPEN_SETTLE_SHARE = 0.2
 """Of an open workload at least this share of a block's length: the queue has to fill."""
 
@@ -51,8 +53,9 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
     return {
         "group": step.group,
         "block_s": plan.block_s,
-        "settle_s": max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S,
-        "rates": plan.all_rates,
+        "settle_s": settle_s(plan),
+        "rates": () if plan.capacity else plan.all_rates,
+        "capacity": capacity_load(plan, len(targets)),
         "warm_up_blocks": plan.warm_up_blocks,
         "blocks": plan.blocks,
         "most_repeats": plan.blocks // 2,
@@ -62,6 +65,26 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
             {"deployment": name, "host": url, "replicas": replicas, "csv": str(prefix.resolve())}
             for name, (url, replicas, prefix) in targets.items()
         ],
+    }
+
+
+def settle_s(plan: Plan) -> float:
+    """How long the load goes to a deployment before its block is measured, in seconds."""
+    if plan.capacity is not None:
+        return CAPACITY_SETTLE_S
+    return max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S
+
+
+def capacity_load(plan: Plan, deployments: int) -> dict[str, Any] | None:
+    """What Locust is told of a search for the capacity of so many deployments; None: there is none."""
+    if plan.capacity is None:
+        return None
+    return {
+        "objective": plan.capacity.slo,
+        "lowest_per_s": plan.capacity.lowest,
+        "highest_per_s": plan.capacity.highest,
+        "budget_s": plan.search_s(deployments),
+        "tolerance": plan.capacity.tolerance / 100,
     }
 
 
@@ -228,14 +251,14 @@ class GroupRound:
             if seldom.is_due():
                 block = sum(rows_so_far(prefix, BLOCKS_SUFFIX) for prefix in prefixes.values())
                 requests = sum(map(rows_so_far, prefixes.values()))
-                of = max(block, blocks)  # repeated blocks come on top
-                bench.view.do(
-                    f"{self._title}: load of {plan.load_in_words}, block {block} of {of}, {requests} requests"
-                )
+                # Repeated blocks come on top, and a search has as many as it needs.
+                of = f" of {max(block, blocks)}" if plan.capacity is None else ""
+                load = f"load of {plan.load_in_words}" if plan.capacity is None else plan.load_in_words
+                bench.view.do(f"{self._title}: {load}, block {block}{of}, {requests} requests")
 
-        load = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
+        sent = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]
-        return run_locust(load, targets)
+        return run_locust(sent, targets)
 
     def _take(self, outcome: Outcome, name: str) -> None:
         self._bench.refuse_failed(outcome, f"{title_of(name)}: load")
@@ -286,7 +309,7 @@ class GroupRound:
         if name in self._own:
             bench.fail(name, self._number, error)
         else:
-            bench.view.say(f"{self._title}: {title_of(name)}, its reference, failed: {bench.why_failed(error)}")
+            bench.view.say_why(f"{self._title}: {title_of(name)}, its reference", FAILED, bench.why_failed(error))
         try:
             if name in self._removals:
                 self._removals.pop(name).close()

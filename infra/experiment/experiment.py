@@ -18,14 +18,13 @@ from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.cpus import why_not_pinned
-from infra.deployments.docker_engine import API_FAILURES, Engine, connect
-from infra.deployments.images import build_image, fetch_model, find_image
-from infra.deployments.own_python import prepare_python
-from infra.deployments.preflight import why_no_service_image
+from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
+from infra.deployments.images import fetch_model, find_image, have_image
+from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
 from infra.environment import for_python
-from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
+from infra.errors import DeploymentError, ImageError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
 from infra.experiment.circumstances import changed_file, circumstances_here, differences, service_record
 from infra.experiment.enough import Budget, spent_s
@@ -36,7 +35,7 @@ from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View
 from infra.experiment.rounds import Rounds
 from infra.paths import ROOT
-from runfiles.deployments import HOST
+from runfiles.deployments import HOST, title_of
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
 from runfiles.lines import tidy
@@ -160,13 +159,15 @@ class Experiment:
         self._view = View(journal, Console(highlight=False), budget)
         self._bench = Bench(folder, journal, self._settings, self._view)
         self._rounds = Rounds(self._bench, budget)
+        self._no_image: str | None = None  # why the image that the service file asks for can't be had
         self._containers = [name for name in self._plan.deployments if BY_NAME[name].facts.needs_engine]
 
     def run(self) -> int:
         """Measure every deployment that this machine allows, as often as the plan says, and write the page.
 
-        Returns the exit code: 0 also where some could not run here; 1 where one was started and failed, or none could
-        be measured; 130 after Ctrl-C; where it would be 0, that of the analysis, which has its own for an invalid run.
+        Returns the exit code: 0 also where this machine could not run some; 1 where one was started and failed, the
+        image that the service file asks for could not be had, or none could be measured; 130 after Ctrl-C; where it
+        would be 0, that of the analysis, which has its own for an invalid run.
         """
         names, plan = ", ".join(self._plan.deployments), self._plan
         until = f"to within ±{plan.precision:g}%, for {plan.budget_minutes:g} minutes at most"
@@ -184,7 +185,11 @@ class Experiment:
         page_code = self._write_page()
         if code or FAILED in statuses:
             self._say_how_to_go_on()
-        return code or int(FAILED in statuses or STATUS_MEASURED not in statuses) or page_code
+        if self._no_image is not None:
+            titles = "; ".join(map(title_of, self._containers))
+            self._view.say(f"error: not measured: {titles}: {self._no_image}")
+        is_in_part = FAILED in statuses or STATUS_MEASURED not in statuses or self._no_image is not None
+        return code or int(is_in_part) or page_code
 
     def _measure_what_is_left(self) -> int:
         """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
@@ -290,9 +295,17 @@ class Experiment:
         service = self._settings.service
         if HOST in self._plan.deployments and service.command is not None:
             prepare_python(service, self._view.say)
+            self._journal.note_deployment(HOST, python=python_record(service))
 
     def _find_image(self, engine: Engine) -> Image:
         return find_image(engine, str(self._settings.image), is_built=self._options.build)
+
+    def _have_image(self, engine: Engine) -> Image:
+        def show(line: str) -> None:
+            self._view.do(f"building the image: {line[:100]}")
+
+        log = self._folder / "image_build.log"
+        return have_image(engine, self._settings, log, show, is_built=self._options.build)
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
@@ -302,15 +315,11 @@ class Experiment:
             self._journal.note(engine=engine.record())
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
-            if reason := why_no_service_image(self._settings):
-                return reason
-            if self._options.build and not is_known:
-                log = self._folder / "image_build.log"
-                build_image(
-                    self._settings.service, log, lambda line: self._view.do(f"building the image: {line[:100]}")
-                )
-            image = self._find_image(engine)
-        except (DeploymentError, *API_FAILURES, OSError) as error:
+            image = self._find_image(engine) if is_known else self._have_image(engine)
+        except ImageError as error:
+            self._no_image = str(error)
+            return self._no_image
+        except FAILURES as error:
             return why(error, self._folder)
         for name in self._containers:
             self._journal.note_deployment(name, image=image)

@@ -25,7 +25,7 @@ from infra.paths import ROOT
 from runfiles.events import INCOMPLETE, INTERRUPTED, RECORDING_FAILED_EXIT_CODE
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX, SINGLE_PASS
 from runfiles.lines import tidy
-from runfiles.records import RunRecord
+from runfiles.records import FailedText, RunRecord
 
 STOP_S = 20
 POLL_S = 0.25
@@ -111,7 +111,8 @@ def _outcome(target: Target, recorded: _Recorded, is_single_pass: bool) -> Outco
     reason = _why_not_whole(recorded, is_single_pass=is_single_pass)
     if reason is not None:
         first_error = _first_error(target.prefix)
-        first = f"; the first error was: {first_error}" if first_error else ""
+        of_text = f", of {recorded.failed_texts[0]}" if recorded.failed_texts else ""
+        first = f"; the first error was: {first_error}{of_text}" if first_error else ""
         reason = f"{reason}{first}; last words of the service: {last_words_of(target.service)}"
     return Outcome(reason, [text for _, text in recorded.faults])
 
@@ -176,13 +177,14 @@ def _refuse_gone(targets: Sequence[Target]) -> None:
 @dataclass(frozen=True)
 class _Recorded:
     """What a run's record says of it: how many requests, how many of them failed, how many texts there are, what ended
-    it, and the faults of the recording as pairs of kind and text."""
+    it, the faults of the recording as pairs of kind and text, and the first texts of which a request failed."""
 
     requests: int
     failures: int
     texts: int
     ended_by: str
     faults: tuple[tuple[str, str], ...]
+    failed_texts: tuple[FailedText, ...]
 
 
 def _read_recorded(prefix: Path) -> _Recorded:
@@ -197,7 +199,7 @@ def _read_recorded(prefix: Path) -> _Recorded:
     if requests is None or failures is None or not texts:
         raise ValueError("it does not tell requests, failures and texts.count")
     faults = tuple((fault.kind, tidy(fault.text)) for fault in record.faults)
-    return _Recorded(requests, failures, texts, tidy(str(record.ended_by)), faults)
+    return _Recorded(requests, failures, texts, tidy(str(record.ended_by)), faults, record.failed_texts)
 
 
 def _why_not_whole(recorded: _Recorded, *, is_single_pass: bool) -> str | None:

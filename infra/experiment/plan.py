@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
+from infra.experiment.capacity import LOAD_SHARE, ROUNDS, Capacity, as_table, capacity_of
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
 from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
@@ -57,6 +59,7 @@ class Plan:
 
     With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
     does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
+    With ``capacity`` the load of each round is a search for the highest rate that meets an objective.
 
     ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
@@ -79,6 +82,7 @@ class Plan:
     rate: float | None = None
     rates: tuple[float, ...] = ()
     arrivals: str = POISSON
+    capacity: Capacity | None = None
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
@@ -94,8 +98,23 @@ class Plan:
         return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
 
     @property
+    def load_s(self) -> float:
+        """How long each deployment's load is measured in a round, at the most."""
+        if self.capacity is not None:
+            return self.search_s(1) / LOAD_SHARE
+        return self.seconds * max(1, len(self.rates))
+
+    def search_s(self, deployments: int) -> float:
+        """How long the load of one search of the capacity may last, with so many deployments in a group."""
+        if self.capacity is None:
+            return 0.0
+        return self.capacity.search_s(self.budget_minutes, self.rounds or ROUNDS, deployments)
+
+    @property
     def all_rates(self) -> tuple[float, ...]:
         """The rates of an open workload; none if it is a closed one."""
+        if self.capacity is not None:
+            return (self.capacity.lowest,)
         return self.rates or (() if self.rate is None else (self.rate,))
 
     @property
@@ -117,6 +136,8 @@ class Plan:
     @property
     def load_in_words(self) -> str:
         """The load, such as "8 users"."""
+        if self.capacity is not None:
+            return f"search for the capacity ({self.capacity.slo})"
         if not self.all_rates:
             return f"{self.users} users"
         first, last = self.all_rates[0], self.all_rates[-1]
@@ -150,7 +171,11 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
         key, has_value, text = override.partition("=")
         if not has_value:
             raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
-        values |= _checked({key: _from_text(key, text)}, "--set")
+        table, is_in_table, name = key.partition(".")
+        value = _from_text(key, text)
+        if is_in_table and table == "capacity":
+            key, value = table, (as_table(values.get(table)) or {}) | {name: value}
+        values |= _checked({key: value}, "--set")
     return _consistent(Plan(**values))
 
 
@@ -173,10 +198,10 @@ def _consistent(plan: Plan) -> Plan:
     """
     if plan.rates and plan.rate is not None:
         raise PlanError("rate and rates are both there; leave one of them out")
-    if plan.rates and plan.layout != BLOCKS:
-        raise PlanError(f'rates need layout = "{BLOCKS}": each rate has a block')
-    if plan.rates:
-        return replace(plan, block_s=float(plan.seconds))
+    if plan.capacity is not None and (plan.rates or plan.rate is not None):
+        raise PlanError("a search for the capacity finds the rates itself; leave rate and rates out")
+    if (plan.rates or plan.capacity) and plan.layout != BLOCKS:
+        raise PlanError(f'rates and capacity need layout = "{BLOCKS}": each rate has a block')
     if not plan.all_rates and plan.processes > plan.users:
         raise PlanError(f"processes = {plan.processes} is more than users = {plan.users}: a process would have no user")
     if plan.cpus is not None and plan.service_cpus is not None and plan.cpus > len(cpuset(plan.service_cpus)):
@@ -184,6 +209,10 @@ def _consistent(plan: Plan) -> Plan:
             f"cpus = {plan.cpus:g} is more than service_cpus = {plan.service_cpus} has; "
             "leave cpus out, or name more processors"
         )
+    if plan.capacity is not None and plan.rounds is None:
+        return replace(plan, rounds=ROUNDS)
+    if plan.rates:
+        return replace(plan, block_s=float(plan.seconds))
     return replace(plan, block_s=min(plan.block_s, plan.seconds / FEWEST_BLOCKS))
 
 
@@ -283,6 +312,7 @@ _CHECKS: dict[str, toml.Check] = {
     "rate": or_none(_rate),
     "rates": _rates,
     "arrivals": one_of(ARRIVALS),
+    "capacity": partial(capacity_of, _percent),
     "seed": whole(0, 2**31 - 1),
     "cpus": or_none(number("a number of cores", 0.01, 1024)),
     "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),

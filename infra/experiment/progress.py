@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from infra.causes import Causes
+from infra.deployments.probe import Pace
 from infra.experiment.enough import Budget, Pair, in_words
 from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
@@ -45,10 +47,16 @@ class View:
         self._out: set[str] = set()
         self._pairs: Sequence[Pair] = ()
         self._taken_s: dict[frozenset[str], list[float]] = {}
+        self._causes = Causes()
+        self._paces: dict[str, Pace] = {}
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self._console.print(printable(text), markup=False, soft_wrap=True)
+
+    def say_why(self, who: str, status: str, reason: str) -> None:
+        """Say that ``who`` has this status, and why. A cause is told once: later lines name whom it hit first."""
+        self.say(self._causes.tell(who, status, reason))
 
     def do(self, what: str) -> None:
         """What is done now. Only a terminal shows it."""
@@ -57,6 +65,13 @@ class View:
     def leave_out(self, name: str) -> None:
         """A deployment that no further round will be measured of."""
         self._out.add(name)
+
+    def note_pace(self, name: str, pace: Pace) -> None:
+        """How fast a deployment answers, from which the time that is left is guessed. If that is slow, the first time
+        is told in a line."""
+        if not self._paces and (warning := pace.warning):
+            self.say(f"{title_of(name)} is slow: {warning}")
+        self._paces[name] = pace
 
     def note_precision(self, number: int, pairs: Sequence[Pair]) -> None:
         """How precise each pair is after a round. A terminal shows it all the time, other outputs have a line."""
@@ -86,13 +101,19 @@ class View:
     def remaining(self) -> str:
         """For people: how long it will still take, as far as it can be told."""
         if self._plan.rounds is None:
-            return f"{_time(max(0.0, self._budget.left_s))} of {self._plan.budget_minutes:g} min left"
-        current = self._current  # another thread draws, and the step may end meanwhile
+            budget_s, round_s = max(0.0, self._budget.left_s), self._rest_of_current_s()
+            if round_s > budget_s:
+                return f"about {_time(round_s)} left, more than the {self._plan.budget_minutes:g} min of the plan"
+            return f"{_time(budget_s)} of {self._plan.budget_minutes:g} min left"
         left = [step for step in self._journal.left() if not self._is_current(step)]
-        seconds = sum(self._expected_s(step) for step in left)
-        if current is not None and not self._journal.is_measured(current):
-            seconds += max(0.0, self._expected_s(current) - self._this_s())
+        seconds = sum(self._expected_s(step) for step in left) + self._rest_of_current_s()
         return f"about {_time(seconds)} left"
+
+    def _rest_of_current_s(self) -> float:
+        current = self._current  # another thread draws, and the step may end meanwhile
+        if current is None or self._journal.is_measured(current):
+            return 0.0
+        return max(0.0, self._expected_s(current) - self._this_s())
 
     def _is_current(self, step: Step) -> bool:
         now = self._current
@@ -102,7 +123,7 @@ class View:
 
     def _expected_s(self, step: Step) -> float:
         names = frozenset(step.names) - self._out
-        return expected_s(names, self._known_s(), self._plan) if names else 0.0
+        return expected_s(names, self._known_s(), self._plan, dict(self._paces)) if names else 0.0
 
     def _known_s(self) -> dict[frozenset[str], list[float]]:
         """How long each step took, the present one too if all that it measures is measured."""
@@ -161,15 +182,26 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > MINUTES_FROM_S else f"{seconds:.0f} s"
 
 
-def expected_s(names: frozenset[str], taken_s: Mapping[frozenset[str], list[float]], plan: Plan) -> float:
+def expected_s(
+    names: frozenset[str], taken_s: Mapping[frozenset[str], list[float]], plan: Plan, paces: Mapping[str, Pace]
+) -> float:
     """About how long a step takes: as those of the same deployments took, else those of all, else a guess.
 
     Args:
         names: the deployments that it measures.
         taken_s: by deployments, how long each of their steps took.
         plan: for the guess.
+        paces: for the guess, how fast the deployments answer that have begun to. The others are taken to be as fast.
     """
     taken = taken_s.get(names) or [seconds for each in taken_s.values() for seconds in each]
     if taken:
         return mean(taken)
-    return (START_AND_END_S + SINGLE_PASS_S + plan.warm_up_s + plan.seconds) * len(names) + plan.rest_s
+    known = next(iter(paces.values()), Pace(0.0, 0))
+    return sum(_guessed_s(paces.get(name, known), plan) for name in names) + plan.rest_s
+
+
+def _guessed_s(pace: Pace, plan: Plan) -> float:
+    """About how long a round of one deployment takes. A load in blocks waits after each one for the last answers."""
+    waits = 0 if plan.layout == TURNS else plan.warm_up_blocks + plan.blocks
+    load_s = plan.warm_up_s + plan.seconds + waits * pace.answer_s
+    return START_AND_END_S + max(SINGLE_PASS_S, pace.pass_s) + load_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from infra.deployments.docker_engine import connect
@@ -63,9 +64,8 @@ class Rounds:
     def _find_what_can_run(self, no_image: str | None) -> None:
         """Leave out what can't run here. Of the others, those that run side by side are a group."""
         left = {name for step in self._journal.left() for name in step.names}
-        for name in self._plan.deployments:
-            if self._plan.rounds is None or name in left:
-                self._leave_out_if_needed(name, no_image if BY_NAME[name].facts.needs_engine else None)
+        asked = [name for name in self._plan.deployments if self._plan.rounds is None or name in left]
+        self._leave_out_if_needed(asked, no_image)
         running = [name for name in self._plan.deployments if name not in self._out]
         if self._plan.layout == TURNS or not running:
             return
@@ -90,8 +90,7 @@ class Rounds:
         for step in self._journal.steps(number):
             if self._journal.is_measured(step):
                 continue
-            for name in step.names:
-                self._leave_out_if_needed(name)
+            self._leave_out_if_needed(step.names)
             running = replace(step, names=tuple(name for name in step.names if name not in self._out))
             if not self._journal.own(running) or self._journal.is_measured(running):
                 continue
@@ -104,13 +103,23 @@ class Rounds:
                 measure_turn(self._bench, running) if step.group is None else measure_group(self._bench, running)
         return has_run
 
-    def _leave_out_if_needed(self, name: str, reason: str | None = None) -> None:
-        """What can't run in one round is not tried again in the next."""
-        if name in self._out or (reason := reason or why_not(name, self._bench.settings)) is None:
-            return
+    def _leave_out_if_needed(self, names: Sequence[str], no_image: str | None = None) -> None:
+        """What can't run in one round is not tried again in the next. ``no_image``: as in ``measure_all``."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            needs_image = BY_NAME[name].facts.needs_engine
+            if name not in self._out and (
+                reason := (no_image if needs_image else None) or why_not(name, self._bench.settings)
+            ):
+                found.setdefault(reason, []).append(name)
+        for reason, hit in found.items():
+            for name in hit:
+                self._leave_out(name, reason)
+            self._view.say_why("; ".join(map(title_of, hit)), NOT_RUN, reason)
+
+    def _leave_out(self, name: str, reason: str) -> None:
         self._out[name] = reason
         self._view.leave_out(name)
-        self._view.say(f"{title_of(name)}: not run: {reason}")
         for number in range(1, len(self._journal.record.order) + 1):
             if self._journal.round(name, number).status == NOT_RUN:
                 self._journal.note_round(name, number, reason=reason)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
-from infra.experiment.bench import FAILURES, Bench, Seldom
+from infra.experiment.bench import Bench, Seldom
 from infra.experiment.journal import CUT_OFF, Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of

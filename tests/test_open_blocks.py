@@ -1,0 +1,113 @@
+"""An open workload in blocks: real Locust visits real services at the rates of a staircase, or of a capacity search."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from _blocks import Block, is_overloaded, read_blocks, step_of
+from test_open_load import one_at_a_time
+from test_visits import NAMES, Named, Recorded, check_blocks, check_requests, recorded, services, start, write_blocks
+
+from runfiles.events import MEASURED, WARM_UP
+from runfiles.objective import read_objective
+
+
+def open_load(folder: Path, services: list[Named], *arguments: str, **changed: object) -> int:
+    blocks = write_blocks(folder, services, **changed)
+    options = ("--blocks", str(blocks), "--arrivals", "constant", *arguments)
+    return start(folder, *options, locustfile="open_load").wait(120)
+
+
+def measured_rows(found: Recorded, block: str) -> int:
+    return sum(row["block"] == block and row["phase"] == MEASURED for row in found.requests)
+
+
+def test_a_staircase_has_its_rates_and_stops_where_a_deployment_is_overloaded(tmp_path: Path) -> None:
+    with services("host", pause_s=0.001) as fast, services("docker", pause_s=0.3) as slow:
+        options = ("-u", "1", "-r", "1", "--most-in-flight", "12")
+        code = open_load(tmp_path, [*fast, *slow], *options, rates=[10, 60, 90], blocks=3, block_s=1.0)
+    assert code == 0
+    found = [recorded(tmp_path, name) for name in NAMES]
+    check_blocks(found)
+    for each, name in zip(found, NAMES, strict=True):
+        check_requests(each, name)
+    host, docker = found
+    assert [(block["phase"], float(block["rate_per_s"])) for block in host.blocks] == [
+        (WARM_UP, 10.0),
+        (MEASURED, 10.0),
+        (MEASURED, 60.0),
+        (MEASURED, 90.0),
+    ]
+    assert [float(block["rate_per_s"]) for block in docker.blocks] == [10.0, 10.0, 60.0]
+    for block in host.blocks[1:]:
+        unsent = sum(int(block[name]) for name in ("dropped", "over_bound", "unanswered"))
+        due = float(block["rate_per_s"]) * (float(block["measured_to_unix_s"]) - float(block["measured_from_unix_s"]))
+        assert measured_rows(host, block["block"]) + unsent == pytest.approx(due, abs=2)
+    last = docker.blocks[-1]
+    assert int(last["over_bound"]) > 5
+    assert measured_rows(docker, last["block"]) + int(last["over_bound"]) == pytest.approx(60, abs=6)
+    assert docker.record.open is not None
+    assert docker.record.open.over_bound == int(last["over_bound"])
+    assert docker.record.open.rate_per_s is None
+    assert docker.record.faults == ()  # an overloaded step is what a staircase looks for
+
+
+def test_what_hangs_is_given_up_and_the_load_goes_on(tmp_path: Path) -> None:
+    with services(*NAMES) as both:
+        both[1].process.send_signal(signal.SIGUSR1)
+        options = ("-u", "2", "-r", "2", "--processes", "2")
+        assert open_load(tmp_path, both, *options, rates=[20], blocks=1, warm_up_blocks=0, block_s=0.5) == 0
+    host, docker = (recorded(tmp_path, name) for name in NAMES)
+    (block,) = docker.blocks
+    assert int(block["unanswered"]) == pytest.approx(10, abs=4)
+    assert docker.record.open is not None
+    assert docker.record.open.unanswered == int(block["unanswered"])
+    assert docker.record.requests == 0
+    (block,) = host.blocks
+    assert measured_rows(host, block["block"]) == pytest.approx(10, abs=3)
+    assert int(block["unanswered"]) == 0
+
+
+def test_the_capacity_of_a_service_is_searched_and_found(tmp_path: Path) -> None:
+    """A service of 15 ms, one request at a time, can't answer more than 66 requests per second."""
+    with one_at_a_time() as (url, process):
+        target = {"deployment": "host", "host": url, "replicas": f"process:{process}", "csv": str(tmp_path / "load")}
+        capacity = {
+            "objective": "p95 < 100 ms",
+            "lowest_per_s": 10,
+            "highest_per_s": 500,
+            "budget_s": 50,
+            "tolerance": 0.03,
+        }
+        code = open_load(tmp_path, [], "-u", "1", "-r", "1", targets=[target], capacity=capacity, warm_up_blocks=0)
+    assert code == 0
+    found = recorded(tmp_path, ".")
+    rates = [float(block["rate_per_s"]) for block in found.blocks]
+    assert rates[:3] == [10.0, 20.0, 40.0]
+    assert 66 < max(rates) < 200
+    assert all(30 < rate < 90 for rate in rates[-4:])
+    assert found.record.ended_by == "all blocks"
+    lasted = [float(block["measured_to_unix_s"]) - float(block["measured_from_unix_s"]) for block in found.blocks]
+    assert sum(lasted) <= 50 + 0.1 * len(lasted)
+
+
+def test_a_block_is_overloaded_if_its_requests_are_waited_for_or_were_not_sent() -> None:
+    def block(waited_s: float, **unsent: int) -> Block:
+        told = {"dropped": 0, "over_bound": 0, "unanswered": 0} | unsent
+        return replace(Block(1, 1, 0.0, 1.0, 5.0, 5.0 + waited_s, rate_per_s=10.0), **told)  # type: ignore[arg-type]
+
+    assert not is_overloaded(block(1.9))
+    assert is_overloaded(block(2.1))
+    assert is_overloaded(block(0.1, over_bound=1))
+    objective = read_objective("p95 < 20 ms, failures < 1%")
+    step = step_of(block(0.1, unanswered=2), objective, [1.0, 30.0, 5.0], failed=1)
+    assert (step.offered, step.missed, step.seconds, step.is_overloaded) == (6, (4, 3), 4.0, True)
+
+
+def test_a_slip_in_the_search_is_named(tmp_path: Path) -> None:
+    capacity = {"objective": "p95 < 20", "lowest_per_s": 1, "highest_per_s": 9, "budget_s": 60, "tolerance": 0.03}
+    with pytest.raises(ValueError, match=r"capacity.objective.*its unit is ms or s"):
+        read_blocks(write_blocks(tmp_path, [], targets=[], capacity=capacity))
