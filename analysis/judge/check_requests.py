@@ -29,15 +29,9 @@ PART_SLACK_MS = 1.0
 
 
 def request_doubts(run: Run) -> Reasons:
-    """What speaks against a run in its requests."""
-    found: Reasons = []
+    """What speaks against a run in its requests, but for failed ones (``error_doubts``)."""
     measured = run.measured_requests
-    failed = measured["error"][(measured["error"] != "").to_numpy()]
-    if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
-        first = failed.iloc[0][:LONGEST_QUOTE]
-        text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})"
-        found.append((f"{text}{_which_texts(run)}", "errors"))
-    found += _of_record(run)
+    found = _of_record(run)
     if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
     retried = int(measured["retried"].sum())
@@ -45,6 +39,17 @@ def request_doubts(run: Run) -> Reasons:
         text = f"{retried:,} of {len(measured):,} requests were sent again, as the service had closed their connection"
         found.append((text, ""))
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
+
+
+def error_doubts(run: Run) -> Reasons:
+    """Whether too many requests failed."""
+    measured = run.measured_requests
+    failed = measured["error"][(measured["error"] != "").to_numpy()]
+    if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
+        first = failed.iloc[0][:LONGEST_QUOTE]
+        text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})"
+        return [(f"{text}{_which_texts(run)}", "errors")]
+    return []
 
 
 def _which_texts(run: Run) -> str:

@@ -10,9 +10,10 @@ from analysis.judge.check_blocks import block_doubts, trend_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
+from analysis.judge.check_open import open_doubts
 from analysis.judge.check_plan import START_SLACK_S, plan_doubts, time_doubts
 from analysis.judge.check_replicas import PART_ONLY, limit_doubts, replica_doubts
-from analysis.judge.check_requests import request_doubts, single_pass_doubts
+from analysis.judge.check_requests import error_doubts, request_doubts, single_pass_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
@@ -25,10 +26,11 @@ from runfiles.lines import is_alike
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
-    found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment)]
+    has_several_rates = results.has_several_rates
+    found = [doubt for each in results.deployments for doubt in _of_deployment(each, has_several_rates)]
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
-    found += _of_percentiles(loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if has_several_rates else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -43,7 +45,7 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
     return list(texts.values())
 
 
-def _of_deployment(deployment: Deployment) -> list[Doubt]:
+def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
@@ -51,7 +53,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment)
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment, has_several_rates)
 
 
 def _of_failed_rounds(results: Results) -> list[Doubt]:
@@ -77,19 +79,19 @@ def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
     )
 
 
-def _of_runs(deployment: Deployment) -> list[Doubt]:
+def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     """The reasons that the runs give: each once, with all rounds in which it was found."""
     rounds: dict[tuple[str, Doubt], list[int]] = {}
     for round_ in deployment.rounds:
         if round_.status != STATUS_MEASURED:
             continue
         if (alone := round_.single_pass) is not None:
-            for doubt in _doubts(deployment, alone, _of_run(alone) + single_pass_doubts(alone.as_recorded)):
+            for doubt in _doubts(deployment, alone, _of_pass(alone)):
                 rounds.setdefault(("single pass", doubt), []).append(round_.number)
         loads = {"load": round_.load} if round_.load is not None else {}
         loads |= {f"load in group {group}": run for group, run in round_.reference_loads.items()}
         for name, load in loads.items():
-            for doubt in _doubts(deployment, load, _of_run(load) + load_doubts(load)):
+            for doubt in _doubts(deployment, load, _of_load(load, has_several_rates)):
                 rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
@@ -128,6 +130,21 @@ def _doubts(deployment: Deployment, run: Run, said: Reasons) -> list[Doubt]:
         )
         for text, kind in said
     ]
+
+
+def _of_pass(run: Run) -> Reasons:
+    return _of_run(run) + error_doubts(run.as_recorded) + single_pass_doubts(run.as_recorded)
+
+
+def _of_load(run: Run, has_several_rates: bool) -> Reasons:
+    """In a staircase, failed requests belong to the step in which they failed."""
+    errors = [] if has_several_rates else error_doubts(run.as_recorded)
+    return (
+        errors
+        + open_doubts(run, has_several_rates=has_several_rates)
+        + _of_run(run)
+        + load_doubts(run, has_several_rates=has_several_rates)
+    )
 
 
 def _of_run(run: Run) -> Reasons:
