@@ -162,9 +162,10 @@ def round_doubts(results: Results) -> list[Doubt]:
     if not rounds:
         return []
     if max(rounds) == 1:
+        no = "no verdict" if results.is_search else "no interval and no verdict"
         text = (
-            "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the same "
-            "deployment differ too, and one round does not show by how much. "
+            f"Each deployment was measured in one round, so there is {no}. Two starts of the same deployment differ "
+            "too, and one round does not show by how much. "
             'Measure five: make bench ARGS="--set rounds=5".'
         )
         return [Doubt(text)]

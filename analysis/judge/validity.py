@@ -26,11 +26,10 @@ from runfiles.lines import is_alike
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
-    has_several_rates = results.has_several_rates
-    found = [doubt for each in results.deployments for doubt in _of_deployment(each, has_several_rates)]
+    found = [doubt for each in results.deployments for doubt in _of_deployment(each, results)]
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
-    found += _of_percentiles([] if has_several_rates else loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if results.has_several_rates else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -45,7 +44,7 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
     return list(texts.values())
 
 
-def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
+def _of_deployment(deployment: Deployment, results: Results) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
@@ -53,7 +52,7 @@ def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doub
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment, has_several_rates)
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment, results)
 
 
 def _of_failed_rounds(results: Results) -> list[Doubt]:
@@ -79,7 +78,7 @@ def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
     )
 
 
-def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
+def _of_runs(deployment: Deployment, results: Results) -> list[Doubt]:
     """The reasons that the runs give: each once, with all rounds in which it was found."""
     rounds: dict[tuple[str, Doubt], list[int]] = {}
     for round_ in deployment.rounds:
@@ -91,7 +90,7 @@ def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
         loads = {"load": round_.load} if round_.load is not None else {}
         loads |= {f"load in group {group}": run for group, run in round_.reference_loads.items()}
         for name, load in loads.items():
-            for doubt in _doubts(deployment, load, _of_load(load, has_several_rates)):
+            for doubt in _doubts(deployment, load, _of_load(load, results)):
                 rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
@@ -136,22 +135,20 @@ def _of_pass(run: Run) -> Reasons:
     return _of_run(run) + error_doubts(run.as_recorded) + single_pass_doubts(run.as_recorded)
 
 
-def _of_load(run: Run, has_several_rates: bool) -> Reasons:
-    """In a staircase, failed requests belong to the step in which they failed."""
-    errors = [] if has_several_rates else error_doubts(run.as_recorded)
-    return (
-        errors
-        + open_doubts(run, has_several_rates=has_several_rates)
-        + _of_run(run)
-        + load_doubts(run, has_several_rates=has_several_rates)
-    )
+def _of_load(run: Run, results: Results) -> Reasons:
+    """At several rates, failed requests belong to the step in which they failed. Of a search for the capacity the steps
+    in which the load generator did not keep the rate do not count, so they are no reason either."""
+    errors = [] if results.has_several_rates else error_doubts(run.as_recorded)
+    of_rates = [] if results.is_search else open_doubts(run, has_several_rates=results.has_several_rates)
+    of_run = _of_run(run, is_search=results.is_search)
+    return errors + of_rates + of_run + load_doubts(run, has_several_rates=results.has_several_rates)
 
 
-def _of_run(run: Run) -> Reasons:
+def _of_run(run: Run, *, is_search: bool = False) -> Reasons:
     """What can be said of a load and of a single pass."""
     recorded = run.as_recorded
     found = generator_doubts(run) + request_doubts(recorded) + limit_doubts(recorded) + replica_doubts(recorded)
-    return found + block_doubts(run)
+    return found + block_doubts(run, is_search=is_search)
 
 
 def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:
