@@ -22,9 +22,8 @@ from runfiles.events import FAILED, STATUS_MEASURED
 def cards(analysis: Analysis) -> tuple[Card, ...]:
     """A card for each deployment: first those that were measured, then grey ones with the reason."""
     loads = {load.name: load for load in analysis.loads}
-    at_rates: dict[str, Staircase | Search] = {
-        found.name: found for found in (*analysis.staircases, *analysis.searches)
-    }
+    staircases = {staircase.name: staircase for staircase in analysis.staircases}
+    searches = {search.name: search for search in analysis.searches}
     of_first = against_first(analysis.verdicts)
     pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in of_first.values()}
     verdicts = [found for found in analysis.verdicts if (found.subject.name, found.baseline.name) in pairs]
