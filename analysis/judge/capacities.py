@@ -19,7 +19,7 @@ from analysis.measure.searches import MORE_GENERATOR, Search
 from runfiles.machines import EngineElsewhere
 
 LEAST_WHOLE = 100
-"""From this rate on no digit is shown behind the point."""
+"""A capacity from this rate on is shown without a digit behind the point."""
 
 
 def capacity_verdicts(
@@ -70,17 +70,16 @@ def capacity_headline(searches: Sequence[Search], verdicts: Sequence[Verdict]) -
 
 def carried(capacity: Estimate) -> str:
     """``118 requests/s``, or that it was not found."""
-    return f"{per_s(capacity.value)} requests/s" if capacity.is_measured else "not found"
-
-
-def per_s(rate: float) -> str:
-    """A rate that was computed, without its unit."""
-    return f"{rate:,.{0 if rate >= LEAST_WHOLE else 1}f}"
+    return f"{capacity.value:,.{_digits(capacity)}f} requests/s" if capacity.is_measured else "not found"
 
 
 def low_to_high(capacity: Estimate) -> str:
     """The 95% interval; nothing if there is none."""
-    return f"{per_s(capacity.low)} to {per_s(capacity.high)}" if capacity.has_interval else ""
+    return words.low_to_high(capacity, _digits(capacity)) if capacity.has_interval else ""
+
+
+def _digits(capacity: Estimate) -> int:
+    return 0 if capacity.value >= LEAST_WHOLE else 1
 
 
 def limit_of_generator(search: Search) -> str:

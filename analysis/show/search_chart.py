@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.judge.capacities import per_s
+from analysis.judge.capacities import carried
 from analysis.measure.searches import Search, SearchStep
 from analysis.show.chart_style import GREY, SYMBOLS, colour, empty_chart, round_numbers
 
@@ -107,7 +107,7 @@ def _add_capacity(chart: go.Figure, search: Search, most: float, group: str) -> 
             "width": 6,
             "color": colour(search.name),
         },
-        hovertemplate=f"capacity: {per_s(capacity.value)}/s<extra>%{{fullData.name}}</extra>",
+        hovertemplate=f"capacity: {carried(capacity)}<extra>%{{fullData.name}}</extra>",
     )
 
 
