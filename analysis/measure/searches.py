@@ -145,7 +145,7 @@ def _steps(run: Run, objective: Objective) -> list[SearchStep]:
                 rate_per_s=counts.rate_per_s,
                 seconds=counts.length_s,
                 offered=counts.due,
-                missed=objective.missed(counts.times_ms, counts.lost + counts.dropped),
+                missed=objective.missed(counts.times_ms.tolist(), counts.lost + counts.dropped),
                 is_overloaded=is_overloaded(block),
             ),
         )

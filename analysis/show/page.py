@@ -105,7 +105,8 @@ def _subject(results: Results) -> str:
     if not count:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
-    return f"One inference service ran in {where}. The page shows response times, throughput, CPU, memory and network."
+    shown = "how many requests per second each can carry" if results.is_search else "response times, throughput, CPU"
+    return f"One inference service ran in {where}. The page shows {shown}, memory and network."
 
 
 def _alert(validity: Validity) -> str:

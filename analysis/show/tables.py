@@ -18,7 +18,8 @@ from analysis.show.elements import Cell, Column, Row, Table
 from runfiles.deployments import title_of
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
-VERDICT_STYLES |= {CARRIES_LESS: "slower", CARRIES_MORE: "faster"}
+VERDICT_STYLES |= {CARRIES_LESS: "faster", CARRIES_MORE: "slower"}
+"""The style of a verdict: those of *slower* have an arrow up, those of *faster* an arrow down."""
 THE_RATIO = "The ratio is the value of the first deployment divided by that of the second."
 RATIO_OF_ROUNDS = "It is computed in each round; the table shows the mean and its 95% interval."
 RATIO_OF_BLOCKS = (
