@@ -24,6 +24,7 @@ MOST_CHARACTERS = 200
 _MS = {"ms": 1, "s": 1000}
 _CONDITION = re.compile(r"(?P<name>[^<>=≤≥]*)(?P<sign>[<>=≤≥]+)(?P<limit>[^<>=≤≥]*)")
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>\S*)")
+_DECIMAL_COMMA = re.compile(r"\d+,\d+")
 _PERCENTILE = re.compile(r"p(?P<percent>\d+(\.\d+)?)")
 _OTHER_NAMES = {"median": "p50", "error": FAILURES, "errors": FAILURES, "failed": FAILURES}
 
@@ -97,6 +98,8 @@ def read_objective(text: Any) -> Objective:
         raise ValueError(f"an objective, such as {EXAMPLE}")
     if len(text) > MOST_CHARACTERS:
         raise _wrong(f"it has more than {MOST_CHARACTERS} characters; write it as {EXAMPLE}")
+    if found := _DECIMAL_COMMA.search(text):
+        raise _wrong(f"{found[0]} has a comma; write numbers with a point, such as {found[0].replace(',', '.')}")
     conditions: dict[str, Condition] = {}
     for part in text.split(","):
         name, condition = _condition(" ".join(part.split()))
@@ -120,8 +123,6 @@ def _condition(part: str) -> tuple[str, Condition]:
         raise _wrong(f"there is a comma too many; write it as {EXAMPLE}")
     found = _CONDITION.fullmatch(part)
     if found is None:
-        if part[0].isdecimal():
-            raise _wrong(f"{tidy(part)} stands alone; write numbers with a point, such as 0.1%, and not with a comma")
         raise _wrong(f"{tidy(part)} is no condition; write it as p95 < 200 ms or failures < 0.1%")
     name = _name(found["name"].strip().lower())
     limit = found["limit"].strip()
