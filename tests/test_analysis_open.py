@@ -235,6 +235,15 @@ def lucky() -> bool:
     return bool(CHANCE.random() < 0.5)
 
 
+def test_a_block_that_does_not_say_what_was_not_sent_is_no_step(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 1000)]], RATES)
+    nothing = {"dropped": "", "over_bound": "", "unanswered": ""}
+    change_rows(folder / "host/round-1/load_blocks.csv", lambda row: row | nothing)
+    analysis = analyse(read_results(folder))
+    assert analysis.staircases == ()
+    assert "not shown" in render_markdown(analysis)
+
+
 def test_failed_requests_of_a_staircase_belong_to_their_step(tmp_path: Path) -> None:
     folder = staircase_experiment(tmp_path, [[OpenTarget("host", 1000)]], RATES)
     change_rows(

@@ -141,9 +141,7 @@ def test_a_container_of_its_image_answers_and_writes_its_rows(engine: Engine, tm
     check_rows(ask_and_copy_rows("docker", tmp_path), began)
 
 
-def load_over(
-    folder: Path, connections: dict[str, tuple[int, int]], user_class: str = "KeepAliveUser"
-) -> list[Finding]:
+def load_over(folder: Path, connections: dict[str, tuple[int, int]], user_class: str = KEEP_ALIVE) -> list[Finding]:
     """The findings on loads in which each deployment's users opened so many connections for so many answers."""
     write_experiment(folder, [measured(name) for name in connections])
     for name, (opened, answers) in connections.items():
