@@ -21,17 +21,10 @@ from itertools import pairwise
 from statistics import NormalDist, fmean, linear_regression, pstdev
 
 from runfiles.events import BUDGET, PRECISE
-from runfiles.objective import Objective, Step
+from runfiles.objective import FEWEST_STEPS, Objective, Step
 
 TOO_SLOW, TOO_FAST = "lowest rate misses", "highest rate meets"
 """Why a search ends without a limit: already the lowest rate misses the objective, or the highest still meets it."""
-
-SHORTEST_STEP_S = 5.0
-LIMITS_A_STEP = 40
-"""A step lasts at least so many times the limit of the response time. A service that gets 2.6% more than it can answer
-then misses the limit within the step; in a shorter one it would seem to keep up."""
-FEWEST_STEPS = 10
-"""Steps that a budget must have room for."""
 
 FACTOR = 2.0
 """From one step to the next while the limit is still far."""
@@ -76,16 +69,16 @@ class Search:
                 f"the lowest rate, {self.lowest_per_s:g}/s, is not between 0 and the highest one, "
                 f"{self.highest_per_s:g}/s; name a lower one"
             )
-        if self.budget_s < FEWEST_STEPS * self.step_s:
+        if self.budget_s < self.objective.least_search_s:
             raise ValueError(
                 f"a budget of {self.budget_s:g} s is too small for {self.objective}: a step takes {self.step_s:g} s, "
-                f"and {FEWEST_STEPS} are needed; allow {FEWEST_STEPS * self.step_s:g} s, or name a shorter limit"
+                f"and {FEWEST_STEPS} are needed; allow {self.objective.least_search_s:g} s, or name a shorter limit"
             )
 
     @property
     def step_s(self) -> float:
         """How long a step near the limit lasts, in seconds."""
-        return max(SHORTEST_STEP_S, LIMITS_A_STEP * self.objective.longest_limit_ms / 1000)
+        return self.objective.step_s
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,13 @@ from runfiles.lines import tidy
 
 EXAMPLE = "p95 < 200 ms, failures < 0.1%"
 FAILURES = "failures"
+SHORTEST_STEP_S = 5.0
+LIMITS_A_STEP = 40
+"""A step lasts at least so many times the limit of the response time. A service that gets 2.6% more than it can answer
+then misses the limit within the step; in a shorter one it would seem to keep up."""
+FEWEST_STEPS = 10
+"""Steps that a budget must have room for."""
+
 LONGEST_LIMIT_MS = 600_000
 HIGHEST_PERCENTILE = 99.99
 MOST_CHARACTERS = 200
@@ -65,6 +72,16 @@ class Objective:
     def longest_limit_ms(self) -> float:
         """The longest response time that a condition is about; 0 if all are about failures."""
         return max(condition.limit_ms or 0.0 for condition in self.conditions)
+
+    @property
+    def step_s(self) -> float:
+        """How long a step of a search lasts near the limit, in seconds."""
+        return max(SHORTEST_STEP_S, LIMITS_A_STEP * self.longest_limit_ms / 1000)
+
+    @property
+    def least_search_s(self) -> float:
+        """How much load a search needs at the least, in seconds."""
+        return FEWEST_STEPS * self.step_s
 
     def missed(self, times_ms: Iterable[float], failed: int) -> tuple[int, ...]:
         """How many arrivals missed each condition; the arguments are as those of ``Condition.missed``."""
