@@ -124,6 +124,14 @@ def test_a_deployment_that_was_overloaded_needs_no_higher_rate(overloaded: Analy
     assert overloaded.validity.is_valid
 
 
+def test_a_deployment_that_was_not_overloaded_needs_all_rates(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 1000)]], RATES)
+    blocks = folder / "host/round-1/load_blocks.csv"
+    change_rows(blocks, lambda row: None if float(row["block"]) == 5 else row)
+    change_rows(folder / "host/round-1/load_requests.csv", lambda row: None if float(row["block"]) == 5 else row)
+    assert "3 blocks were measured, not 4" in reasons(analyse(read_results(folder)))["cut off"]
+
+
 def test_the_finding_names_the_highest_rate_and_what_happened_above_it(overloaded: Analysis) -> None:
     text = said(overloaded)
     assert "The host process answered up to 200 requests/s (in all 3 rounds). At 300/s it gave 250 answers" in text
