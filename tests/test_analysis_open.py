@@ -215,6 +215,18 @@ def test_a_rate_that_the_load_generator_did_not_keep_says_nothing_of_the_deploym
     assert "rate" not in reasons(analysis)
 
 
+def test_an_overload_above_a_rate_that_was_not_kept_is_told_too(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 250)]], RATES)
+    change_rows(
+        folder / "host/round-1/load_requests.csv",
+        lambda row: row | {"send_delay_ms": "20.0"} if float(row["block"]) == 4 else row,
+    )
+    text = said(analyse(read_results(folder)))
+    assert "up to 100 requests/s" in text
+    assert "At 200/s the load generator could not keep the rate" in text
+    assert "At 300/s it gave 250 answers per second" in text
+
+
 def test_the_lowest_rate_must_be_kept(tmp_path: Path) -> None:
     analysis = staircases_of(tmp_path, [OpenTarget("host", 1000, late=5)])
     assert "50 requests/s, the lowest rate: the load generator could not keep the rate" in reasons(analysis)["rate"]
