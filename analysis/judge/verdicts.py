@@ -25,7 +25,8 @@ from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
 JUDGED = ("median_ms", "p95_ms")
-"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
+"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time, in an
+open one it is the rate."""
 NAMES = {"median_ms": "median", "p95_ms": "p95", CAPACITY: "capacity"}
 MAIN = ("median_ms", CAPACITY)
 """The quantity that a pair is mainly judged by: the median or, in a search for the capacity, that."""
