@@ -47,6 +47,7 @@ from analysis.show.hand_in_report import render_report
 from analysis.show.junit import render_junit
 from analysis.show.markdown import render_markdown
 from analysis.show.page import page, render
+from analysis.show.search_chart import POINT
 from benchmarks.queueing_theory import md1_wait_quantile, waits
 from runfiles.events import ALL_BLOCKS, MEASURED, SETTLING, WARM_UP
 from runfiles.objective import Step, read_objective
@@ -238,9 +239,9 @@ def test_the_page_has_a_section_and_a_card_of_each_capacity(both: Analysis) -> N
     shown = {section.id: section for section in page(both).sections}
     (chart,) = shown["capacity"].charts
     assert chart.id == "capacity-missed-0"
-    points = [trace for trace in chart.plot["data"] if trace["marker"]["size"] == 7]
+    points = [trace for trace in chart.plot["data"] if trace["marker"]["size"] == POINT]
     assert [len(trace["x"]) for trace in points] == [len(search.steps) for search in both.searches]
-    marks = [trace["x"] for trace in chart.plot["data"] if trace["marker"]["size"] == 13]
+    marks = [trace["x"] for trace in chart.plot["data"] if trace["marker"]["size"] > POINT]
     assert marks == [[search.capacity.value] for search in both.searches]
     (table,) = shown["capacity"].tables
     assert [row.id for row in table.rows] == ["capacity-host", "capacity-docker"]
@@ -357,13 +358,25 @@ def test_steps_that_the_load_generator_did_not_keep_do_not_count(tmp_path: Path)
     assert not search.may_be_generators
 
 
+def test_what_the_load_generator_dropped_is_no_failure_of_the_deployment(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [HOST], rounds=1)
+    whole = analysed(folder).searches[0]
+    change_rows(folder / "host/round-1/load_blocks.csv", lambda row: row | {"dropped": "2"})
+    (search,) = analysed(folder).searches
+    assert [step.told for step in search.steps] == [step.told for step in whole.steps]
+    assert not search.behind
+    assert search.limiting == OBJECTIVE.conditions[0]
+
+
 def test_the_limit_of_the_load_generator_is_called_so(tmp_path: Path) -> None:
     folder = experiment(tmp_path, [HOST], rounds=1)
     make_late(folder, "host", lambda rate: rate > 85)
     analysis = analysed(folder)
     assert "rate" not in {doubt.kind for doubt in analysis.validity.invalid}
     text = said(analysis)
-    assert "steps the load generator did not keep the rate, so they do not count. In the others: " in text
+    assert (
+        "steps the load generator did not keep the rate, so they do not count. In the others, at the highest " in text
+    )
     assert "So the limit may be that of the load generator; give the load generator more processes" in text
 
 

@@ -55,7 +55,7 @@ def load_in_words(results: Results) -> str:
     plan = results.experiment.plan
     if plan.capacity is not None:
         between = f"between {plan.capacity.lowest:,g} and {plan.capacity.highest:,g} requests/s"
-        return f"a search for the capacity at {plan.capacity.slo}, {between}"
+        return f"Search for the capacity at {plan.capacity.slo}, {between}"
     if plan.rates:
         of = f"in {len(plan.rates)} steps" if results.is_staircase else OPEN
         ends = dict.fromkeys((plan.rates[0], plan.rates[-1]))
@@ -200,7 +200,7 @@ def _load_in_blocks(analysis: Analysis) -> str:
         sent = f"requests were sent to one of them at a time: {load_in_words(analysis.results)}"
     if analysis.searches:
         return (
-            f"In each round {at_once}, and requests were sent to one of them at a time, step by step, {OPEN}: "
+            f"In each round {at_once}, and requests were sent to one of them at a time, step by step, {OPEN}. "
             f"{load_in_words(analysis.results)}. Before it each got {plan.warm_up_s:g} s of warm-up, which is not "
             "counted."
         )

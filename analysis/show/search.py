@@ -64,7 +64,7 @@ def _charts(searches: Sequence[Search]) -> list[Chart]:
 
 def search_table(analysis: Analysis) -> Table:
     """The capacity of each deployment, from how many steps it comes, and how it compares."""
-    columns = [Column("Deployment"), Column("Capacity"), Column("Limited by"), Column("Steps"), Column("Not counted")]
+    columns = [Column("Run as"), Column("Capacity"), Column("Limited by"), Column("Steps"), Column("Not counted")]
     compared = against_first(analysis.verdicts)
     if compared:
         columns.append(Column("Ratio", detail="capacity over that of another deployment"))

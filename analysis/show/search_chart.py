@@ -6,16 +6,23 @@ import html
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from analysis.judge.capacities import carried
 from analysis.measure.searches import Search, SearchStep
-from analysis.show.chart_style import GREY, SYMBOLS, colour, empty_chart, round_numbers
+from analysis.show.chart_style import FEW_TICKS, GREY, SYMBOLS, colour, empty_chart, round_numbers
 
 MOST_LIMITS = 4
 """The chart ends at so many times the share that may miss; steps above are drawn at its upper edge."""
-AROUND = 2.0
+AROUND = 1.6
 """It shows the rates from the lowest capacity over this to the highest one times this."""
+
+
+SMALLEST_MARK, LARGER = 9, 4
+"""The size of the last deployment's mark, and how much larger each one before is: marks at one place lie in each
+other."""
+POINT = 7
 
 
 def missed(searches: Sequence[Search], place: int) -> go.Figure:
@@ -33,9 +40,12 @@ def missed(searches: Sequence[Search], place: int) -> go.Figure:
     chart.add_hline(y=most, line={"color": GREY, "dash": "dash"})
     for number, search in enumerate(searches):
         if search.limiting == condition:
-            _add_capacity(chart, search, most, f"deployment {number}")
+            size = SMALLEST_MARK + LARGER * (len(searches) - 1 - number)
+            _add_capacity(chart, search, most, size, f"deployment {number}")
     low, high = _span(searches)
     ticks = [tick for tick in round_numbers([low, high]) if low <= tick <= high]
+    if len(ticks) < FEW_TICKS:
+        ticks = [float(f"{tick:.2g}") for tick in np.geomspace(low, high, FEW_TICKS + 2)[1:-1]]
     chart.update_xaxes(
         title="requests due per second (logarithmic)",
         type="log",
@@ -71,18 +81,18 @@ def _add_steps(
         marker={
             "symbol": symbol if is_kept else f"{symbol}-open",
             "color": colour(search.name),
-            "size": 7,
+            "size": POINT,
             "opacity": 0.6,
         },
         customdata=[
-            [f"{share:.2f}% of {step.counts.due:,} requests", "" if is_kept else "<br>does not count"]
+            [f"{share:.2f}% of {step.told.offered:,} requests", "" if is_kept else "<br>does not count"]
             for step, share in zip(steps, shares, strict=True)
         ],
         hovertemplate="%{x:,}/s: %{customdata[0]}%{customdata[1]}<extra>%{fullData.name}</extra>",
     )
 
 
-def _add_capacity(chart: go.Figure, search: Search, most: float, group: str) -> None:
+def _add_capacity(chart: go.Figure, search: Search, most: float, size: int, group: str) -> None:
     capacity = search.capacity
     has_arms = capacity.has_interval
     chart.add_scatter(
@@ -95,7 +105,7 @@ def _add_capacity(chart: go.Figure, search: Search, most: float, group: str) -> 
         marker={
             "symbol": SYMBOLS.get(search.name, "circle"),
             "color": colour(search.name),
-            "size": 13,
+            "size": size,
             "line": {"width": 2, "color": "black"},
         },
         error_x={
