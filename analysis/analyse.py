@@ -41,7 +41,7 @@ def analyse(results: Results) -> Analysis:
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity),
+        headline=headline(loads, verdicts, balances, validity, results.experiment.command),
         loads=loads,
         passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
