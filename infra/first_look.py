@@ -14,6 +14,7 @@ from infra.deployments.own_python import prepare_python
 from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, Running, deployed, why_not
+from infra.deployments.users_files import why_not_valid
 from infra.errors import ImageError, why
 from infra.last_words import last_lines, tail
 from infra.paths import ROOT
@@ -39,7 +40,12 @@ FOLDER = ROOT / ".fourfold" / "check"
 
 def check(names: Sequence[str], settings: Settings) -> int:
     """Look at each of these deployments, one after another, and print what is found. Returns 0 if the service answers
-    as its service file says wherever it can run, else 1."""
+    as its service file says wherever it can run, else 1.
+
+    Raises:
+        NotValid: a Compose file or stack file that the service file names can't be used.
+    """
+    warnings = why_not_valid(names, settings)
     service, request = settings.service, settings.service.request
     texts = requests_of(request)
     print(f"{service.name} ({service.path.name}): {len(texts)} texts of {request.texts.name}")
@@ -50,6 +56,8 @@ def check(names: Sequence[str], settings: Settings) -> int:
         print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
     else:
         print("no deployment can run here; the reasons are above")
+    for warning in warnings:
+        print(f"warning: {warning}")
     return 0 if found and all(found) else 1
 
 

@@ -3,14 +3,38 @@ told before anything is measured."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import OWN, ROOT
 from recorded_runs import measured, steady_requests, write_experiment, write_run
 
 from analysis.analyse import analyse
 from analysis.judge.advice import command_with
 from analysis.read.results import read_results
+from infra.deployments.settings import Settings
+from infra.deployments.users_files import why_not_valid
+from servicefile.service_file import ServiceFile, read_service
+from servicefile.toml import NotValid
+
+needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker command")
+FOUR = ("host", "docker", "compose", "swarm-1")
+
+
+def with_files(folder: Path, web: str, variables: str = "", *, service: str = "web", limits: str = "{}") -> ServiceFile:
+    """A service with its own Compose file, in which the service web has these keys, and its own stack file."""
+    (folder / "docker-compose.yml").write_text(f"services: {{web: {{build: ., container_name: a, {web}}}}}\n")
+    (folder / "stack.yml").write_text(f"services: {{web: {{image: a, deploy: {{resources: {limits}}}}}}}\n")
+    tables = [
+        f'[{name}]\nfile = "{file}"\nservice = "{service}"\n[{name}.environment]\n{variables}\n'
+        for name, file in (("compose", "docker-compose.yml"), ("stack", "stack.yml"))
+    ]
+    (folder / "service.toml").write_text('image = "an-image"\n' + "".join(tables))
+    return read_service(folder / "service.toml")
 
 
 @pytest.mark.parametrize(
@@ -53,3 +77,73 @@ def test_the_advice_to_measure_more_rounds_keeps_the_service(tmp_path: Path, rou
     advised = 'make bench ARGS="--service ../my-app/service.toml --only host,docker --set rounds=5"'
     assert any(advised in doubt.text for doubt in analysis.validity.caveats)
     assert (advised in " ".join(analysis.headline)) == (rounds == 1)
+
+
+@needs_docker
+@pytest.mark.engine
+def test_a_users_file_without_the_limits_of_the_others_is_told(tmp_path: Path) -> None:
+    service = with_files(tmp_path, "")
+    told = why_not_valid(FOUR, Settings(service))
+    assert told == [
+        "web in docker-compose.yml has no memory limit, the other containers have a memory limit of 2,147 MB: an "
+        "experiment will not be valid; write mem_limit: ${MEM} among the keys of web in docker-compose.yml, and "
+        'MEM = "$memory_bytes" below [compose.environment] in service.toml',
+        "web in stack.yml has no memory limit, the other containers have a memory limit of 2,147 MB: an experiment "
+        "will not be valid; write resources: {limits: {memory: $MEM}} below deploy of web in stack.yml, and "
+        'MEM = "$memory_bytes" below [stack.environment] in service.toml',
+    ]
+    assert why_not_valid(("host", "docker"), Settings(service)) == []  # its files are not used
+    assert why_not_valid(("host", "compose"), Settings(service)) == []  # there is no other container
+    assert len(why_not_valid(FOUR, Settings(service, cpus=0.5))) == 4
+
+
+@needs_docker
+@pytest.mark.engine
+def test_a_users_file_that_follows_the_advice_is_right(tmp_path: Path) -> None:
+    variables = 'MEM = "$memory_bytes"\nCPUS = "$cpus"'
+    limits = '{limits: {memory: $MEM, cpus: "$CPUS"}}'
+    service = with_files(tmp_path, "mem_limit: '${MEM}', cpus: '${CPUS}'", variables, limits=limits)
+    for settings in (Settings(service), Settings(service, cpus=0.5, memory_bytes=2**28)):
+        assert why_not_valid((*FOUR, "compose-3"), settings) == []
+    fixed = with_files(tmp_path, "mem_limit: 100M", variables, limits=limits)
+    (told,) = why_not_valid(("compose",), Settings(fixed))
+    assert told.startswith("web in docker-compose.yml has a memory limit of 105 MB, the other")
+
+
+@needs_docker
+@pytest.mark.engine
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("name", ["compose", "swarm-1"])
+def test_a_wrong_service_name_ends_it_before_anything_is_started(tmp_path: Path, command: str, name: str) -> None:
+    service = with_files(tmp_path, "", service="wbe")
+    results = ["--results", str(tmp_path / "results")] if command == "run" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "infra", command, "--service", str(service.path), "--only", name, *results],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    file, table = ("docker-compose.yml", "compose") if name == "compose" else ("stack.yml", "stack")
+    said = f"error: there is no service wbe in {file}, it has web; set service in [{table}] of the service file\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+    assert not (tmp_path / "results").exists()
+
+
+@needs_docker
+@pytest.mark.engine
+def test_a_compose_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    service = with_files(tmp_path, "]")
+    with pytest.raises(
+        NotValid, match=r"^docker-compose\.yml can't be used: docker compose config failed: .*; correct it"
+    ):
+        why_not_valid(("compose",), Settings(service))
+
+
+def test_without_a_docker_command_nothing_is_known_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = with_files(tmp_path, "", service="wbe")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert why_not_valid(FOUR, Settings(service)) == []
+    assert why_not_valid(FOUR, Settings(replace(OWN, image=None))) == []
