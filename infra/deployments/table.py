@@ -25,7 +25,7 @@ from infra.deployments.ownership import LABEL, is_ours
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
-from infra.errors import DeploymentError, why
+from infra.errors import DeploymentError, ServiceFileError, why
 from infra.last_words import last_lines
 from infra.paths import ROOT
 from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
@@ -91,7 +91,8 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     except DeploymentError as error:
         if not _keeps_log(deployment, folder, kept):
             raise
-        raise DeploymentError(f"{error}; the end of its log is in {kept}") from error
+        kind = ServiceFileError if isinstance(error, ServiceFileError) else DeploymentError
+        raise kind(f"{error}; the end of its log is in {kept}") from error
     return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
 
 

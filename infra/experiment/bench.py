@@ -15,7 +15,7 @@ from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.table import Running
-from infra.errors import DeploymentError, why, why_disk_is_full
+from infra.errors import DeploymentError, ServiceFileError, why, why_disk_is_full
 from infra.experiment.blank import measure_blank
 from infra.experiment.enough import FEWEST_ROUNDS_TO_STOP
 from infra.experiment.journal import Journal
@@ -155,7 +155,7 @@ class Bench:
     def _refuse_wrong_answers(self, running: Running, prefix: Path) -> None:
         """
         Raises:
-            DeploymentError: the first answers of a single pass are not as the service file says. The pass would go on
+            ServiceFileError: the first answers of a single pass are not as the service file says. The pass would go on
                 for long.
         """
         rows = first_rows(prefix, ENOUGH_WRONG)
@@ -169,7 +169,7 @@ class Bench:
         with suppress(*NOT_ANSWERED):
             reply = ask(running.url, request, requests_of(request)[0], max(LONG_S, 2 * took_s))
             reason = why_wrong(reply, request) or reason
-        raise DeploymentError(
+        raise ServiceFileError(
             f"the service at {running.url} runs, but {reason}; last words: {last_words_of(running.service)}"
         )
 
@@ -200,6 +200,8 @@ class Bench:
     def fail(self, name: str, number: int, error: Exception) -> None:
         """Note that a round of a deployment failed, and say why."""
         reason = self.why_failed(error)
+        if isinstance(error, ServiceFileError):
+            self.view.note_wrong_service_file()
         self.view.say_why(self.title(title_of(name), number), FAILED, reason)
         self.journal.note_round(name, number, status=FAILED, reason=reason)
 

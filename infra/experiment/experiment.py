@@ -335,8 +335,13 @@ class Experiment:
         return None
 
     def _say_how_to_go_on(self) -> None:
-        command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
-        self._view.say(f"To measure what is left: {shlex.join(command)}")
+        run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
+        if self._view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
+            again = shlex.join([*run, *shlex.split(self._journal.record.command)[4:]])
+            self._view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
+        else:
+            left = shlex.join([*run, "--resume", os.path.relpath(self._folder)])
+            self._view.say(f"To measure what is left: {left}")
 
     def _write_page(self) -> int:
         command = [sys.executable, "-m", "analysis", str(self._folder)]

@@ -49,6 +49,7 @@ class View:
         self._taken_s: dict[frozenset[str], list[float]] = {}
         self._causes = Causes()
         self._paces: dict[str, Pace] = {}
+        self.is_service_file_wrong = False
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -57,6 +58,10 @@ class View:
     def say_why(self, who: str, status: str, reason: str) -> None:
         """Say that ``who`` has this status, and why. A cause is told once: later lines name whom it hit first."""
         self.say(self._causes.tell(who, status, reason))
+
+    def note_wrong_service_file(self) -> None:
+        """The service file, or the service, has to be changed before it can be measured."""
+        self.is_service_file_wrong = True
 
     def do(self, what: str) -> None:
         """What is done now. Only a terminal shows it."""
