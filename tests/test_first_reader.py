@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from conftest import OWN, ROOT
-from recorded_runs import measured, steady_requests, write_experiment, write_run
+from recorded_runs import measured, request, steady_requests, write_experiment, write_run
 
 from analysis.analyse import analyse
 from analysis.judge.advice import command_with
 from analysis.read.results import read_results
 from infra.deployments.settings import Settings
 from infra.deployments.users_files import why_not_valid
+from runfiles.files import SERVICE_LOG_FILE
 from servicefile.service_file import ServiceFile, read_service
 from servicefile.toml import NotValid
 
@@ -77,6 +78,22 @@ def test_the_advice_to_measure_more_rounds_keeps_the_service(tmp_path: Path, rou
     advised = 'make bench ARGS="--service ../my-app/service.toml --only host,docker --set rounds=5"'
     assert any(advised in doubt.text for doubt in analysis.validity.caveats)
     assert (advised in " ".join(analysis.headline)) == (rounds == 1)
+
+
+def test_requests_that_fail_for_one_reason_are_told_once_with_the_log(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 2), measured("docker", 2)])
+    for name in ("host", "docker"):
+        for number in (1, 2):
+            rows = [*steady_requests(50), *(request(3, error="status 500", status=500) for _ in range(20))]
+            write_run(tmp_path / name, "load", rows, number=number)
+    (tmp_path / "host" / "round-1" / SERVICE_LOG_FILE).write_text("ValueError: cannot read this text")
+    analysis = analyse(read_results(tmp_path))
+    (told,) = [doubt for doubt in analysis.validity.invalid if doubt.kind == "errors"]
+    assert told.text == (
+        "Host process, load of round 1: 20 of 70 requests failed (the first: status 500). The end of the service's log "
+        "is in host/round-1/service.log. All that it hit: Host process, rounds 1, 2; docker run, rounds 1, 2"
+    )
+    assert told.deployments == ("host", "docker")
 
 
 @needs_docker

@@ -261,7 +261,7 @@ class GroupRound:
         return run_locust(sent, targets)
 
     def _take(self, outcome: Outcome, name: str) -> None:
-        self._bench.refuse_failed(outcome, f"{title_of(name)}: load")
+        self._bench.refuse_failed(outcome, f"{title_of(name)}: load", self._running[name], self._number)
         if name in self._own:
             self._bench.journal.note_round(name, self._number, runs=(SINGLE_PASS, LOAD))
         self._loaded.append(name)

@@ -66,5 +66,5 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
     load = bench.load(plan.locustfile, prefix, arguments, show)
-    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title)
+    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title, running, number)
     bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))
