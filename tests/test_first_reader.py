@@ -90,7 +90,7 @@ def test_requests_that_fail_for_one_reason_are_told_once_with_the_log(tmp_path: 
     analysis = analyse(read_results(tmp_path))
     (told,) = [doubt for doubt in analysis.validity.invalid if doubt.kind == "errors"]
     assert told.text == (
-        "Host process, load of round 1: 20 of 70 requests failed (the first: status 500). The end of the service's log "
+        "Host process, load of round 1: 20 of 520 requests failed (the first: status 500). The end of the service's log "
         "is in host/round-1/service.log. All that it hit: Host process, rounds 1, 2; docker run, rounds 1, 2"
     )
     assert told.deployments == ("host", "docker")
