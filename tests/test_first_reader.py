@@ -10,14 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import OWN, ROOT
+from conftest import OWN, ROOT, free_port
 from recorded_runs import measured, request, steady_requests, write_experiment, write_run
+from rich.console import Console
+from test_progress import begun, now  # noqa: F401  a fixture
 
 from analysis.analyse import analyse
 from analysis.judge.advice import command_with
 from analysis.read.results import read_results
+from infra import first_look
+from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.users_files import why_not_valid
+from infra.experiment.enough import Budget
+from infra.experiment.journal import Step
+from infra.experiment.plan import Plan
+from infra.experiment.progress import View
+from infra.last_words import counted
 from runfiles.files import SERVICE_LOG_FILE
 from servicefile.service_file import ServiceFile, read_service
 from servicefile.toml import NotValid
@@ -90,10 +99,80 @@ def test_requests_that_fail_for_one_reason_are_told_once_with_the_log(tmp_path: 
     analysis = analyse(read_results(tmp_path))
     (told,) = [doubt for doubt in analysis.validity.invalid if doubt.kind == "errors"]
     assert told.text == (
-        "Host process, load of round 1: 20 of 520 requests failed (the first: status 500). The end of the service's log "
-        "is in host/round-1/service.log. All that it hit: Host process, rounds 1, 2; docker run, rounds 1, 2"
+        "Host process, load of round 1: 20 of 520 requests failed (the first: status 500). The end of the service's "
+        "log is in host/round-1/service.log. All that it hit: Host process, rounds 1, 2; docker run, rounds 1, 2"
     )
     assert told.deployments == ("host", "docker")
+
+
+def test_lines_that_differ_only_in_their_time_are_one_with_their_count() -> None:
+    said = (
+        "starts\n" + "".join(f"[29/Nov/2026 10:53:{second}] POST /infr 404\n" for second in (28, 29, 30)) + "ends\n\n"
+    )
+    assert counted(said) == ["starts", "[29/Nov/2026 10:53:28] POST /infr 404 (3 such lines)", "ends"]
+    assert counted("10:53:28 a\n10:53:28 b\n10:53:29 a\n") == ["10:53:28 a", "10:53:28 b", "10:53:29 a"]
+
+
+def test_after_the_last_round_no_time_is_left(tmp_path: Path, now: list[float]) -> None:  # noqa: F811
+    plan = Plan(deployments=("host", "docker"), rounds=2)
+    view = View(begun(tmp_path, plan, rounds=2), Console(), Budget(6))
+    with view.step(Step(2, ("host", "docker"), 1)):  # neither is measured: it fails
+        now[0] += 5
+        assert view.remaining() == "about 33 s left"
+        view.end_step()
+        assert view.remaining() == "about 0 s left"
+    assert view.remaining() == "about 0 s left"
+
+
+@needs_docker
+@pytest.mark.engine
+def test_a_look_says_what_was_asked_of_whom_and_where_the_log_is(
+    engine: Engine,
+    service_image: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(first_look, "FOLDER", tmp_path / "check")
+    app = (ROOT / "tests" / "apps" / "small_app.py").read_text()
+    app = app.replace("ANSWERS.get(MODE, ", 'ANSWERS.get("late error" if "bad" in asked["text"] else MODE, ')
+    (tmp_path / "app.py").write_text(app.replace("pass\n\n\nif MODE", "print('asked', flush=True)\n\n\nif MODE"))
+    (tmp_path / "Dockerfile").write_text(f'FROM {service_image}\nCOPY app.py .\nCMD ["python", "app.py"]\n')
+    words = ["good"] * 4 + ["bad", "good", "bad"]
+    (tmp_path / "texts.jsonl").write_text("".join(f'{{"text": "{word}"}}\n' for word in words))
+    lines = ['build = "."', 'image = "fourfold-fails:test"', "[request]", 'texts = "texts.jsonl"', "[metrics]"]
+    (tmp_path / "service.toml").write_text("\n".join([*lines, 'variable = ""']))
+    service = read_service(tmp_path / "service.toml")
+    settings = Settings(service=service, ports={"docker": free_port(), "compose": free_port()})
+    try:
+        assert first_look.check(["docker", "compose"], settings) == 1
+    finally:
+        engine.client.images.remove("fourfold-fails:test", force=True)
+    said = capsys.readouterr().out
+    assert "  the other 4 texts: 2 answered wrongly (numbers in texts.jsonl: 5, 7)\n" in said
+    log = tmp_path / "check" / "docker" / SERVICE_LOG_FILE
+    assert f"  the end of its log is in {log}\n" in said
+    assert log.read_text().splitlines().count("asked") >= 7
+    assert said.count("the end of its log") == 1
+    assert said.endswith(
+        "1 of 2 deployments that can run here answer as they should\n"
+        "only docker run was asked with all texts; each other deployment that started with 3\n"
+    )
+
+
+@needs_docker
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+def test_without_an_image_the_containers_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(first_look, "FOLDER", tmp_path / "check")
+    (tmp_path / "service.toml").write_text('image = "127.0.0.1:1/no-such-image"\n')
+    assert first_look.check(["docker", "compose"], Settings(read_service(tmp_path / "service.toml"))) == 1
+    said = capsys.readouterr().out
+    assert "; check the name, or build or load it (docker load), and run again\n" in said
+    assert "no deployment can run here; the reasons are above\n" in said
+    assert said.endswith("the containers could not be asked: there is no image; the reason is above\n")
 
 
 @needs_docker

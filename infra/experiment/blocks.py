@@ -136,6 +136,7 @@ class GroupRound:
         if measured:
             taken_s = time.monotonic() - began
             titles = ", ".join(map(title_of, measured))
+            self._bench.view.end_step()
             self._bench.view.say(f"{self._title}: {titles} measured in {taken_s:.0f} s; {self._bench.view.remaining()}")
 
     def _restart(self) -> None:

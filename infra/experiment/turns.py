@@ -41,6 +41,7 @@ def measure_turn(bench: Bench, step: Step) -> None:
         return
     bench.journal.note_round(name, number, status=STATUS_MEASURED, reason=None)
     taken_s = time.monotonic() - began
+    bench.view.end_step()
     bench.view.say(
         f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
         f"{bench.view.remaining()}"
