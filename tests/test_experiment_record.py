@@ -23,9 +23,10 @@ from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment, resume
 from infra.experiment.groups import Memory, grouped
-from infra.experiment.journal import CUT_OFF, Journal, Step
+from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
 from infra.experiment.turns import measure_turn
+from runfiles.events import CUT_OFF
 from runfiles.machines import DockerEngine, Machine
 from runfiles.records import GitState, Image, Model, Options
 

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 from conftest import OWN, ROOT, free_port
-from recorded_runs import measured, request, steady_requests, write_experiment, write_run
+from recorded_runs import a_round, measured, request, steady_requests, write_experiment, write_run
 from rich.console import Console
 from test_progress import begun, now  # noqa: F401  a fixture
 
 from analysis.analyse import analyse
 from analysis.judge.advice import command_with
 from analysis.read.results import read_results
+from analysis.show.cards import cards
+from analysis.show.page import render
+from analysis.show.tables import pair_tables
 from infra import first_look
 from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
@@ -27,6 +30,7 @@ from infra.experiment.journal import Step
 from infra.experiment.plan import Plan
 from infra.experiment.progress import View
 from infra.last_words import counted
+from runfiles.events import CUT_OFF
 from runfiles.files import SERVICE_LOG_FILE
 from servicefile.service_file import ServiceFile, read_service
 from servicefile.toml import NotValid
@@ -243,3 +247,26 @@ def test_without_a_docker_command_nothing_is_known_of_the_files(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert why_not_valid(FOUR, Settings(service)) == []
     assert why_not_valid(FOUR, Settings(replace(OWN, image=None))) == []
+
+
+def test_a_page_without_a_measurement_says_so_and_what_was_interrupted(tmp_path: Path) -> None:
+    cut_off = [a_round("host", 1, status="failed", runs=[], reason=CUT_OFF)]
+    write_experiment(tmp_path, [measured("host", status="failed", reason=CUT_OFF) | {"rounds": cut_off}])
+    analysis = analyse(read_results(tmp_path))
+    (told,) = [doubt.text for doubt in analysis.validity.caveats if "Host process, round 1" in doubt.text]
+    assert told == f"Host process, round 1 interrupted: {CUT_OFF}"
+    (card,) = cards(analysis)
+    assert card.values[0].text == "interrupted"
+    page = render(analysis)
+    assert "Nothing was measured, so there is no number to use." in page
+    assert "Nothing was found that makes" not in page
+
+
+def test_the_page_of_an_invalid_experiment_does_not_explain_verdicts_that_it_lacks(tmp_path: Path) -> None:
+    write_experiment(tmp_path, [measured("host", 3), measured("docker", 3)])
+    for name in ("host", "docker"):
+        for number in (1, 2, 3):
+            rows = [*steady_requests(50), *(request(3, error="status 500", status=500) for _ in range(20))]
+            write_run(tmp_path / name, "load", rows, number=number)
+    (table,) = pair_tables(analyse(read_results(tmp_path)))
+    assert table.how_to_read == "No ratio is shown. The verdict of each pair says why."

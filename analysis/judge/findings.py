@@ -162,7 +162,7 @@ def _connections(loads: Sequence[Measurement]) -> list[Finding]:
     parts = [f"{said}connection was opened: ", *parts, ". Opening it is a part of these response times. "]
     parts.append("So keep_alive measures the same here as new_connection.")
     if deals_requests:
-        parts.append(" Swarm deals out connections in turn, so here it balances requests, not users.")
+        parts.append(" Swarm gives each new connection to the next replica, so here it balances requests, not users.")
     return [Finding("finding-connections", "Connections", tuple(parts))]
 
 
@@ -303,7 +303,7 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
             return []
         what = "requests" if balance.deals_requests else "connections"
         anchor = f"share-{balance.id}"
-        parts += [f"{balance.measurement.title}, which deals out {what}: the busiest replica gave "]
+        parts += [f"{balance.measurement.title}, which distributes {what}: the busiest replica gave "]
         parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
         parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
     parts.append("A proxy can share the load of few users evenly. Swarm needs many connections for that.")
@@ -341,10 +341,10 @@ def _expected(balance: Balance) -> str:
         )
     if balance.keeps_connections:
         return (
-            "Swarm's ingress deals out connections in turn, not requests. The users kept their connections, so each "
-            "user stayed with one replica."
+            "Swarm's ingress gives each new connection, not each request, to the next replica. The users kept their "
+            "connections, so each user stayed with one replica."
         )
-    return "Swarm's ingress deals out connections in turn, and each request had a connection of its own."
+    return "Swarm's ingress gives each new connection to the next replica, and each request had its own connection."
 
 
 def _deal(even: Evenness, anchor: str) -> list[Part]:

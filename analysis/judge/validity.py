@@ -21,7 +21,7 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round
 from analysis.read.runs import Run
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
+from runfiles.events import CUT_OFF, FAILED, INCOMPLETE, INTERRUPTED, STATUS_MEASURED
 from runfiles.files import SERVICE_LOG_FILE, round_folder
 from runfiles.lines import is_alike
 
@@ -70,7 +70,10 @@ def _of_failed_rounds(results: Results) -> list[Doubt]:
             if whom is None:
                 hit.append((reason, whom := {}))
             whom.setdefault(deployment.title, []).append(round_.number)
-    return [Doubt(f"{_whom(whom)} failed: {reason}", is_of_a_lack=True) for reason, whom in hit]
+    return [
+        Doubt(f"{_whom(whom)} {INTERRUPTED if reason == CUT_OFF else FAILED}: {reason}", is_of_a_lack=True)
+        for reason, whom in hit
+    ]
 
 
 def _of_failed_requests(results: Results) -> list[Doubt]:

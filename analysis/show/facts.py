@@ -169,7 +169,7 @@ def _load(analysis: Analysis) -> str:
 def _load_in_blocks(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     blocks = next(blocks for load in analysis.loads for blocks in blocks_of_load(load))
-    at_once = "the deployments ran at once"
+    at_once = "the deployments ran at once" if len(analysis.loads) > 1 else "the deployment was started"
     if len(analysis.results.experiment.groups) > 1:
         at_once = f"the deployments of a group ran at once ({len(analysis.results.experiment.groups)} groups)"
     length = f"until each had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to each"

@@ -15,11 +15,11 @@ from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
 from infra.experiment.bench import Bench, Seldom
-from infra.experiment.journal import CUT_OFF, Step, flush_files, now
+from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.events import CUT_OFF, FAILED, STATUS_MEASURED
 from runfiles.files import (
     BLOCKS_SUFFIX,
     LOAD,

@@ -20,7 +20,7 @@ from infra.experiment.enough import Budget, Pair, in_words
 from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
 from runfiles.deployments import title_of
-from runfiles.events import NOT_RUN, STATUS_MEASURED, TURNS
+from runfiles.events import CUT_OFF, INTERRUPTED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.lines import printable, tidy
 
 REFRESH_PER_S = 4
@@ -185,7 +185,8 @@ class View:
         current = self._current
         if current is not None and number == current.number and name in current.names:
             return Text("now", style="bold")
-        status = self._journal.round(name, number).status
+        round_ = self._journal.round(name, number)
+        status = INTERRUPTED if round_.reason == CUT_OFF else round_.status
         if status == NOT_RUN:
             return Text(status if name in self._out else "·", style="dim")
         return Text(status, style="green" if status == STATUS_MEASURED else "red")

@@ -7,10 +7,10 @@ import time
 from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.experiment.bench import Bench, Seldom
-from infra.experiment.journal import CUT_OFF, Step, flush_files, now
+from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.events import CUT_OFF, FAILED, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, round_folder
 
 
