@@ -43,7 +43,7 @@ class Timer:
         if at_s <= time.perf_counter():
             gevent.sleep(0)
         elif self._file is None:
-            gevent.sleep(at_s - time.perf_counter())
+            gevent.sleep(max(0.0, at_s - time.perf_counter()))
         else:
             seconds, nanoseconds = divmod(round(at_s * NANOSECONDS), NANOSECONDS)
             spec = _TimerSpec(0, 0, seconds, nanoseconds)

@@ -25,7 +25,9 @@ BENCHMARKS = (
     "serving",
     "verdicts",
     "stopping",
+    "capacity",
     "instrument",
+    "queueing",
     "scale",
     "rounds",
     "checkpoint",
@@ -68,6 +70,8 @@ def test_help_needs_no_installed_package(name: str) -> None:
         ("serving", ("onnxruntime", "torch", "litserve", "mosec"), "benchmarks/requirements.txt"),
         ("verdicts", ("numpy", "pandas", "scipy"), "requirements.txt"),
         ("stopping", ("numpy", "scipy"), "requirements.txt"),
+        ("capacity", ("numpy", "scipy", "pandas"), "requirements.txt"),
+        ("queueing", ("pandas", "locust", "httptools"), "requirements.txt"),
         ("scale", ("pandas", "plotly", "playwright"), "benchmarks/requirements.txt"),
         ("rounds", ("pandas", "locust", "uvicorn"), "requirements.txt"),
         ("checkpoint", ("torch", "transformers"), "requirements.txt"),
@@ -108,7 +112,9 @@ def test_missing_programs_are_named_before_anything_is_measured(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["monitor", "serving", "verdicts", "stopping", "instrument", "scale", "rounds"])
+@pytest.mark.parametrize(
+    "name", ["monitor", "serving", "verdicts", "stopping", "instrument", "queueing", "scale", "rounds"]
+)
 def test_an_output_that_can_not_be_written_is_refused_first(tmp_path: Path, name: str) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -17,8 +17,8 @@ from recorded_runs import measured, request, steady_samples, warmed, whole_exper
 
 from analysis.analyse import analyse
 from analysis.judge.findings import Finding
-from analysis.measure.balance import KEEP_ALIVE
 from analysis.read.results import read_results
+from analysis.read.runs import KEEP_ALIVE
 from analysis.show.page import render
 from inference.metrics_log import HEADER
 from infra.deployments import host

@@ -30,9 +30,11 @@ def test_the_plan_of_a_capacity_is_shipped_and_searches_in_the_time_that_it_name
     path = ROOT / "plans" / "capacity.toml"
     plan = read_plan(path)
     assert plan.capacity == Capacity("p95 < 50 ms, failures < 0.1%", 3.0, 5.0, 5000.0)
-    assert (plan.rounds, plan.locustfile, plan.deployments) == (5, "open_load", ("host", "docker", "compose"))
-    assert 5 * 3 * (plan.search_s(3) / 0.75 + 12) == pytest.approx(13 * 60)
-    assert read_plan(path, ["capacity.slo=p99 < 1 s", "rounds=2"]).capacity == Capacity("p99 < 1 s", 3.0, 5.0, 5000.0)
+    assert (plan.rounds, plan.locustfile, plan.deployments) == (3, "open_load", ("host", "docker", "compose"))
+    assert 3 * 3 * (plan.search_s(3) / 0.75 + 12) == pytest.approx(13 * 60)
+    assert read_plan(path, ["capacity.slo=p99 < 1 s", "rounds=2", "budget_minutes=60"]).capacity == Capacity(
+        "p99 < 1 s", 3.0, 5.0, 5000.0
+    )
     said = path.read_text(encoding="utf-8")
     assert all(f"{key} = " in said for key in Capacity.__dataclass_fields__)
 
@@ -199,6 +201,7 @@ def test_a_slip_on_the_command_line_is_told(override: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["capacity.slo=p95 < 1 s", "deployments=host"], "a search needs 400 s of load; set budget_minutes = 28, or"),
         (["rate=5", "rates=[20]"], "rate and rates are both there; leave one of them out"),
         (["rates=[20]", "layout=turns"], 'rates and capacity need layout = "blocks": each rate has a block'),
         (["rate=5", "capacity.slo=p95 < 2 s"], "finds the rates itself; leave rate and rates out"),

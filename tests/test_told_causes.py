@@ -23,7 +23,7 @@ from test_progress import begun, now  # noqa: F401  a fixture
 
 from analysis.__main__ import _not_measured
 from analysis.analyse import analyse
-from analysis.judge.check_requests import request_doubts
+from analysis.judge.check_requests import error_doubts
 from analysis.read.results import read_results
 from analysis.read.runs import read_run
 from infra import first_look
@@ -285,7 +285,7 @@ def test_texts_that_fail_are_named_by_number_first_words_and_status(tmp_path: Pa
     ]
     run = read_run(tmp_path, "single_pass")
     assert run is not None
-    said = [text for text, kind in request_doubts(run) if kind == "errors"]
+    said = [text for text, kind in error_doubts(run) if kind == "errors"]
     assert said == [
         "2 of 40 requests failed (the first: status 500). The first texts that failed: "
         'text 2 ("the review number 2"): status 500; text 14 ("the review number 14"): status 500'

@@ -31,9 +31,9 @@ PART_SLACK_MS = 1.0
 
 
 def request_doubts(run: Run) -> Reasons:
-    """What speaks against a run in its requests."""
+    """What speaks against a run in its requests, but for failed ones (``error_doubts``)."""
     measured = run.measured_requests
-    found = failed_requests(run) + _of_record(run)
+    found = _of_record(run)
     if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
     retried = int(measured["retried"].sum())
@@ -43,8 +43,8 @@ def request_doubts(run: Run) -> Reasons:
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
 
 
-def failed_requests(run: Run) -> Reasons:
-    """Whether too many requests of a run failed."""
+def error_doubts(run: Run) -> Reasons:
+    """Whether too many requests failed."""
     failed, measured = _errors(run), run.measured_requests
     if not len(measured) or len(failed) / len(measured) <= ERROR_LIMIT:
         return []

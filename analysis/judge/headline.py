@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from analysis.judge import words
 from analysis.judge.advice import command_with
 from analysis.judge.doubts import Validity
+from analysis.judge.staircases import staircase_headline
 from analysis.judge.verdicts import FASTER, NAMES, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance
 from analysis.measure.quantity import FEWEST_ROUNDS, QUANTITIES
 from analysis.measure.rounds import Measurement
+from analysis.measure.steps import Staircase
 from runfiles.deployments import title_of
 
 AT = {"median_ms": "the median", "p95_ms": "p95"}
@@ -23,12 +25,15 @@ def headline(
     balances: Sequence[Balance],
     validity: Validity,
     command: str,
+    staircases: Sequence[Staircase] = (),
 ) -> tuple[str, ...]:
     """What was found: first one plain sentence, then the numbers of each deployment. ``command`` ran the experiment."""
     if not validity.is_valid:
         return (_not_valid(validity),)
     if not loads:
         return ("Nothing was measured: no deployment has a load that can be read.",)
+    if staircases:
+        return staircase_headline(staircases)
     medians = [*against_first(verdicts).values()]
     said = _compared(medians, verdicts, command) if medians else _alone(loads[0])
     if all(verdict.kind == NONE for verdict in verdicts):

@@ -20,7 +20,8 @@ IN_TURNS = "in turns: the deployments of a round ran one after another, and each
 def layout_facts(analysis: Analysis) -> Iterator[Fact]:
     """How the load came to the deployments, and what is known of its blocks, its rounds and the load generator."""
     experiment = analysis.results.experiment
-    yield Fact("Layout", _layout(analysis.loads))
+    at_rates = ", each cycle at the next rate until it was overloaded" if analysis.staircases else ""
+    yield Fact("Layout", _layout(analysis.loads) + at_rates)
     if len(experiment.groups) > 1:
         yield Fact("Groups", _groups(experiment))
     if words.is_in_blocks(analysis.loads):

@@ -160,17 +160,19 @@ def _caveats(two: TwoServices) -> Iterator[CaveatList]:
 
 def _charts(two: TwoServices, compared: Sequence[Pair]) -> Iterator[Chart]:
     for key in SHOWN if compared else ():
-        how = f"{_how(key)} {INTERVALS}"
+        how = f"{_how(key, is_open=compared[0].first.deployment.is_open)} {INTERVALS}"
         yield Chart(f"two-{key}", QUANTITIES[key].title, how, plot_of(two_charts.quantity(compared, _names(two), key)))
         if key == SHOWN[0] and two.besides:
             chart = plot_of(two_charts.service_beside_docker(two.besides))
             yield Chart("beside", "The service beside Docker", HOW_BESIDE_IS_READ, chart)
 
 
-def _how(key: str) -> str:
+def _how(key: str, *, is_open: bool) -> str:
     if key == "memory_mean_mb":
         return f"Compare the two services in a deployment. {MEMORY_APART}"
     if key == "throughput_per_s":
+        if is_open:
+            return "Requests were due at a rate, so a service that keeps up gives as many answers as were asked for."
         return "Higher is better. Each user sends its next request only after it has its answer."
     return "Lower is better."
 
