@@ -6,12 +6,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import OWN, ROOT, free_port
-from recorded_runs import a_round, measured, request, steady_requests, write_experiment, write_run
+from recorded_runs import Target, a_round, in_blocks, measured, request, steady_requests, write_experiment, write_run
 from rich.console import Console
 from test_progress import begun, now  # noqa: F401  a fixture
 
@@ -19,6 +20,8 @@ from analysis.analyse import analyse
 from analysis.judge.advice import command_with
 from analysis.read.results import read_results
 from analysis.show.cards import cards
+from analysis.show.facts import header_facts
+from analysis.show.layout_facts import layout_facts
 from analysis.show.page import render
 from analysis.show.tables import pair_tables
 from infra import first_look
@@ -212,6 +215,19 @@ def test_a_users_file_that_follows_the_advice_is_right(tmp_path: Path) -> None:
 
 @needs_docker
 @pytest.mark.engine
+def test_the_compose_file_in_the_docs_is_right(tmp_path: Path) -> None:
+    docs = (ROOT / "docs" / "own-service.md").read_text()
+    example = docs.partition("Here is a Compose file with its table:")[2].partition("If your file")[0]
+    file, _, table = textwrap.dedent(example).partition("[compose]")
+    (tmp_path / "docker-compose.yml").write_text(file)
+    (tmp_path / "service.toml").write_text(f'image = "an-image"\n[compose]{table}')
+    service = read_service(tmp_path / "service.toml")
+    assert service.compose is not None
+    assert why_not_valid(("host", "docker", "compose"), Settings(service, cpus=0.5)) == []
+
+
+@needs_docker
+@pytest.mark.engine
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize("name", ["compose", "swarm-1"])
 def test_a_wrong_service_name_ends_it_before_anything_is_started(tmp_path: Path, command: str, name: str) -> None:
@@ -270,3 +286,11 @@ def test_the_page_of_an_invalid_experiment_does_not_explain_verdicts_that_it_lac
             write_run(tmp_path / name, "load", rows, number=number)
     (table,) = pair_tables(analyse(read_results(tmp_path)))
     assert table.how_to_read == "No ratio is shown. The verdict of each pair says why."
+
+
+def test_the_page_of_one_deployment_does_not_speak_of_others(tmp_path: Path) -> None:
+    analysis = analyse(read_results(in_blocks(tmp_path, [Target("host")])))
+    load = {fact.term: fact.text for fact in header_facts(analysis)}["Load"]
+    assert "In each round the deployment ran alone, and 4 users sent requests to it, in blocks of 1 s: 10 to it" in load
+    layout = {fact.term: fact.text for fact in layout_facts(analysis)}["Layout"]
+    assert layout.startswith("in blocks: the load visited the one deployment again and again. A visit is a block")

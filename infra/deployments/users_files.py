@@ -17,6 +17,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME
 from infra.errors import DeploymentError
 from runfiles.deployments import COMPOSE_PROXY, HOST, SWARM
+from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 
 MEMORY, CPUS = "memory", "cpus"
@@ -38,13 +39,14 @@ class _File:
 
 def why_not_valid(names: Sequence[str], settings: Settings) -> list[str]:
     """Why an experiment with these deployments will not be valid: a file of the user's sets other limits than the other
-    deployments have. One sentence each, with the remedy. Without a docker command nothing is known.
+    deployments have. One sentence each, with the remedy. Without a docker command nothing is known. The files of
+    Fourfold's own service are not looked at.
 
     Raises:
         NotValid: such a file can't be used, or lacks the service that answers.
     """
     ports = {BY_NAME[name].facts.kind: BY_NAME[name].facts.port(settings) for name in names}
-    if settings.image is None or shutil.which("docker") is None:
+    if settings.service.path == SERVICE or settings.image is None or shutil.which("docker") is None:
         return []
     try:
         files = [*_compose_file(ports, settings), *_stack_file(ports, settings)]
@@ -105,6 +107,7 @@ def _below_all(cpus: float | None) -> float | None:
 def _why_other_limit(
     what: str, file: _File, files: Sequence[_File], kinds: Mapping[str, int], settings: Settings
 ) -> str | None:
+    """Why the limit of a file's service makes an experiment with these kinds of deployments invalid, or None."""
     wanted = settings.memory_bytes if what == MEMORY else _below_all(settings.cpus)
     has = file.limits[what]
     # Docker limits no host process. Its memory is not compared, but its cores are.
