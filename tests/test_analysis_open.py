@@ -124,6 +124,14 @@ def test_a_deployment_that_was_overloaded_needs_no_higher_rate(overloaded: Analy
     assert overloaded.validity.is_valid
 
 
+def test_a_deployment_that_was_not_overloaded_needs_all_rates(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 1000)]], RATES)
+    blocks = folder / "host/round-1/load_blocks.csv"
+    change_rows(blocks, lambda row: None if float(row["block"]) == 5 else row)
+    change_rows(folder / "host/round-1/load_requests.csv", lambda row: None if float(row["block"]) == 5 else row)
+    assert "3 blocks were measured, not 4" in reasons(analyse(read_results(folder)))["cut off"]
+
+
 def test_the_finding_names_the_highest_rate_and_what_happened_above_it(overloaded: Analysis) -> None:
     text = said(overloaded)
     assert "The host process answered up to 200 requests/s (in all 3 rounds). At 300/s it gave 250 answers" in text
@@ -207,6 +215,18 @@ def test_a_rate_that_the_load_generator_did_not_keep_says_nothing_of_the_deploym
     assert "rate" not in reasons(analysis)
 
 
+def test_an_overload_above_a_rate_that_was_not_kept_is_told_too(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 250)]], RATES)
+    change_rows(
+        folder / "host/round-1/load_requests.csv",
+        lambda row: row | {"send_delay_ms": "20.0"} if float(row["block"]) == 4 else row,
+    )
+    text = said(analyse(read_results(folder)))
+    assert "up to 100 requests/s" in text
+    assert "At 200/s the load generator could not keep the rate" in text
+    assert "At 300/s it gave 250 answers per second" in text
+
+
 def test_the_lowest_rate_must_be_kept(tmp_path: Path) -> None:
     analysis = staircases_of(tmp_path, [OpenTarget("host", 1000, late=5)])
     assert "50 requests/s, the lowest rate: the load generator could not keep the rate" in reasons(analysis)["rate"]
@@ -233,6 +253,15 @@ CHANCE = np.random.default_rng(1)
 
 def lucky() -> bool:
     return bool(CHANCE.random() < 0.5)
+
+
+def test_a_block_that_does_not_say_what_was_not_sent_is_no_step(tmp_path: Path) -> None:
+    folder = staircase_experiment(tmp_path, [[OpenTarget("host", 1000)]], RATES)
+    nothing = {"dropped": "", "over_bound": "", "unanswered": ""}
+    change_rows(folder / "host/round-1/load_blocks.csv", lambda row: row | nothing)
+    analysis = analyse(read_results(folder))
+    assert analysis.staircases == ()
+    assert "not shown" in render_markdown(analysis)
 
 
 def test_failed_requests_of_a_staircase_belong_to_their_step(tmp_path: Path) -> None:

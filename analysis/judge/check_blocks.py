@@ -94,7 +94,7 @@ def _was_overloaded(measured: pd.DataFrame) -> bool:
     last = measured.iloc[-1]
     measured_s = last["measured_to_unix_s"] - last["measured_from_unix_s"]
     waited_s = last["ended_at_unix_s"] - last["measured_to_unix_s"]
-    return bool(last[["dropped", "over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
+    return bool(last[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
 
 
 def _of_rows(run: Run) -> Reasons:

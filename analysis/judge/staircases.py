@@ -86,19 +86,29 @@ def _above(staircase: Staircase) -> list[Part]:
         return ["This is the highest rate of the plan, so the limit was not reached: measure higher rates."]
     if step is None:
         return ["No higher rate was measured, because answers still came long after the end of this step."]
+    if step.state == OVERLOADED:
+        return _overload(staircase, step)
     anchor = step_anchor(staircase.name, step)
     at: list[Part] = ["At ", Number(f"{rate(step.rate_per_s)}/s", anchor)]
-    if step.state == OVERLOADED:
-        return [*at, *_overload(step, anchor), *_generator(step), "."]
     if step.state == ANSWERED:
         return [*at, f" it answered in time in only {step.rounds_in(ANSWERED)} of {len(staircase.knees_per_s)} rounds."]
     behind = Number(share(step.share("behind")), anchor)
     said = " the load generator could not keep the rate: it sent "
     unknown = " of the requests late or not at all. So it is not known whether this rate would be answered; "
-    return [*at, said, behind, f"{unknown}{MORE_GENERATOR}."]
+    parts = [*at, said, behind, f"{unknown}{MORE_GENERATOR}."]
+    higher = (each for each in staircase.steps if each.rate_per_s > step.rate_per_s and each.state == OVERLOADED)
+    overloaded = next(higher, None)
+    return parts if overloaded is None else [*parts, " ", *_overload(staircase, overloaded)]
 
 
-def _overload(step: Step, anchor: str) -> list[Part]:
+def _overload(staircase: Staircase, step: Step) -> list[Part]:
+    """What a deployment did at a rate at which it was overloaded."""
+    anchor = step_anchor(staircase.name, step)
+    at: list[Part] = ["At ", Number(f"{rate(step.rate_per_s)}/s", anchor)]
+    return [*at, *_answers(step, anchor), *_generator(step), "."]
+
+
+def _answers(step: Step, anchor: str) -> list[Part]:
     if step.share("lost") > LOST_LIMIT:
         return [" it answered ", Number(share(step.share("answered")), anchor), " of the requests"]
     throughput = step.estimates["throughput_per_s"]

@@ -38,12 +38,14 @@ MOST_SIGMAS = 5.0
 LEAST_ABOVE = 10
 """A percentile of a step is shown if so many requests of all rounds together were slower."""
 QUANTILES = {key: quantity.quantile for key, quantity in QUANTITIES.items() if quantity.quantile is not None}
+TOLD = ("rate_per_s", "dropped", "over_bound", "unanswered")
+"""The columns of a block that only an open workload has."""
 WHICH = "due in the measured part of the step"
 
 
 @dataclass(frozen=True, eq=False)
 class RoundStep:
-    """What became of the requests that were due at one rate in one round, in the measured part of its blocks.
+    """What became of the requests that were due at one rate in one round, in the measured part of its block.
 
     ``times_ms``: the response times of those that were answered. ``failed``: answered with an error. ``late``: sent,
     but more than 10 ms after they were due. ``dropped``: the load generator did not send them. ``over_bound`` and
@@ -202,9 +204,11 @@ def staircase(load: Measurement, planned_per_s: Sequence[float]) -> Staircase | 
 
 
 def round_steps(run: Run) -> list[RoundStep]:
-    """A step for each measured block of a load in blocks, each of which had a rate of its own, from the lowest on."""
+    """A step for each measured block of a load in blocks, each of which had a rate of its own, from the lowest on. A
+    block that does not say its rate, or what was not sent at it, is none."""
     recorded = run.as_recorded
-    measured = recorded.blocks[(recorded.blocks["phase"] == MEASURED).to_numpy()].dropna(subset=["rate_per_s"])
+    measured = recorded.blocks[(recorded.blocks["phase"] == MEASURED).to_numpy()].dropna(subset=[*TOLD])
+    measured = measured[(measured["measured_to_unix_s"] > measured["measured_from_unix_s"]).to_numpy()]
     requests = dict(iter(recorded.requests.groupby("block")))
     nothing = recorded.requests.iloc[:0]
     steps = [_round_step(block, requests.get(block["block"], nothing)) for _, block in measured.iterrows()]

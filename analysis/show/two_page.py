@@ -32,7 +32,8 @@ HOW_RATIOS_ARE_READ = (
     "experiments are not paired: the interval of the ratio is that of Welch's t test on the logarithms. The verdict is "
     "about {second}. The verdicts are corrected for the number of comparisons on this page (Holm's correction), and "
     "need p < 0.05; so an interval may exclude 1 although no difference is proven. Answers per second have no verdict: "
-    "each user waits for its answer, so they mirror the response time."
+    "if each user waits for its answer, they mirror the response time, and if requests are due at a rate, they mirror "
+    "that."
 )
 HOW_BESIDE_IS_READ = (
     "The upper mark: how many times the median of the faster service the slower one needs, both as host processes. The "
