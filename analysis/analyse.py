@@ -53,7 +53,7 @@ def analyse(results: Results) -> Analysis:
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity, staircases),
+        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases),
         loads=loads,
         staircases=staircases,
         passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
