@@ -62,7 +62,7 @@ def analyse(results: Results) -> Analysis:
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity, staircases, searches),
+        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases, searches),
         loads=loads,
         staircases=staircases,
         searches=searches,

@@ -261,6 +261,11 @@ def test_a_pass_whose_first_answers_are_wrong_ends_at_once(tmp_path: Path) -> No
     assert run.returncode == 1
     assert "runs, but it answers POST /infer with status 500" in said
     assert said.count("it answers POST /infer with status 500") == 2  # at once, and as the reason against the round
+    assert "--resume" not in said  # it refuses another service file
+    (log,) = (tmp_path / "results").glob("*/host/round-1/service.log")
+    assert f"; the end of its log is in {log}\n" in said
+    again = f"-m infra run --service {service.path} --results {tmp_path}/results --only host --port"
+    assert f"Correct the service file, or the service. Then begin a new experiment: .venv/bin/python {again}" in said
 
 
 def test_texts_that_fail_are_named_by_number_first_words_and_status(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def _connections(loads: Sequence[Measurement]) -> list[Finding]:
     parts.append("So keep_alive measures the same here as new_connection.")
     if deals_requests:
         users = "" if is_open else ", not users"
-        parts.append(f" Swarm deals out connections in turn, so here it balances requests{users}.")
+        parts.append(f" Swarm gives each new connection to the next replica, so here it balances requests{users}.")
     return [Finding("finding-connections", "Connections", tuple(parts))]
 
 
@@ -308,7 +308,7 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
             return []
         what = "requests" if balance.deals_requests else "connections"
         anchor = f"share-{balance.id}"
-        parts += [f"{balance.measurement.title}, which deals out {what}: the busiest replica gave "]
+        parts += [f"{balance.measurement.title}, which distributes {what}: the busiest replica gave "]
         parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
         parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
     few = "over few connections" if kept[0].is_open else "of few users"
@@ -347,15 +347,15 @@ def _expected(balance: Balance) -> str:
         )
     if balance.keeps_connections and balance.is_open:
         return (
-            "Swarm's ingress deals out connections in turn, not requests. Connections were kept, and a request took "
-            "one that was free, so a few of them may carry most requests."
+            "Swarm's ingress gives each new connection, not each request, to the next replica. Connections were kept, "
+            "and a request took one that was free, so a few of them may carry most requests."
         )
     if balance.keeps_connections:
         return (
-            "Swarm's ingress deals out connections in turn, not requests. The users kept their connections, so each "
-            "user stayed with one replica."
+            "Swarm's ingress gives each new connection, not each request, to the next replica. The users kept their "
+            "connections, so each user stayed with one replica."
         )
-    return "Swarm's ingress deals out connections in turn, and each request had a connection of its own."
+    return "Swarm's ingress gives each new connection to the next replica, and each request had its own connection."
 
 
 def _deal(even: Evenness, anchor: str) -> list[Part]:

@@ -15,6 +15,8 @@ from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, 
 from analysis.measure.rounds import RATES_MIXED, Measurement
 from analysis.measure.searches import Search
 from analysis.measure.steps import NOT_KEPT, RoundStep, Staircase, Step
+from analysis.read.results import Deployment
+from runfiles.events import CUT_OFF, FAILED, INTERRUPTED
 
 PART = "of the part that samples cover"
 TWO_ROUNDS = "no interval from two rounds"
@@ -175,6 +177,11 @@ def has_reverse_proxy(measurements: Sequence[Measurement]) -> bool:
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
     """Whether there is both a host process and containers: their memory is counted differently."""
     return len({measurement.deployment.is_host for measurement in measured}) > 1
+
+
+def status(deployment: Deployment) -> str:
+    """What became of a deployment. One that failed only because somebody ended the experiment was interrupted."""
+    return INTERRUPTED if (deployment.status, deployment.reason) == (FAILED, CUT_OFF) else deployment.status
 
 
 def is_in_blocks(measured: Sequence[Measurement]) -> bool:

@@ -44,8 +44,9 @@ def cards(analysis: Analysis) -> tuple[Card, ...]:
 def _not_measured(deployment: Deployment, analysis: Analysis) -> Card:
     """Why a deployment has no figures under load."""
     if deployment.status != STATUS_MEASURED:
-        style = "none red" if deployment.status == FAILED else "none"
-        value = Value(deployment.status, deployment.reason or "no reason was given", style)
+        status = words.status(deployment)
+        style = "none red" if status == FAILED else "none"
+        value = Value(status, deployment.reason or "no reason was given", style)
     else:
         reasons = dict.fromkeys(doubt.text for doubt in analysis.validity.of(deployment.name))
         value = Value("not measured", "; ".join(reasons) or "no run under load was recorded", "none")

@@ -16,7 +16,7 @@ from analysis.measure.rounds import Measurement
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from analysis.show.elements import Fact
-from analysis.show.layout_facts import blocks_of_load, layout_facts
+from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
@@ -191,24 +191,26 @@ def _load(analysis: Analysis) -> str:
 def _load_in_blocks(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     blocks = next(blocks for load in analysis.loads for blocks in blocks_of_load(load))
-    at_once = "the deployments ran at once"
+    is_alone = was_alone(analysis.results.experiment)
+    at_once = "the deployment ran alone" if is_alone else "the deployments ran at once"
     if len(analysis.results.experiment.groups) > 1:
         at_once = f"the deployments of a group ran at once ({len(analysis.results.experiment.groups)} groups)"
-    length = f"until each had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to each"
-    sent = f"{load_in_words(analysis.results)} sent requests to one of them at a time"
+    each, whom = ("it", "it") if is_alone else ("each", "one of them at a time")
+    length = f"until {each} had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to {each}"
+    sent = f"{load_in_words(analysis.results)} sent requests to {whom}"
     if is_open(plan):
-        sent = f"requests were sent to one of them at a time: {load_in_words(analysis.results)}"
+        sent = f"requests were sent to {whom}: {load_in_words(analysis.results)}"
     if analysis.searches:
         return (
-            f"In each round {at_once}, and requests were sent to one of them at a time, step by step, {OPEN}. "
-            f"{load_in_words(analysis.results)}. Before it each got {plan.warm_up_s:g} s of warm-up, which is not "
+            f"In each round {at_once}, and requests were sent to {whom}, step by step, {OPEN}. "
+            f"{load_in_words(analysis.results)}. Before that {each} got {plan.warm_up_s:g} s of warm-up, which is not "
             "counted."
         )
     if analysis.staircases:
         length = f"one at each rate, {OPEN}, until a deployment was overloaded"
     return (
         f"In each round {at_once}, and {sent}, in blocks of {blocks.block_s:g} s: {length}, after "
-        f"{plan.warm_up_s:g} s of warm-up each, which are not counted."
+        f"{plan.warm_up_s:g} s of warm-up{'' if is_alone else ' each'}, which are not counted."
     )
 
 

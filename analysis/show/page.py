@@ -156,7 +156,9 @@ def _validity(analysis: Analysis) -> Section:
     caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
     lists = (("Not valid", invalid), ("Caveats", caveats))
     said = NOT_VALID if invalid else "Nothing was found that makes this experiment invalid."
-    if caveats and not invalid:
+    if not analysis.loads and not invalid:
+        said = "Nothing was measured, so there is no number to use. The reasons are below."
+    elif caveats and not invalid:
         said += " Read these caveats before you use a number."
     if analysis.results.note:
         said += " The note at the top of the page says how this example was recorded."
