@@ -39,7 +39,6 @@ from benchmarks.needs import Figures, output_file, positive, require, run, why_n
 from benchmarks.open_peer_tools import MOST_IN_FLIGHT, TOOLS, WRITTEN, Tool, find_tool, why_no_tool
 from benchmarks.queueing import LONGEST_START_S, OPEN_LOAD, ROOT, end, running_server
 from benchmarks.queueing_cases import EXPONENTIAL
-from benchmarks.queueing_server import service_times
 from infra.environment import for_load, for_python
 from infra.errors import DeploymentError
 from runfiles.events import LATE_MS, MEASURED
@@ -130,6 +129,8 @@ def alternate(peer: Tool, rate_per_s: int, seconds: int, seed: int, number: int)
 
 def services_of(seed: int, number: int) -> list[float]:
     """The first services of the server with this seed, in ms."""
+    from benchmarks.queueing_server import service_times
+
     next_s = service_times(EXPONENTIAL, seed)
     return [next_s() * 1000 for _ in range(number)]
 
@@ -163,12 +164,11 @@ def run_peer(peer: Tool, port: int, rate_per_s: int, seconds: int, folder: Path)
     """The response times of the other tool's requests in ms, in the order of sending.
 
     Raises:
-        subprocess.CalledProcessError, DeploymentError: it failed, or a request.
+        DeploymentError: it failed, or a request.
     """
     seconds += LEFT_OUT_S
     for command in peer.commands(f"http://127.0.0.1:{port}/infer", rate_per_s, seconds, folder):
-        limit_s = seconds + LONGEST_START_S
-        subprocess.run(command, env=for_python(), capture_output=True, text=True, timeout=limit_s, check=True)
+        finish(peer.name, command, folder, seconds)
     return peer.read((folder / WRITTEN).read_text(encoding="utf-8"))
 
 
@@ -187,15 +187,28 @@ def run_ours(port: int, rate_per_s: int, seconds: int, folder: Path) -> Run:
     command += ["--service", str(service)]
     command += ["--rate", str(rate_per_s), "--arrivals", "constant", "--connection", "kept"]
     command += ["--most-in-flight", str(MOST_IN_FLIGHT), "--run-time", str(seconds + LEFT_OUT_S + 1)]
-    limit_s = seconds + LONGEST_START_S
-    done = subprocess.run(
-        command, cwd=folder, env=for_load(folder), capture_output=True, text=True, timeout=limit_s, check=False
-    )
-    if done.returncode != 0:
-        raise DeploymentError(f"Locust ended with exit code {done.returncode}: {done.stderr[-1500:]}")
+    finish("Locust", command, folder, seconds)
     rows = pd.read_csv(f"{prefix}{REQUESTS_SUFFIX}", dtype={"error": str})
     measured = rows[rows["phase"] == MEASURED].sort_values("started_at_unix_s")
     return Run(measured, RunRecord.read(Path(f"{prefix}{RUN_RECORD_SUFFIX}")))
+
+
+def finish(name: str, command: Sequence[str], folder: Path, seconds: int) -> None:
+    """Run a load of so many seconds in a folder, until it ends.
+
+    Raises:
+        DeploymentError: it failed, or did not end.
+    """
+    limit_s = seconds + LONGEST_START_S
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=for_load(folder), capture_output=True, text=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeploymentError(f"{name} did not end in {limit_s} s; run again") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout)[-1500:]
+        raise DeploymentError(f"{name} ended with exit code {done.returncode}: {said}")
 
 
 def in_time(ours: Run) -> dict[str, Any]:
