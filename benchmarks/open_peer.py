@@ -2,7 +2,7 @@
 
     python -m benchmarks.open_peer [--alternations 5] [--seconds 20] [--peer h2load] [--seed 1] [--json FILE]
 
-It takes 15 minutes. Leave the machine alone meanwhile. The service is benchmarks.queueing_server. It serves one request
+It takes 12 minutes. Leave the machine alone meanwhile. The service is benchmarks.queueing_server. It serves one request
 at a time, in 10 ms on average, so it can serve 100 per second. locustfiles/open_load.py and the other tool take turns:
 each sends 20, then 50, then 80 requests per second at equal distances. In one alternation both meet the same services,
 one after the other, so the same requests have to wait, and equally long. The next alternation has other services, and
