@@ -160,7 +160,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(analysis.results.note)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", style="red")
-    if analysis.loads:
+    if analysis.loads and not analysis.staircases:
         console.print(_figures(analysis.loads), soft_wrap=False)
     for line in _remarks(analysis):
         console.print(line)
@@ -185,7 +185,9 @@ def _figures(loads: Sequence[Measurement]) -> Table:
 def _remarks(analysis: Analysis) -> Iterator[str]:
     """The lines below the figures: verdicts, deployments that were not measured, caveats."""
     loads = analysis.loads
-    if not all(is_memory_comparable(loads[0].deployment, load.deployment) for load in loads):
+    if not analysis.staircases and not all(
+        is_memory_comparable(loads[0].deployment, load.deployment) for load in loads
+    ):
         yield "MB: counted differently for the host process and for containers, so not comparable"
     yield from _verdicts(analysis)
     yield from _not_measured(analysis.results.deployments)

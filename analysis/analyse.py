@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, findings
 from analysis.judge.headline import headline
+from analysis.judge.staircases import staircase_finding
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import Balance, evenness, keeps_connections, replica_shares
 from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
+from analysis.measure.steps import Staircase, staircase
 from analysis.read.results import Results
 
 
 @dataclass(frozen=True)
 class Analysis:
     """An experiment and what it says. ``headline`` is what was found: one plain sentence, and
-    then its numbers."""
+    then its numbers. ``staircases``: one for each of the loads if the plan has several rates; then there are no
+    verdicts."""
 
     results: Results
     blank: Blank
     headline: tuple[str, ...]
     loads: tuple[Measurement, ...]
+    staircases: tuple[Staircase, ...]
     passes: tuple[Measurement, ...]
     validity: Validity
     verdicts: tuple[Verdict, ...]
@@ -34,20 +38,29 @@ class Analysis:
 def analyse(results: Results) -> Analysis:
     """Compute everything. Deployments without a run that can be read are in none of the estimates."""
     blank = measure_blank(results)
-    loads = tuple(measure_load(deployment, blank) for deployment in results.deployments if deployment.loads)
+    loads = tuple(
+        measure_load(deployment, blank, has_several_rates=results.has_several_rates)
+        for deployment in results.deployments
+        if deployment.loads
+    )
+    each = (staircase(load, results.experiment.plan.rates) for load in loads)
+    staircases = tuple(own for own in each if own is not None)
     validity = examine(results, loads)
-    verdicts = judge(loads, validity, results.engine_elsewhere)
+    verdicts = [] if results.has_several_rates else judge(loads, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
+    found = [*staircase_finding(staircases, validity)]
+    found += findings(loads, verdicts, balances, validity, results.engine_elsewhere)
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity),
+        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases),
         loads=loads,
+        staircases=staircases,
         passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
         verdicts=tuple(verdicts),
         balances=balances,
-        findings=tuple(findings(loads, verdicts, balances, validity, results.engine_elsewhere)),
+        findings=tuple(found),
     )
 
 

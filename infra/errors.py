@@ -12,6 +12,11 @@ class DeploymentError(Exception):
     """A deployment can't run here, did not start, or broke. The message says what, the evidence, and the remedy."""
 
 
+class ServiceFileError(DeploymentError):
+    """The service runs, but not as its service file says. To change that file, or the service, takes a new
+    experiment."""
+
+
 class ImageError(DeploymentError):
     """The engine answers, but the image that the service file names can't be built or pulled, or is misspelt."""
 

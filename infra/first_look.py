@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.causes import Causes
@@ -13,9 +14,10 @@ from infra.deployments.images import have_image
 from infra.deployments.own_python import prepare_python
 from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.settings import Settings
-from infra.deployments.table import BY_NAME, Running, deployed, why_not
+from infra.deployments.table import BY_NAME, Running, deployed, keep_log, why_not
+from infra.deployments.users_files import why_not_valid
 from infra.errors import ImageError, why
-from infra.last_words import last_lines, tail
+from infra.last_words import counted, tail
 from infra.paths import ROOT
 from runfiles.deployments import HOST, title_of
 from runfiles.files import FAILED_START_FILE
@@ -31,6 +33,9 @@ OTHERS_S = 10.0
 MOST_WRONG = 3
 """So many of these texts are shown if they are answered wrongly."""
 
+MOST_NUMBERS = 50
+"""Of so many of them the number is told."""
+
 LOG_LINES = 20
 """So many of the last lines are shown of the log of a deployment that does not start."""
 
@@ -39,53 +44,73 @@ FOLDER = ROOT / ".fourfold" / "check"
 
 def check(names: Sequence[str], settings: Settings) -> int:
     """Look at each of these deployments, one after another, and print what is found. Returns 0 if the service answers
-    as its service file says wherever it can run, else 1."""
+    as its service file says wherever it can run, else 1.
+
+    Raises:
+        NotValid: a Compose file or stack file that the service file names can't be used.
+    """
+    warnings = why_not_valid(names, settings)
     service, request = settings.service, settings.service.request
     texts = requests_of(request)
     print(f"{service.name} ({service.path.name}): {len(texts)} texts of {request.texts.name}")
     print(f"a request: {request.method} {texts[0].target.decode()}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    found = list(_look_at_all(names, settings))
+    needs_image = any(BY_NAME[name].facts.needs_engine for name in names)
+    no_image, is_wrong = _why_no_image(settings) if needs_image else (None, False)
+    found = list(_look_at_all(names, settings, no_image))
+    right = [look.is_right for look in found]
     if found:
-        print(f"{found.count(True)} of {len(found)} deployments that can run here answer as they should")
+        print(f"{sum(right)} of {len(found)} deployments that can run here answer as they should")
+        if len(found) > 1 and (title := next((look.title for look in found if look.sent_all), None)):
+            print(f"only {title} was asked with all texts; each other deployment that started with {TEXTS}")
     else:
         print("no deployment can run here; the reasons are above")
-    return 0 if found and all(found) else 1
+    if is_wrong:
+        print("the containers could not be asked: there is no image; the reason is above")
+    for warning in warnings:
+        print(f"warning: {warning}")
+    return 0 if found and all(right) and not is_wrong else 1
 
 
-def _look_at_all(names: Sequence[str], settings: Settings) -> Iterator[bool]:
-    needing = [name for name in names if BY_NAME[name].facts.needs_engine]
-    no_image, is_wrong = _why_no_image(settings) if needing else (None, False)
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of a deployment that can run here. ``sent_all``: it was sent more than the first texts."""
+
+    title: str
+    is_right: bool
+    sent_all: bool = False
+
+
+def _look_at_all(names: Sequence[str], settings: Settings, no_image: str | None) -> Iterator[_Look]:
+    """Look at each deployment that can run here. ``no_image``: why no container can run."""
     causes = Causes()
     have_all_been_sent = False
     for name in names:
         title = title_of(name)
-        reason = (no_image if name in needing else None) or why_not(name, settings)
+        reason = why_not(name, settings) or (no_image if BY_NAME[name].facts.needs_engine else None)
         if reason is not None:
             print(causes.tell(title, "not measured", reason))
-            if is_wrong and name in needing:
-                yield False
             continue
         try:
             if name == HOST:
                 prepare_python(settings.service, print)
             shutil.rmtree(FOLDER / name, ignore_errors=True)  # the log of an earlier look
             with deployed(name, settings, FOLDER / name) as running:
-                is_right = _look_at(running, settings, sends_all=not have_all_been_sent)
-                have_all_been_sent = True
-                yield is_right
+                look = _look_at(running, settings, sends_all=not have_all_been_sent)
+                have_all_been_sent = have_all_been_sent or look.sent_all
+                yield look
         except FAILURES as error:
             reason = why(error, FOLDER)
             is_new = causes.first_hit(reason) is None
             print(causes.tell(title, "failed", reason))
             if is_new:
                 _print_log(FOLDER / name / FAILED_START_FILE)
-            yield False
+            yield _Look(title, is_right=False)
 
 
 def _print_log(log: Path) -> None:
     """The last lines of the log of a deployment that did not start."""
-    for line in last_lines(tail(log), LOG_LINES).splitlines():
+    for line in counted(tail(log))[-LOG_LINES:]:
         print(f"  | {printable(line)}")
 
 
@@ -104,10 +129,10 @@ def _why_no_image(settings: Settings) -> tuple[str | None, bool]:
     return None, False
 
 
-def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
-    """Send the first texts to a deployment, or all of them. Whether all answers are as the service file says."""
-    request = settings.service.request
-    print(f"{title_of(running.name)}: ready at {running.url} after {running.seconds_to_healthy:.1f} s")
+def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> _Look:
+    """Send the first texts to a deployment and, if they are answered rightly and it ``sends_all``, the others."""
+    request, title = settings.service.request, title_of(running.name)
+    print(f"{title}: ready at {running.url} after {running.seconds_to_healthy:.1f} s")
     is_right = True
     named = False
     texts, took_s = requests_of(request), 0.0
@@ -116,7 +141,7 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
             reply = ask(running.url, request, text, ANSWER_S)
         except NOT_ANSWERED as error:
             print(f"  text {text.text_id}: no answer ({error or type(error).__name__})")
-            return False
+            return _Look(title, is_right=False)
         took_s = reply.seconds
         named = named or bool(reply.header(settings.service.replica_header))
         said = f"status {reply.status}, {reply.seconds * 1000:.1f} ms, {len(reply.body)} bytes: {reply.beginning}"
@@ -124,7 +149,8 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
         if reason := why_wrong(reply, request):
             print(f"  wrong: {reason}")
             is_right = False
-    if is_right and sends_all:
+    sends_all = sends_all and is_right and len(texts) > TEXTS
+    if sends_all:
         is_right = _look_at_other_texts(running.url, request)
     if warning := Pace(took_s, len(texts)).warning:
         print(f"  slow: {warning}")
@@ -132,9 +158,11 @@ def _look_at(running: Running, settings: Settings, *, sends_all: bool) -> bool:
     print(
         f"  measured: response time, CPU, memory{', network' if BY_NAME[running.name].facts.publishes else ''}; {names}"
     )
+    if not is_right and (log := keep_log(running.name, FOLDER / running.name)):
+        print(f"  the end of its log is in {log}")
     files = running.service.copy_metrics(_emptied(running.name))
     print(f"  its own metrics file: {', '.join(file.name for file in files) or 'none'}")
-    return is_right
+    return _Look(title, is_right, sends_all)
 
 
 def _look_at_other_texts(url: str, request: Request) -> bool:
@@ -144,7 +172,7 @@ def _look_at_other_texts(url: str, request: Request) -> bool:
     """
     others = requests_of(request)[TEXTS:]
     until = time.monotonic() + OTHERS_S
-    wrong = []
+    wrong: list[tuple[int, str]] = []
     sent = 0
     for text in others:
         if time.monotonic() > until:
@@ -155,13 +183,14 @@ def _look_at_other_texts(url: str, request: Request) -> bool:
         except NOT_ANSWERED as error:
             reason = f"no answer ({error or type(error).__name__})"
         if reason:
-            wrong.append(f'  text {text.text_id}: wrong: {reason}; the text begins: "{text.begins}"')
-    for line in wrong[:MOST_WRONG]:
+            wrong.append((text.text_id, f'  text {text.text_id}: wrong: {reason}; the text begins: "{text.begins}"'))
+    for _, line in wrong[:MOST_WRONG]:
         print(line)
-    if others:
-        late = "" if sent == len(others) else f", of which {sent} were sent in {OTHERS_S:g} s"
-        how = f"{len(wrong)} answered wrongly; see them in {request.texts.name}" if wrong else "all right"
-        print(f"  the other {len(others)} texts{late}: {how}")
+    late = "" if sent == len(others) else f", of which {sent} were sent in {OTHERS_S:g} s"
+    numbers = ", ".join(str(number) for number, _ in wrong[:MOST_NUMBERS])
+    more = ", ..." if len(wrong) > MOST_NUMBERS else ""
+    how = f"{len(wrong)} answered wrongly (numbers in {request.texts.name}: {numbers}{more})" if wrong else "all right"
+    print(f"  the other {len(others)} texts{late}: {how}")
     return not wrong
 
 

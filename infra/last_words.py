@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _STATES_AN_ERROR = re.compile(r"/(ERROR|CRITICAL)/|\bERROR\b|\berror: |[A-Za-z](
 
 _FAILED_STEP = re.compile(r"^-{6}\n > .*\n((?:.*\n)*?)-{6}$", re.MULTILINE)
 """What ``docker build`` shows again of the step that failed. Each line begins with the time in seconds."""
+
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?")
 
 _TIME = re.compile(r"^\d+\.\d+ ", re.MULTILINE)
 
@@ -57,6 +60,14 @@ def last_lines(said: str, most: int = LINES_KEPT) -> str:
     """The last lines as they are; ``TAIL_BYTES`` of them at most."""
     lines = "".join(said.splitlines(keepends=True)[-most:])
     return lines.encode("utf-8", "replace")[-TAIL_BYTES:].decode("utf-8", "replace")
+
+
+def counted(said: str) -> list[str]:
+    """The lines that say something. Those that follow each other and differ only in the time of day are one, with their
+    count."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    groups = [list(group) for _, group in itertools.groupby(lines, lambda line: _TIME_OF_DAY.sub("", line))]
+    return [group[0] + (f" ({len(group)} such lines)" if len(group) > 1 else "") for group in groups]
 
 
 def _lines(said: str) -> Iterator[str]:

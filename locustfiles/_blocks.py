@@ -141,6 +141,9 @@ def read_blocks(path: Path) -> LoadInBlocks:
     load = LoadInBlocks.from_json(read_record(path))
     if not load.targets:
         raise ValueError("targets is empty")
+    if load.capacity is not None:
+        for target in load.targets:
+            load.capacity.search_of(target)
     for what, names in (
         ("deployment", [target.deployment for target in load.targets]),
         ("csv", [str(Path(target.csv).resolve()) for target in load.targets]),
@@ -182,13 +185,14 @@ def is_disturbed(others_cpu_percent: float | None) -> bool:
 
 
 def is_overloaded(block: Block) -> bool:
-    """Whether a block of an open workload showed that its rate is too high: requests were left unsent or unanswered, or
-    those of its measured part were still waited for when half its length had passed again."""
+    """Whether a block of an open workload showed that its rate is too high for the service: so many requests were
+    unanswered that others were not sent, some were given up, or those of its measured part were still waited for when
+    half its length had passed again. What the load generator dropped says nothing of the service."""
     if block.rate_per_s is None:
         return False
     measured_s = block.measured_to_unix_s - block.measured_from_unix_s
     waited_s = block.ended_at_unix_s - block.measured_to_unix_s
-    return bool(block.dropped or block.over_bound or block.unanswered) or waited_s > measured_s / 2
+    return bool(block.over_bound or block.unanswered) or waited_s > measured_s / 2
 
 
 def step_of(block: Block, objective: Objective, times_ms: Sequence[float], failed: int) -> Step:

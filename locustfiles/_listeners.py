@@ -166,6 +166,8 @@ class Listeners:
     def _leave(self, msg: Any, **_: Any) -> None:
         if isinstance(self.visits, BlockVisits):
             self.visits.leave(msg.data)
+        if self.open_load is not None:
+            self.open_load.leave()
 
     def _begin_blocks(self, **_: Any) -> None:
         """All users run. This event comes again when workers come or go."""

@@ -30,6 +30,8 @@ GIVEN_UP_AFTER_S = 1.0
 LOOK_EVERY_S = 0.5
 """While no arrival is due, as before the first block: how often the rate is looked at."""
 
+_NONE_YET = object()
+
 logger = logging.getLogger("fourfold")
 
 
@@ -43,6 +45,8 @@ class OpenLoad:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._timer = Timer()
+        self._due_s = self._rate_per_s = 0.0
+        self._block: Any = _NONE_YET  # of the last arrival since the load turned to where it goes now
         self._users = 0
         self._all_users = 0
         self._scheduler: gevent.Greenlet | None = None
@@ -81,7 +85,7 @@ class OpenLoad:
         if self._users:
             self.begin_anew()
             return
-        self._stop_scheduler()
+        self.leave()
         try:
             self._senders.join(timeout=self._environment.stop_timeout)
         finally:
@@ -107,10 +111,18 @@ class OpenLoad:
         if self._users:
             self._scheduler = gevent.spawn(self._send_when_due)
 
+    def leave(self) -> None:
+        """Nothing more is sent for the present. What is due already, and was not reached yet, is dropped."""
+        now_s = time.perf_counter()
+        while self._block is not _NONE_YET and self._due_s < now_s:
+            self._environment.fourfold.note_unsent(time.time() - (now_s - self._due_s), self._block, DROPPED)
+            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+        self._stop_scheduler()
+
     def _stop_scheduler(self) -> None:
         if self._scheduler is not None and self._scheduler is not gevent.getcurrent():
             self._scheduler.kill()
-        self._scheduler = None
+        self._scheduler, self._block = None, _NONE_YET
 
     def rate_per_s(self) -> float:
         """What this process sends now: the whole rate by the share of its users, or with a ``LoadTestShape`` the rate
@@ -125,17 +137,17 @@ class OpenLoad:
         return rate * self._users / all_users if all_users else 0.0
 
     def _send_when_due(self) -> None:
-        due_s = time.perf_counter()
+        self._due_s = time.perf_counter()
         while True:
-            rate = self.rate_per_s()
-            if rate <= 0:
+            self._rate_per_s = self.rate_per_s()
+            if self._rate_per_s <= 0:
                 gevent.sleep(LOOK_EVERY_S)
-                due_s = time.perf_counter()
+                self._due_s = time.perf_counter()
                 continue
-            due_s = self._arrivals.next_after(due_s, rate)
-            self._timer.wait_until(due_s)
+            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+            self._timer.wait_until(self._due_s)
             if self._environment.fourfold.visits.is_on:
-                self._arrive(due_s)
+                self._arrive(self._due_s)
 
     def _arrive(self, due_s: float) -> None:
         behind_s = time.perf_counter() - due_s
@@ -146,6 +158,7 @@ class OpenLoad:
         elif len(self._senders) >= options.most_in_flight:
             why = OVER_BOUND
         visit = visits.begin_request()
+        self._block = visit.block
         due_unix_s = time.time() - behind_s
         if why is not None:
             visits.end_request(visit)

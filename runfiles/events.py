@@ -34,6 +34,9 @@ STATUSES = (STATUS_MEASURED, FAILED, NOT_RUN)
 """The statuses of a round: both runs are whole; it was begun and broke, or was cut off; it was never begun. A
 deployment is measured if one of its rounds is, else failed if one of them failed, else not run."""
 
+CUT_OFF = "the experiment was cut off while this round ran"
+"""The reason of a round that is called failed only because it was interrupted."""
+
 RUN_TIME = "run time"
 ENOUGH_REQUESTS = "number of requests"
 ALL_TEXTS = "all texts sent"

@@ -18,6 +18,9 @@ REPORT_FILE = "report.html"
 FAILED_START_FILE = "failed_start.log"
 """The end of what a service wrote that did not start, in the folder of its round."""
 
+SERVICE_LOG_FILE = "service.log"
+"""What the host process has written, in the folder of its round; of containers the end of it, if requests failed."""
+
 NOTE_FILE = "note.txt"
 """What a reader of the page has to know first, in words of whoever keeps the experiment. It may lack."""
 

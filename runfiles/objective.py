@@ -17,6 +17,13 @@ from runfiles.lines import tidy
 
 EXAMPLE = "p95 < 200 ms, failures < 0.1%"
 FAILURES = "failures"
+SHORTEST_STEP_S = 5.0
+LIMITS_A_STEP = 40
+"""A step lasts at least so many times the limit of the response time. A service that gets 2.6% more than it can answer
+then misses the limit within the step; in a shorter one it would seem to keep up."""
+FEWEST_STEPS = 10
+"""Steps that a budget must have room for."""
+
 LONGEST_LIMIT_MS = 600_000
 HIGHEST_PERCENTILE = 99.99
 MOST_CHARACTERS = 200
@@ -24,6 +31,7 @@ MOST_CHARACTERS = 200
 _MS = {"ms": 1, "s": 1000}
 _CONDITION = re.compile(r"(?P<name>[^<>=≤≥]*)(?P<sign>[<>=≤≥]+)(?P<limit>[^<>=≤≥]*)")
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>\S*)")
+_DECIMAL_COMMA = re.compile(r"\d+,\d+")
 _PERCENTILE = re.compile(r"p(?P<percent>\d+(\.\d+)?)")
 _OTHER_NAMES = {"median": "p50", "error": FAILURES, "errors": FAILURES, "failed": FAILURES}
 
@@ -65,6 +73,16 @@ class Objective:
         """The longest response time that a condition is about; 0 if all are about failures."""
         return max(condition.limit_ms or 0.0 for condition in self.conditions)
 
+    @property
+    def step_s(self) -> float:
+        """How long a step of a search lasts near the limit, in seconds."""
+        return max(SHORTEST_STEP_S, LIMITS_A_STEP * self.longest_limit_ms / 1000)
+
+    @property
+    def least_search_s(self) -> float:
+        """How much load a search needs at the least, in seconds."""
+        return FEWEST_STEPS * self.step_s
+
     def missed(self, times_ms: Iterable[float], failed: int) -> tuple[int, ...]:
         """How many arrivals missed each condition; the arguments are as those of ``Condition.missed``."""
         times_ms = list(times_ms)
@@ -97,6 +115,8 @@ def read_objective(text: Any) -> Objective:
         raise ValueError(f"an objective, such as {EXAMPLE}")
     if len(text) > MOST_CHARACTERS:
         raise _wrong(f"it has more than {MOST_CHARACTERS} characters; write it as {EXAMPLE}")
+    if found := _DECIMAL_COMMA.search(text):
+        raise _wrong(f"{found[0]} has a comma; write numbers with a point, such as {found[0].replace(',', '.')}")
     conditions: dict[str, Condition] = {}
     for part in text.split(","):
         name, condition = _condition(" ".join(part.split()))
@@ -120,8 +140,6 @@ def _condition(part: str) -> tuple[str, Condition]:
         raise _wrong(f"there is a comma too many; write it as {EXAMPLE}")
     found = _CONDITION.fullmatch(part)
     if found is None:
-        if part[0].isdecimal():
-            raise _wrong(f"{tidy(part)} stands alone; write numbers with a point, such as 0.1%, and not with a comma")
         raise _wrong(f"{tidy(part)} is no condition; write it as p95 < 200 ms or failures < 0.1%")
     name = _name(found["name"].strip().lower())
     limit = found["limit"].strip()

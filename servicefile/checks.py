@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from runfiles.lines import tidy
 from servicefile import toml
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -75,7 +76,7 @@ def environment(value: Any) -> dict[str, str]:
         raise ValueError(what)  # noqa: TRY004  no caller's slip
     for name, content in value.items():
         if not _VARIABLE.fullmatch(name) or not isinstance(content, str) or "\0" in content:
-            raise ValueError(f"{what} ({toml.shown(name)} is not one; values are texts, in quotes)")
+            raise ValueError(f"{what} ({tidy(name)} is not one; values are texts, in quotes)")
     return dict(value)
 
 
@@ -120,7 +121,7 @@ def headers(value: Any) -> dict[str, str]:
         raise ValueError(what)  # noqa: TRY004  no caller's slip
     for name, content in value.items():
         if not _TOKEN.fullmatch(name) or not isinstance(content, str) or not content.isprintable():
-            raise ValueError(f"{what} ({toml.shown(name)} is not one)")
+            raise ValueError(f"{what} ({tidy(name)} is not one)")
         if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
             raise ValueError(f"{what} ({name} is set by Fourfold)")
     return dict(value)

@@ -81,7 +81,7 @@ def _csv(path: Path, content: str) -> list[Fields]:
         reader = csv.DictReader(content.splitlines(keepends=True), strict=True)
         rows = list(reader)
     except csv.Error as error:
-        raise NotValid(f"{path}, line {reader.line_num}: {error}; mend that line") from error
+        raise NotValid(f"{path}, line {reader.line_num}: {error}; correct that line") from error
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
             columns = len(reader.fieldnames or ())
@@ -100,7 +100,7 @@ def _json_lines(path: Path, content: str) -> list[Fields]:
         try:
             said = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise NotValid(f"{path}, line {number} is not JSON: {error}; mend that line") from error
+            raise NotValid(f"{path}, line {number} is not JSON: {error}; correct that line") from error
         if not isinstance(said, dict):
             raise NotValid(f'{path}, line {number} is not a JSON object, such as {{"text": "..."}}')
         texts.append(said)

@@ -19,6 +19,9 @@ MOST_BYTES = 10**6
 
 MOST_KEY = 100
 
+_NO_VALUE = "Invalid value (at line "
+"""What tomllib says of a text without quotes."""
+
 Check = Callable[[Any], Any]
 
 
@@ -48,7 +51,8 @@ def read(path: Path, what: str, example: str) -> dict[str, Any]:
     except OSError as error:
         raise NotValid(f"{path} can't be read ({error.strerror}); name another {what}") from error
     except (ValueError, RecursionError) as error:  # ValueError also of a number of more digits than Python takes
-        raise NotValid(f"{path} is not TOML: {tidy(str(error))}; mend that, and see {example}") from error
+        hint = " (texts need quotes)" if str(error).startswith(_NO_VALUE) else ""
+        raise NotValid(f"{path} is not TOML: {tidy(str(error))}{hint}; correct that, and see {example}") from error
 
 
 def checked(
@@ -81,7 +85,9 @@ def checked(
 
 
 def shown(value: Any) -> str:
-    """A value of a TOML file, for messages."""
+    """A value of a TOML file, for messages: texts with their quotes, which may be the slip."""
+    if isinstance(value, str):
+        return f'"{tidy(value)}"'
     if isinstance(value, list | tuple):
         return tidy(",".join(map(shown, value)))
     if isinstance(value, Mapping):

@@ -448,3 +448,109 @@ def in_blocks(folder: Path, targets: Sequence[Target], rounds: int = 1, **values
             write_passes(folder, target, number, at_s=200.0 * number + 10 * place)
         write_group(folder, targets, number, at_s=200.0 * number + 100, **values)
     return folder
+
+
+STEP_S = 2.0
+"""The measured part of a step that ``staircase_experiment`` writes."""
+
+
+@dataclass(frozen=True)
+class OpenTarget:
+    """A deployment that answers one request after the other, at most ``capacity_per_s``, each in ``base_ms`` if none
+    waits. ``most_waiting`` requests may be unanswered; further ones are not sent. So many of each 100 requests are sent
+    ``late``, by 20 ms which the response time contains."""
+
+    name: str
+    capacity_per_s: float
+    base_ms: float = 8.0
+    most_waiting: int = 10**6
+    late: int = 0
+
+
+def open_record(**values: Any) -> dict[str, Any]:
+    """What ``run.json`` says of an open workload that went well."""
+    told = {"rate_per_s": None, "arrivals": "constant", "connection": "kept", "most_in_flight": 1000}
+    return told | {"late": 0, "dropped": 0, "over_bound": 0, "unanswered": 0} | values
+
+
+def open_step(
+    target: OpenTarget, rate_per_s: float, number: int, cycle: int, phase: str, at_s: float
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block at a rate, which begins at ``at_s``, and its requests. They are due at even distances."""
+    begins, ends = at_s + SETTLE_S, at_s + SETTLE_S + STEP_S
+    rows: list[dict[str, Any]] = []
+    finished: list[float] = []
+    over_bound = 0
+    for place in range(round((ends - at_s) * rate_per_s)):
+        due = at_s + (place + 0.5) / rate_per_s
+        own = phase if due >= begins else SETTLING
+        if sum(end > due for end in finished[-target.most_waiting :]) >= target.most_waiting:
+            over_bound += own == phase
+            continue
+        delay_ms = 20.0 if place % 100 < target.late else 0.0
+        before = finished[-1] if finished else 0.0
+        finished.append(max(due + (target.base_ms + delay_ms) / 1000, before + 1 / target.capacity_per_s))
+        times = {"response_time_ms": (finished[-1] - due) * 1000, "send_delay_ms": delay_ms, "client_wait_ms": 0.2}
+        rows.append(request(due, replica=target.name, phase=own, block=number, retried=0) | times)
+    edges = {"began_at_unix_s": at_s, "measured_from_unix_s": begins, "measured_to_unix_s": ends}
+    edges |= {"ended_at_unix_s": max([ends, *finished])}
+    block: dict[str, Any] = {name: START + at for name, at in edges.items()}
+    block |= {"block": number, "cycle": cycle, "phase": phase, "others_cpu_percent": 5.0, "rate_per_s": rate_per_s}
+    return block | {"dropped": 0, "over_bound": over_bound, "unanswered": 0}, rows
+
+
+def write_staircase(
+    folder: Path, targets: Sequence[OpenTarget], rates: Sequence[float], number: int = 1, at_s: float = 0, **record: Any
+) -> None:
+    """The files of a staircase on several deployments, in one round. A deployment that leaves requests unsent, or has
+    them wait for long, gets no higher rate."""
+    blocks: dict[str, list[dict[str, Any]]] = {target.name: [] for target in targets}
+    requests: dict[str, list[dict[str, Any]]] = {target.name: [] for target in targets}
+    overloaded: set[str] = set()
+    now_s, block_number = 0.0, 0
+    for cycle, rate in enumerate([rates[0], *rates], 1):
+        if rate == rates[0]:
+            overloaded.clear()
+        for target in targets:
+            if target.name in overloaded:
+                continue
+            block_number += 1
+            phase = WARM_UP if cycle == 1 else MEASURED
+            block, rows = open_step(target, rate, block_number, cycle, phase, now_s)
+            blocks[target.name].append(block)
+            requests[target.name] += rows
+            now_s = block["ended_at_unix_s"] - START
+            if block["over_bound"] or block["ended_at_unix_s"] - block["measured_to_unix_s"] > STEP_S / 2:
+                overloaded.add(target.name)
+    for target in targets:
+        told = {"deployment": target.name, "deployments": [each.name for each in targets], "group": 1}
+        told |= {"block_s": STEP_S, "settle_s": SETTLE_S, "planned": len(rates), "repeated": 0, "disturbed": 0}
+        measured_rows = [row for row in requests[target.name] if row["phase"] == MEASURED]
+        late = sum(row["send_delay_ms"] > 10 for row in measured_rows)
+        own = [block for block in blocks[target.name] if block["phase"] == MEASURED]
+        values: dict[str, Any] = {"open": open_record(late=late, over_bound=sum(each["over_bound"] for each in own))}
+        values |= {"user_class": "OpenUser", "users": 1, "ended_by": ALL_BLOCKS, "run_time_s": None, "retries": 0}
+        values |= {"started_at_unix_s": START + at_s, "ended_at_unix_s": START + at_s + now_s, "warm_up_s": STEP_S}
+        samples = samples_of(Target(target.name), blocks[target.name], now_s)
+        values |= {"blocks": blocks[target.name], "record_blocks": told} | record
+        write_run(folder / target.name, "load", requests[target.name], samples, number=number, at_s=at_s, **values)
+
+
+def staircase_experiment(
+    folder: Path, rounds: Sequence[Sequence[OpenTarget]], rates: Sequence[float], **values: Any
+) -> Path:
+    """An experiment with several rates, and in each round these deployments. ``values`` are those of
+    ``write_staircase``."""
+    names = [target.name for target in rounds[0]]
+    deployments = []
+    for name in names:
+        each = [a_round(name, place + 1, group=1, runs=[SINGLE_PASS, "load"]) for place in range(len(rounds))]
+        deployments.append(measured(name) | {"rounds": each})
+    plan = {"rounds": len(rounds), "users": 8, "seconds": STEP_S, "warm_up_s": STEP_S, "user_class": "keep_alive"}
+    plan |= {"layout": "blocks", "deployments": names, "block_s": STEP_S, "rates": [*rates], "arrivals": "constant"}
+    write_experiment(folder, deployments, plan=plan, groups=[names], blank=write_blank(folder))
+    for number, targets in enumerate(rounds, 1):
+        for place, target in enumerate(targets):
+            write_passes(folder, Target(target.name), number, at_s=1000.0 * number + 10 * place)
+        write_staircase(folder, targets, rates, number, at_s=1000.0 * number + 100, **values)
+    return folder

@@ -14,6 +14,7 @@ from runfiles.columns import (
     MACHINE_STATS_COLUMNS,
     MS,
     MS_ABOVE_0,
+    PER_S,
     PERCENT,
     RATE,
     REPLICA_EVENTS_COLUMNS,
@@ -32,6 +33,7 @@ TABLES = (REQUEST_COLUMNS, REPLICA_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, MACHIN
 UNITS = {
     "_unix_s": (UNIX_S, UNIX_S_ELSEWHERE),
     "_bytes_per_s": (BYTES_PER_S,),
+    "rate_per_s": (PER_S,),
     "_bytes": (BYTES,),
     "_ms": (MS, MS_ABOVE_0),
     "_percent": (PERCENT,),

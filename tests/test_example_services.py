@@ -131,4 +131,4 @@ def test_a_look_finds_the_one_text_that_is_answered_wrongly(
     else:
         assert code == 1
         assert re.findall(r"^  text (\d+): wrong: the answer has no \"length\": \[1-9\] ", said, re.MULTILINE) == ["5"]
-        assert "  the other 3 texts: 1 answered wrongly; see them in texts.jsonl\n" in said
+        assert "  the other 3 texts: 1 answered wrongly (numbers in texts.jsonl: 5)\n" in said

@@ -29,11 +29,11 @@ from infra.experiment.bench import Bench
 from infra.experiment.blocks import blocks_of, measure_group
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.enough import Budget
-from infra.experiment.journal import CUT_OFF, Journal, Step
+from infra.experiment.journal import Journal, Step
 from infra.experiment.load import ServiceGone
 from infra.experiment.plan import Plan
 from infra.experiment.progress import View
-from runfiles.events import MEASURED
+from runfiles.events import CUT_OFF, MEASURED
 from runfiles.machines import Machine
 from runfiles.records import BlankRecord, Limits, Options, RoundRecord
 

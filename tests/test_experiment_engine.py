@@ -18,7 +18,7 @@ from test_experiment_resume import files, kill_in_round, record
 from infra.deployments.compose import why_no_compose
 from infra.deployments.containers import why_gone
 from infra.deployments.docker_engine import Engine
-from infra.experiment.journal import CUT_OFF
+from runfiles.events import CUT_OFF
 
 pytestmark = pytest.mark.engine
 

@@ -23,9 +23,10 @@ from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.experiment import Experiment, resume
 from infra.experiment.groups import Memory, grouped
-from infra.experiment.journal import CUT_OFF, Journal, Step
+from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
 from infra.experiment.turns import measure_turn
+from runfiles.events import CUT_OFF
 from runfiles.machines import DockerEngine, Machine
 from runfiles.records import GitState, Image, Model, Options
 
@@ -120,7 +121,7 @@ def at(content: Any, place: list[Any]) -> Any:
         (["options", "image"], ["i"], "options.image is ['i'], which is no text"),
         (["options", "image"], "i" * 10**6, "options.image is 'iiiiii"),
         (["rate"], 5, "'rate' is a key that this version does not know"),
-        (["plan", "rate"], 5, "plan.'rate' is a key that this version does not know"),
+        (["plan", "speed"], 5, "plan.'speed' is a key that this version does not know"),
         ([*ROUND, "rate"], 5, "rounds number 1: 'rate' is a key that this version does not know"),
         (["options"], None, "options is missing"),
         (["started_at"], "2026-01-01T00:00:00", "started_at is '2026-01-01T00:00:00', which is a time without its"),
@@ -131,7 +132,7 @@ def at(content: Any, place: list[Any]) -> Any:
         (["plan", "precision"], None, "plan.precision is None, which is not understood"),
         (["plan", "layout"], "rows", "plan.layout is 'rows', which is none of blocks, turns"),
         (["plan", "layout"], None, "plan.layout is None, which is not understood"),
-        (["plan", "generator_cpus"], "x", "plan: generator_cpus = x is not a set of processors"),
+        (["plan", "generator_cpus"], "x", 'plan: generator_cpus = "x" is not a set of processors'),
         (["plan", "processes"], 9, "processes = 9 is more than users = 8"),
         (["groups"], [["host"]], "groups is not empty, though the deployments are measured in turns"),
         (["stopped_by"], "a whim", "stopped_by is 'a whim', which is none of precision, budget"),

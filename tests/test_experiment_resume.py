@@ -23,10 +23,10 @@ from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
 from infra.experiment.circumstances import Circumstances, differences
 from infra.experiment.experiment import _make_folder
-from infra.experiment.journal import CUT_OFF, Journal, Step
+from infra.experiment.journal import Journal, Step
 from infra.experiment.load import end_leftovers
 from infra.experiment.plan import Plan
-from runfiles.events import ENOUGH_REQUESTS, MEASURED
+from runfiles.events import CUT_OFF, ENOUGH_REQUESTS, MEASURED
 from runfiles.machines import DockerEngine, Machine, this_machine
 from runfiles.records import GitState, Model, Options
 from runfiles.strict_json import read_record

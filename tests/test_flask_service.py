@@ -17,8 +17,8 @@ from recorded_runs import measured, request, steady_samples, warmed, whole_exper
 
 from analysis.analyse import analyse
 from analysis.judge.findings import Finding
-from analysis.measure.balance import KEEP_ALIVE
 from analysis.read.results import read_results
+from analysis.read.runs import KEEP_ALIVE
 from analysis.show.page import render
 from inference.metrics_log import HEADER
 from infra.deployments import host
@@ -169,7 +169,9 @@ def test_swarm_then_balances_requests(tmp_path: Path) -> None:
     assert "Swarm deals" not in one.text
     (three,) = load_over(tmp_path / "three", {"host": (501, 1000), "swarm-3": (900, 1000)})
     assert "Host process 501 of 1,000; Swarm, 3 replicas 900 of 1,000." in three.text
-    assert three.text.endswith("Swarm deals out connections in turn, so here it balances requests, not users.")
+    assert three.text.endswith(
+        "Swarm gives each new connection to the next replica, so here it balances requests, not users."
+    )
     ids = set(re.findall(r'id="([^"]+)"', render(analyse(read_results(tmp_path / "three")))))
     assert {part.anchor for part in three.parts if not isinstance(part, str)} <= ids
 

@@ -102,6 +102,7 @@ def test_a_block_is_overloaded_if_its_requests_are_waited_for_or_were_not_sent()
     assert not is_overloaded(block(1.9))
     assert is_overloaded(block(2.1))
     assert is_overloaded(block(0.1, over_bound=1))
+    assert not is_overloaded(block(0.1, dropped=1))  # the load generator was too slow
     objective = read_objective("p95 < 20 ms, failures < 1%")
     step = step_of(block(0.1, unanswered=2), objective, [1.0, 30.0, 5.0], failed=1)
     assert (step.offered, step.missed, step.seconds, step.is_overloaded) == (6, (4, 3), 4.0, True)

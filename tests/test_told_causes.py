@@ -23,7 +23,7 @@ from test_progress import begun, now  # noqa: F401  a fixture
 
 from analysis.__main__ import _not_measured
 from analysis.analyse import analyse
-from analysis.judge.check_requests import request_doubts
+from analysis.judge.check_requests import error_doubts
 from analysis.read.results import read_results
 from analysis.read.runs import read_run
 from infra import first_look
@@ -261,6 +261,11 @@ def test_a_pass_whose_first_answers_are_wrong_ends_at_once(tmp_path: Path) -> No
     assert run.returncode == 1
     assert "runs, but it answers POST /infer with status 500" in said
     assert said.count("it answers POST /infer with status 500") == 2  # at once, and as the reason against the round
+    assert "--resume" not in said  # it refuses another service file
+    (log,) = (tmp_path / "results").glob("*/host/round-1/service.log")
+    assert f"; the end of its log is in {log}\n" in said
+    again = f"-m infra run --service {service.path} --results {tmp_path}/results --only host --port"
+    assert f"Correct the service file, or the service. Then begin a new experiment: .venv/bin/python {again}" in said
 
 
 def test_texts_that_fail_are_named_by_number_first_words_and_status(tmp_path: Path) -> None:
@@ -282,7 +287,7 @@ def test_texts_that_fail_are_named_by_number_first_words_and_status(tmp_path: Pa
     ]
     run = read_run(tmp_path, "single_pass")
     assert run is not None
-    said = [text for text, kind in request_doubts(run) if kind == "errors"]
+    said = [text for text, kind in error_doubts(run) if kind == "errors"]
     assert said == [
         "2 of 40 requests failed (the first: status 500). The first texts that failed: "
         'text 2 ("the review number 2"): status 500; text 14 ("the review number 14"): status 500'

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.judge.check_load import steady_change, way_of
+from analysis.judge.check_load import way_of
 from analysis.judge.doubts import Doubt, Reasons
 from analysis.measure.ratios import times_by_cycle
+from analysis.measure.trend import steady_change
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, DISTURBED, MEASURED, WARM_UP
@@ -37,8 +38,11 @@ def block_doubts(run: Run) -> Reasons:
 def trend_doubts(results: Results) -> list[Doubt]:
     """Whether response times of a deployment rose or fell against those of each other in its group.
 
-    If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle.
+    If all of them rose, the machine got slower. The ratios do not show that, as they are taken within a cycle. In a
+    staircase each cycle has a higher rate, so response times rise as they should.
     """
+    if results.has_several_rates:
+        return []
     found = []
     for (number, _), members in results.side_by_side.items():
         logs = _medians([run for _, run in members])
@@ -72,12 +76,25 @@ def _of_times(run: Run) -> Reasons:
 
 
 def _of_number(run: Run) -> Reasons:
-    """Whether as many blocks were measured as the record says."""
+    """Whether as many blocks were measured as the record says. A deployment that is overloaded at a rate of a staircase
+    gets no higher one."""
     blocks = run.record.blocks
     measured = int((run.blocks["phase"] == MEASURED).sum())
     if blocks is None or run.record.ended_by != ALL_BLOCKS or measured == blocks.planned:
         return []
+    if measured < blocks.planned and _was_overloaded(run.blocks[(run.blocks["phase"] == MEASURED).to_numpy()]):
+        return []
     return [(f"{measured:,} blocks were measured, not {blocks.planned:,}", "cut off")]
+
+
+def _was_overloaded(measured: pd.DataFrame) -> bool:
+    """Whether the last of some blocks was one after which the load generator begins no higher rate."""
+    if measured.empty or pd.isna(measured["rate_per_s"].iloc[-1]):
+        return False
+    last = measured.iloc[-1]
+    measured_s = last["measured_to_unix_s"] - last["measured_from_unix_s"]
+    waited_s = last["ended_at_unix_s"] - last["measured_to_unix_s"]
+    return bool(last[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
 
 
 def _of_rows(run: Run) -> Reasons:

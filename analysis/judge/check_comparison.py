@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.judge.advice import command_with
 from analysis.judge.comparability import MODEL, Unlike, has_own_cpus, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import Doubt
 from analysis.measure.quantity import FEWEST_ROUNDS
@@ -161,11 +162,12 @@ def round_doubts(results: Results) -> list[Doubt]:
     rounds = {len(deployment.loads) for deployment in results.deployments if deployment.loads}
     if not rounds:
         return []
+    command = results.experiment.command
     if max(rounds) == 1:
         text = (
             "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the same "
             "deployment differ too, and one round does not show by how much. "
-            'Measure five: make bench ARGS="--set rounds=5".'
+            f"Measure five: {command_with(command, rounds=FEW_ROUNDS)}."
         )
         return [Doubt(text)]
     found = []
@@ -177,10 +179,10 @@ def round_doubts(results: Results) -> list[Doubt]:
             "From two rounds only a very clear difference gets a verdict, and no interval is shown: it would be wide."
         )
         text = "One round gives no interval." if min(rounds) == 1 else text
-        found.append(Doubt(f"{text} Measure at least three, better five (--set rounds=5)."))
+        found.append(Doubt(f"{text} Measure at least three, better five: {command_with(command, rounds=FEW_ROUNDS)}."))
     elif min(rounds) < FEW_ROUNDS:
-        text = f"Intervals from {min(rounds)} rounds are wide. {FEW_ROUNDS} rounds or more make them narrower "
-        found.append(Doubt(f"{text}(--set rounds={FEW_ROUNDS})."))
+        text = f"Intervals from {min(rounds)} rounds are wide. {FEW_ROUNDS} rounds or more make them narrower: "
+        found.append(Doubt(f"{text}{command_with(command, rounds=FEW_ROUNDS)}."))
     return found
 
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from analysis.judge.doubts import Reasons
 from analysis.measure.series import throughput_per_second
+from analysis.measure.trend import drift
 from analysis.read.runs import Run
-from runfiles.events import INCOMPLETE, RUN_TIME
+from runfiles.events import INCOMPLETE, POISSON, RUN_TIME
 
 GENERATOR_LIMIT_PERCENT = 90
 OTHERS_LIMIT_PERCENT = 30
 """CPU that neither load generator nor service used. It includes Docker's proxy and the kernel's network work."""
 UNSTEADY = 0.25
 """A run is not steady if the answers in each second have a standard deviation above this share of their mean."""
-TREND_PARTS = 10
-TREND_LIMIT = 0.1
-TREND_ALPHA = 0.001
-"""A run has a trend if the medians of its tenths rise or fall by more than 10% from first to last (Theil and Sen's
-slope), and so steadily (Kendall's tau) that noise alone does so in one run of 1,000."""
 RUN_TIME_SLACK_S = 2.0
 """A run may be this much shorter than its run time."""
 
@@ -32,18 +24,20 @@ def generator_doubts(run: Run) -> Reasons:
     if not generator.cpu_warnings and (percent or 0) <= GENERATOR_LIMIT_PERCENT:
         return []
     spent = f"{percent:.0f}% of a core" if percent is not None else "most of a core"
+    fewer = "fewer users" if run.record.open is None else "more processes, at a lower rate,"
     return [
         (
             f"the load generator was short of CPU ({spent}), so response times and throughput "
             "show its limit, not that of the service; "
-            "measure with fewer users or on a machine with more cores",
+            f"measure with {fewer} or on a machine with more cores",
             "generator",
         )
     ]
 
 
-def load_doubts(run: Run) -> Reasons:
-    """Whether a load ran as long as it should, was steady, and had the machine to itself."""
+def load_doubts(run: Run, *, has_several_rates: bool = False) -> Reasons:
+    """Whether a load ran as long as it should, was steady, and had the machine to itself. A staircase of rates is not
+    steady as a whole."""
     found: Reasons = []
     if run.measured_requests.empty:
         found.append(("no request was measured", INCOMPLETE))
@@ -52,16 +46,24 @@ def load_doubts(run: Run) -> Reasons:
         took_s = ended - run.record.started_at_unix_s
         if took_s < asked_s - RUN_TIME_SLACK_S:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
-    seconds = throughput_per_second(run)
-    if len(seconds) > 1 and seconds.std() > UNSTEADY * seconds.mean():
-        text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second, "
-        found.append((f"{text}so the mean says little about this run", ""))
-    found += _of_trend(run)
+    if not has_several_rates:
+        found += _of_throughput(run) + _of_trend(run)
     others = _cpu_of_others(run) if run.axis is None else None  # blocks tell it themselves
     if others is not None and others > OTHERS_LIMIT_PERCENT:
         text = f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed"
         found.append((text, ""))
     return found
+
+
+def _of_throughput(run: Run) -> Reasons:
+    """Whether about as many answers came in each second. The counts of a Poisson process have a variance as large as
+    their mean, which is no fault."""
+    seconds = throughput_per_second(run)
+    by_chance = seconds.mean() if run.record.open is not None and run.record.open.arrivals == POISSON else 0.0
+    if len(seconds) > 1 and seconds.var() - by_chance > (UNSTEADY * seconds.mean()) ** 2:
+        text = f"throughput was not steady: {seconds.min():,} to {seconds.max():,} answers a second, "
+        return [(f"{text}so the mean says little about this run", "")]
+    return []
 
 
 def _of_trend(run: Run) -> Reasons:
@@ -85,34 +87,7 @@ def way_of(change: float) -> str:
 def trend(run: Run) -> float | None:
     """The share by which response times rose (or fell: negative) within the run; None without a trend."""
     answered = run.answered
-    start, end = run.window_unix_s
-    if len(answered) < TREND_PARTS * 20 or end <= start:
-        return None
-    place = ((answered["started_at_unix_s"].to_numpy() - start) / (end - start) * TREND_PARTS).astype(int)
-    place = place.clip(0, TREND_PARTS - 1)
-    times = answered["response_time_ms"].to_numpy()
-    parts = [times[place == number] for number in range(TREND_PARTS)]
-    if min(len(part) for part in parts) < 10:
-        return None
-    medians = np.array([np.median(part) for part in parts])
-    if medians.min() <= 0:
-        return None
-    return steady_change(np.log(medians))
-
-
-def steady_change(logs: np.ndarray) -> float | None:
-    """The share by which values rose (or fell: negative) from the first to the last, by their logarithms; None if they
-    did not, or not steadily."""
-    last = len(logs) - 1
-    early, late = np.triu_indices(len(logs), 1)
-    slope = np.median((logs[late] - logs[early]) / (late - early))  # Theil and Sen
-    if abs(slope) * last <= math.log1p(TREND_LIMIT):
-        return None
-    # Imported here: a third of a second, which only a slope is worth.
-    from scipy.stats import kendalltau  # noqa: PLC0415
-
-    is_trend = kendalltau(np.arange(len(logs)), logs).pvalue < TREND_ALPHA
-    return math.expm1(slope * last) if is_trend else None
+    return drift(answered["started_at_unix_s"].to_numpy(), answered["response_time_ms"].to_numpy(), run.window_unix_s)
 
 
 def _cpu_of_others(run: Run) -> float | None:

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from datetime import datetime
 
+from analysis.judge.check_open import is_open, open_plan_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt
 from analysis.read.results import Deployment, Results
 from analysis.read.runs import Run
@@ -28,7 +29,7 @@ def plan_doubts(results: Results) -> list[Doubt]:
         found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
     found += _of_budget(results.experiment)
     asked = {
-        "users": plan.users,
+        "users": None if is_open(plan) else plan.users,
         "seed": plan.seed,
         "end_after_requests": plan.requests,
     }
@@ -111,11 +112,12 @@ def _of_layout(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
 
 
 def _of_plan_of(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
-    """Whether the users of a deployment's loads, and the limits of its containers, were those of the plan."""
-    found = []
+    """Whether the users or the rate of a deployment's loads, and the limits of its containers, were those of the
+    plan."""
     user_class = f"{plan.user_class.title().replace('_', '')}User"
+    found = open_plan_doubts(deployment, plan)
     for number, run in deployment.loads.items():
-        if run.record.user_class != user_class:
+        if not is_open(plan) and run.record.user_class != user_class:
             text = f"{deployment.title}, round {number}: the users were {run.record.user_class[:LONGEST_QUOTE]}, "
             found.append(
                 Doubt(f"{text}the plan says {user_class[:LONGEST_QUOTE]}", "circumstances", (deployment.name,))

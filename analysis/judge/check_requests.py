@@ -8,6 +8,8 @@ from analysis.judge.doubts import LONGEST_QUOTE, Reasons
 from analysis.read.runs import Run
 from runfiles.events import ALL_BLOCKS, ALL_TEXTS, ENOUGH_REQUESTS, INCOMPLETE, ROWS_LOST, RUN_TIME, UNSAMPLED, WARM_UP
 
+ERRORS = "errors"
+"""The kind of reason that ``failed_requests`` gives."""
 ERROR_LIMIT = 0.01
 RETRY_LIMIT = 0.01
 TEXTS_NAMED = 3
@@ -29,15 +31,9 @@ PART_SLACK_MS = 1.0
 
 
 def request_doubts(run: Run) -> Reasons:
-    """What speaks against a run in its requests."""
-    found: Reasons = []
+    """What speaks against a run in its requests, but for failed ones (``error_doubts``)."""
     measured = run.measured_requests
-    failed = measured["error"][(measured["error"] != "").to_numpy()]
-    if len(measured) and len(failed) / len(measured) > ERROR_LIMIT:
-        first = failed.iloc[0][:LONGEST_QUOTE]
-        text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first})"
-        found.append((f"{text}{_which_texts(run)}", "errors"))
-    found += _of_record(run)
+    found = _of_record(run)
     if twice := _rows_there_twice(run.requests):
         found.append((f"{twice:,} rows of requests repeat another row in all columns", "copy"))
     retried = int(measured["retried"].sum())
@@ -45,6 +41,24 @@ def request_doubts(run: Run) -> Reasons:
         text = f"{retried:,} of {len(measured):,} requests were sent again, as the service had closed their connection"
         found.append((text, ""))
     return found + _of_texts(run) + _of_parts(run) + _of_clock(run)
+
+
+def error_doubts(run: Run) -> Reasons:
+    """Whether too many requests failed."""
+    failed, measured = _errors(run), run.measured_requests
+    if not len(measured) or len(failed) / len(measured) <= ERROR_LIMIT:
+        return []
+    text = f"{len(failed):,} of {len(measured):,} requests failed (the first: {first_error(run)})"
+    return [(f"{text}{_which_texts(run)}", ERRORS)]
+
+
+def first_error(run: Run) -> str:
+    """Why the first measured request that failed did so; empty if none did."""
+    return next(iter(_errors(run)), "")[:LONGEST_QUOTE]
+
+
+def _errors(run: Run) -> pd.Series:
+    return run.measured_requests["error"][(run.measured_requests["error"] != "").to_numpy()]
 
 
 def _which_texts(run: Run) -> str:

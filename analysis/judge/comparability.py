@@ -17,7 +17,7 @@ MEMORY_APART = (
     "cgroup uses, without file cache that the kernel can drop."
 )
 """What is said wherever the memory of both is shown."""
-NONE_IS_A_VALUE = ("run time", "blocks", "requests")
+NONE_IS_A_VALUE = ("run time", "blocks", "requests", "rate", "arrivals", "connection")
 """Circumstances that a run may lack. If any other is None, it was not recorded."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
 """Circumstances that single passes share with loads."""
@@ -79,7 +79,8 @@ def _should_tell_model(baseline: Deployment, *subject: Deployment) -> bool:
 
 
 def circumstances(run: Run) -> dict[str, Hashable]:
-    """What two runs must have in common to be compared."""
+    """What two runs must have in common to be compared. Of several rates it is the lowest: a deployment that is
+    overloaded gets no higher one. The users of an open workload do not count."""
     record = run.record
     engine = record.inference_engine
     blocks = record.blocks
@@ -89,8 +90,11 @@ def circumstances(run: Run) -> dict[str, Hashable]:
         "inference engine": None if computes == (None, None, None) else computes,
         "texts": record.texts.sha256,
         "user class": record.user_class,
-        "users": record.users,
-        "spawn rate": record.spawn_rate,
+        "users": record.users if record.open is None else 0,
+        "spawn rate": record.spawn_rate if record.open is None else 0,
+        "rate": next(iter(run.rates_per_s), None),
+        "arrivals": None if record.open is None else record.open.arrivals,
+        "connection": None if record.open is None else record.open.connection,
         "run time": record.run_time_s,
         "blocks": None if blocks is None else (blocks.block_s, blocks.settle_s, blocks.planned),
         "requests": record.end_after_requests,

@@ -12,7 +12,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
-from analysis.measure.rounds import Measurement
+from analysis.measure.rounds import RATES_MIXED, Measurement
 from runfiles.machines import EngineElsewhere
 
 
@@ -116,13 +116,15 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     """What stands in the brackets of the findings without a verdict."""
     if not loads:
         return ""
+    has_rates = any(load.summary["median_ms"].missing == RATES_MIXED for load in loads)
     rounds = [load.summary["requests"].rounds for load in loads]
     if min(rounds) < FEWEST_ROUNDS:
-        said = "Fewer than three rounds give no interval. Only response times have verdicts, and not from one round."
+        said = "Fewer than three rounds give no interval."
+        said += "" if has_rates else " Only response times have verdicts, and not from one round."
     else:
         said = "Below, brackets without a name are 95% intervals."
-        said += " Only response times have verdicts." if len(loads) > 1 else ""
-    return f"{said} {words.HOW_ROUND_BY_ROUND}" if len(loads) > 1 and max(rounds) > 1 else said
+        said += " Only response times have verdicts." if len(loads) > 1 and not has_rates else ""
+    return f"{said} {words.HOW_ROUND_BY_ROUND}" if len(loads) > 1 and max(rounds) > 1 and not has_rates else said
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:
@@ -158,11 +160,14 @@ def _connections(loads: Sequence[Measurement]) -> list[Finding]:
         deals_requests |= load.deployment.is_swarm and max(map(replicas_of, runs)) > 1
     if not parts:
         return []
-    said = "The server closes the connection after an answer, although the users keep theirs. Answers for which a new "
-    parts = [f"{said}connection was opened: ", *parts, ". Opening it is a part of these response times. "]
+    is_open = any(load.deployment.is_open for load in loads)
+    although = "the load generator would keep it" if is_open else "the users keep theirs"
+    said = f"The server closes the connection after an answer, although {although}. Answers for which a new connection "
+    parts = [f"{said}was opened: ", *parts, ". Opening it is a part of these response times. "]
     parts.append("So keep_alive measures the same here as new_connection.")
     if deals_requests:
-        parts.append(" Swarm deals out connections in turn, so here it balances requests, not users.")
+        users = "" if is_open else ", not users"
+        parts.append(f" Swarm gives each new connection to the next replica, so here it balances requests{users}.")
     return [Finding("finding-connections", "Connections", tuple(parts))]
 
 
@@ -297,16 +302,17 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
     if not pairs:
         return []
     equal = [pair for pair in pairs if len(pair[0].shares) == len(pair[1].shares)]
-    parts: list[Part] = ["The users kept their connections. "]
+    parts: list[Part] = ["Connections were kept. " if kept[0].is_open else "The users kept their connections. "]
     for balance in (equal or pairs)[0]:
         if balance.even is None:
             return []
         what = "requests" if balance.deals_requests else "connections"
         anchor = f"share-{balance.id}"
-        parts += [f"{balance.measurement.title}, which deals out {what}: the busiest replica gave "]
+        parts += [f"{balance.measurement.title}, which distributes {what}: the busiest replica gave "]
         parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
         parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
-    parts.append("A proxy can share the load of few users evenly. Swarm needs many connections for that.")
+    few = "over few connections" if kept[0].is_open else "of few users"
+    parts.append(f"A proxy can share the load {few} evenly. Swarm needs many connections for that.")
     return [Finding("finding-balance", "Connections or requests", tuple(parts))]
 
 
@@ -339,12 +345,17 @@ def _expected(balance: Balance) -> str:
             "The proxy gives each request to the replica with the fewest open requests, whoever sends it. So a replica "
             "that answers faster gets more of them."
         )
+    if balance.keeps_connections and balance.is_open:
+        return (
+            "Swarm's ingress gives each new connection, not each request, to the next replica. Connections were kept, "
+            "and a request took one that was free, so a few of them may carry most requests."
+        )
     if balance.keeps_connections:
         return (
-            "Swarm's ingress deals out connections in turn, not requests. The users kept their connections, so each "
-            "user stayed with one replica."
+            "Swarm's ingress gives each new connection, not each request, to the next replica. The users kept their "
+            "connections, so each user stayed with one replica."
         )
-    return "Swarm's ingress deals out connections in turn, and each request had a connection of its own."
+    return "Swarm's ingress gives each new connection to the next replica, and each request had its own connection."
 
 
 def _deal(even: Evenness, anchor: str) -> list[Part]:

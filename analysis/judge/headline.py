@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.judge import words
+from analysis.judge.advice import command_with
 from analysis.judge.doubts import Validity
+from analysis.judge.staircases import staircase_headline
 from analysis.judge.verdicts import FASTER, NAMES, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance
 from analysis.measure.quantity import FEWEST_ROUNDS, QUANTITIES
 from analysis.measure.rounds import Measurement
+from analysis.measure.steps import Staircase
 from runfiles.deployments import title_of
 
 AT = {"median_ms": "the median", "p95_ms": "p95"}
@@ -17,15 +20,22 @@ AT = {"median_ms": "the median", "p95_ms": "p95"}
 
 
 def headline(
-    loads: Sequence[Measurement], verdicts: Sequence[Verdict], balances: Sequence[Balance], validity: Validity
+    loads: Sequence[Measurement],
+    verdicts: Sequence[Verdict],
+    balances: Sequence[Balance],
+    validity: Validity,
+    command: str,
+    staircases: Sequence[Staircase] = (),
 ) -> tuple[str, ...]:
-    """What was found: first one plain sentence, then the numbers of each deployment."""
+    """What was found: first one plain sentence, then the numbers of each deployment. ``command`` ran the experiment."""
     if not validity.is_valid:
         return (_not_valid(validity),)
     if not loads:
         return ("Nothing was measured: no deployment has a load that can be read.",)
+    if staircases:
+        return staircase_headline(staircases)
     medians = [*against_first(verdicts).values()]
-    said = _compared(medians, verdicts) if medians else _alone(loads[0])
+    said = _compared(medians, verdicts, command) if medians else _alone(loads[0])
     if all(verdict.kind == NONE for verdict in verdicts):
         said = [*_balanced(balances), *said]
     return tuple(said)
@@ -64,7 +74,7 @@ def _balanced(balances: Sequence[Balance]) -> list[str]:
     return []
 
 
-def _compared(medians: Sequence[Verdict], verdicts: Sequence[Verdict]) -> list[str]:
+def _compared(medians: Sequence[Verdict], verdicts: Sequence[Verdict], command: str) -> list[str]:
     """The verdicts on the pairs of ``medians``, proven differences first."""
     pairs = [(median.subject.name, median.baseline.name) for median in medians]
     judged = [verdict for verdict in verdicts if (verdict.subject.name, verdict.baseline.name) in pairs]
@@ -75,7 +85,7 @@ def _compared(medians: Sequence[Verdict], verdicts: Sequence[Verdict]) -> list[s
     said = [*_proven(proven), *_numbers(proven, unproven)]
     said += _unproven(unproven, proven) if said else _nothing_proven(unproven)
     refused = [median for median in medians if median.kind == NONE]
-    return [*said, _refused(refused[0], is_other_judged=bool(said))] if refused else said
+    return [*said, _refused(refused[0], command, is_other_judged=bool(said))] if refused else said
 
 
 def _proven(proven: Sequence[Verdict]) -> list[str]:
@@ -153,12 +163,12 @@ def _nothing_proven(unproven: Sequence[Verdict]) -> list[str]:
     return [f"No difference is proven: {why}."]
 
 
-def _refused(verdict: Verdict, is_other_judged: bool) -> str:
+def _refused(verdict: Verdict, command: str, *, is_other_judged: bool) -> str:
     """Why two deployments are not compared."""
     both = f"{words.first_letter(words.named(verdict.subject))} and {words.named(verdict.baseline)} are"
     if verdict.unlike is not None:
         return f"{both} {verdict.detail}."
     if is_other_judged:
         return f"{both} not compared: {verdict.detail}."
-    advice = ' Measure five: make bench ARGS="--set rounds=5".' if verdict.detail == ONE_ROUND else ""
+    advice = f" Measure five: {command_with(command, rounds=5)}." if verdict.detail == ONE_ROUND else ""
     return f"There is no verdict on the response times: {verdict.detail}.{advice}"

@@ -20,10 +20,11 @@ from analysis.read.results import Results
 SHOWN = ("median_ms", "p95_ms", "throughput_per_s", "cpu_ms_per_answer", "memory_mean_mb")
 """The quantities that are set beside each other."""
 JUDGED = ("median_ms", "p95_ms", "cpu_ms_per_answer", "memory_mean_mb")
-"""Those that get a verdict. Throughput has none: in a closed workload it mirrors response time."""
+"""Those that get a verdict. Throughput has none: in a closed workload it mirrors response time, in an open one it is
+the rate."""
 MORE, LESS = "more", "less"
 """The verdicts on CPU and memory; response times are slower or faster."""
-NOT_JUDGED = "not judged: it mirrors the response time"
+NOT_JUDGED = "not judged: it follows from the load and the response time"
 
 
 @dataclass(frozen=True)

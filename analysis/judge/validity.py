@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from analysis.judge.check_blocks import block_doubts, trend_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
+from analysis.judge.check_open import open_doubts
 from analysis.judge.check_plan import START_SLACK_S, plan_doubts, time_doubts
 from analysis.judge.check_replicas import PART_ONLY, limit_doubts, replica_doubts
-from analysis.judge.check_requests import request_doubts, single_pass_doubts
+from analysis.judge.check_requests import ERRORS, error_doubts, first_error, request_doubts, single_pass_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, Results, Round
 from analysis.read.runs import Run
-from runfiles.events import FAILED, INCOMPLETE, STATUS_MEASURED
+from runfiles.deployments import title_of
+from runfiles.events import CUT_OFF, FAILED, INCOMPLETE, INTERRUPTED, STATUS_MEASURED
+from runfiles.files import SERVICE_LOG_FILE, round_folder
 from runfiles.lines import is_alike
 
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
-    found = [doubt for deployment in results.deployments for doubt in _of_deployment(deployment)]
+    has_several_rates = results.has_several_rates
+    found = _of_failed_requests(results)
+    found += [doubt for each in results.deployments for doubt in _of_deployment(each, has_several_rates)]
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
-    found += _of_percentiles(loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if has_several_rates else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -43,7 +49,7 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
     return list(texts.values())
 
 
-def _of_deployment(deployment: Deployment) -> list[Doubt]:
+def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
@@ -51,7 +57,7 @@ def _of_deployment(deployment: Deployment) -> list[Doubt]:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment)
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment, has_several_rates)
 
 
 def _of_failed_rounds(results: Results) -> list[Doubt]:
@@ -66,7 +72,58 @@ def _of_failed_rounds(results: Results) -> list[Doubt]:
             if whom is None:
                 hit.append((reason, whom := {}))
             whom.setdefault(deployment.title, []).append(round_.number)
-    return [Doubt(f"{_whom(whom)} failed: {reason}", is_of_a_lack=True) for reason, whom in hit]
+    return [
+        Doubt(f"{_whom(whom)} {INTERRUPTED if reason == CUT_OFF else FAILED}: {reason}", is_of_a_lack=True)
+        for reason, whom in hit
+    ]
+
+
+def _of_failed_requests(results: Results) -> list[Doubt]:
+    """Runs with too many failed requests: each cause once, by the first run that it hit, with all that it hit.
+
+    In a staircase, failed requests of a load belong to the step in which they failed.
+    """
+    runs = [
+        (deployment, round_, name, run.as_recorded)
+        for deployment in results.deployments
+        for round_ in deployment.rounds
+        for name, run in _named_runs(round_)
+        if run is round_.single_pass or not results.has_several_rates
+    ]
+    hit: list[tuple[str, str, dict[str, list[int]]]] = []
+    for deployment, round_, name, run in runs:
+        for text, _ in error_doubts(run):
+            whom = next((whom for error, _, whom in hit if is_alike(error, first_error(run))), None)
+            if whom is None:
+                where = f"{deployment.title}, {name}{_rounds(deployment, [round_.number])}"
+                said = f"{where}: {text}{_where_log_is(results.folder, deployment, round_)}"
+                hit.append((first_error(run), said, whom := {}))
+            whom[deployment.name] = sorted({*whom.get(deployment.name, []), round_.number})
+    found = []
+    for _, said, whom in hit:
+        told = _whom({title_of(name): numbers for name, numbers in whom.items()})
+        is_of_one = sum(map(len, whom.values())) == 1
+        text = said if is_of_one else f"{said}. All that it hit: {told}"
+        found.append(Doubt(text, ERRORS, tuple(whom)))
+    return found
+
+
+def _where_log_is(folder: Path, deployment: Deployment, round_: Round) -> str:
+    """Where the service's log of a round is, if it was kept."""
+    log = f"{round_folder(deployment.name, round_.number)}/{SERVICE_LOG_FILE}"
+    return f". The end of the service's log is in {log}" if (folder / log).is_file() else ""
+
+
+def _named_runs(round_: Round) -> Iterator[tuple[str, Run]]:
+    """The runs of a measured round, and what each is called."""
+    if round_.status != STATUS_MEASURED:
+        return
+    if round_.single_pass is not None:
+        yield "single pass", round_.single_pass
+    if round_.load is not None:
+        yield "load", round_.load
+    for group, run in round_.reference_loads.items():
+        yield f"load in group {group}", run
 
 
 def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
@@ -77,19 +134,13 @@ def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
     )
 
 
-def _of_runs(deployment: Deployment) -> list[Doubt]:
+def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
     """The reasons that the runs give: each once, with all rounds in which it was found."""
     rounds: dict[tuple[str, Doubt], list[int]] = {}
     for round_ in deployment.rounds:
-        if round_.status != STATUS_MEASURED:
-            continue
-        if (alone := round_.single_pass) is not None:
-            for doubt in _doubts(deployment, alone, _of_run(alone) + single_pass_doubts(alone.as_recorded)):
-                rounds.setdefault(("single pass", doubt), []).append(round_.number)
-        loads = {"load": round_.load} if round_.load is not None else {}
-        loads |= {f"load in group {group}": run for group, run in round_.reference_loads.items()}
-        for name, load in loads.items():
-            for doubt in _doubts(deployment, load, _of_run(load) + load_doubts(load)):
+        for name, run in _named_runs(round_):
+            is_pass = run is round_.single_pass
+            for doubt in _doubts(deployment, run, _of_pass(run) if is_pass else _of_load(run, has_several_rates)):
                 rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
@@ -128,6 +179,18 @@ def _doubts(deployment: Deployment, run: Run, said: Reasons) -> list[Doubt]:
         )
         for text, kind in said
     ]
+
+
+def _of_pass(run: Run) -> Reasons:
+    return _of_run(run) + single_pass_doubts(run.as_recorded)
+
+
+def _of_load(run: Run, has_several_rates: bool) -> Reasons:
+    return (
+        open_doubts(run, has_several_rates=has_several_rates)
+        + _of_run(run)
+        + load_doubts(run, has_several_rates=has_several_rates)
+    )
 
 
 def _of_run(run: Run) -> Reasons:

@@ -26,7 +26,8 @@ from runfiles.machines import EngineElsewhere
 ALPHA = 1 - CONFIDENCE
 NAMES = {"median_ms": "median", "p95_ms": "p95"}
 JUDGED = tuple(NAMES)
-"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time."""
+"""The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time, in an
+open one it is the rate."""
 
 POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)

@@ -7,11 +7,15 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
 from analysis.measure.parts import Blank
 from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, Estimate, Quantity
-from analysis.measure.rounds import Measurement
+from analysis.measure.rounds import RATES_MIXED, Measurement
+from analysis.measure.steps import RoundStep, Staircase, Step
+from analysis.read.results import Deployment
+from runfiles.events import CUT_OFF, FAILED, INTERRUPTED
 
 PART = "of the part that samples cover"
 TWO_ROUNDS = "no interval from two rounds"
@@ -28,6 +32,8 @@ MEMORY_FOOTNOTE = "* The memory of the host process and of containers is counted
 """Below a table with the memory of both."""
 COUNTED_APART = ("memory_mean_mb", "memory_max_mb", "memory_mb_s_per_1000")
 """The quantities that are counted differently for the host process. The others of memory it does not have."""
+COUNTS = ("due", "answered", "failed", "late", "dropped", "over_bound", "unanswered", "growth")
+"""What is counted at each rate of a staircase (``analysis.measure.steps.RoundStep``)."""
 FIRST_OF_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -148,12 +154,14 @@ def time_of_day(stamp: str) -> str:
 
 
 def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
-    """The quantities that at least one of the deployments was asked for, in the order in which they are shown."""
+    """The quantities that at least one of the deployments was asked for, in the order in which they are shown; without
+    those that a staircase has at each rate only."""
     return [
         quantity
         for key, quantity in QUANTITIES.items()
         if any(key in measurement.summary for measurement in measurements)
         and (key != REVERSE_PROXY or has_reverse_proxy(measurements))
+        and not all(key in each.summary and each.summary[key].missing == RATES_MIXED for each in measurements)
     ]
 
 
@@ -168,6 +176,11 @@ def has_reverse_proxy(measurements: Sequence[Measurement]) -> bool:
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
     """Whether there is both a host process and containers: their memory is counted differently."""
     return len({measurement.deployment.is_host for measurement in measured}) > 1
+
+
+def status(deployment: Deployment) -> str:
+    """What became of a deployment. One that failed only because somebody ended the experiment was interrupted."""
+    return INTERRUPTED if (deployment.status, deployment.reason) == (FAILED, CUT_OFF) else deployment.status
 
 
 def is_in_blocks(measured: Sequence[Measurement]) -> bool:
@@ -216,7 +229,12 @@ def row_title(quantity: Quantity, measured: Sequence[Measurement]) -> str:
     return title + (MEMORY_MARK if is_marked else "")
 
 
-def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], verdicts: Sequence[Verdict]) -> str:
+def figures_csv(
+    loads: Sequence[Measurement],
+    passes: Sequence[Measurement],
+    verdicts: Sequence[Verdict],
+    staircases: Sequence[Staircase] = (),
+) -> str:
     """All estimates and ratios as CSV. What is missing is an empty field. No text is a formula to a spreadsheet."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\r\n")
@@ -225,6 +243,8 @@ def figures_csv(loads: Sequence[Measurement], passes: Sequence[Measurement], ver
     for run, measurements in (("load", loads), ("single pass", passes)):
         for measurement in measurements:
             writer.writerows(_csv_rows(run, measurement))
+    for staircase in staircases:
+        writer.writerows(_csv_steps(staircase))
     for found in verdicts:
         pair = no_formula(f"{found.subject.title} / {found.baseline.title}")
         values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
@@ -246,6 +266,34 @@ def _csv_rows(run: str, measurement: Measurement) -> Iterator[list[object]]:
             if own is not None:
                 tail = [own.n, own.of, 1, _note(own)]
                 yield [run, number_of_round, title, quantity.key, quantity.unit, _cell(own.value), "", "", *tail]
+
+
+def _csv_steps(staircase: Staircase) -> Iterator[list[object]]:
+    """The highest rate that was answered, and of each rate its percentiles, its throughput, and what became of the
+    requests that were due, over all rounds and in each."""
+    title = no_formula(staircase.title)
+    rounds = len(staircase.knees_per_s)
+    knee, agreeing = _cell(staircase.knee_per_s), f"{staircase.agreeing} of {rounds} rounds agree"
+    yield ["load", "all", title, "highest_rate_answered", "/s", knee, "", "", rounds, "rounds", rounds, agreeing]
+    for number_of_round, own in staircase.knees_per_s.items():
+        yield ["load", number_of_round, title, "highest_rate_answered", "/s", _cell(own), "", "", "", "", 1, ""]
+    for step in staircase.steps:
+        run = f"load at {step.rate_per_s:g}/s"
+        for key, estimate in step.estimates.items():
+            values = [_cell(value) for value in (estimate.value, estimate.low, estimate.high)]
+            tail = [estimate.n, estimate.of, len(step.rounds), _note(estimate)]
+            yield [run, "all", title, key, QUANTITIES[key].unit, *values, *tail]
+        yield from ([run, "all", title, *row] for row in _csv_counts(step))
+        for number_of_round, figures in step.rounds.items():
+            yield from ([run, number_of_round, title, *row] for row in _csv_counts(figures))
+
+
+def _csv_counts(step: Step | RoundStep) -> Iterator[list[object]]:
+    """What became of the requests due at a rate, in one round or in all together."""
+    count = step.total if isinstance(step, Step) else partial(getattr, step)
+    rounds = len(step.rounds) if isinstance(step, Step) else 1
+    for name in COUNTS:
+        yield [name, "", count(name), "", "", count("due"), "requests", rounds, step.state if name == "due" else ""]
 
 
 def _cell(value: float) -> str:

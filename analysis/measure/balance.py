@@ -16,9 +16,6 @@ from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.runs import Run
 
-KEEP_ALIVE = "KeepAliveUser"
-"""The user class in ``locustfiles/keep_alive.py``, as the record of a run names it."""
-
 
 @dataclass(frozen=True)
 class ReplicaShare:
@@ -84,6 +81,11 @@ class Balance:
         return self.keeps_connections and not self.deals_requests
 
     @property
+    def is_open(self) -> bool:
+        """Whether the workload was an open one, in which no connection belongs to a user."""
+        return self.measurement.deployment.is_open
+
+    @property
     def id(self) -> str:
         return f"{self.measurement.name}-{self.number}"
 
@@ -107,7 +109,7 @@ def reopened(loads: Iterable[Run]) -> Reopened | None:
     None if these are at most half of their answers: then the server keeps connections too. A server that answers with
     HTTP/1.0, or with ``Connection: close``, closes each.
     """
-    kept = [run.answered["connection_reused"] for run in loads if run.record.user_class == KEEP_ALIVE]
+    kept = [run.answered["connection_reused"] for run in loads if run.asks_to_keep]
     found = Reopened(sum(int((reused == 0).sum()) for reused in kept), sum(map(len, kept)))
     return found if found.answers > 0.5 * found.of else None
 
@@ -225,11 +227,13 @@ def expected_largest_share(run: Run, replicas: int, deals_requests: bool = False
     A proxy that ``deals_requests`` gives each to the replica with the fewest open ones, so each gets about 1 / R.
     Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the R replicas like
     cards, so at most ceil(U / R) of U users meet the same one. If each request has its own connection, each replica
-    gets 1 / R.
+    gets 1 / R. In an open workload the connections are used as they are free, some much more than others.
     """
     users = run.record.users or 0
     if deals_requests:
         return 1 / replicas, "the proxy gives each request to the replica with the fewest open requests"
+    if keeps_connections(run) and run.record.open is not None:
+        return 1.0, "a request takes any kept connection that is free, so a few of them may carry most requests"
     if keeps_connections(run) and users:
         share = math.ceil(users / replicas) / users
         return (

@@ -2,7 +2,8 @@
 
 The load generator's part comes from the blank: the same client against a responder that answers at once. With several
 users an answer also waits until the client reads it. The blank has one user, so what an answer waited longer than the
-blank's is added to the blank's response time.
+blank's is added to the blank's response time. In an open workload a response time begins when the request is due, so
+how late it was sent is the load generator's part too.
 """
 
 from __future__ import annotations
@@ -72,9 +73,11 @@ def parts(answered: pd.DataFrame, blank: Blank) -> Mapping[str, Estimate]:
 def _client_ms(requests: pd.DataFrame, blank: Blank) -> np.ndarray:
     """The load generator's part of each request; NaN where it is not known."""
     waits = requests["client_wait_ms"].to_numpy(dtype=float)
+    own: np.ndarray = blank.median_ms.value + requests["send_delay_ms"].fillna(0.0).to_numpy(dtype=float)
     if np.isnan(blank.wait_ms) or np.isnan(waits).all():
-        return np.full(len(requests), blank.median_ms.value)
-    return blank.median_ms.value + waits - blank.wait_ms
+        return own
+    own += waits - blank.wait_ms
+    return own
 
 
 def _mean(values: np.ndarray, blank: Blank) -> Estimate:

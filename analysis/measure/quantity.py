@@ -160,9 +160,8 @@ class Estimate:
     @property
     def has_interval(self) -> bool:
         """Whether there is an interval, from steps, or from rounds enough to show it."""
-        return (self.is_of_steps or self.rounds >= FEWEST_ROUNDS) and not (
-            math.isnan(self.low) or math.isnan(self.high)
-        )
+        are_enough = self.is_of_steps or self.rounds >= FEWEST_ROUNDS
+        return are_enough and not (math.isnan(self.low) or math.isnan(self.high))
 
 
 Estimates = Mapping[str, Estimate]

@@ -20,6 +20,24 @@ from analysis.read.runs import Run
 
 NO_BLANK = Blank(missing("no blank was measured"), missing("no blank was measured"))
 CONFIDENCE = 0.95
+OF_ANY_RATE = (
+    "requests",
+    "failures",
+    "memory_mean_mb",
+    "memory_max_mb",
+    "memory_percent",
+    "memory_limit_mb",
+    "body_kb_per_1000",
+    "interface_kb_per_1000",
+    "body_in_mb",
+    "body_out_mb",
+    "interface_in_mb",
+    "interface_out_mb",
+    "idle_cpu_percent",
+    "seconds_to_healthy",
+)
+"""The quantities that are shown of a staircase as a whole. All others depend on the rate."""
+RATES_MIXED = "one figure for several rates says little; the page has those of each rate"
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other estimates are means over the rounds."""
 
@@ -105,8 +123,9 @@ class Measurement:
         return {number: estimate.value for number, estimate in told.items() if estimate.is_measured}
 
 
-def measure_load(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement:
-    """A deployment under load, without the percentiles that have too few requests above them."""
+def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, has_several_rates: bool = False) -> Measurement:
+    """A deployment under load, without the percentiles that have too few requests above them. Of a staircase of rates
+    it has the quantities that do not depend on the rate."""
     starts = {round_.number: round_.seconds_to_healthy for round_ in deployment.rounds}
     rounds = {}
     for number, run in deployment.loads.items():
@@ -114,7 +133,16 @@ def measure_load(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement
         timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
         own = {"seconds_to_healthy": timed, "idle_cpu_percent": idle_cpu_percent(run)}
         rounds[number] = summarize(run, blank) | own
+    if has_several_rates:
+        rounds = {number: _without_rates(estimates) for number, estimates in rounds.items()}
     return Measurement(deployment, rounds, without_thin_percentiles(over_rounds([*rounds.values()])))
+
+
+def _without_rates(estimates: Estimates) -> dict[str, Estimate]:
+    return {
+        key: estimate if key in OF_ANY_RATE else replace(missing(RATES_MIXED), n=estimate.n)
+        for key, estimate in estimates.items()
+    }
 
 
 def measure_pass(deployment: Deployment, blank: Blank = NO_BLANK) -> Measurement:

@@ -94,6 +94,11 @@ class Deployment:
         return self.name.startswith("compose-")
 
     @property
+    def is_open(self) -> bool:
+        """Whether the requests of its loads were due at a rate, whatever was answered."""
+        return any(run.record.open is not None for run in self.loads.values())
+
+    @property
     def title(self) -> str:
         return title_of(self.name)
 
@@ -147,6 +152,17 @@ class Results:
                     if group is not None and run.axis is not None:
                         found.setdefault((round_.number, group), []).append((deployment, run))
         return found
+
+    @property
+    def is_staircase(self) -> bool:
+        """Whether the plan has several rates, which rise from block to block."""
+        return len(self.experiment.plan.rates) > 1
+
+    @property
+    def has_several_rates(self) -> bool:
+        """Whether a load had several rates, those of a staircase or of a search for the capacity: then most figures are
+        those of one of them."""
+        return self.is_staircase or self.experiment.plan.capacity is not None
 
     @property
     def runs(self) -> list[Run]:

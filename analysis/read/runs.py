@@ -21,7 +21,7 @@ from runfiles.columns import (
     REPLICA_STATS_COLUMNS,
     REQUEST_COLUMNS,
 )
-from runfiles.events import MEASURED
+from runfiles.events import KEPT, MEASURED
 from runfiles.fields import LONGEST_RUN_S
 from runfiles.files import (
     BLOCKS_SUFFIX,
@@ -34,6 +34,9 @@ from runfiles.files import (
 )
 from runfiles.machines import is_loopback
 from runfiles.records import RunRecord
+
+KEEP_ALIVE = "KeepAliveUser"
+"""The user class in ``locustfiles/keep_alive.py``, as the record of a run names it."""
 
 CLOCK_STEP_S = 60.0
 """By so much a row may lie outside of its run: a clock may have been set meanwhile. Further off it is another run's."""
@@ -138,6 +141,24 @@ class Run:
             last = self.finished_unix_s.max() if len(self.requests) else start
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
+
+    @cached_property
+    def rates_per_s(self) -> tuple[float, ...]:
+        """The rates of an open workload at which requests were due in the measured phase, each once and from the lowest
+        on; none in a closed one."""
+        if self.record.open is None:
+            return ()
+        if self.record.open.rate_per_s is not None:
+            return (self.record.open.rate_per_s,)
+        measured = self.blocks[(self.blocks["phase"] == MEASURED).to_numpy()] if len(self.blocks) else self.blocks
+        return tuple(float(rate) for rate in np.unique(measured["rate_per_s"].dropna())) if len(measured) else ()
+
+    @property
+    def asks_to_keep(self) -> bool:
+        """Whether the load generator would use a connection for several requests, if the service keeps it open."""
+        if self.record.open is not None:
+            return self.record.open.connection == KEPT
+        return self.record.user_class == KEEP_ALIVE
 
     @cached_property
     def fingerprint(self) -> bytes | None:

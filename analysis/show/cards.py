@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.staircases import highest, rate, rounds_agreeing
 from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict, against_first
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
+from analysis.measure.steps import Staircase
 from analysis.read.results import Deployment
 from analysis.show.chart_style import colour
 from analysis.show.elements import Card, Value
@@ -18,13 +20,17 @@ from runfiles.events import FAILED, STATUS_MEASURED
 def cards(analysis: Analysis) -> tuple[Card, ...]:
     """A card for each deployment: first those that were measured, then grey ones with the reason."""
     loads = {load.name: load for load in analysis.loads}
+    staircases = {staircase.name: staircase for staircase in analysis.staircases}
     of_first = against_first(analysis.verdicts)
     pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in of_first.values()}
     verdicts = [found for found in analysis.verdicts if (found.subject.name, found.baseline.name) in pairs]
     deployments = sorted(analysis.results.deployments, key=lambda deployment: deployment.name not in loads)
     return tuple(
         _measured(
-            loads[deployment.name], analysis, [found for found in verdicts if found.subject.name == deployment.name]
+            loads[deployment.name],
+            analysis,
+            [found for found in verdicts if found.subject.name == deployment.name],
+            staircases.get(deployment.name),
         )
         if deployment.name in loads
         else _not_measured(deployment, analysis)
@@ -35,27 +41,43 @@ def cards(analysis: Analysis) -> tuple[Card, ...]:
 def _not_measured(deployment: Deployment, analysis: Analysis) -> Card:
     """Why a deployment has no figures under load."""
     if deployment.status != STATUS_MEASURED:
-        style = "none red" if deployment.status == FAILED else "none"
-        value = Value(deployment.status, deployment.reason or "no reason was given", style)
+        status = words.status(deployment)
+        style = "none red" if status == FAILED else "none"
+        value = Value(status, deployment.reason or "no reason was given", style)
     else:
         reasons = dict.fromkeys(doubt.text for doubt in analysis.validity.of(deployment.name))
         value = Value("not measured", "; ".join(reasons) or "no run under load was recorded", "none")
     return Card(deployment.title, "var(--line)", (value,), style="unmeasured")
 
 
-def _measured(load: Measurement, analysis: Analysis, verdicts: Sequence[Verdict]) -> Card:
+def _measured(load: Measurement, analysis: Analysis, verdicts: Sequence[Verdict], staircase: Staircase | None) -> Card:
     invalid = analysis.validity.of(load.name)
     style = "none" if invalid else ""
-    values = [
-        _value(load.summary["median_ms"], 2, " ms", "median response time", style),
-        _value(load.summary["throughput_per_s"], 1, " /s", "answers per second", style),
-    ]
+    values = (
+        [
+            _value(load.summary["median_ms"], 2, " ms", "median response time", style),
+            _value(load.summary["throughput_per_s"], 1, " /s", "answers per second", style),
+        ]
+        if staircase is None
+        else _of_rates(staircase, style)
+    )
     if invalid:
         titles = dict.fromkeys(doubt.title for doubt in invalid)
         values.insert(0, Value("not valid", "; ".join(titles), "none red"))
     else:
         values += [_verdict(found) for found in verdicts if found.key == "median_ms" or found.kind != NONE]
     return Card(load.title, colour(load.name), tuple(values), _counts(load))
+
+
+def _of_rates(staircase: Staircase, style: str) -> list[Value]:
+    """The highest rate that was answered, and the response times there."""
+    values = [Value(highest(staircase), f"answered\n{rounds_agreeing(staircase)}", style)]
+    if staircase.knee is not None:
+        values += [
+            _value(staircase.knee.estimates[key], 2, " ms", f"{NAMES[key]} at {rate(staircase.knee_per_s)}/s", style)
+            for key in ("median_ms", "p95_ms")
+        ]
+    return values
 
 
 def _value(estimate: Estimate, digits: int, unit: str, name: str, style: str) -> Value:

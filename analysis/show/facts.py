@@ -11,11 +11,12 @@ from typing import Any
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.check_open import is_open
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from analysis.show.elements import Fact
-from analysis.show.layout_facts import blocks_of_load, layout_facts
+from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
@@ -31,6 +32,14 @@ HOW_USERS_CONNECT = {
 """Class of the users, as a plan names it -> what that means for connections."""
 
 
+HOW_AN_OPEN_LOAD_CONNECTS = {
+    "keep_alive": "Connections are kept, if the service does; where all are busy, one more is opened.",
+    "new_connection": HOW_USERS_CONNECT["new_connection"],
+}
+"""As ``HOW_USERS_CONNECT``, where requests are due at a rate."""
+OPEN = "whether or not earlier ones were answered"
+
+
 def time_of_start(results: Results) -> str:
     """When the experiment began."""
     return words.time_of_day(results.experiment.started_at)
@@ -41,10 +50,16 @@ def command(results: Results) -> str:
     return str(results.experiment.command)
 
 
-def users(results: Results) -> str:
-    """How many users sent requests."""
-    count = results.experiment.plan.users
-    return f"{count} user" + ("s" if count != 1 else "")
+def load_in_words(results: Results) -> str:
+    """How many users sent requests, or at which rate they were due."""
+    plan = results.experiment.plan
+    if plan.rates:
+        of = f"in {len(plan.rates)} steps" if results.is_staircase else OPEN
+        ends = dict.fromkeys((plan.rates[0], plan.rates[-1]))
+        return f"{' to '.join(f'{rate:,g}' for rate in ends)} requests/s, {of}"
+    if plan.rate is not None:
+        return f"{plan.rate:,g} requests/s, {OPEN}"
+    return f"{plan.users} user" + ("s" if plan.users != 1 else "")
 
 
 def user_class(results: Results) -> str:
@@ -156,26 +171,37 @@ def _no_model(results: Results) -> str:
 def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     kind = user_class(analysis.results)
-    connections = HOW_USERS_CONNECT.get(kind, f"The class of the users is {kind}.")
+    known = HOW_AN_OPEN_LOAD_CONNECTS if is_open(plan) else HOW_USERS_CONNECT
+    connections = known.get(kind, f"The class of the users is {kind}.")
     if words.is_in_blocks(analysis.loads):
         return f"{rounds(analysis)}. {_load_in_blocks(analysis)} {connections}"
-    length = f"sent {plan.requests:,} requests" if plan.requests else f"sent requests for {plan.seconds} s"
-    return (
-        f"{rounds(analysis)}. In each round {users(analysis.results)} {length} to each deployment, after "
-        f"{plan.warm_up_s} s of warm-up, which is not counted. {connections}"
-    )
+    if is_open(plan):
+        length = f"until there were {plan.requests:,} requests" if plan.requests else f"for {plan.seconds:g} s"
+        said = f"each deployment got {load_in_words(analysis.results)}, {length},"
+    else:
+        length = f"sent {plan.requests:,} requests" if plan.requests else f"sent requests for {plan.seconds} s"
+        said = f"{load_in_words(analysis.results)} {length} to each deployment,"
+    warm_up = f"after {plan.warm_up_s} s of warm-up, which is not counted"
+    return f"{rounds(analysis)}. In each round {said} {warm_up}. {connections}"
 
 
 def _load_in_blocks(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     blocks = next(blocks for load in analysis.loads for blocks in blocks_of_load(load))
-    at_once = "the deployments ran at once"
+    is_alone = was_alone(analysis.results.experiment)
+    at_once = "the deployment ran alone" if is_alone else "the deployments ran at once"
     if len(analysis.results.experiment.groups) > 1:
         at_once = f"the deployments of a group ran at once ({len(analysis.results.experiment.groups)} groups)"
-    length = f"until each had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to each"
+    each, whom = ("it", "it") if is_alone else ("each", "one of them at a time")
+    length = f"until {each} had {plan.requests:,} requests" if plan.requests else f"{blocks.planned:,} to {each}"
+    sent = f"{load_in_words(analysis.results)} sent requests to {whom}"
+    if is_open(plan):
+        sent = f"requests were sent to {whom}: {load_in_words(analysis.results)}"
+    if analysis.staircases:
+        length = f"one at each rate, {OPEN}, until a deployment was overloaded"
     return (
-        f"In each round {at_once}, and {users(analysis.results)} sent requests to one of them at a time, in blocks of "
-        f"{blocks.block_s:g} s: {length}, after {plan.warm_up_s:g} s of warm-up each, which are not counted."
+        f"In each round {at_once}, and {sent}, in blocks of {blocks.block_s:g} s: {length}, after "
+        f"{plan.warm_up_s:g} s of warm-up{'' if is_alone else ' each'}, which are not counted."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.staircases import highest
 from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.show.hand_in import binary_size, interval, why_not_measured
@@ -155,6 +156,9 @@ class _Figures:
         if absent:
             return Claim(OPEN, f"It is not known whether {this} or {other} is faster.", self.why_not(*absent))
         found = self._verdict(subject, baseline)
+        if found is None:
+            text = f"There is no verdict on whether {this} or {other} is faster, because several rates were measured."
+            return Claim(OPEN, text, self._highest_rates(subject, baseline))
         told = words.ratio(found).removesuffix(f" ({words.TWO_ROUNDS})")
         ratio = f"ratio {words.ROUND_BY_ROUND} {told}, " if told else ""
         figures = f"{self.told('median_ms', subject, baseline)}; {words.pair(found)}: {ratio}{words.verdict(found)}"
@@ -208,12 +212,18 @@ class _Figures:
         deployment = self._deployments.get(name)
         return why_not_measured(deployment) if deployment else NOT_MEASURED
 
-    def _verdict(self, first: str, second: str) -> Verdict:
-        """The verdict on the medians of two deployments, whichever of them is the subject."""
+    def _highest_rates(self, *names: str) -> str:
+        """The highest rate that each deployment answered."""
+        found = {staircase.name: staircase for staircase in self._analysis.staircases}
+        return f"Highest rate that was answered. {_listed({name: highest(found[name]) for name in names})}"
+
+    def _verdict(self, first: str, second: str) -> Verdict | None:
+        """The verdict on the medians of two deployments, whichever of them is the subject; None if several rates were
+        measured."""
+        pairs = (verdict for verdict in self._analysis.verdicts if verdict.key == "median_ms")
         return next(
-            verdict
-            for verdict in self._analysis.verdicts
-            if verdict.key == "median_ms" and {verdict.subject.name, verdict.baseline.name} == {first, second}
+            (found for found in pairs if {found.subject.name, found.baseline.name} == {first, second}),
+            None,
         )
 
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from analysis.analyse import Analysis
+from analysis.judge.advice import command_with
 from analysis.measure.balance import Balance, ReplicaShare
 from analysis.show.elements import Cell, Column, Row, Table
 from analysis.show.hand_in import decimal_size, why_not_measured
-from analysis.show.markdown import safe
+from analysis.show.markdown import code, safe
 from runfiles.deployments import title_of
 
 ONE, THREE = "swarm-1", "swarm-3"
@@ -71,9 +72,10 @@ def _first(analysis: Analysis, name: str) -> Balance | None:
 def _why_none(analysis: Analysis) -> str:
     deployment = next((each for each in analysis.results.deployments if each.name == THREE), None)
     reason = why_not_measured(deployment) if deployment else NOT_MEASURED
+    command = command_with(analysis.results.experiment.command, only="swarm-1,swarm-3")
     return (
         f"{title_of(THREE)}: {safe(reason)}. So this report has no figures of three replicas. `make doctor` says "
-        'whether this machine can run Swarm. To measure it: `make bench ARGS="--only swarm-1,swarm-3"`.'
+        f"whether this machine can run Swarm. To measure it: `{code(command)}`."
     )
 
 

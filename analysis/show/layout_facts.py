@@ -20,7 +20,8 @@ IN_TURNS = "in turns: the deployments of a round ran one after another, and each
 def layout_facts(analysis: Analysis) -> Iterator[Fact]:
     """How the load came to the deployments, and what is known of its blocks, its rounds and the load generator."""
     experiment = analysis.results.experiment
-    yield Fact("Layout", _layout(analysis.loads))
+    at_rates = ", each cycle at the next rate until it was overloaded" if analysis.staircases else ""
+    yield Fact("Layout", _layout(analysis.loads, is_alone=was_alone(experiment)) + at_rates)
     if len(experiment.groups) > 1:
         yield Fact("Groups", _groups(experiment))
     if words.is_in_blocks(analysis.loads):
@@ -39,13 +40,19 @@ def blocks_of_load(load: Measurement) -> list[Blocks]:
     return [run.record.blocks for run in runs if run.record.blocks is not None]
 
 
-def _layout(loads: Sequence[Measurement]) -> str:
+def was_alone(experiment: ExperimentRecord) -> bool:
+    """Whether only one deployment ran, so that none ran beside it."""
+    return sum(map(len, experiment.groups)) == 1
+
+
+def _layout(loads: Sequence[Measurement], *, is_alone: bool) -> str:
     if not words.is_in_blocks(loads):
         return IN_TURNS
     blocks = next(blocks for load in loads for blocks in blocks_of_load(load))
+    visits = "the deployments of a group ran at once, and the load visited them in random order, each once in a cycle"
     return (
-        "in blocks: the deployments of a group ran at once, and the load visited them in random order, each once in a "
-        f"cycle. A visit is a block: {blocks.settle_s:g} s in which the load settles, then {blocks.block_s:g} s that "
+        f"in blocks: {'the load visited the one deployment again and again' if is_alone else visits}. "
+        f"A visit is a block: {blocks.settle_s:g} s in which the load settles, then {blocks.block_s:g} s that "
         f"count. The plan of a round had {blocks.planned:,} such blocks for each deployment"
     )
 

@@ -9,7 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge import findings, words
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
-from analysis.show import facts
+from analysis.show import facts, staircase
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
@@ -25,6 +25,7 @@ def render_markdown(analysis: Analysis) -> str:
         *_invalid(analysis),
         *_key_figures(analysis),
         *_verdicts(analysis),
+        *_staircase(analysis),
         *_caveats(analysis),
         *_hand_in(analysis),
         *_findings(analysis),
@@ -37,7 +38,7 @@ def render_markdown(analysis: Analysis) -> str:
 
 def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
-    who = f"{facts.users(results)} ({safe(facts.user_class(results))})"
+    who = f"{safe(facts.load_in_words(results))} ({safe(facts.user_class(results))})"
     command = code(facts.command(results))
     service = f"Service: {safe(told)}. " if (told := facts.service(results)) else ""
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
@@ -78,6 +79,19 @@ def _verdicts(analysis: Analysis) -> list[str]:
         "|---|---|---|---|",
     ]
     return [*head, *rows] if rows else []
+
+
+def _staircase(analysis: Analysis) -> list[str]:
+    """What each deployment answered at each rate."""
+    if not analysis.staircases:
+        return []
+    return [
+        "",
+        f"## {staircase.TITLE}",
+        "",
+        safe(staircase.HOW_TO_READ),
+        *table_lines(staircase.staircase_table(analysis.staircases)),
+    ]
 
 
 def _hand_in(analysis: Analysis) -> list[str]:

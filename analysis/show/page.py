@@ -15,12 +15,17 @@ from analysis.show import facts, replica_sections, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
+from analysis.show.staircase import staircase_section
 from analysis.show.tables import figure_tables, pair_tables
 
 HEADING = "What it costs to run one inference service in different ways"
 HOW_CARDS_ARE_READ = (
     "Each number is the mean of the values of the rounds. Its 95% interval says how far it may be off by chance; it is "
     "computed from how the rounds differ. Fewer than three rounds give no interval."
+)
+HOW_CARDS_OF_RATES_ARE_READ = (
+    "Each card has the highest rate that the deployment answered in most rounds, and the response times at that rate. "
+    "They are means of the values of the rounds, with their 95% intervals. Fewer than three rounds give no interval."
 )
 NOT_VALID = "This experiment is not valid: the numbers of the deployments that are named here must not be used."
 HOW_FIGURES_ARE_READ = (
@@ -61,22 +66,24 @@ def page(analysis: Analysis) -> Page:
         alert=_alert(analysis.validity),
         sections=found,
         plots=tuple((chart.id, chart.plot) for section in found for chart in section.all_charts),
-        csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts),
+        csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts, analysis.staircases),
     )
 
 
 def page_sections(analysis: Analysis) -> tuple[Section, ...]:
     """The sections in the order in which they are read; those without content are left out."""
     loads = analysis.loads
+    at_one_rate = () if analysis.staircases else loads
     found = (
         _key(analysis),
+        staircase_section(analysis.staircases),
         _validity(analysis),
         _hand_in(analysis),
-        sections.latency(loads, analysis.passes),
-        sections.cpu(loads),
+        sections.latency(at_one_rate, analysis.passes),
+        sections.cpu(at_one_rate),
         sections.memory(loads),
         sections.network(loads),
-        sections.where_the_time_goes(loads, analysis.blank),
+        sections.where_the_time_goes(at_one_rate, analysis.blank),
         replica_sections.replicas(analysis.balances),
         replica_sections.events(loads),
         _figures(analysis),
@@ -106,13 +113,19 @@ def _key(analysis: Analysis) -> Section:
         "key",
         "Key figures, under load",
         "Key figures",
-        HOW_CARDS_ARE_READ if analysis.loads else "",
+        _how_cards_are_read(analysis),
         cards=cards(analysis),
         how_findings_are_read=how_to_read(analysis.loads),
         findings=paragraphs(analysis.findings),
         charts=sections.ratio_charts(analysis.verdicts),
         tables=pair_tables(analysis),
     )
+
+
+def _how_cards_are_read(analysis: Analysis) -> str:
+    if analysis.staircases:
+        return HOW_CARDS_OF_RATES_ARE_READ
+    return HOW_CARDS_ARE_READ if analysis.loads else ""
 
 
 def paragraphs(findings: tuple[Finding, ...]) -> tuple[Paragraph, ...]:
@@ -132,7 +145,9 @@ def _validity(analysis: Analysis) -> Section:
     caveats = [Caveat("", doubt.text) for doubt in validity.caveats]
     lists = (("Not valid", invalid), ("Caveats", caveats))
     said = NOT_VALID if invalid else "Nothing was found that makes this experiment invalid."
-    if caveats and not invalid:
+    if not analysis.loads and not invalid:
+        said = "Nothing was measured, so there is no number to use. The reasons are below."
+    elif caveats and not invalid:
         said += " Read these caveats before you use a number."
     if analysis.results.note:
         said += " The note at the top of the page says how this example was recorded."

@@ -107,8 +107,7 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
         chart_of(
             "throughput-mean",
             "Answers per second, under load",
-            "Each user sends its next request only after it has its answer. So the faster the answers "
-            f"come, the more of them there are. This does not say what more users would get. {INTERVALS}",
+            f"{_what_throughput_says(loads)} {INTERVALS}",
             charts.by_deployment(loads, "throughput_per_s"),
         ),
         chart_of(
@@ -118,6 +117,18 @@ def _throughput(loads: Loads) -> tuple[Chart, ...]:
             f"warmed up or was slowed down.{time_axis(loads)}",
             charts.over_time(loads, "throughput_per_s"),
         ),
+    )
+
+
+def _what_throughput_says(loads: Loads) -> str:
+    if any(load.deployment.is_open for load in loads):
+        return (
+            "Requests were due at a rate, whether or not earlier ones were answered. So a deployment that keeps up "
+            "gives as many answers as were asked for. This does not say how many more it could give."
+        )
+    return (
+        "Each user sends its next request only after it has its answer. So the faster the answers come, the more of "
+        "them there are. This does not say what more users would get."
     )
 
 

@@ -52,6 +52,8 @@ SHARE_COLUMNS = (
 
 def how_pairs_are_read(analysis: Analysis) -> str:
     """How the ratios of the pairs are computed, and what the verdicts say."""
+    if not any(verdict.shows_ratio for verdict in analysis.verdicts):
+        return "No ratio is shown. The verdict of each pair says why."
     in_blocks = words.is_in_blocks(analysis.loads)
     said = [THE_RATIO, RATIO_OF_BLOCKS if in_blocks else RATIO_OF_ROUNDS]
     groups = analysis.results.experiment.groups

@@ -32,7 +32,8 @@ HOW_RATIOS_ARE_READ = (
     "experiments are not paired: the interval of the ratio is that of Welch's t test on the logarithms. The verdict is "
     "about {second}. The verdicts are corrected for the number of comparisons on this page (Holm's correction), and "
     "need p < 0.05; so an interval may exclude 1 although no difference is proven. Answers per second have no verdict: "
-    "each user waits for its answer, so they mirror the response time."
+    "if each user waits for its answer, they mirror the response time, and if requests are due at a rate, they mirror "
+    "that."
 )
 HOW_BESIDE_IS_READ = (
     "The upper mark: how many times the median of the faster service the slower one needs, both as host processes. The "
@@ -160,17 +161,19 @@ def _caveats(two: TwoServices) -> Iterator[CaveatList]:
 
 def _charts(two: TwoServices, compared: Sequence[Pair]) -> Iterator[Chart]:
     for key in SHOWN if compared else ():
-        how = f"{_how(key)} {INTERVALS}"
+        how = f"{_how(key, is_open=compared[0].first.deployment.is_open)} {INTERVALS}"
         yield Chart(f"two-{key}", QUANTITIES[key].title, how, plot_of(two_charts.quantity(compared, _names(two), key)))
         if key == SHOWN[0] and two.besides:
             chart = plot_of(two_charts.service_beside_docker(two.besides))
             yield Chart("beside", "The service beside Docker", HOW_BESIDE_IS_READ, chart)
 
 
-def _how(key: str) -> str:
+def _how(key: str, *, is_open: bool) -> str:
     if key == "memory_mean_mb":
         return f"Compare the two services in a deployment. {MEMORY_APART}"
     if key == "throughput_per_s":
+        if is_open:
+            return "Requests were due at a rate, so a service that keeps up gives as many answers as were asked for."
         return "Higher is better. Each user sends its next request only after it has its answer."
     return "Lower is better."
 

@@ -155,10 +155,10 @@ def model_of(project: Project, settings: Settings, port: int, metrics_folder: Pa
     else:
         model = _resolved(project, service.compose, settings, port, metrics_folder)
     answering = model["services"].get(answering_of(service))
-    if answering is None:
+    if answering is None and service.compose is not None:
         there = ", ".join(model["services"]) or "none"
         raise DeploymentError(
-            f"there is no service {answering_of(service)} in the Compose file, it has {there}; "
+            f"there is no service {answering_of(service)} in {service.compose.file.name}, it has {there}; "
             "set service in [compose] of the service file"
         )
     answering.pop("build", None)
@@ -177,7 +177,13 @@ def _resolved(project: Project, compose: ComposeFile, settings: Settings, port: 
     file = ["--project-directory", str(compose.file.parent), "--file", str(compose.file)]
     if compose.environment:  # a .env file beside it would set what is not set here, such as another image
         file += ["--env-file", os.devnull]
-    said = project.run([*file, "config", "--format", "json"], variables=variables)
+    try:
+        said = project.run([*file, "config", "--format", "json"], variables=variables)
+    except DeploymentError as error:
+        raise DeploymentError(
+            f"{compose.file.name} can't be used: {error}; correct it, or the variables that it gets (environment in "
+            "[compose] of the service file)"
+        ) from error
     model: Model = json.loads(said)
     return model
 

@@ -29,7 +29,7 @@ from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
 from infra.paths import ROOT
 from runfiles.events import PROCESS
-from runfiles.files import write_whole
+from runfiles.files import SERVICE_LOG_FILE, write_whole
 from runfiles.records import Limits
 from runfiles.strict_json import read_record
 from servicefile.service_file import PORT_PLACE, ServiceFile
@@ -41,7 +41,6 @@ STARTED = "FOURFOLD_STARTED"
 """A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
-LOG_FILE = "service.log"
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -77,7 +76,7 @@ class Host:
 
     def start(self, settings: Settings, folder: Path) -> Service:
         service, port = settings.service, self.facts.port(settings)
-        metrics, log = live_folder(folder) / METRICS_FILE, folder / LOG_FILE
+        metrics, log = live_folder(folder) / METRICS_FILE, folder / SERVICE_LOG_FILE
         if service.metrics.variable is not None:
             metrics.parent.mkdir(parents=True, exist_ok=True)
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
@@ -105,7 +104,7 @@ class Host:
         )
 
     def log(self, folder: Path) -> str:
-        return tail(folder / LOG_FILE)
+        return tail(folder / SERVICE_LOG_FILE)
 
     def remove(self, settings: Settings) -> list[str]:
         process = _left()

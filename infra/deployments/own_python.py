@@ -93,7 +93,7 @@ def prepare_python(service: ServiceFile, show: Callable[[str], None]) -> None:
             if done.returncode != 0:
                 raise DeploymentError(
                     f"{service.requirements} could not be installed: {last_error(tail(log))}; all of it is in {log}; "
-                    "mend that, or name a Python that has it (python in the service file)"
+                    "correct that, or name a Python that has it (python in the service file)"
                 )
     (folder / DONE).touch()
 

@@ -83,7 +83,8 @@ def why_no_image(engine: Engine, image: str, built_from: Path | None) -> str | N
         return None
     if built_from is None:
         reason = _why_not_in_registry(engine, image)
-        return reason and f"image {image} is not here, and {reason}; build or load it (docker load) and run again"
+        remedy = "check the name, or build or load it (docker load), and run again"
+        return reason and f"image {image} is not here, and {reason}; {remedy}"
     if not engine.is_remote and not engine.elsewhere():
         root = Path(engine.client.info().get("DockerRootDir") or "/")
         if reason := why_too_little_disk(root, BUILD_DISK_BYTES, "building the image"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import addresses
 from infra.deployments.probe import NOT_ANSWERED, ask, get, why_wrong
 from infra.deployments.waiting import POLL_S
-from infra.errors import DeploymentError
+from infra.errors import DeploymentError, ServiceFileError
 from servicefile.service_file import READY_PORT, READY_REQUEST, ServiceFile
 from servicefile.texts import requests_of
 
@@ -43,8 +43,8 @@ def until_ready(
     reaches it, though it runs: it listens elsewhere. None if nothing shows that.
 
     Raises:
-        DeploymentError: it is not ready after ``seconds``, has answered wrongly for ``WRONG_S``, has been misplaced for
-            so long, or ``evidence`` raised it.
+        ServiceFileError: it has answered wrongly for ``WRONG_S``, or has been misplaced for so long.
+        DeploymentError: it is not ready after ``seconds``, or ``evidence`` raised it.
     """
     tries = _Tries(url, service)
     until = time.monotonic() + seconds
@@ -58,9 +58,9 @@ def until_ready(
         state = evidence()
         known = f"; {state}" if state else ""
         if tries.is_wrong_for_good():
-            raise DeploymentError(f"the service at {url} runs, but {reason}{known}")
+            raise ServiceFileError(f"the service at {url} runs, but {reason}{known}")
         if tries.has_no_answer_for_long() and (misplaced := why_misplaced()):
-            raise DeploymentError(f"{misplaced}{known}")
+            raise ServiceFileError(f"{misplaced}{known}")
         if time.monotonic() > until:
             raise DeploymentError(f"{url} is not ready after {seconds:g} s: {reason}{known}")
         time.sleep(POLL_S)

@@ -106,7 +106,7 @@ def model_of(stack: StackFile, settings: Settings, replicas: int, port: int) -> 
         said = _docker_stack(["config", "--compose-file", str(stack.file)], variables)
     except DeploymentError as error:
         raise DeploymentError(
-            f"{stack.file.name} can't be deployed to Swarm: {error}; mend it, or the variables that it gets "
+            f"{stack.file.name} can't be deployed to Swarm: {error}; correct it, or the variables that it gets "
             "(environment in [stack] of the service file)"
         ) from error
     model: Model = without_variables(yaml.safe_load(said))

@@ -25,11 +25,11 @@ from infra.deployments.ownership import LABEL, is_ours
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
-from infra.errors import DeploymentError, why
+from infra.errors import DeploymentError, ServiceFileError, why
 from infra.last_words import last_lines
 from infra.paths import ROOT
 from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
-from runfiles.files import FAILED_START_FILE, write_whole
+from runfiles.files import FAILED_START_FILE, SERVICE_LOG_FILE, write_whole
 
 ALL: tuple[Deployment, ...] = (
     Host(Facts("host", default_port=5000, needs_engine=False, publishes=False)),
@@ -91,17 +91,27 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     except DeploymentError as error:
         if not _keeps_log(deployment, folder, kept):
             raise
-        raise DeploymentError(f"{error}; the end of its log is in {kept}") from error
+        kind = ServiceFileError if isinstance(error, ServiceFileError) else DeploymentError
+        raise kind(f"{error}; the end of its log is in {kept}") from error
     return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
 
 
+def keep_log(name: str, folder: Path) -> Path | None:
+    """Keep the end of what a deployment that runs has written, in a file of the folder that it was started with. A host
+    process writes there itself. Returns the file; None if there is none."""
+    log, deployment = folder / SERVICE_LOG_FILE, BY_NAME[name]
+    if not deployment.facts.needs_engine:
+        return log if log.is_file() else None
+    return log if _keeps_log(deployment, folder, log) else None
+
+
 def _keeps_log(deployment: Deployment, folder: Path, kept: Path) -> bool:
-    """Write the end of the log of what did not start. Whether there is one, and it could be written."""
+    """Write the end of a deployment's log. Whether there is one, and it could be written."""
     try:
         said = last_lines(deployment.log(folder))
         if said:
             write_whole(kept, said)
-    except FAILURES:  # why it did not start is worth more than why its log can't be kept
+    except FAILURES:  # what went wrong is worth more than why its log can't be kept
         return False
     return bool(said)
 

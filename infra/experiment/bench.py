@@ -14,8 +14,8 @@ from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
-from infra.deployments.table import Running
-from infra.errors import DeploymentError, why, why_disk_is_full
+from infra.deployments.table import Running, keep_log
+from infra.errors import DeploymentError, ServiceFileError, why, why_disk_is_full
 from infra.experiment.blank import measure_blank
 from infra.experiment.enough import FEWEST_ROUNDS_TO_STOP
 from infra.experiment.journal import Journal
@@ -130,7 +130,7 @@ class Bench:
         def copy_metrics() -> None:
             nonlocal copied
             if seldom.is_due():
-                self._refuse_wrong_answers(running, prefix)
+                self._refuse_wrong_answers(running, prefix, number)
                 self._note_pace(name, prefix, texts)
                 self.view.do(f"{title}: single pass, {rows_so_far(prefix)} requests")
             if copied is None and marker.exists():
@@ -140,7 +140,7 @@ class Bench:
         arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", f"{repeat_s(self.plan):g}"]
         load = self.load(SINGLE_PASS, prefix, arguments, copy_metrics)
         outcome = run_locust(load, [Target(name, prefix, service)])[name]
-        self.refuse_failed(outcome, f"{title}: single pass")
+        self.refuse_failed(outcome, f"{title}: single pass", running, number)
         if copied is None:
             raise DeploymentError("the service's metrics file could not be copied after the first pass over the texts")
         files = tuple(str(file.relative_to(self.folder)) for file in copied)
@@ -152,10 +152,10 @@ class Bench:
             answer_s = median(float(row["response_time_ms"]) for row in rows) / 1000
             self.view.note_pace(name, Pace(answer_s, texts))
 
-    def _refuse_wrong_answers(self, running: Running, prefix: Path) -> None:
+    def _refuse_wrong_answers(self, running: Running, prefix: Path, number: int) -> None:
         """
         Raises:
-            DeploymentError: the first answers of a single pass are not as the service file says. The pass would go on
+            ServiceFileError: the first answers of a single pass are not as the service file says. The pass would go on
                 for long.
         """
         rows = first_rows(prefix, ENOUGH_WRONG)
@@ -169,20 +169,27 @@ class Bench:
         with suppress(*NOT_ANSWERED):
             reply = ask(running.url, request, requests_of(request)[0], max(LONG_S, 2 * took_s))
             reason = why_wrong(reply, request) or reason
-        raise DeploymentError(
+        raise ServiceFileError(
             f"the service at {running.url} runs, but {reason}; last words: {last_words_of(running.service)}"
+            f"{self._keep_log(running, number)}"
         )
 
-    def refuse_failed(self, outcome: Outcome, what: str) -> None:
-        """Tell the faults of a run.
+    def refuse_failed(self, outcome: Outcome, what: str, running: Running, number: int) -> None:
+        """Tell the faults of a run. If requests failed, keep the service's log.
 
         Raises:
             DeploymentError: it is none.
         """
+        log = self._keep_log(running, number) if outcome.failures else ""
         if outcome.reason is not None:
-            raise DeploymentError(outcome.reason)
+            raise DeploymentError(outcome.reason + log)
         for fault in outcome.faults:
             self.view.say(f"{what}: {fault}")
+
+    def _keep_log(self, running: Running, number: int) -> str:
+        """Keep the end of the service's log in the round's folder. The end of a sentence that says where it is."""
+        log = keep_log(running.name, self.folder / round_folder(running.name, number))
+        return f"; the end of its log is in {log}" if log else ""
 
     def measure_blank(self, running: Running) -> None:
         """Measure the blank, if that is not done yet, while a deployment answers."""
@@ -200,6 +207,8 @@ class Bench:
     def fail(self, name: str, number: int, error: Exception) -> None:
         """Note that a round of a deployment failed, and say why."""
         reason = self.why_failed(error)
+        if isinstance(error, ServiceFileError):
+            self.view.note_wrong_service_file()
         self.view.say_why(self.title(title_of(name), number), FAILED, reason)
         self.journal.note_round(name, number, status=FAILED, reason=reason)
 

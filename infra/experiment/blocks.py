@@ -15,11 +15,11 @@ from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.errors import DeploymentError
 from infra.experiment.bench import Bench, Seldom
-from infra.experiment.journal import CUT_OFF, Step, flush_files, now
+from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Outcome, ServiceGone, Target, rows_so_far, run_locust
 from infra.experiment.plan import Plan
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.events import CUT_OFF, FAILED, STATUS_MEASURED
 from runfiles.files import (
     BLOCKS_SUFFIX,
     LOAD,
@@ -136,6 +136,7 @@ class GroupRound:
         if measured:
             taken_s = time.monotonic() - began
             titles = ", ".join(map(title_of, measured))
+            self._bench.view.end_step()
             self._bench.view.say(f"{self._title}: {titles} measured in {taken_s:.0f} s; {self._bench.view.remaining()}")
 
     def _restart(self) -> None:
@@ -261,7 +262,7 @@ class GroupRound:
         return run_locust(sent, targets)
 
     def _take(self, outcome: Outcome, name: str) -> None:
-        self._bench.refuse_failed(outcome, f"{title_of(name)}: load")
+        self._bench.refuse_failed(outcome, f"{title_of(name)}: load", self._running[name], self._number)
         if name in self._own:
             self._bench.journal.note_round(name, self._number, runs=(SINGLE_PASS, LOAD))
         self._loaded.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -10,7 +11,7 @@ from runfiles.objective import EXAMPLE, read_objective
 from servicefile import toml
 from servicefile.toml import number
 
-ROUNDS = 5
+ROUNDS = 3
 """How often each deployment's capacity is searched, if the plan does not say: its interval comes from these."""
 
 NOT_LOAD_S = 12.0
@@ -18,8 +19,6 @@ NOT_LOAD_S = 12.0
 
 LOAD_SHARE = 0.75
 """The part of a search in which the load is measured. In the rest queues fill and drain."""
-
-LEAST_SEARCH_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,19 @@ class Capacity:
 
     def search_s(self, budget_minutes: float, rounds: int, deployments: int) -> float:
         """How long the load of one search may last, in seconds."""
-        round_s = budget_minutes * 60 / rounds
-        return max(LEAST_SEARCH_S, (round_s / max(1, deployments) - NOT_LOAD_S) * LOAD_SHARE)
+        return (budget_minutes * 60 / rounds / deployments - NOT_LOAD_S) * LOAD_SHARE
+
+    def why_too_short(self, budget_minutes: float, rounds: int, deployments: int) -> str | None:
+        """Why there is too little time for the searches, with the remedy; None: there is enough."""
+        least_s = read_objective(self.slo).least_search_s
+        if self.search_s(budget_minutes, rounds, deployments) >= least_s:
+            return None
+        needed = math.ceil((least_s / LOAD_SHARE + NOT_LOAD_S) * rounds * deployments / 60)
+        return (
+            f"budget_minutes = {budget_minutes:g} is too short to search the capacity of {deployments} deployments in "
+            f'{rounds} rounds: for "{self.slo}" a search needs {least_s:g} s of load; '
+            f"set budget_minutes = {needed}, or measure fewer deployments (--only)"
+        )
 
 
 def capacity_of(percent: Callable[[Any], float], value: Any) -> Capacity | None:

@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from infra.deployments.images import fetch_model, find_image, have_image
 from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
+from infra.deployments.users_files import why_not_valid
 from infra.environment import for_python
 from infra.errors import DeploymentError, ImageError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
@@ -51,11 +52,14 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
 
     Raises:
         PlanError: two deployments that run side by side have one port.
+        NotValid: a Compose file or stack file that the service file names can't be used.
         DeploymentError: another experiment runs on this machine or on the engine, the load generator can't be pinned,
             or the folder can't be made.
         RecordError: the experiment's record can't be written there.
     """
     _refuse_impossible(plan, settings)
+    planned = replace(settings, cpus=plan.cpus, memory_bytes=plan.memory_mb * MIB, service_cpus=plan.service_cpus)
+    warnings = why_not_valid(plan.deployments, planned)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = _make_folder(results)
         try:
@@ -78,7 +82,7 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
             with suppress(OSError):
                 folder.rmdir()
             raise
-        return Experiment(folder, journal, settings.service).run()
+        return Experiment(folder, journal, settings.service).run(warnings)
 
 
 def resume(folder: Path) -> int:
@@ -162,8 +166,10 @@ class Experiment:
         self._no_image: str | None = None  # why the image that the service file asks for can't be had
         self._containers = [name for name in self._plan.deployments if BY_NAME[name].facts.needs_engine]
 
-    def run(self) -> int:
+    def run(self, warnings: Sequence[str] = ()) -> int:
         """Measure every deployment that this machine allows, as often as the plan says, and write the page.
+
+        ``warnings`` are told first: why it will not be valid.
 
         Returns the exit code: 0 also where this machine could not run some; 1 where one was started and failed, the
         image that the service file asks for could not be had, or none could be measured; 130 after Ctrl-C; where it
@@ -174,6 +180,8 @@ class Experiment:
         rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
         how = f"in {rounds}" if plan.rounds is not None else until
         self._view.say(f"Fourfold measures {names} {how}; everything lands in {self._folder}")
+        for warning in warnings:
+            self._view.say(f"warning: {warning}")
         code = 0
         try:
             code = self._measure_what_is_left()
@@ -327,8 +335,13 @@ class Experiment:
         return None
 
     def _say_how_to_go_on(self) -> None:
-        command = [os.path.relpath(sys.executable), "-m", "infra", "run", "--resume", os.path.relpath(self._folder)]
-        self._view.say(f"To measure what is left: {shlex.join(command)}")
+        run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
+        if self._view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
+            again = shlex.join([*run, *shlex.split(self._journal.record.command)[4:]])
+            self._view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
+        else:
+            left = shlex.join([*run, "--resume", os.path.relpath(self._folder)])
+            self._view.say(f"To measure what is left: {left}")
 
     def _write_page(self) -> int:
         command = [sys.executable, "-m", "analysis", str(self._folder)]

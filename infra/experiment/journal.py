@@ -15,12 +15,11 @@ from infra.experiment.circumstances import Circumstances
 from infra.experiment.plan import Plan, plan_of
 from infra.experiment.resumable import check_resumable
 from runfiles.deployments import listed
-from runfiles.events import FAILED, NOT_RUN, STATUS_MEASURED, TURNS
+from runfiles.events import CUT_OFF, FAILED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
 from runfiles.records import DeploymentRecord, ExperimentRecord, MeasuredService, Options, PlanRecord, RoundRecord
 from runfiles.strict_json import read_record
 
-CUT_OFF = "the experiment was cut off while this round ran"
 BEFORE_ITS_TURN = "the experiment ended before its turn"
 NOT_IN_THE_PLAN = "not in the plan"
 

@@ -53,11 +53,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a target's run: why it is none (None: it is one), and what is wrong with its recording although
-    its files are whole, in one sentence each."""
+    """What became of a target's run: why it is none (None: it is one), what is wrong with its recording although its
+    files are whole, in one sentence each, and how many requests failed."""
 
     reason: str | None
     faults: list[str]
+    failures: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _outcome(target: Target, recorded: _Recorded, is_single_pass: bool) -> Outco
         of_text = f", of {recorded.failed_texts[0]}" if recorded.failed_texts else ""
         first = f"; the first error was: {first_error}{of_text}" if first_error else ""
         reason = f"{reason}{first}; last words of the service: {last_words_of(target.service)}"
-    return Outcome(reason, [text for _, text in recorded.faults])
+    return Outcome(reason, [text for _, text in recorded.faults], recorded.failures)
 
 
 def _run(load: Load, targets: Sequence[Target]) -> int:

@@ -209,8 +209,11 @@ def _consistent(plan: Plan) -> Plan:
             f"cpus = {plan.cpus:g} is more than service_cpus = {plan.service_cpus} has; "
             "leave cpus out, or name more processors"
         )
-    if plan.capacity is not None and plan.rounds is None:
-        return replace(plan, rounds=ROUNDS)
+    if plan.capacity is not None:
+        rounds = plan.rounds or ROUNDS
+        if why := plan.capacity.why_too_short(plan.budget_minutes, rounds, len(plan.deployments)):
+            raise PlanError(why)
+        return replace(plan, rounds=rounds)
     if plan.rates:
         return replace(plan, block_s=float(plan.seconds))
     return replace(plan, block_s=min(plan.block_s, plan.seconds / FEWEST_BLOCKS))

@@ -20,7 +20,7 @@ from infra.experiment.enough import Budget, Pair, in_words
 from infra.experiment.journal import Journal, Step
 from infra.experiment.plan import Plan
 from runfiles.deployments import title_of
-from runfiles.events import NOT_RUN, STATUS_MEASURED, TURNS
+from runfiles.events import CUT_OFF, INTERRUPTED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.lines import printable, tidy
 
 REFRESH_PER_S = 4
@@ -43,12 +43,15 @@ class View:
         self._budget = budget
         self._now = ""
         self._current: Step | None = None
+        self._is_current_over = False
+        self._tried: list[Step] = []
         self._began = 0.0
         self._out: set[str] = set()
         self._pairs: Sequence[Pair] = ()
         self._taken_s: dict[frozenset[str], list[float]] = {}
         self._causes = Causes()
         self._paces: dict[str, Pace] = {}
+        self.is_service_file_wrong = False
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -57,6 +60,10 @@ class View:
     def say_why(self, who: str, status: str, reason: str) -> None:
         """Say that ``who`` has this status, and why. A cause is told once: later lines name whom it hit first."""
         self.say(self._causes.tell(who, status, reason))
+
+    def note_wrong_service_file(self) -> None:
+        """The service file, or the service, has to be changed before it can be measured."""
+        self.is_service_file_wrong = True
 
     def do(self, what: str) -> None:
         """What is done now. Only a terminal shows it."""
@@ -82,12 +89,17 @@ class View:
     @contextmanager
     def step(self, step: Step) -> Iterator[None]:
         """A step of a round, which is timed to tell how long the others will take."""
-        self._current, self._began = step, time.monotonic()
+        self._current, self._began, self._is_current_over = step, time.monotonic(), False
+        self._tried.append(step)
         try:
             yield
             self._taken_s.setdefault(frozenset(step.names), []).append(self._this_s())
         finally:
             self._current = None
+
+    def end_step(self) -> None:
+        """The present step is over, also if something of it failed: what is left of the time is for the others."""
+        self._is_current_over = True
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -105,21 +117,22 @@ class View:
             if round_s > budget_s:
                 return f"about {_time(round_s)} left, more than the {self._plan.budget_minutes:g} min of the plan"
             return f"{_time(budget_s)} of {self._plan.budget_minutes:g} min left"
-        left = [step for step in self._journal.left() if not self._is_current(step)]
+        left = [step for step in self._journal.left() if not self._is_tried(step)]
         seconds = sum(self._expected_s(step) for step in left) + self._rest_of_current_s()
         return f"about {_time(seconds)} left"
 
     def _rest_of_current_s(self) -> float:
         current = self._current  # another thread draws, and the step may end meanwhile
-        if current is None or self._journal.is_measured(current):
+        if current is None or self._is_current_over or self._journal.is_measured(current):
             return 0.0
         return max(0.0, self._expected_s(current) - self._this_s())
 
-    def _is_current(self, step: Step) -> bool:
-        now = self._current
-        if now is None or (step.number, step.group) != (now.number, now.group):
-            return False
-        return set(now.names) <= set(step.names)
+    def _is_tried(self, step: Step) -> bool:
+        """Whether a step runs, or is over: if it failed, it is not tried again. What can't run here was not tried."""
+        return any(
+            (step.number, step.group) == (tried.number, tried.group) and set(tried.names) <= set(step.names)
+            for tried in self._tried
+        )
 
     def _expected_s(self, step: Step) -> float:
         names = frozenset(step.names) - self._out
@@ -172,7 +185,8 @@ class View:
         current = self._current
         if current is not None and number == current.number and name in current.names:
             return Text("now", style="bold")
-        status = self._journal.round(name, number).status
+        round_ = self._journal.round(name, number)
+        status = INTERRUPTED if round_.reason == CUT_OFF else round_.status
         if status == NOT_RUN:
             return Text(status if name in self._out else "·", style="dim")
         return Text(status, style="green" if status == STATUS_MEASURED else "red")

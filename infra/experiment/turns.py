@@ -7,10 +7,10 @@ import time
 from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.experiment.bench import Bench, Seldom
-from infra.experiment.journal import CUT_OFF, Step, flush_files, now
+from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
-from runfiles.events import FAILED, STATUS_MEASURED
+from runfiles.events import CUT_OFF, FAILED, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, round_folder
 
 
@@ -41,6 +41,7 @@ def measure_turn(bench: Bench, step: Step) -> None:
         return
     bench.journal.note_round(name, number, status=STATUS_MEASURED, reason=None)
     taken_s = time.monotonic() - began
+    bench.view.end_step()
     bench.view.say(
         f"{title}: healthy after {running.seconds_to_healthy:.1f} s, measured in {taken_s:.0f} s; "
         f"{bench.view.remaining()}"
@@ -66,5 +67,5 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
     load = bench.load(plan.locustfile, prefix, arguments, show)
-    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title)
+    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title, running, number)
     bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))
