@@ -15,9 +15,10 @@ from rich.table import Table
 from analysis import precision
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
+from analysis.judge.capacities import carried, low_to_high
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
-from analysis.judge.verdicts import NAMES, NONE, against_first
+from analysis.judge.verdicts import MAIN, NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Deployment, read_results
@@ -146,6 +147,10 @@ def cases_of(analysis: Analysis) -> list[Case]:
     cases += [
         Case("not whole", text, said="Something that the plan asked for is missing or incomplete.") for text in lacks
     ]
+    for search in analysis.searches:
+        interval = f" (95% interval {low_to_high(search.capacity)})" if search.capacity.has_interval else ""
+        said = f"{carried(search.capacity)}{interval or f': {search.capacity.missing}'}"
+        cases.append(Case("capacity", f"{search.title}: {search.objective}", said=said))
     for verdict in analysis.verdicts:
         name = f"{words.pair(verdict)}: {verdict.key}"
         said = f"{words.ratio(verdict)} {words.verdict(verdict)}".strip()
@@ -160,7 +165,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(analysis.results.note)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", style="red")
-    if analysis.loads and not analysis.staircases:
+    if analysis.loads and not analysis.results.has_several_rates:
         console.print(_figures(analysis.loads), soft_wrap=False)
     for line in _remarks(analysis):
         console.print(line)
@@ -185,7 +190,7 @@ def _figures(loads: Sequence[Measurement]) -> Table:
 def _remarks(analysis: Analysis) -> Iterator[str]:
     """The lines below the figures: verdicts, deployments that were not measured, caveats."""
     loads = analysis.loads
-    if not analysis.staircases and not all(
+    if not analysis.results.has_several_rates and not all(
         is_memory_comparable(loads[0].deployment, load.deployment) for load in loads
     ):
         yield "MB: counted differently for the host process and for containers, so not comparable"
@@ -220,7 +225,7 @@ def _verdicts(analysis: Analysis) -> Iterator[str]:
         ratio, said = words.ratio(verdict), words.verdict(verdict)
         if verdict.kind != NONE:
             yield f"{words.pair(verdict)}, {NAMES[verdict.key]}: {words.ROUND_BY_ROUND} {ratio} {said}"
-        elif verdict.key == "median_ms":
+        elif verdict.key in MAIN:
             yield f"{words.pair(verdict)}: {said}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.judge.capacities import capacity_finding, capacity_verdicts
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, findings
 from analysis.judge.headline import headline
@@ -13,6 +14,7 @@ from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import Balance, evenness, keeps_connections, replica_shares
 from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
+from analysis.measure.searches import Search, search_of, with_capacity
 from analysis.measure.steps import Staircase, staircase
 from analysis.read.results import Results
 
@@ -21,13 +23,14 @@ from analysis.read.results import Results
 class Analysis:
     """An experiment and what it says. ``headline`` is what was found: one plain sentence, and
     then its numbers. ``staircases``: one for each of the loads if the plan has several rates; then there are no
-    verdicts."""
+    verdicts. ``searches``: one for each of the loads if the capacity was searched; then the verdicts are on that."""
 
     results: Results
     blank: Blank
     headline: tuple[str, ...]
     loads: tuple[Measurement, ...]
     staircases: tuple[Staircase, ...]
+    searches: tuple[Search, ...]
     passes: tuple[Measurement, ...]
     validity: Validity
     verdicts: tuple[Verdict, ...]
@@ -43,19 +46,26 @@ def analyse(results: Results) -> Analysis:
         for deployment in results.deployments
         if deployment.loads
     )
+    planned = results.experiment.plan.capacity
+    searches = () if planned is None else tuple(search_of(load.deployment, planned.slo) for load in loads)
+    if searches:
+        loads = tuple(with_capacity(load, search) for load, search in zip(loads, searches, strict=True))
     each = (staircase(load, results.experiment.plan.rates) for load in loads)
     staircases = tuple(own for own in each if own is not None)
     validity = examine(results, loads)
     verdicts = [] if results.has_several_rates else judge(loads, validity, results.engine_elsewhere)
+    if searches:
+        verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)
     balances = tuple(_balances(loads))
-    found = [*staircase_finding(staircases, validity)]
+    found = [*staircase_finding(staircases, validity), *capacity_finding(searches, verdicts, validity)]
     found += findings(loads, verdicts, balances, validity, results.engine_elsewhere)
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases),
+        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases, searches),
         loads=loads,
         staircases=staircases,
+        searches=searches,
         passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
         verdicts=tuple(verdicts),

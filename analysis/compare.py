@@ -22,7 +22,7 @@ from analysis.judge.across import (
 )
 from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, holm
-from analysis.measure.quantity import NAN, QUANTITIES
+from analysis.measure.quantity import CAPACITY, NAN, QUANTITIES, missing
 from analysis.measure.rounds import Measurement
 from analysis.measure.unpaired import Unpaired, unpaired
 from analysis.read.records import UnreadableResults
@@ -32,7 +32,9 @@ from analysis.show.output import RecordedFile, write_output
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
+NAMES |= {"capacity": CAPACITY}
 DEFAULT = "p95>10%"
+NOT_SEARCHED = missing("it had no search for the capacity")
 REGRESSION_EXIT_CODE = 1
 
 
@@ -147,7 +149,7 @@ def _why_not(
             return f"not measured in the {which} experiment"
         if doubt := analysis.validity.of(name):
             return f"the {which} measurement is not valid: {doubt[0].title}"
-        estimate = has[name].summary[condition.key]
+        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
         if not estimate.is_measured:
             return f"not measured in the {which} experiment: {estimate.missing}"
     is_other_service = service_name(old.results) != service_name(new.results)

@@ -106,6 +106,7 @@ def test_a_block_is_overloaded_if_its_requests_are_waited_for_or_were_not_sent()
     objective = read_objective("p95 < 20 ms, failures < 1%")
     step = step_of(block(0.1, unanswered=2), objective, [1.0, 30.0, 5.0], failed=1)
     assert (step.offered, step.missed, step.seconds, step.is_overloaded) == (6, (4, 3), 4.0, True)
+    assert step_of(block(0.1, dropped=2), objective, [1.0, 30.0, 5.0], failed=0).missed == (1, 0)
 
 
 def test_a_slip_in_the_search_is_named(tmp_path: Path) -> None:

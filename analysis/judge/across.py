@@ -83,6 +83,9 @@ def why_other_circumstances(
     for limits, what in ((usable_cpus, "CPU"), (memory_limits_bytes, "memory")):
         if limits(old, before) != limits(new, after):
             return f"not compared: the {what} limit changed"
+    objectives = [plan.capacity.slo for plan in (old.experiment.plan, new.experiment.plan) if plan.capacity]
+    if len(set(objectives)) > 1:
+        return f"not compared: the objective changed from {objectives[0]} to {objectives[1]}"
     unlike = why_unlike(after, before, may_differ=may_differ)
     return str(unlike) if unlike else None
 

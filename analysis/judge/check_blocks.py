@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.judge.check_load import way_of
 from analysis.judge.doubts import Doubt, Reasons
 from analysis.measure.ratios import times_by_cycle
+from analysis.measure.steps import is_overloaded
 from analysis.measure.trend import steady_change
 from analysis.read.results import Results
 from analysis.read.runs import Run
@@ -24,15 +25,17 @@ EDGE_SHARE = 0.1
 in it is not known."""
 
 
-def block_doubts(run: Run) -> Reasons:
-    """What speaks against a run in its blocks; nothing if its load came in one piece."""
+def block_doubts(run: Run, *, is_search: bool = False) -> Reasons:
+    """What speaks against a run in its blocks; nothing if its load came in one piece. A search for the capacity has as
+    many blocks as it needs."""
     if run.axis is None:
         return []
     recorded = run.as_recorded
     if recorded.blocks.empty:
         is_whole = run.record.ended_at_unix_s is not None
         return [("the load came in blocks, but no block can be read", "unreadable")] if is_whole else []
-    return _of_times(recorded) + _of_number(recorded) + _of_rows(recorded) + _of_others(recorded) + _of_edges(recorded)
+    found = _of_times(recorded) + ([] if is_search else _of_number(recorded))
+    return found + _of_rows(recorded) + _of_others(recorded) + _of_edges(recorded)
 
 
 def trend_doubts(results: Results) -> list[Doubt]:
@@ -91,10 +94,7 @@ def _was_overloaded(measured: pd.DataFrame) -> bool:
     """Whether the last of some blocks was one after which the load generator begins no higher rate."""
     if measured.empty or pd.isna(measured["rate_per_s"].iloc[-1]):
         return False
-    last = measured.iloc[-1]
-    measured_s = last["measured_to_unix_s"] - last["measured_from_unix_s"]
-    waited_s = last["ended_at_unix_s"] - last["measured_to_unix_s"]
-    return bool(last[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
+    return is_overloaded(measured.iloc[-1])
 
 
 def _of_rows(run: Run) -> Reasons:
@@ -125,9 +125,10 @@ def _of_others(run: Run) -> Reasons:
     blocks = run.record.blocks
     if blocks is None or not blocks.disturbed:
         return []
-    most = run.blocks["others_cpu_percent"][(run.blocks["phase"] == MEASURED).to_numpy()].max()
+    measured = run.blocks["others_cpu_percent"][(run.blocks["phase"] == MEASURED).to_numpy()]
+    most = measured.max()
     spent = "" if pd.isna(most) else f", up to {most:.0f}% of a core"
-    text = f"other programs or the hypervisor took CPU in {blocks.disturbed:,} of {blocks.planned:,} blocks{spent}; "
+    text = f"other programs or the hypervisor took CPU in {blocks.disturbed:,} of {len(measured):,} blocks{spent}; "
     if blocks.repeated:
         text += f"{blocks.repeated:,} block{'s were' if blocks.repeated != 1 else ' was'} repeated before; "
     return [(f"{text}close what is not needed", "")]

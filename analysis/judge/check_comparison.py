@@ -164,9 +164,10 @@ def round_doubts(results: Results) -> list[Doubt]:
         return []
     command = results.experiment.command
     if max(rounds) == 1:
+        no = "no verdict" if results.is_search else "no interval and no verdict"
         text = (
-            "Each deployment was measured in one round, so there is no interval and no verdict. Two starts of the same "
-            "deployment differ too, and one round does not show by how much. "
+            f"Each deployment was measured in one round, so there is {no}. Two starts of the same deployment differ "
+            "too, and one round does not show by how much. "
             f"Measure five: {command_with(command, rounds=FEW_ROUNDS)}."
         )
         return [Doubt(text)]

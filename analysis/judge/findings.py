@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
-from analysis.judge.verdicts import NAMES, NONE, UNPROVEN, Verdict, against_first
+from analysis.judge.verdicts import JUDGED, NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import RATES_MIXED, Measurement
@@ -69,7 +69,7 @@ def _differences(verdicts: Sequence[Verdict]) -> list[Finding]:
     """The median and the p95 of each deployment against the first that it can be compared with."""
     pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in against_first(verdicts).values()}
     judged = [verdict for verdict in verdicts if (verdict.subject.name, verdict.baseline.name) in pairs]
-    return [_difference(verdict) for verdict in judged if verdict.kind != NONE]
+    return [_difference(verdict) for verdict in judged if verdict.kind != NONE and verdict.key in JUDGED]
 
 
 def _difference(verdict: Verdict) -> Finding:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from analysis.judge import words
 from analysis.judge.advice import command_with
+from analysis.judge.capacities import capacity_headline
 from analysis.judge.doubts import Validity
 from analysis.judge.staircases import staircase_headline
 from analysis.judge.verdicts import FASTER, NAMES, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance
 from analysis.measure.quantity import FEWEST_ROUNDS, QUANTITIES
 from analysis.measure.rounds import Measurement
+from analysis.measure.searches import Search
 from analysis.measure.steps import Staircase
 from runfiles.deployments import title_of
 
@@ -26,6 +28,7 @@ def headline(
     validity: Validity,
     command: str,
     staircases: Sequence[Staircase] = (),
+    searches: Sequence[Search] = (),
 ) -> tuple[str, ...]:
     """What was found: first one plain sentence, then the numbers of each deployment. ``command`` ran the experiment."""
     if not validity.is_valid:
@@ -34,6 +37,8 @@ def headline(
         return ("Nothing was measured: no deployment has a load that can be read.",)
     if staircases:
         return staircase_headline(staircases)
+    if searches:
+        return capacity_headline(searches, verdicts)
     medians = [*against_first(verdicts).values()]
     said = _compared(medians, verdicts, command) if medians else _alone(loads[0])
     if all(verdict.kind == NONE for verdict in verdicts):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from analysis.judge import words
 from analysis.judge.findings import Finding, Number, Part
 from analysis.judge.two_verdicts import JUDGED, NOT_JUDGED, Pair, Side, TwoSides
+from analysis.judge.verdicts import JUDGED as TIMES
 from analysis.judge.verdicts import NAMES, NONE, SLOWER, UNPROVEN, Comparison, Verdict
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.unpaired import Unpaired
@@ -133,7 +134,7 @@ def _numbers(pair: Pair, sides: tuple[Side, Side]) -> str:
     """``Host process: median 4.81 ms with B against 1.00 ms with A, 4.80 times (...), slower; p95 ...``."""
     first, second = (side.service for side in sides)
     parts: list[str] = []
-    for key in NAMES:
+    for key in TIMES:
         if pair.quantities[key].shows_ratio:
             with_first, with_second = ("", "") if parts else (f" with {first}", f" ms with {second}")
             two = pair.quantities[key]

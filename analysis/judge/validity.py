@@ -29,12 +29,11 @@ from runfiles.lines import is_alike
 
 def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
-    has_several_rates = results.has_several_rates
     found = _of_failed_requests(results)
-    found += [doubt for each in results.deployments for doubt in _of_deployment(each, has_several_rates)]
+    found += [doubt for each in results.deployments for doubt in _of_deployment(each, results)]
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     loads = list(loads)
-    found += _of_percentiles([] if has_several_rates else loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if results.has_several_rates else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -49,7 +48,7 @@ def _merged(found: list[Doubt]) -> list[Doubt]:
     return list(texts.values())
 
 
-def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
+def _of_deployment(deployment: Deployment, results: Results) -> list[Doubt]:
     found = _of_status(deployment)
     for round_ in deployment.rounds:
         found += [Doubt(f"{deployment.title}: {text}", "unreadable", (deployment.name,)) for text in round_.unread]
@@ -57,7 +56,7 @@ def _of_deployment(deployment: Deployment, has_several_rates: bool) -> list[Doub
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment, has_several_rates)
+    return found + _of_lacking_passes(deployment) + _of_runs(deployment, results)
 
 
 def _of_failed_rounds(results: Results) -> list[Doubt]:
@@ -134,13 +133,13 @@ def _whom(rounds: Mapping[str, Sequence[int]]) -> str:
     )
 
 
-def _of_runs(deployment: Deployment, has_several_rates: bool) -> list[Doubt]:
+def _of_runs(deployment: Deployment, results: Results) -> list[Doubt]:
     """The reasons that the runs give: each once, with all rounds in which it was found."""
     rounds: dict[tuple[str, Doubt], list[int]] = {}
     for round_ in deployment.rounds:
         for name, run in _named_runs(round_):
             is_pass = run is round_.single_pass
-            for doubt in _doubts(deployment, run, _of_pass(run) if is_pass else _of_load(run, has_several_rates)):
+            for doubt in _doubts(deployment, run, _of_pass(run) if is_pass else _of_load(run, results)):
                 rounds.setdefault((name, doubt), []).append(round_.number)
     return [
         replace(doubt, text=f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {doubt.text}")
@@ -185,19 +184,19 @@ def _of_pass(run: Run) -> Reasons:
     return _of_run(run) + single_pass_doubts(run.as_recorded)
 
 
-def _of_load(run: Run, has_several_rates: bool) -> Reasons:
-    return (
-        open_doubts(run, has_several_rates=has_several_rates)
-        + _of_run(run)
-        + load_doubts(run, has_several_rates=has_several_rates)
-    )
+def _of_load(run: Run, results: Results) -> Reasons:
+    """Of a search for the capacity the steps in which the load generator did not keep the rate do not count, so they
+    are no reason."""
+    found = [] if results.is_search else open_doubts(run, has_several_rates=results.has_several_rates)
+    found += _of_run(run, is_search=results.is_search)
+    return found + load_doubts(run, has_several_rates=results.has_several_rates)
 
 
-def _of_run(run: Run) -> Reasons:
+def _of_run(run: Run, *, is_search: bool = False) -> Reasons:
     """What can be said of a load and of a single pass."""
     recorded = run.as_recorded
     found = generator_doubts(run) + request_doubts(recorded) + limit_doubts(recorded) + replica_doubts(recorded)
-    return found + block_doubts(run)
+    return found + block_doubts(run, is_search=is_search)
 
 
 def _of_start(deployment: Deployment, round_: Round) -> list[Doubt]:

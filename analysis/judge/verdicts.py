@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +18,18 @@ from scipy import special
 
 from analysis.judge.comparability import Unlike, why_unlike
 from analysis.judge.doubts import Validity
-from analysis.measure.quantity import FEWEST_ROUNDS, NAN, QUANTITIES
+from analysis.measure.quantity import CAPACITY, FEWEST_ROUNDS, NAN, QUANTITIES
 from analysis.measure.ratios import RESOLUTION, log_ratios, references
 from analysis.measure.rounds import CONFIDENCE, Measurement, t_interval
 from runfiles.machines import EngineElsewhere
 
 ALPHA = 1 - CONFIDENCE
-NAMES = {"median_ms": "median", "p95_ms": "p95"}
-JUDGED = tuple(NAMES)
+JUDGED = ("median_ms", "p95_ms")
 """The quantities on which there are verdicts. Throughput has none: in a closed workload it mirrors response time, in an
 open one it is the rate."""
+NAMES = {"median_ms": "median", "p95_ms": "p95", CAPACITY: "capacity"}
+MAIN = ("median_ms", CAPACITY)
+"""The quantity that a pair is mainly judged by: the median or, in a search for the capacity, that."""
 
 POWER = 0.8
 WORTH_SHOWING = (0.05, 0.1, 0.2, 0.5)
@@ -35,6 +37,8 @@ MOST_ROUNDS = 50
 """No more rounds are suggested, unless so many would not even be enough to detect a difference of 50%."""
 
 SLOWER, FASTER, UNPROVEN, NONE = "slower", "faster", "no difference proven", "no verdict"
+CARRIES_LESS, CARRIES_MORE = "carries less", "carries more"
+PROVEN = (SLOWER, FASTER, CARRIES_LESS, CARRIES_MORE)
 ONE_ROUND = "one round is not enough"
 
 
@@ -44,7 +48,8 @@ class Comparison:
 
     ``ratio`` is the geometric mean of the paired rounds' ratios. ``low`` and ``high`` bound its 95% interval (NaN with
     fewer than two rounds). ``spread`` is the standard deviation of the logarithms of the ratios. ``p_value`` is the t
-    test's for no difference.
+    test's for no difference. ``is_of_steps``: the interval comes from how the steps of a capacity search differ, and
+    there is neither spread nor p-value.
     """
 
     ratio: float
@@ -53,11 +58,12 @@ class Comparison:
     rounds: int
     spread: float
     p_value: float
+    is_of_steps: bool = False
 
     @property
     def has_interval(self) -> bool:
-        """Whether there is an interval, from rounds enough to show it."""
-        return self.rounds >= FEWEST_ROUNDS and not math.isnan(self.low)
+        """Whether there is an interval, from steps, or from rounds enough to show it."""
+        return (self.is_of_steps or self.rounds >= FEWEST_ROUNDS) and not math.isnan(self.low)
 
     @property
     def half_width_percent(self) -> float:
@@ -130,21 +136,27 @@ def judge(
     validity: Validity,
     elsewhere: EngineElsewhere | None = None,
     keys: Sequence[str] = JUDGED,
+    compared: Callable[[Measurement, Measurement], Comparison] | None = None,
 ) -> list[Verdict]:
     """A verdict on each pair of deployments and each quantity in ``keys``, those against the first deployment first.
 
     A pair that ran under unlike circumstances, or of which one or the reference of both is invalid, gets none and takes
     no part in the correction.
-    ``elsewhere``: the engine, where it ran on another machine than the host process.
+    ``elsewhere``: the engine, where it ran on another machine than the host process. ``compared``: how a pair is
+    compared, if not by ``compare``.
     """
     found = []
     for key in keys:
         for baseline, subject in itertools.combinations(loads, 2):
             unlike = why_unlike(baseline.deployment, subject.deployment, elsewhere)
             is_apart = unlike is not None and unlike.elsewhere is not None
-            comparison = from_logs(np.array([])) if is_apart else compare(baseline, subject, key, loads)
+            comparison = (
+                from_logs(np.array([]))
+                if is_apart
+                else (compare(baseline, subject, key, loads) if compared is None else compared(baseline, subject))
+            )
             why_hidden = str(unlike) if unlike else _why_hidden(baseline, subject, key, validity, loads)
-            refused = why_hidden or (ONE_ROUND if comparison.rounds < 2 else None)
+            refused = why_hidden or _why_too_few(comparison)
             found.append((baseline, subject, key, comparison, unlike, why_hidden is None, refused))
     adjusted = holm([NAN if refused else comparison.p_value for *_, comparison, _, _, refused in found])
     judged = sum(not math.isnan(p) for p in adjusted)
@@ -156,13 +168,20 @@ def judge(
     ]
 
 
+def _why_too_few(comparison: Comparison) -> str | None:
+    """Why there are not rounds enough for a verdict; None if there are."""
+    if comparison.rounds < 2:
+        return ONE_ROUND
+    return f"{comparison.rounds} rounds are not enough for the capacity" if comparison.is_of_steps else None
+
+
 def against_first(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
-    """The verdict on each deployment's median, by its name: against the first deployment or, if that ran on another
-    machine, against the first that did not."""
+    """The verdict on each deployment's median, or capacity, by its name: against the first deployment or, if that ran
+    on another machine, against the first that did not."""
     found: dict[str, Verdict] = {}
     for verdict in verdicts:
         known = found.get(verdict.subject.name)
-        if verdict.key == "median_ms" and (known is None or (known.is_elsewhere and not verdict.is_elsewhere)):
+        if verdict.key in MAIN and (known is None or (known.is_elsewhere and not verdict.is_elsewhere)):
             found[verdict.subject.name] = verdict
     return found
 
@@ -191,7 +210,9 @@ def _verdict(
     baseline: Measurement, subject: Measurement, key: str, found: Comparison, p_value: float, judged: int
 ) -> Verdict:
     if p_value < ALPHA:
-        kind = SLOWER if (found.ratio > 1) == (QUANTITIES[key].worse > 0) else FASTER
+        is_worse = (found.ratio > 1) == (QUANTITIES[key].worse > 0)
+        worse, better = (CARRIES_LESS, CARRIES_MORE) if key == CAPACITY else (SLOWER, FASTER)
+        kind = worse if is_worse else better
         return Verdict(baseline, subject, key, found, kind, p_value, "")
     return Verdict(
         baseline, subject, key, found, UNPROVEN, p_value, what_would_show(found.spread, found.rounds, judged)

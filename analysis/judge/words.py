@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict
+from analysis.judge.verdicts import NAMES, NONE, PROVEN, Verdict
 from analysis.measure.parts import Blank
 from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, Estimate, Quantity
 from analysis.measure.rounds import RATES_MIXED, Measurement
-from analysis.measure.steps import RoundStep, Staircase, Step
+from analysis.measure.searches import Search
+from analysis.measure.steps import NOT_KEPT, RoundStep, Staircase, Step
 from analysis.read.results import Deployment
 from runfiles.events import CUT_OFF, FAILED, INTERRUPTED
 
@@ -104,7 +105,7 @@ def what_n_counts(estimates: Sequence[Estimate]) -> str:
     return f"n: {'; '.join(counted)}" if counted else ""
 
 
-def named(load: Measurement) -> str:
+def named(load: Measurement | Search) -> str:
     """A deployment within a sentence."""
     return "the host process" if load.deployment.is_host else load.title
 
@@ -141,7 +142,7 @@ def p_value(value: float) -> str:
 
 def verdict(found: Verdict) -> str:
     """A verdict in a few words: with how many rounds would be enough, or why there is none."""
-    if found.kind in (SLOWER, FASTER):
+    if found.kind in PROVEN:
         return found.kind
     if found.unlike is not None:
         return found.detail
@@ -234,6 +235,7 @@ def figures_csv(
     passes: Sequence[Measurement],
     verdicts: Sequence[Verdict],
     staircases: Sequence[Staircase] = (),
+    searches: Sequence[Search] = (),
 ) -> str:
     """All estimates and ratios as CSV. What is missing is an empty field. No text is a formula to a spreadsheet."""
     file = io.StringIO(newline="")
@@ -245,6 +247,8 @@ def figures_csv(
             writer.writerows(_csv_rows(run, measurement))
     for staircase in staircases:
         writer.writerows(_csv_steps(staircase))
+    for search in searches:
+        writer.writerows(_csv_search(search))
     for found in verdicts:
         pair = no_formula(f"{found.subject.title} / {found.baseline.title}")
         values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
@@ -286,6 +290,18 @@ def _csv_steps(staircase: Staircase) -> Iterator[list[object]]:
         yield from ([run, "all", title, *row] for row in _csv_counts(step))
         for number_of_round, figures in step.rounds.items():
             yield from ([run, number_of_round, title, *row] for row in _csv_counts(figures))
+
+
+def _csv_search(search: Search) -> Iterator[list[object]]:
+    """Of each step of each round how many requests missed each condition of the objective."""
+    title = no_formula(search.title)
+    for number_of_round, steps in search.rounds.items():
+        for step in steps:
+            note = "" if step.counts.is_kept else f"{NOT_KEPT}; does not count"
+            for condition, missed in zip(search.objective.conditions, step.told.missed, strict=True):
+                counts = [missed, "", "", step.told.offered, "requests", 1, note]
+                run = f"step of block {step.block} at {step.rate_per_s:g}/s"
+                yield [run, number_of_round, title, f"missed {condition.text}", "", *counts]
 
 
 def _csv_counts(step: Step | RoundStep) -> Iterator[list[object]]:

@@ -104,6 +104,12 @@ def capacity_ratio(
     return Estimate(value, steps, "steps", low, high, len(common), which=WHICH, is_of_steps=True)
 
 
+def capacities_by_round(objective: Objective, rounds: Mapping[int, Sequence[Step]]) -> dict[int, float]:
+    """The capacity in arrivals per second in each round that has one of its own, by the round's number. ``capacity`` is
+    their geometric mean, from ``FEWEST_ROUNDS`` rounds on."""
+    return {number: math.exp(log) for number, log in _fits(objective, rounds)[1].items()}
+
+
 def _fits(objective: Objective, rounds: Mapping[int, Sequence[Step]]) -> tuple[Fit | str, dict[int, float]]:
     """The fit to the steps of all rounds, or why there is none; and the logarithm of the limit in each round.
 

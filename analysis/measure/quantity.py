@@ -52,6 +52,9 @@ PARTS_OF_TIME = {
 }
 """What a response time consists of: key of the quantity -> what takes the time. They add up to the median."""
 
+CAPACITY = "capacity_per_s"
+"""The key of what a search for the highest rate finds. No other load has it."""
+
 QUANTITIES = {
     quantity.key: quantity
     for quantity in (
@@ -114,6 +117,7 @@ QUANTITIES = {
         ),
         Quantity("idle_cpu_percent", "CPU of all replicas while the load was elsewhere", "%", 1, worse=1),
         Quantity("seconds_to_healthy", "From start to healthy", "s", 1, worse=1),
+        Quantity(CAPACITY, "Capacity: highest rate that meets the objective", "requests/s", 1, worse=-1),
     )
 }
 """In the order in which they are shown."""

@@ -37,7 +37,7 @@ OF_ANY_RATE = (
     "seconds_to_healthy",
 )
 """The quantities that are shown of a staircase as a whole. All others depend on the rate."""
-RATES_MIXED = "one figure for several rates says little; the page has those of each rate"
+RATES_MIXED = "one figure for several rates says little"
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other estimates are means over the rounds."""
 

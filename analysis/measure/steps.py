@@ -87,11 +87,16 @@ class RoundStep:
         return self.late + self.dropped
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the load generator kept the rate."""
+        return self.behind <= max(FEW, GENERATOR_LIMIT * self.due)
+
+    @property
     def state(self) -> str:
         """One of ``ANSWERED``, ``OVERLOADED`` and ``NOT_KEPT``."""
         if self.lost > max(FEW, LOST_LIMIT * self.due) or self.is_growing:
             return OVERLOADED
-        return NOT_KEPT if self.behind > max(FEW, GENERATOR_LIMIT * self.due) else ANSWERED
+        return ANSWERED if self.is_kept else NOT_KEPT
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,15 +209,28 @@ def staircase(load: Measurement, planned_per_s: Sequence[float]) -> Staircase | 
 
 
 def round_steps(run: Run) -> list[RoundStep]:
-    """A step for each measured block of a load in blocks, each of which had a rate of its own, from the lowest on. A
-    block that does not say its rate, or what was not sent at it, is none."""
+    """A step for each measured block of a load in blocks, each of which had a rate of its own, from the lowest on."""
+    return sorted((step for _, step in measured_blocks(run)), key=lambda step: step.rate_per_s)
+
+
+def measured_blocks(run: Run) -> list[tuple[pd.Series, RoundStep]]:
+    """Each measured block of a load in blocks at a rate, as it is in the file, and what became of the requests that
+    were due in it; in the order of time. A block that does not say its rate, or what was not sent at it, is none."""
     recorded = run.as_recorded
     measured = recorded.blocks[(recorded.blocks["phase"] == MEASURED).to_numpy()].dropna(subset=[*TOLD])
     measured = measured[(measured["measured_to_unix_s"] > measured["measured_from_unix_s"]).to_numpy()]
     requests = dict(iter(recorded.requests.groupby("block")))
     nothing = recorded.requests.iloc[:0]
-    steps = [_round_step(block, requests.get(block["block"], nothing)) for _, block in measured.iterrows()]
-    return sorted(steps, key=lambda step: step.rate_per_s)
+    blocks = [block for _, block in measured.iterrows()]
+    return [(block, _round_step(block, requests.get(block["block"], nothing))) for block in blocks]
+
+
+def is_overloaded(block: pd.Series) -> bool:
+    """Whether a block shows, as the load generator judges it, that the deployment can't answer its rate: too many
+    requests waited, some were given up, or the last answers came long after the end."""
+    measured_s = block["measured_to_unix_s"] - block["measured_from_unix_s"]
+    waited_s = block["ended_at_unix_s"] - block["measured_to_unix_s"]
+    return bool(block[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
 
 
 def lacking(expected: float, due: int) -> int:

@@ -159,10 +159,15 @@ class Results:
         return len(self.experiment.plan.rates) > 1
 
     @property
+    def is_search(self) -> bool:
+        """Whether the load of each round was a search for the capacity."""
+        return self.experiment.plan.capacity is not None
+
+    @property
     def has_several_rates(self) -> bool:
         """Whether a load had several rates, those of a staircase or of a search for the capacity: then most figures are
         those of one of them."""
-        return self.is_staircase or self.experiment.plan.capacity is not None
+        return self.is_staircase or self.is_search
 
     @property
     def runs(self) -> list[Run]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.capacities import carried, low_to_high
 from analysis.judge.staircases import highest, rate, rounds_agreeing
-from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, Verdict, against_first
+from analysis.judge.verdicts import MAIN, NAMES, NONE, PROVEN, Verdict, against_first
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
+from analysis.measure.searches import Search
 from analysis.measure.steps import Staircase
 from analysis.read.results import Deployment
 from analysis.show.chart_style import colour
@@ -21,6 +23,7 @@ def cards(analysis: Analysis) -> tuple[Card, ...]:
     """A card for each deployment: first those that were measured, then grey ones with the reason."""
     loads = {load.name: load for load in analysis.loads}
     staircases = {staircase.name: staircase for staircase in analysis.staircases}
+    searches = {search.name: search for search in analysis.searches}
     of_first = against_first(analysis.verdicts)
     pairs = {(verdict.subject.name, verdict.baseline.name) for verdict in of_first.values()}
     verdicts = [found for found in analysis.verdicts if (found.subject.name, found.baseline.name) in pairs]
@@ -30,7 +33,7 @@ def cards(analysis: Analysis) -> tuple[Card, ...]:
             loads[deployment.name],
             analysis,
             [found for found in verdicts if found.subject.name == deployment.name],
-            staircases.get(deployment.name),
+            staircases.get(deployment.name) or searches.get(deployment.name),
         )
         if deployment.name in loads
         else _not_measured(deployment, analysis)
@@ -50,22 +53,25 @@ def _not_measured(deployment: Deployment, analysis: Analysis) -> Card:
     return Card(deployment.title, "var(--line)", (value,), style="unmeasured")
 
 
-def _measured(load: Measurement, analysis: Analysis, verdicts: Sequence[Verdict], staircase: Staircase | None) -> Card:
+def _measured(
+    load: Measurement, analysis: Analysis, verdicts: Sequence[Verdict], at_rates: Staircase | Search | None
+) -> Card:
     invalid = analysis.validity.of(load.name)
     style = "none" if invalid else ""
-    values = (
-        [
+    if isinstance(at_rates, Staircase):
+        values = _of_rates(at_rates, style)
+    elif isinstance(at_rates, Search):
+        values = [_of_search(at_rates, style)]
+    else:
+        values = [
             _value(load.summary["median_ms"], 2, " ms", "median response time", style),
             _value(load.summary["throughput_per_s"], 1, " /s", "answers per second", style),
         ]
-        if staircase is None
-        else _of_rates(staircase, style)
-    )
     if invalid:
         titles = dict.fromkeys(doubt.title for doubt in invalid)
         values.insert(0, Value("not valid", "; ".join(titles), "none red"))
     else:
-        values += [_verdict(found) for found in verdicts if found.key == "median_ms" or found.kind != NONE]
+        values += [_verdict(found) for found in verdicts if found.key in MAIN or found.kind != NONE]
     return Card(load.title, colour(load.name), tuple(values), _counts(load))
 
 
@@ -78,6 +84,17 @@ def _of_rates(staircase: Staircase, style: str) -> list[Value]:
             for key in ("median_ms", "p95_ms")
         ]
     return values
+
+
+def _of_search(search: Search, style: str) -> Value:
+    """The capacity, and where it comes from."""
+    capacity = search.capacity
+    if not capacity.is_measured or search.limiting is None:
+        return Value(carried(capacity), f"capacity at {search.objective}\n{capacity.missing}", "none")
+    interval = low_to_high(capacity)
+    said = [f"capacity at {search.limiting.text}", *([f"95% interval {interval}"] if interval else [])]
+    rounds = f"{capacity.rounds} round{'s' if capacity.rounds != 1 else ''}"
+    return Value(carried(capacity), "\n".join([*said, f"{capacity.n:,} steps {capacity.which}, {rounds}"]), style)
 
 
 def _value(estimate: Estimate, digits: int, unit: str, name: str, style: str) -> Value:
@@ -110,6 +127,6 @@ def _verdict(found: Verdict) -> Value:
         if ratio
         else f"{name}, against {baseline}"
     )
-    if found.kind in (SLOWER, FASTER):
+    if found.kind in PROVEN:
         return Value(found.kind, detail)
     return Value(found.kind, f"{detail}\n{found.detail}", "none")

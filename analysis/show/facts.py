@@ -53,6 +53,9 @@ def command(results: Results) -> str:
 def load_in_words(results: Results) -> str:
     """How many users sent requests, or at which rate they were due."""
     plan = results.experiment.plan
+    if plan.capacity is not None:
+        between = f"between {plan.capacity.lowest:,g} and {plan.capacity.highest:,g} requests/s"
+        return f"Search for the capacity at {plan.capacity.slo}, {between}"
     if plan.rates:
         of = f"in {len(plan.rates)} steps" if results.is_staircase else OPEN
         ends = dict.fromkeys((plan.rates[0], plan.rates[-1]))
@@ -197,6 +200,12 @@ def _load_in_blocks(analysis: Analysis) -> str:
     sent = f"{load_in_words(analysis.results)} sent requests to {whom}"
     if is_open(plan):
         sent = f"requests were sent to {whom}: {load_in_words(analysis.results)}"
+    if analysis.searches:
+        return (
+            f"In each round {at_once}, and requests were sent to {whom}, step by step, {OPEN}. "
+            f"{load_in_words(analysis.results)}. Before that {each} got {plan.warm_up_s:g} s of warm-up, which is not "
+            "counted."
+        )
     if analysis.staircases:
         length = f"one at each rate, {OPEN}, until a deployment was overloaded"
     return (

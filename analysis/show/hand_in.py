@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.capacities import capacity_line
 from analysis.judge.doubts import Validity
 from analysis.measure.quantity import FEWEST_ROUNDS, Estimate
 from analysis.measure.rounds import Measurement
@@ -62,10 +63,10 @@ def about_intervals(analysis: Analysis, where: str) -> str:
 
 def hand_in_tables(analysis: Analysis) -> tuple[Table, ...]:
     """The table of the loads and that of the single passes, with a row for each deployment."""
-    return tuple(_table(kind, analysis.validity) for kind in kinds_of(analysis) if kind.measured)
+    return tuple(_table(kind, analysis) for kind in kinds_of(analysis) if kind.measured)
 
 
-def _table(kind: Kind, validity: Validity) -> Table:
+def _table(kind: Kind, analysis: Analysis) -> Table:
     heading, measured, is_pass = kind.heading, kind.measured, kind.is_pass
     columns = (
         Column("Run as"),
@@ -78,8 +79,11 @@ def _table(kind: Kind, validity: Validity) -> Table:
         Column("p95", detail="response time"),
     )
     is_mixed = words.is_memory_mixed(measured)
-    rows = tuple(_row(measurement, validity, is_pass, is_mixed) for measurement in measured)
-    said = (words.passes(measured) if is_pass else "", words.MEMORY_FOOTNOTE if is_mixed else "")
+    rows = tuple(_row(measurement, analysis.validity, is_pass, is_mixed) for measurement in measured)
+    said = (
+        words.passes(measured) if is_pass else capacity_line(analysis.searches),
+        words.MEMORY_FOOTNOTE if is_mixed else "",
+    )
     id = f"hand-in-{'pass' if is_pass else 'load'}"
     how_to_read = " ".join(filter(None, said))
     return Table(heading, f"Figures to hand in: {heading}", columns, rows, how_to_read, id, _copied(columns, rows))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.staircases import highest
-from analysis.judge.verdicts import FASTER, NONE, SLOWER, Verdict
+from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE, FASTER, MAIN, NONE, SLOWER, Verdict
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.show.hand_in import binary_size, interval, why_not_measured
 from runfiles.deployments import HOST, title_of
@@ -17,9 +17,9 @@ PRO, CON, OPEN = "Pro", "Con", "Open"
 NOT_MEASURED = "not measured"
 NOT_TOLD = "not measured: the service does not tell"
 DOCKER, COMPOSE, SWARM_1, SWARM_3 = "docker", "compose", "swarm-1", "swarm-3"
-LIKE = {SLOWER: FASTER, FASTER: SLOWER}
+LIKE = {SLOWER: FASTER, FASTER: SLOWER, CARRIES_LESS: CARRIES_MORE, CARRIES_MORE: CARRIES_LESS}
 """A verdict read from the other side."""
-SIDES = {SLOWER: CON, FASTER: PRO}
+SIDES = {SLOWER: CON, FASTER: PRO, CARRIES_LESS: CON, CARRIES_MORE: PRO}
 
 
 @dataclass(frozen=True)
@@ -150,23 +150,26 @@ class _Figures:
         return f"{quantity.title}. {_listed(said)}" if is_told else _listed(said)
 
     def time(self, subject: str, baseline: str) -> Claim:
-        """Which of two has the longer median, if that is proven; otherwise the claim stays open."""
+        """Which of two has the longer median, or in a search for the capacity carries more, if that is proven;
+        otherwise the claim stays open."""
         this, other = (_within_sentence(name) for name in (subject, baseline))
         absent = [name for name in (subject, baseline) if name not in self._loads]
+        more = "carries more" if self._analysis.searches else "is faster"
         if absent:
-            return Claim(OPEN, f"It is not known whether {this} or {other} is faster.", self.why_not(*absent))
+            return Claim(OPEN, f"It is not known whether {this} or {other} {more}.", self.why_not(*absent))
         found = self._verdict(subject, baseline)
         if found is None:
             text = f"There is no verdict on whether {this} or {other} is faster, because several rates were measured."
             return Claim(OPEN, text, self._highest_rates(subject, baseline))
         told = words.ratio(found).removesuffix(f" ({words.TWO_ROUNDS})")
         ratio = f"ratio {words.ROUND_BY_ROUND} {told}, " if told else ""
-        figures = f"{self.told('median_ms', subject, baseline)}; {words.pair(found)}: {ratio}{words.verdict(found)}"
+        figures = f"{self.told(found.key, subject, baseline)}; {words.pair(found)}: {ratio}{words.verdict(found)}"
         kind = found.kind if found.subject.name == subject else LIKE.get(found.kind, found.kind)
         if kind in SIDES:
-            return Claim(SIDES[kind], f"{words.first_letter(this)} is {kind} than {other}.", figures)
+            verb = "" if self._analysis.searches else "is "
+            return Claim(SIDES[kind], f"{words.first_letter(this)} {verb}{kind} than {other}.", figures)
         if kind == NONE:
-            return Claim(OPEN, f"There is no verdict on whether {this} or {other} is faster.", figures)
+            return Claim(OPEN, f"There is no verdict on whether {this} or {other} {more}.", figures)
         return Claim(OPEN, f"No difference is proven between {this} and {other}.", figures)
 
     def versions(self, *names: str) -> str:
@@ -218,9 +221,9 @@ class _Figures:
         return f"Highest rate that was answered. {_listed({name: highest(found[name]) for name in names})}"
 
     def _verdict(self, first: str, second: str) -> Verdict | None:
-        """The verdict on the medians of two deployments, whichever of them is the subject; None if several rates were
-        measured."""
-        pairs = (verdict for verdict in self._analysis.verdicts if verdict.key == "median_ms")
+        """The verdict on the medians or the capacities of two deployments, whichever of them is the subject; None if
+        several rates were measured."""
+        pairs = (verdict for verdict in self._analysis.verdicts if verdict.key in MAIN)
         return next(
             (found for found in pairs if {found.subject.name, found.baseline.name} == {first, second}),
             None,

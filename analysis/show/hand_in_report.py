@@ -15,6 +15,7 @@ from analysis.show.hand_in_claims import Claim, claims
 from analysis.show.hand_in_network import RULE, explanation, replicas_table
 from analysis.show.hand_in_plots import PLOTS
 from analysis.show.markdown import code, safe, table_lines
+from analysis.show.search import search_table
 from analysis.show.staircase import staircase_table
 from runfiles.events import STATUS_MEASURED
 from runfiles.records import Image
@@ -99,6 +100,8 @@ def _figures(analysis: Analysis) -> list[str]:
         return ["Nothing was measured."]
     if analysis.staircases:
         tables = (*tables, staircase_table(analysis.staircases))
+    if analysis.searches:
+        tables = (*tables, search_table(analysis))
     lines = [line for table in tables for line in table_lines(table)]
     return [f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}", *lines]
 

@@ -21,11 +21,13 @@ def layout_facts(analysis: Analysis) -> Iterator[Fact]:
     """How the load came to the deployments, and what is known of its blocks, its rounds and the load generator."""
     experiment = analysis.results.experiment
     at_rates = ", each cycle at the next rate until it was overloaded" if analysis.staircases else ""
-    yield Fact("Layout", _layout(analysis.loads, is_alone=was_alone(experiment)) + at_rates)
+    is_alone = was_alone(experiment)
+    layout = _searched(is_alone=is_alone) if analysis.searches else _layout(analysis.loads, is_alone=is_alone)
+    yield Fact("Layout", layout + at_rates)
     if len(experiment.groups) > 1:
         yield Fact("Groups", _groups(experiment))
     if words.is_in_blocks(analysis.loads):
-        yield Fact("Disturbed blocks", _disturbed(analysis.loads))
+        yield Fact("Disturbed blocks", _disturbed_steps(analysis) if analysis.searches else _disturbed(analysis.loads))
         yield Fact("CPU while waiting", _waiting(analysis.loads))
     yield Fact("Rounds", _rounds(analysis))
     if pairs := _precision(analysis.verdicts):
@@ -57,6 +59,15 @@ def _layout(loads: Sequence[Measurement], *, is_alone: bool) -> str:
     )
 
 
+def _searched(*, is_alone: bool) -> str:
+    if is_alone:
+        return "step by step: after each step of the search came the next one"
+    return (
+        "step by step: the deployments of a group ran at once, and the load visited them in random order, each with a "
+        "step of its own search"
+    )
+
+
 def _groups(experiment: ExperimentRecord) -> str:
     said = "; ".join(
         f"group {number}: {', '.join(map(title_of, names))}" for number, names in enumerate(experiment.groups, 1)
@@ -77,6 +88,14 @@ def _disturbed(loads: Sequence[Measurement]) -> str:
     if not any(kept.values()):
         return f"{said}No disturbed block is in a figure."
     return f"{said}Not repeated, and in the figures, because as many as allowed had been repeated: {_counts(kept)}."
+
+
+def _disturbed_steps(analysis: Analysis) -> str:
+    """In how many steps of the searches other programs took CPU."""
+    steps = sum(len(search.steps) for search in analysis.searches)
+    kept = {load.title: sum(blocks.disturbed for blocks in blocks_of_load(load)) for load in analysis.loads}
+    said = "steps in which other programs or the hypervisor took much of the CPU"
+    return f"{said}: {_counts(kept)} (there were {steps:,}). They are in the figures, as a search repeats no step"
 
 
 def _counts(numbers: dict[str, int]) -> str:

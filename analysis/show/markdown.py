@@ -9,7 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge import findings, words
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
-from analysis.show import facts, staircase
+from analysis.show import facts, search, staircase
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
@@ -26,6 +26,7 @@ def render_markdown(analysis: Analysis) -> str:
         *_key_figures(analysis),
         *_verdicts(analysis),
         *_staircase(analysis),
+        *_search(analysis),
         *_caveats(analysis),
         *_hand_in(analysis),
         *_findings(analysis),
@@ -92,6 +93,15 @@ def _staircase(analysis: Analysis) -> list[str]:
         safe(staircase.HOW_TO_READ),
         *table_lines(staircase.staircase_table(analysis.staircases)),
     ]
+
+
+def _search(analysis: Analysis) -> list[str]:
+    """How much each deployment carries."""
+    if not analysis.searches:
+        return []
+    section = search.search_section(analysis)
+    lines = [line for table in section.tables for line in table_lines(table)]
+    return ["", f"## {section.title}", "", safe(section.how_to_read), *lines]
 
 
 def _hand_in(analysis: Analysis) -> list[str]:

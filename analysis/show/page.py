@@ -15,6 +15,7 @@ from analysis.show import facts, replica_sections, sections
 from analysis.show.cards import cards
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
+from analysis.show.search import search_section
 from analysis.show.staircase import staircase_section
 from analysis.show.tables import figure_tables, pair_tables
 
@@ -26,6 +27,10 @@ HOW_CARDS_ARE_READ = (
 HOW_CARDS_OF_RATES_ARE_READ = (
     "Each card has the highest rate that the deployment answered in most rounds, and the response times at that rate. "
     "They are means of the values of the rounds, with their 95% intervals. Fewer than three rounds give no interval."
+)
+HOW_CARDS_OF_CAPACITIES_ARE_READ = (
+    "Each card has the capacity of the deployment: the highest rate of requests at which it meets the objective. Its "
+    "95% interval says how far it may be off by chance."
 )
 NOT_VALID = "This experiment is not valid: the numbers of the deployments that are named here must not be used."
 HOW_FIGURES_ARE_READ = (
@@ -66,17 +71,20 @@ def page(analysis: Analysis) -> Page:
         alert=_alert(analysis.validity),
         sections=found,
         plots=tuple((chart.id, chart.plot) for section in found for chart in section.all_charts),
-        csv=words.figures_csv(analysis.loads, analysis.passes, analysis.verdicts, analysis.staircases),
+        csv=words.figures_csv(
+            analysis.loads, analysis.passes, analysis.verdicts, analysis.staircases, analysis.searches
+        ),
     )
 
 
 def page_sections(analysis: Analysis) -> tuple[Section, ...]:
     """The sections in the order in which they are read; those without content are left out."""
     loads = analysis.loads
-    at_one_rate = () if analysis.staircases else loads
+    at_one_rate = () if analysis.results.has_several_rates else loads
     found = (
         _key(analysis),
         staircase_section(analysis.staircases),
+        search_section(analysis),
         _validity(analysis),
         _hand_in(analysis),
         sections.latency(at_one_rate, analysis.passes),
@@ -97,7 +105,8 @@ def _subject(results: Results) -> str:
     if not count:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
-    return f"One inference service ran in {where}. The page shows response times, throughput, CPU, memory and network."
+    shown = "how many requests per second each can carry" if results.is_search else "response times, throughput, CPU"
+    return f"One inference service ran in {where}. The page shows {shown}, memory and network."
 
 
 def _alert(validity: Validity) -> str:
@@ -125,6 +134,8 @@ def _key(analysis: Analysis) -> Section:
 def _how_cards_are_read(analysis: Analysis) -> str:
     if analysis.staircases:
         return HOW_CARDS_OF_RATES_ARE_READ
+    if analysis.searches:
+        return HOW_CARDS_OF_CAPACITIES_ARE_READ
     return HOW_CARDS_ARE_READ if analysis.loads else ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.judge import words
-from analysis.judge.verdicts import NAMES, Verdict
+from analysis.judge.verdicts import JUDGED, NAMES, Verdict
 from analysis.judge.words import is_client_told, is_in_blocks, is_memory_mixed
 from analysis.measure.balance import replicas_of
 from analysis.measure.parts import Blank
@@ -53,7 +53,8 @@ def where_the_time_goes(loads: Loads, blank: Blank) -> Section:
 def ratio_charts(verdicts: Sequence[Verdict]) -> tuple[Chart, ...]:
     """The ratios of the response times of each pair: a chart for each quantity of which any ratio may be read."""
     drawn = []
-    for key, name in NAMES.items():
+    for key in JUDGED:
+        name = NAMES[key]
         own = [
             verdict for verdict in verdicts if verdict.key == key and verdict.shows_ratio and verdict.comparison.rounds
         ]

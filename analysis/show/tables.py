@@ -9,7 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import estimate_anchor
-from analysis.judge.verdicts import FASTER, NAMES, NONE, SLOWER, UNPROVEN, Verdict
+from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE, FASTER, NAMES, NONE, SLOWER, UNPROVEN, Verdict
 from analysis.measure.balance import Balance, Evenness, ReplicaShare
 from analysis.measure.quantity import Quantity
 from analysis.measure.rounds import Measurement
@@ -18,12 +18,18 @@ from analysis.show.elements import Cell, Column, Row, Table
 from runfiles.deployments import title_of
 
 VERDICT_STYLES = {SLOWER: "slower", FASTER: "faster", UNPROVEN: "undecided", NONE: "none"}
+VERDICT_STYLES |= {CARRIES_LESS: "faster", CARRIES_MORE: "slower"}
+"""The style of a verdict: those of *slower* have an arrow up, those of *faster* an arrow down."""
 THE_RATIO = "The ratio is the value of the first deployment divided by that of the second."
 RATIO_OF_ROUNDS = "It is computed in each round; the table shows the mean and its 95% interval."
 RATIO_OF_BLOCKS = (
     "Both ran at once, and the load went to and fro between them in short blocks. So each two blocks of a cycle give a "
     "ratio of their own, from the same few seconds. The ratio of a round is the mean of these, without the highest and "
     "the lowest fifth. The table shows the mean of the rounds and its 95% interval."
+)
+RATIO_OF_CAPACITIES = (
+    "It is computed in each round; the table shows the mean and its 95% interval. With fewer than three rounds it "
+    "comes from all steps together, and there is no verdict."
 )
 RATIO_ACROSS_GROUPS = "Deployments of different groups are compared through the reference of all groups: {}."
 NO_QUOTIENT = "So a ratio need not be the quotient of two values of the tables below, which are means of the rounds."
@@ -55,6 +61,8 @@ def how_pairs_are_read(analysis: Analysis) -> str:
     if not any(verdict.shows_ratio for verdict in analysis.verdicts):
         return "No ratio is shown. The verdict of each pair says why."
     in_blocks = words.is_in_blocks(analysis.loads)
+    if analysis.searches:
+        return " ".join([THE_RATIO, RATIO_OF_CAPACITIES, HOW_VERDICTS_ARE_MADE])
     said = [THE_RATIO, RATIO_OF_BLOCKS if in_blocks else RATIO_OF_ROUNDS]
     groups = analysis.results.experiment.groups
     reference = [name for name in (groups[0] if groups else ()) if all(name in group for group in groups)]
