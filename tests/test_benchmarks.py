@@ -28,6 +28,7 @@ BENCHMARKS = (
     "capacity",
     "instrument",
     "queueing",
+    "open_peer",
     "scale",
     "rounds",
     "checkpoint",
@@ -96,6 +97,12 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
         ("serving", (), "error: wrk is not installed; install it (Debian, Ubuntu: sudo apt install wrk)"),
         ("instrument", (), "error: wrk is not installed; install it (Debian, Ubuntu: sudo apt install wrk)"),
         ("scale", (), "error: chromium or google-chrome is not installed; install it "),
+        (
+            "open_peer",
+            (),
+            "error: h2load and vegeta can't be found on the PATH; install h2load (Debian, Ubuntu: sudo apt ",
+        ),
+        ("open_peer", ("--peer", "vegeta"), "error: vegeta can't be found on the PATH; install vegeta ("),
         ("monitor", (), "error: there is no docker command on the PATH; install Docker's command line"),
         ("serving", ("--parts", "docker"), "error: there is no docker command on the PATH; install Docker's"),
     ],
@@ -113,7 +120,7 @@ def test_missing_programs_are_named_before_anything_is_measured(
 
 
 @pytest.mark.parametrize(
-    "name", ["monitor", "serving", "verdicts", "stopping", "instrument", "queueing", "scale", "rounds"]
+    "name", ["monitor", "serving", "verdicts", "stopping", "instrument", "queueing", "open_peer", "scale", "rounds"]
 )
 def test_an_output_that_can_not_be_written_is_refused_first(tmp_path: Path, name: str) -> None:
     fifo = tmp_path / "fifo"

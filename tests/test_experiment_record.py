@@ -121,7 +121,7 @@ def at(content: Any, place: list[Any]) -> Any:
         (["options", "image"], ["i"], "options.image is ['i'], which is no text"),
         (["options", "image"], "i" * 10**6, "options.image is 'iiiiii"),
         (["rate"], 5, "'rate' is a key that this version does not know"),
-        (["plan", "rate"], 5, "plan.'rate' is a key that this version does not know"),
+        (["plan", "speed"], 5, "plan.'speed' is a key that this version does not know"),
         ([*ROUND, "rate"], 5, "rounds number 1: 'rate' is a key that this version does not know"),
         (["options"], None, "options is missing"),
         (["started_at"], "2026-01-01T00:00:00", "started_at is '2026-01-01T00:00:00', which is a time without its"),
