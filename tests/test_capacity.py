@@ -115,7 +115,7 @@ def test_a_slip_is_named_with_what_would_be_right(text: object, expected: str) -
 def test_the_message_goes_on_from_that_of_a_file() -> None:
     with pytest.raises(toml.NotValid) as told:
         toml.checked({"objective": "p95 < 1"}, {"objective": read_objective}, "plan.toml", "a plan", lambda _: EXAMPLE)
-    assert str(told.value).startswith("plan.toml: objective = p95 < 1 is not an objective (p95 < 1 has no unit; ")
+    assert str(told.value).startswith('plan.toml: objective = "p95 < 1" is not an objective (p95 < 1 has no unit; ')
 
 
 # The search

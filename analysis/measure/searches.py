@@ -93,12 +93,12 @@ class Search:
 
     @property
     def _is_reached(self) -> bool:
-        """Whether a step that counts missed the objective."""
-        return any(
-            missed > condition.most_share * step.offered
-            for steps in self.counted.values()
-            for step in steps
-            for missed, condition in zip(step.missed, self.objective.conditions, strict=True)
+        """Whether the objective was missed in the highest of the steps that count."""
+        counted = (step for steps in self.counted.values() for step in steps)
+        highest = max(counted, key=lambda step: step.rate_per_s, default=None)
+        return highest is not None and any(
+            missed > condition.most_share * highest.offered
+            for missed, condition in zip(highest.missed, self.objective.conditions, strict=True)
         )
 
     @cached_property
