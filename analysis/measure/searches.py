@@ -132,7 +132,7 @@ class Search:
 def search_of(deployment: Deployment, slo: str) -> Search:
     """The search of a deployment that was measured, for this objective."""
     objective = read_objective(slo)
-    return Search(deployment, objective, {number: _steps(run, objective) for number, run in deployment.loads.items()})
+    return Search(deployment, objective, {number: steps_of(run, objective) for number, run in deployment.loads.items()})
 
 
 def with_capacity(load: Measurement, search: Search) -> Measurement:
@@ -151,7 +151,8 @@ def with_capacity(load: Measurement, search: Search) -> Measurement:
     return Measurement(load.deployment, rounds, {**load.summary, CAPACITY: search.capacity})
 
 
-def _steps(run: Run, objective: Objective) -> list[SearchStep]:
+def steps_of(run: Run, objective: Objective) -> list[SearchStep]:
+    """The steps of one search, in their order."""
     return [
         SearchStep(
             block=int(block["block"]),
