@@ -85,7 +85,7 @@ class OpenLoad:
         if self._users:
             self.begin_anew()
             return
-        self.leave()
+        self._stop_scheduler()
         try:
             self._senders.join(timeout=self._environment.stop_timeout)
         finally:

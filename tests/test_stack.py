@@ -91,7 +91,7 @@ def test_the_table_of_the_service_file(tmp_path: Path) -> None:
     with pytest.raises(NotValid, match=r"service.toml, \[stack\]: service is missing"):
         read_service(file)
     file.write_text('image = "mine"\n[stack]\nfile = "none.yml"\nservice = "web"\n')
-    with pytest.raises(NotValid, match=r"file = none\.yml is not a stack file"):
+    with pytest.raises(NotValid, match=r'file = "none\.yml" is not a stack file'):
         read_service(file)
 
 
