@@ -107,22 +107,22 @@ class BlockLoad:
     def _search(self, capacity: Capacity) -> None:
         """The steps of a capacity search of each target: one of each, by turns, until all searches have ended."""
         load, warm_up_s = self._load, self._load.block_s
-        searches = [capacity.search_of(target) for target in load.targets]
-        steps: list[list[Step]] = [[] for _ in searches]
-        left = set(range(len(searches)))
+        search = capacity.search()
+        steps: list[list[Step]] = [[] for _ in load.targets]
+        left = set(range(len(steps)))
         self._repeats_left = 0  # a search repeats what it doubts
-        for cycle, order in enumerate(orders(len(searches), MOST_BLOCKS, load.order_seed), 1):
+        for cycle, order in enumerate(orders(len(steps), MOST_BLOCKS, load.order_seed), 1):
             for target in [target for target in order if target in left]:
                 if cycle <= load.warm_up_blocks:
-                    self._visit(target, cycle, warm_up_s, searches[target].lowest_per_s)
+                    self._visit(target, cycle, warm_up_s, search.lowest_per_s)
                     continue
-                following = next_step(searches[target], steps[target])
+                following = next_step(search, steps[target])
                 if isinstance(following, End):
                     logger.info("%s: the search ended (%s)", load.targets[target].deployment, following.why)
                     left.remove(target)
                     continue
                 block = self._visit(target, cycle, following.seconds, following.rate_per_s)
-                steps[target].append(self._recording.step_of(block, searches[target].objective))
+                steps[target].append(self._recording.step_of(block, search.objective))
             if not left:
                 return
 

@@ -55,13 +55,12 @@ def _why_no_replicas(text: str) -> str | None:
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
     """A deployment that the load visits. ``host`` and ``replicas`` are as in the options of these names, ``csv`` is the
-    prefix of the files of its run. A capacity search begins with ``lowest_per_s``; None: with that of the search."""
+    prefix of the files of its run."""
 
     deployment: Name
     host: Annotated[str, _why_no_host]
     replicas: Annotated[str, _why_no_replicas]
     csv: str
-    lowest_per_s: Rate | None = None
 
     @property
     def url(self) -> str:
@@ -80,11 +79,15 @@ class Capacity(Record):
     budget_s: Annotated[float, Between(1, 10**6)]
     tolerance: Annotated[float, Between(0.001, 1)]
 
-    def search_of(self, target: Target) -> Search:
-        """The search of a target."""
+    def search(self) -> Search:
+        """The search, which is the same for each target.
+
+        Raises:
+            ValueError: its values can't be true together.
+        """
         return Search(
             read_objective(self.objective),
-            target.lowest_per_s or self.lowest_per_s,
+            self.lowest_per_s,
             self.highest_per_s,
             self.budget_s,
             self.tolerance,
@@ -142,8 +145,7 @@ def read_blocks(path: Path) -> LoadInBlocks:
     if not load.targets:
         raise ValueError("targets is empty")
     if load.capacity is not None:
-        for target in load.targets:
-            load.capacity.search_of(target)
+        load.capacity.search()
     for what, names in (
         ("deployment", [target.deployment for target in load.targets]),
         ("csv", [str(Path(target.csv).resolve()) for target in load.targets]),
