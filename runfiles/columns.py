@@ -438,7 +438,7 @@ BLOCK_COLUMNS = (
         "dropped",
         GAUGE,
         NUMBER,
-        "requests due in the measured part that were never sent, as the load generator was behind by more than 1 s",
+        "requests due in the measured part that were never sent, as the load generator was behind",
         since=OPEN_DAY,
     ),
     Column(

@@ -65,8 +65,8 @@ DROPPED = "dropped"
 OVER_BOUND = "over bound"
 UNANSWERED = "unanswered"
 UNSENT = (DROPPED, OVER_BOUND, UNANSWERED)
-"""What may become of an arrival instead of a row: never sent, as the load generator was behind by more than 1 s; never
-sent, as too many requests were unanswered; sent, and unanswered when the run ended."""
+"""What may become of an arrival instead of a row: never sent, as the load generator was behind (by more than 1 s, or
+when the block ended); never sent, as too many requests were unanswered; sent, and unanswered when the run ended."""
 
 AUTO = "auto"
 NO_REPLICAS = "none"

@@ -101,7 +101,7 @@ class Plan:
     def load_s(self) -> float:
         """How long each deployment's load is measured in a round, at the most."""
         if self.capacity is not None:
-            return self.search_s(1) / LOAD_SHARE
+            return self.search_s(len(self.deployments)) / LOAD_SHARE
         return self.seconds * max(1, len(self.rates))
 
     def search_s(self, deployments: int) -> float:

@@ -217,5 +217,5 @@ def expected_s(
 def _guessed_s(pace: Pace, plan: Plan) -> float:
     """About how long a round of one deployment takes. A load in blocks waits after each one for the last answers."""
     waits = 0 if plan.layout == TURNS else plan.warm_up_blocks + plan.blocks
-    load_s = plan.warm_up_s + plan.seconds + waits * pace.answer_s
+    load_s = plan.warm_up_s + plan.load_s + waits * pace.answer_s
     return START_AND_END_S + max(SINGLE_PASS_S, pace.pass_s) + load_s
