@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -259,7 +258,7 @@ def test_a_block_is_at_most_half_of_the_seconds(overrides: tuple[str, ...], bloc
 
 def test_a_record_holds_the_plan_that_was_carried_out() -> None:
     for plan in (Plan(), Plan(rounds=2, cpus=0.5, layout="turns", precision=2.5, generator_cpus="0")):
-        assert plan_of(PlanRecord(**asdict(plan)), "experiment.json") == plan
+        assert plan_of(plan.record, "experiment.json") == plan
 
 
 def test_an_earlier_version_measured_in_turns() -> None:
