@@ -33,6 +33,7 @@ from infra.experiment.grid import ROUNDS
 from infra.experiment.grid_view import CellView, GridClock, round_s
 from infra.experiment.journal import Journal, now
 from infra.experiment.plan import Plan
+from infra.experiment.progress import time_in_words
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import inside, write_whole
 from runfiles.grid import GRID_FILE, GridCell, GridRecord
@@ -168,7 +169,7 @@ class GridExperiment:
         cells = f"{len(record.cells)} cell{'' if len(record.cells) == 1 else 's'}"
         rounds = "1 round" if record.rounds == 1 else f"{record.rounds} rounds"
         self.say(
-            f"Fourfold measures a grid of {cells} in {rounds}, {self._clock.remaining()}; "
+            f"Fourfold measures a grid of {cells} in {rounds} (about {time_in_words(self._clock.left_s)}); "
             f"everything lands in {self._folder}"
         )
         for line in (*record.left_out, *(f"warning: {warning}" for warning in warnings)):
