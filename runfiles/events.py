@@ -98,8 +98,8 @@ SCALE = "scale"
 UPDATE = "update"
 PLANNED = (KILL, STOP, PAUSE, SCALE, UPDATE)
 ACTIONS = (*PLANNED, RESUME)
-"""What a plan may change while the load goes on: end a replica at once (SIGKILL) or as ``docker stop`` does; halt it, and
-let it go on after some seconds (``RESUME``); another number of replicas; all replicas anew, one after another."""
+"""What a plan may change while the load goes on: end a replica at once (SIGKILL) or as ``docker stop`` does; halt it,
+and let it go on after some seconds (``RESUME``); another number of replicas; all replicas anew, one after another."""
 
 ROWS_LOST = "rows lost"
 INCOMPLETE = "incomplete"
