@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from recorded_runs import OpenTarget, staircase_experiment, whole_experiment
-from test_analysis_capacity import HOST, Queue, experiment
+from test_analysis_capacity import HOST, SLO, Queue, experiment
 
 from analysis import compare
 from analysis.analyse import analyse
+from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE
+from analysis.measure.quantity import CAPACITY
 from analysis.read.results import read_results
+from analysis.show.two_markdown import render_two_markdown
+from analysis.show.two_page import render_two, two_page
+from analysis.two import TwoServices, set_side_by_side
+
+
+def named(folder: Path, service: str) -> Path:
+    """The same experiment, of a service with this name."""
+    path = folder / "experiment.json"
+    asked = {"method": "POST", "path": "/infer", "tells_model": False, "file": "service.toml", "content": "port = 5000"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"service": {"name": service} | asked}))
+    return folder
+
+
+def two_of(first: Path, second: Path) -> TwoServices:
+    return set_side_by_side(*(analyse(read_results(folder)) for folder in (first, second)))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +39,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def slower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that finds a third less."""
-    return experiment(tmp_path_factory.mktemp("slower") / "slower", [Queue("host", 0.012)], seed=500)
+    folder = experiment(tmp_path_factory.mktemp("slower") / "slower", [Queue("host", 0.012)], seed=500)
+    return named(folder, "Flask service")
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +71,41 @@ def test_compare_says_which_loads_it_can_compare(
     again = analyse(read_results(steps))
     (case,) = compare.judge_changes(again, again, [compare.parse_condition("p95>10%")])
     assert "measure both experiments at one rate (--set rate=80), or search for both" in (case.error or "")
+
+
+def test_the_page_of_two_services_has_their_capacities(search: Path, slower: Path) -> None:
+    two = two_of(search, slower)
+    (pair,) = two.pairs
+    found = pair.quantities[CAPACITY]
+    true_ratio = Queue("host", 0.012).capacity_per_s / HOST.capacity_per_s
+    assert found.kind == CARRIES_LESS
+    assert found.found.low < true_ratio < found.found.high
+    assert two.headline[0] == "Flask service carries less than Fourfold's service as a host process."
+    assert two.headline[1].startswith("Host process: capacity ")
+    assert " requests/s with Flask service against " in two.headline[1]
+    finding = next(finding.text for finding in two.findings if finding.id == f"finding-{CAPACITY}")
+    assert finding.startswith(f"Flask service against Fourfold's service at {SLO}. Host process 0.")
+    assert finding.endswith("), carries less.")
+    sections = {section.id: section for section in two_page(two).sections}
+    assert [chart.id for chart in sections["key"].charts] == [f"two-{CAPACITY}", "two-memory_mean_mb"]
+    assert sections["table"].tables[0].heading.startswith("Capacity")
+    assert "median" not in sections["table"].how_to_read
+    assert finding in render_two_markdown(two).replace("\\", "")
+    assert "carries less" in render_two(two)
+    assert two_of(slower, search).pairs[0].quantities[CAPACITY].kind == CARRIES_MORE
+
+
+def test_a_capacity_that_one_of_two_services_lacks_is_not_compared(search: Path, tmp_path: Path) -> None:
+    unlimited = experiment(tmp_path / "unlimited", [HOST], rounds=2, highest_per_s=70, seed=750)
+    two = two_of(search, named(unlimited, "Flask service"))
+    why = "at the highest rate, 70/s, the objective was still met"
+    assert two.headline[0].startswith(f"There is no verdict on Fourfold's service and Flask service: {why}")
+    assert two.headline[1].startswith(f"Host process: no capacity of both is known: {why}")
+    assert not two.pairs[0].quantities[CAPACITY].shows_ratio
+    assert "not found" in render_two_markdown(two) or "not measured" in render_two_markdown(two)
+
+
+def test_two_services_under_unlike_loads_are_not_compared(search: Path, steps: Path) -> None:
+    two = two_of(search, steps)
+    assert "the load changed from a search for the capacity to a staircase of rates" in two.headline[0]
+    assert not two.is_valid
