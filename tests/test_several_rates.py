@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from recorded_runs import OpenTarget, staircase_experiment, whole_experiment
 from test_analysis_capacity import HOST, SLO, Queue, experiment
 
@@ -13,10 +14,15 @@ from analysis import compare
 from analysis.analyse import analyse
 from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE
 from analysis.measure.quantity import CAPACITY
+from analysis.precision import precision
 from analysis.read.results import read_results
+from analysis.show.layout_facts import layout_facts
 from analysis.show.two_markdown import render_two_markdown
 from analysis.show.two_page import render_two, two_page
 from analysis.two import TwoServices, set_side_by_side
+from infra.experiment.enough import Budget, ask_precision, in_words, why_enough
+from infra.experiment.plan import read_plan
+from runfiles.events import BUDGET
 
 
 def named(folder: Path, service: str) -> Path:
@@ -109,3 +115,30 @@ def test_two_services_under_unlike_loads_are_not_compared(search: Path, steps: P
     two = two_of(search, steps)
     assert "the load changed from a search for the capacity to a staircase of rates" in two.headline[0]
     assert not two.is_valid
+
+
+def test_the_precision_of_a_search_is_that_of_the_capacities(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [HOST, Queue("docker", 0.010)], rounds=3)
+    (verdict,) = analyse(read_results(folder)).verdicts
+    (pair,) = precision(read_results(folder))["pairs"]
+    assert (pair["ratio"], pair["low"]) == (verdict.comparison.ratio, verdict.comparison.low)
+    plan = read_plan(ROOT / "plans" / "capacity.toml")
+    known = f"docker run against Host process ±{verdict.comparison.half_width_percent:.1f}%"
+    assert in_words(ask_precision(folder), plan) == f"ratio of the capacities: {known}"
+
+
+def test_a_staircase_has_no_precision_and_ends_with_its_time(tmp_path: Path) -> None:
+    pair = [OpenTarget("host", 100), OpenTarget("docker", 90)]
+    folder = staircase_experiment(tmp_path, [pair, pair], [20, 40])
+    assert precision(read_results(folder)) == {"rounds": 2, "pairs": []}
+    plan = read_plan(None, ["rates=[20,40]"])
+    assert "%" not in in_words([], plan)
+    assert why_enough(plan, 9, [], ["host", "docker"], Budget(6)) is None
+    path = folder / "experiment.json"
+    record = json.loads(path.read_text())
+    record["plan"] |= {"rounds": None, "precision": 5.0, "budget_minutes": 6.0}
+    path.write_text(json.dumps(record | {"stopped_by": BUDGET}))
+    analysis = analyse(read_results(folder))
+    facts = {fact.term: fact.text for fact in layout_facts(analysis)}
+    assert facts["Rounds"] == "2 rounds; then the time was up: 6 minutes"
+    assert not [doubt for doubt in analysis.validity.doubts if "ratio of the medians" in doubt.text]
