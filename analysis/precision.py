@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis precision",
         description="Print as JSON how precisely the ratio of the medians of each pair of deployments is known, or of "
-        "their capacities if these were searched. Of several rates nothing is printed. The experiment may still run.",
+        "their capacities if these were searched. A staircase of rates has no pairs. The experiment may still run.",
         epilog="Exit code: 0 it was printed, 2 the folder can't be read.",
     )
     parser.add_argument("results", type=Path, help="the folder of the experiment")
