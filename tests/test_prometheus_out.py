@@ -60,6 +60,9 @@ def load_of_two_users(
     locust = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py"), "--autostart"]
     locust += ["--users", "2", "--spawn-rate", "2", "--host", f"http://127.0.0.1:{port}", "--web-host", "127.0.0.1"]
     locust += ["--web-port", str(web_port), *arguments]
+    if "--processes" in arguments:  # another Locust may have the usual port
+        master_port = str(free_port())
+        locust += ["--master-bind-port", master_port, "--master-port", master_port]
     with started(server, folder / "server.log"):
         assert until_true(lambda: is_open("127.0.0.1", port), 20)
         with started(locust, folder / "locust.log"):
