@@ -63,6 +63,8 @@ _FAMILIES = {
 }
 """What names of several replicas begin with -> which there are."""
 
+FAMILY_TITLES = {SWARM: "Swarm"}
+
 NAMES = f"{', '.join(USUAL[:4])}, compose-2 to compose-{MOST_REPLICAS}, swarm-1 to swarm-{MOST_REPLICAS}"
 """All names, for people."""
 
@@ -76,6 +78,23 @@ def title_of(name: str) -> str:
 def names_of(kind: str) -> list[str]:
     """The deployments of a kind, in their order."""
     return [name for name, row in DEPLOYMENTS.items() if row.kind == kind]
+
+
+def family_of(name: str) -> str:
+    """What a deployment is without its number of replicas: ``compose`` of compose-3, ``swarm`` of swarm-1."""
+    family = name.partition("-")[0]
+    return family if family in _FAMILIES else name
+
+
+def family_title(family: str) -> str:
+    """A family's name for people."""
+    return FAMILY_TITLES.get(family) or title_of(family)
+
+
+def scaled(family: str, replicas: int) -> str | None:
+    """The deployment of a family with so many replicas; None: there is none, as one process or container is one."""
+    name = family if replicas == 1 and family != SWARM else f"{family}-{replicas}"
+    return name if name in DEPLOYMENTS and family_of(name) == family else None
 
 
 def listed(planned: Collection[str]) -> list[str]:
