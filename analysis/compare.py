@@ -23,17 +23,18 @@ from analysis.judge.across import (
 from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.judge.verdicts import ALPHA, holm
 from analysis.measure.quantity import CAPACITY, NAN, QUANTITIES, missing
-from analysis.measure.rounds import Measurement
+from analysis.measure.rounds import RATES_MIXED, Measurement
 from analysis.measure.unpaired import Unpaired, unpaired
 from analysis.read.records import UnreadableResults
-from analysis.read.results import read_results
+from analysis.read.results import Results, read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import RecordedFile, write_output
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
 NAMES |= {"capacity": CAPACITY}
-DEFAULT = "p95>10%"
+DEFAULT, DEFAULT_OF_SEARCHES = "p95>10%", "capacity<-10%"
+"""What is asked if the user names no condition: of two loads, and of two searches for the capacity."""
 NOT_SEARCHED = missing("it had no search for the capacity")
 REGRESSION_EXIT_CODE = 1
 
@@ -73,18 +74,22 @@ def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a quantity got worse from one experiment to another.",
+        description="Whether a quantity got worse from one experiment to another. Both have the same load, or both are "
+        "searches for the capacity at the same objective.",
         epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
     parser.add_argument("old", type=Path, help="the folder of the earlier experiment")
     parser.add_argument("new", type=Path, help="the folder of the later experiment")
-    parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
+    fail_on = f"{DEFAULT}, throughput<-5%, ... (repeatable); the default is {DEFAULT}, of two searches for the "
+    fail_on += f"capacity {DEFAULT_OF_SEARCHES}"
+    parser.add_argument("--fail-on", action="append", help=fail_on.replace("%", "%%"))
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
     try:
-        conditions = [parse_condition(part) for text in said.fail_on or [DEFAULT] for part in text.split(",")]
+        conditions = [parse_condition(part) for text in said.fail_on or [] for part in text.split(",")]
         old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
         refuse_one_experiment(old.results, new.results)
+        conditions = conditions or [_default(old, new)]
     except (UnusableCondition, UnreadableResults) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -105,6 +110,12 @@ def main(arguments: list[str]) -> int:
     if any(case.error is not None for case in cases) or not cases:
         return INVALID_EXIT_CODE
     return REGRESSION_EXIT_CODE if any(case.failure is not None for case in cases) else 0
+
+
+def _default(old: Analysis, new: Analysis) -> Condition:
+    """What is asked of two experiments if the user does not say it."""
+    are_searches = old.results.is_search and new.results.is_search
+    return parse_condition(DEFAULT_OF_SEARCHES if are_searches else DEFAULT)
 
 
 def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
@@ -149,14 +160,26 @@ def _why_not(
             return f"not measured in the {which} experiment"
         if doubt := analysis.validity.of(name):
             return f"the {which} measurement is not valid: {doubt[0].title}"
-        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
-        if not estimate.is_measured:
-            return f"not measured in the {which} experiment: {estimate.missing}"
     is_other_service = service_name(old.results) != service_name(new.results)
-    return why_other_circumstances(
+    unlike = why_other_circumstances(
         before[name].deployment,
         after[name].deployment,
         old.results,
         new.results,
         may_differ=OF_THE_SERVICE if is_other_service else (),
     )
+    if unlike is not None:
+        return unlike
+    for which, has, analysis in (("old", before, old), ("new", after, new)):
+        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
+        if not estimate.is_measured:
+            mixed = _why_mixed(analysis.results) if estimate.missing == RATES_MIXED else ""
+            return f"not measured in the {which} experiment: {estimate.missing}{mixed}"
+    return None
+
+
+def _why_mixed(results: Results) -> str:
+    """What to do if a quantity would be that of several rates."""
+    if results.is_search:
+        return f'; of two searches for the capacity, compare that (--fail-on "{DEFAULT_OF_SEARCHES}")'
+    return "; measure both experiments at one rate (--set rate=80), or search for both capacities (plans/capacity.toml)"
