@@ -34,7 +34,7 @@ from runfiles.fields import (
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
 from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
-from runfiles.rates import Rate as Rate  # noqa: PLC0414  runfiles.grid takes it from here
+from runfiles.rates import Rate
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
