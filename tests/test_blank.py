@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import socket
 import statistics
 import threading
@@ -20,6 +21,7 @@ from conftest import OWN, ROOT, Service, free_port
 from infra.deployments import host
 from infra.deployments.settings import Settings
 from infra.deployments.table import deployed
+from infra.deployments.waiting import until_true
 from infra.experiment import blank
 from infra.experiment.blank import fetch_answer, measure_blank
 from runfiles.events import FAILED, STATUS_MEASURED
@@ -174,9 +176,13 @@ def test_an_answer_that_is_a_failure_to_the_users_gives_no_blank(
 def test_ctrl_c_passes_and_everything_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = children()
 
+    def interrupt_the_run() -> None:
+        if until_true((tmp_path / "blank" / "load_requests.csv").exists, 30):
+            os.kill(os.getpid(), signal.SIGINT)
+
     def interrupt(text: str) -> None:
         if "one user" in text:
-            threading.Timer(2.0, os.kill, (os.getpid(), 2)).start()
+            threading.Thread(target=interrupt_the_run).start()
 
     with server(FRAMED) as url, pytest.raises(KeyboardInterrupt):
         measure_blank(tmp_path, OWN, url, "keep_alive", interrupt, None)
