@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from _blocks import Block, is_overloaded, read_blocks, step_of
+from conftest import free_port
 from test_open_load import one_at_a_time
 from test_visits import NAMES, Named, Recorded, check_blocks, check_requests, recorded, services, start, write_blocks
 
@@ -73,7 +74,8 @@ def test_a_staircase_has_its_rates_and_stops_where_a_deployment_is_overloaded(tm
 def test_what_hangs_is_given_up_and_the_load_goes_on(tmp_path: Path) -> None:
     with services(*NAMES) as both:
         both[1].process.send_signal(signal.SIGUSR1)
-        options = ("-u", "2", "-r", "2", "--processes", "2")
+        port = str(free_port())
+        options = ("-u", "2", "-r", "2", "--processes", "2", "--master-bind-port", port, "--master-port", port)
         assert open_load(tmp_path, both, *options, rates=[20], blocks=1, warm_up_blocks=0, block_s=0.5) == 0
     host, docker = (recorded(tmp_path, name) for name in NAMES)
     (block,) = docker.blocks

@@ -80,9 +80,10 @@ def test_requests_are_sent_at_the_rate_and_totals_agree(
 def test_four_workers_share_the_rate_and_lose_nothing(
     shared_service: Service, tmp_path: Path, number: signal.Signals | None
 ) -> None:
-    prefix = tmp_path / "shared"
+    prefix, port = tmp_path / "shared", str(free_port())
     end = ["-t", "6"] if number is None else []
     options = ["--rate", "40", "--arrivals", "poisson", "--processes", "4"]
+    options += ["--master-bind-port", port, "--master-port", port]
     run = locust("open_load", shared_service, prefix, *options, *end)
     if number is not None:
         assert until_true(lambda: rows_so_far(prefix) > 120, 60)
