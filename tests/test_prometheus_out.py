@@ -96,7 +96,9 @@ def queried_metrics() -> set[str]:
 
 @pytest.mark.parametrize(("options", "base"), [("--web-base-path /load", "/load"), ("--processes 2", "")])
 def test_metrics_are_those_of_locust_and_of_the_replicas(tmp_path: Path, options: str, base: str) -> None:
-    with load_of_two_users(tmp_path, *options.split()) as web:
+    port = str(free_port())
+    of_workers = ["--master-bind-port", port, "--master-port", port]
+    with load_of_two_users(tmp_path, *options.split(), *of_workers) as web:
 
         def now() -> list[Sample]:
             return scraped(f"{web}{base}/metrics")
