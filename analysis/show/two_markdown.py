@@ -12,7 +12,11 @@ from analysis.two import TwoServices
 
 def render_two_markdown(two: TwoServices) -> str:
     """All but the charts. Texts from outside can't become Markdown or HTML of their own."""
-    page = two_page(two)
+    return page_as_markdown(two_page(two))
+
+
+def page_as_markdown(page: Page) -> str:
+    """The words and tables of a page."""
     lines = [*_head(page), *(line for section in page.sections for line in _section(section))]
     return "\n".join(lines) + "\n"
 
