@@ -36,6 +36,7 @@ from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
+from runfiles.grid import GRID_FILE
 from runfiles.records import LONGEST_START_S
 from servicefile.service_file import SERVICE, read_service
 from servicefile.texts import requests_of
@@ -92,10 +93,12 @@ def _check(names: list[str], settings: Settings) -> int:
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Imported here: make doctor runs before all that an experiment needs is installed.
     from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
+    from infra.experiment.grid_run import resume_grid, run_new_grid  # noqa: PLC0415
 
     if arguments.resume is None:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
-        return run_new(plan, settings, arguments.results)
+        run = run_new if plan.grid is None else run_new_grid
+        return run(plan, settings, arguments.results)
     given = (
         arguments.plan,
         arguments.set,
@@ -105,7 +108,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     )
     if any(given):
         raise PlanError("--resume takes plan, image, ports and all else from the experiment's folder; give it alone")
-    return resume(arguments.resume)
+    return (resume_grid if (arguments.resume / GRID_FILE).exists() else resume)(arguments.resume)
 
 
 def _up(name: str, settings: Settings) -> int:

@@ -89,7 +89,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return f'"{tidy(value)}"'
     if isinstance(value, list | tuple):
-        return tidy(",".join(map(shown, value)))
+        return tidy(",".join(map(shown, value))) or "an empty list"
     if isinstance(value, Mapping):
         return "a table" if value else "an empty table"
     if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write the longest ones

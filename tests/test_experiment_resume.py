@@ -22,7 +22,7 @@ from infra.deployments.table import PORTS
 from infra.deployments.waiting import until_true
 from infra.errors import ResumeError
 from infra.experiment.circumstances import Circumstances, differences
-from infra.experiment.experiment import _make_folder
+from infra.experiment.experiment import make_folder
 from infra.experiment.journal import Journal, Step
 from infra.experiment.load import end_leftovers
 from infra.experiment.plan import Plan
@@ -281,6 +281,6 @@ def test_options_are_not_taken_beside_resume() -> None:
 
 
 def test_experiments_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    made = [_make_folder(tmp_path) for _ in range(3)]
+    made = [make_folder(tmp_path) for _ in range(3)]
     assert len(set(made)) == 3
     assert all(folder.is_dir() for folder in made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,10 @@ def test_the_plan_that_is_shipped_is_the_default() -> None:
     path = ROOT / "plans" / "default.toml"
     assert read_plan(path) == Plan() == read_plan(None)
     said = path.read_text(encoding="utf-8")
-    keys = Plan.__dataclass_fields__.keys() - {"capacity"}
+    keys = Plan.__dataclass_fields__.keys() - {"capacity", "grid"}
     assert all(f"{key} = " in said for key in keys)
     assert "[capacity]" in said
+    assert "[grid]" in said
 
 
 def test_the_plan_of_a_capacity_is_shipped_and_searches_in_the_time_that_it_names() -> None:
@@ -96,7 +96,7 @@ def test_the_order_turns_round_by_round() -> None:
             'deployments = ["pod"]',
             'deployments = "pod" is not a list of host, docker, docker-host-network, compose, compose-2 to compose-32,',
         ),
-        ("deployments = []", "deployments =  is not a list of host"),
+        ("deployments = []", "deployments = an empty list is not a list of host"),
         ('user_class = "patient"', 'user_class = "patient" is not keep_alive or new_connection'),
         ("users = ", "is not TOML: Invalid value (at end of document); correct that, and see plans/default.toml"),
         ("cpus = 1e400", "cpus = inf is not a number of cores from 0.01 to 1024"),
@@ -111,7 +111,7 @@ def test_the_order_turns_round_by_round() -> None:
         ("deployments = [[], {}, 1]", "is not a list of host, docker"),
         ("deployments = 1979-05-27", "deployments = 1979-05-27 is not a list of host"),
         ('layout = "rows"', 'layout = "rows" is not blocks or turns; the default is "blocks"'),
-        ("layout = []", "layout =  is not blocks or turns"),
+        ("layout = []", "layout = an empty list is not blocks or turns"),
         ("rounds = 0", "rounds = 0 is not a whole number from 1 to 100; the default is none"),
         ("precision = 0.4", "precision = 0.4 is not a percentage from 0.5 to 100; the default is 5.0"),
         ("precision = 101", "precision = 101 is not a percentage"),
@@ -259,7 +259,7 @@ def test_a_block_is_at_most_half_of_the_seconds(overrides: tuple[str, ...], bloc
 
 def test_a_record_holds_the_plan_that_was_carried_out() -> None:
     for plan in (Plan(), Plan(rounds=2, cpus=0.5, layout="turns", precision=2.5, generator_cpus="0")):
-        assert plan_of(PlanRecord(**asdict(plan)), "experiment.json") == plan
+        assert plan_of(plan.record, "experiment.json") == plan
 
 
 def test_an_earlier_version_measured_in_turns() -> None:

@@ -18,6 +18,9 @@ from runfiles.grid import GridCell
 SCALE = ((0.0, "#35456c"), (0.25, "#5d616e"), (0.5, "#868379"), (0.75, "#bbaf71"), (1.0, "#fee838"))
 """Plotly's Cividis without its darkest part, which a dark page hides. It is told apart with any kind of colour vision
 (Nunez, Anderton and Renslow, PLOS ONE 13, 2018), and grows lighter from its first colour to its last."""
+INK_ON_DARK, INK_ON_LIGHT = "#ffffff", "#14171c"
+DARK_TO = 0.4
+"""Numbers are light in cells up to this part of the colour scale."""
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """From Okabe and Ito's palette."""
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
@@ -98,7 +101,6 @@ def _add_map(
         z=[[None if each is None else or_none(each.figures.load.summary[key].value) for each in row] for row in shown],
         text=[["" if each is None else _number(each, key) for each in row] for row in shown],
         customdata=[["" if each is None else _detail(each, key) for each in row] for row in shown],
-        texttemplate="%{text}",
         hovertemplate="%{x} replicas, %{y}: %{text}<br>%{customdata}<extra></extra>",
         hoverongaps=False,
         colorscale=[list(step) for step in SCALE],
@@ -113,8 +115,11 @@ def _add_map(
     for upwards, own in enumerate(found):
         for place, each in enumerate(own):  # by its place: a category such as "2" would be taken for the third place
             if each is None or not _is_shown(each, key):
-                said = NOT_MEASURED if each is None or each.is_valid else NOT_VALID
-                chart.add_annotation(x=place, y=upwards, text=said, showarrow=False, row=number, col=1)
+                said, font = NOT_MEASURED if each is None or each.is_valid else NOT_VALID, {}
+            else:
+                height = (each.figures.load.summary[key].value - ends[0]) / ((ends[1] - ends[0]) or 1)
+                said, font = _number(each, key), {"color": INK_ON_LIGHT if height > DARK_TO else INK_ON_DARK}
+            chart.add_annotation(x=place, y=upwards, text=said, font=font, showarrow=False, row=number, col=1)
 
 
 def _is_shown(own: CellOfFamily, key: str) -> bool:

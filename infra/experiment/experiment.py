@@ -27,7 +27,7 @@ from infra.deployments.users_files import why_not_valid
 from infra.environment import for_python
 from infra.errors import DeploymentError, ImageError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
-from infra.experiment.circumstances import changed_file, circumstances_here, differences, service_record
+from infra.experiment.circumstances import Circumstances, changed_file, circumstances_here, differences, service_record
 from infra.experiment.enough import Budget, spent_s
 from infra.experiment.groups import why_one_port
 from infra.experiment.journal import Journal, now
@@ -57,32 +57,38 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
             or the folder can't be made.
         RecordError: the experiment's record can't be written there.
     """
-    _refuse_impossible(plan, settings)
-    planned = replace(settings, cpus=plan.cpus, memory_bytes=plan.memory_mb * MIB, service_cpus=plan.service_cpus)
-    warnings = why_not_valid(plan.deployments, planned)
+    warnings = refuse_impossible(plan, settings)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
-        folder = _make_folder(results)
+        folder = make_folder(results)
         try:
-            journal = Journal.begin(
-                folder,
-                plan,
-                shlex.join(["python", "-m", "infra", *sys.argv[1:]]),
-                circumstances_here(),
-                Options(
-                    service=str(settings.service.path),
-                    image=settings.image,
-                    build=settings.built_from is not None,
-                    ports=settings.ports,
-                    reach=settings.reach,
-                    start_timeout_s=settings.start_timeout_s,
-                ),
-                service_record(settings.service),
-            )
+            journal = begin_journal(folder, plan, settings, circumstances_here())
         except RecordError:
             with suppress(OSError):
                 folder.rmdir()
             raise
         return Experiment(folder, journal, settings.service).run(warnings)
+
+
+def command_line() -> str:
+    """What was typed, as a record holds it."""
+    return shlex.join(["python", "-m", "infra", *sys.argv[1:]])
+
+
+def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances) -> Journal:
+    """The record of a new experiment.
+
+    Raises:
+        RecordError: it can't be written.
+    """
+    options = Options(
+        service=str(settings.service.path),
+        image=settings.image,
+        build=settings.built_from is not None,
+        ports=settings.ports,
+        reach=settings.reach,
+        start_timeout_s=settings.start_timeout_s,
+    )
+    return Journal.begin(folder, plan, command_line(), circumstances, options, service_record(settings.service))
 
 
 def resume(folder: Path) -> int:
@@ -99,13 +105,13 @@ def resume(folder: Path) -> int:
         except (OSError, RuntimeError) as error:  # a loop of links
             raise ResumeError(f"{folder} can't be read ({error}); name a folder such as results/<time>") from error
         journal = Journal.reopen(folder)
-        experiment = Experiment(folder, journal, _service_of(journal, folder))
+        experiment = Experiment(folder, journal, service_of(journal, folder))
         experiment.end_leftovers()  # whatever is refused below, nothing writes into the folder any more
         with alone_on_engine(list(journal.plan.deployments)):
             return experiment.resume()
 
 
-def _service_of(journal: Journal, folder: Path) -> ServiceFile:
+def service_of(journal: Journal, folder: Path) -> ServiceFile:
     """The service that an experiment began to measure.
 
     Raises:
@@ -129,22 +135,25 @@ def _service_of(journal: Journal, folder: Path) -> ServiceFile:
     return service
 
 
-def _refuse_impossible(plan: Plan, settings: Settings) -> None:
-    """Refuse what can be known before anything is made.
+def refuse_impossible(plan: Plan, settings: Settings) -> list[str]:
+    """Refuse what can be known before anything is made. Returns why what is measured will not be valid.
 
     Raises:
-        PlanError, DeploymentError: as in ``run_new``.
+        PlanError, DeploymentError, NotValid: as in ``run_new``.
     """
     if plan.layout == BLOCKS and (reason := why_one_port(plan.deployments, settings)):
         raise PlanError(reason)
     if reason := why_not_pinned(plan.generator_cpus):
         raise DeploymentError(reason)
+    planned = replace(settings, cpus=plan.cpus, memory_bytes=plan.memory_mb * MIB, service_cpus=plan.service_cpus)
+    return why_not_valid(plan.deployments, planned)
 
 
 class Experiment:
     """One experiment: where it writes, what it uses, and what it tells the person who waits."""
 
-    def __init__(self, folder: Path, journal: Journal, service: ServiceFile) -> None:
+    def __init__(self, folder: Path, journal: Journal, service: ServiceFile, view: View | None = None) -> None:
+        """``view`` None: one of its own."""
         self._folder = folder
         self._journal = journal
         self._plan = journal.plan
@@ -160,9 +169,10 @@ class Experiment:
             service_cpus=self._plan.service_cpus,
         )
         budget = Budget(self._plan.budget_minutes, spent_s(folder, journal.record))
-        self._view = View(journal, Console(highlight=False), budget)
+        self._view = view or View(journal, Console(highlight=False), budget)
         self._bench = Bench(folder, journal, self._settings, self._view)
         self._rounds = Rounds(self._bench, budget)
+        self._is_prepared = False
         self._no_image: str | None = None  # why the image that the service file asks for can't be had
         self._containers = [name for name in self._plan.deployments if BY_NAME[name].facts.needs_engine]
 
@@ -190,19 +200,17 @@ class Experiment:
             self._view.say(f"error: {error}; what was measured before is kept")
             code = code or 1
         statuses = self._journal.statuses()
-        page_code = self._write_page()
+        page_code = write_page(self._folder)
         if code or FAILED in statuses:
-            self._say_how_to_go_on()
-        if self._no_image is not None:
-            titles = "; ".join(map(title_of, self._containers))
-            self._view.say(f"error: not measured: {titles}: {self._no_image}")
+            say_how_to_go_on(self._view, self._folder, self._journal.record.command)
+        self.say_no_image()
         is_in_part = FAILED in statuses or STATUS_MEASURED not in statuses or self._no_image is not None
         return code or int(is_in_part) or page_code
 
     def _measure_what_is_left(self) -> int:
         """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
         try:
-            with _sigterm_as_ctrl_c():
+            with sigterm_as_ctrl_c():
                 self._fetch_model()
                 self._prepare_python()
                 with self._view.shown():
@@ -215,6 +223,34 @@ class Experiment:
             self._view.say("interrupted: what was started has been removed, what was measured is kept")
             return INTERRUPTED
         return 0
+
+    def measure_round(self, number: int, *, is_first: bool) -> None:
+        """Measure what is left of one round, as the cell of a grid.
+
+        Args:
+            number: the round.
+            is_first: whether nothing was measured before, also not in another cell.
+
+        Raises:
+            DeploymentError: nothing of this cell can be measured.
+            RecordError: the record can't be written.
+        """
+        is_prepared, self._is_prepared = self._is_prepared, True
+        if not is_prepared:
+            self._fetch_model()
+            self._prepare_python()
+        with self._view.shown():
+            if not is_prepared:
+                self._rounds.find_what_can_run(self._prepare_image() if self._containers else None)
+            self._rounds.has_run |= not is_first
+            self._rounds.measure_round(number)
+
+    def say_no_image(self) -> bool:
+        """Whether the image that the service file asks for can't be had. If so, say why."""
+        if self._no_image is not None:
+            titles = "; ".join(map(title_of, self._containers))
+            self._view.say(f"error: not measured: {titles}: {self._no_image}")
+        return self._no_image is not None
 
     def end_leftovers(self) -> None:
         """End the load generators of an earlier try.
@@ -233,21 +269,34 @@ class Experiment:
             DeploymentError: what was left of the experiment can't be removed.
             RecordError: its record can't be written.
         """
-        self._refuse_other_folders()
-        record, plan = self._journal.record, self._plan
-        is_ended = plan.rounds is not None or record.stopped_by is not None
-        if is_ended and not list(self._journal.left()):
+        self.refuse_other_folders()
+        if self.is_whole:
             self._view.say(f"nothing is left to measure in {self._folder}")
-            return self._write_page()
+            return write_page(self._folder)
+        self.go_on()
+        return self.run()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to measure."""
+        is_ended = self._plan.rounds is not None or self._journal.record.stopped_by is not None
+        return is_ended and not list(self._journal.left())
+
+    def go_on(self) -> None:
+        """Make ready to measure what is left.
+
+        Raises:
+            ResumeError, DeploymentError, RecordError: as in ``resume``.
+        """
+        record = self._journal.record
         self._refuse_other_circumstances()
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")
         blank = record.blank if record.blank and record.blank.status == STATUS_MEASURED else None
         self._journal.note(resumed_at=(*record.resumed_at, now()), ended_at=None, stopped_by=None, blank=blank)
-        return self.run()
 
-    def _refuse_other_folders(self) -> None:
+    def refuse_other_folders(self) -> None:
         """Each round's files must lie in the experiment's own folder: a link would have those of others deleted."""
         try:
             for deployment in self._journal.record.deployments:
@@ -334,22 +383,26 @@ class Experiment:
         self._view.say(f"image: {image.name}, {(image.bytes or 0) / 1e6:.0f} MB")
         return None
 
-    def _say_how_to_go_on(self) -> None:
-        run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
-        if self._view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
-            again = shlex.join([*run, *shlex.split(self._journal.record.command)[4:]])
-            self._view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
-        else:
-            left = shlex.join([*run, "--resume", os.path.relpath(self._folder)])
-            self._view.say(f"To measure what is left: {left}")
 
-    def _write_page(self) -> int:
-        command = [sys.executable, "-m", "analysis", str(self._folder)]
-        return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
+def say_how_to_go_on(view: View, folder: Path, command: str) -> None:
+    """Say how to measure what is left; ``command`` is the one that began it."""
+    run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
+    if view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
+        again = shlex.join([*run, *shlex.split(command)[4:]])
+        view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
+    else:
+        left = shlex.join([*run, "--resume", os.path.relpath(folder)])
+        view.say(f"To measure what is left: {left}")
+
+
+def write_page(folder: Path) -> int:
+    """Make the page of what was measured. Returns the exit code of the analysis."""
+    command = [sys.executable, "-m", "analysis", str(folder)]
+    return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
+def sigterm_as_ctrl_c() -> Iterator[None]:
     """SIGTERM ends the experiment as Ctrl-C does: what was started is removed."""
 
     def interrupt(*_: object) -> None:
@@ -362,7 +415,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _make_folder(results: Path) -> Path:
+def make_folder(results: Path) -> Path:
     """A folder named by the time; where another experiment began in the same second, with a number behind it."""
     began = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     for name in itertools.chain([began], (f"{began}-{number}" for number in itertools.count(2))):

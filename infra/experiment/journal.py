@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from infra.experiment.resumable import check_resumable
 from runfiles.deployments import listed
 from runfiles.events import CUT_OFF, FAILED, NOT_RUN, STATUS_MEASURED, TURNS
 from runfiles.files import EXPERIMENT_FILE, flush_folder, inside, round_folder, write_whole
-from runfiles.records import DeploymentRecord, ExperimentRecord, MeasuredService, Options, PlanRecord, RoundRecord
+from runfiles.records import DeploymentRecord, ExperimentRecord, MeasuredService, Options, RoundRecord
 from runfiles.strict_json import read_record
 
 BEFORE_ITS_TURN = "the experiment ended before its turn"
@@ -68,7 +68,7 @@ class Journal:
             model=circumstances.model,
             options=options,
             service=service,
-            plan=PlanRecord(**asdict(plan)),
+            plan=plan.record,
             order=tuple(map(tuple, plan.order(plan.rounds or 0))),
             deployments=tuple(_nothing_yet(name, plan) for name in listed(plan.deployments)),
         )

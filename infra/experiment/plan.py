@@ -7,9 +7,9 @@ plan with a comment on each key.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,8 @@ from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
 from infra.experiment.capacity import LOAD_SHARE, ROUNDS, Capacity, as_table, capacity_of
+from infra.experiment.grid import Grid, grid_of
+from infra.experiment.grid import as_table as grid_as_table
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
 from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
@@ -59,7 +61,8 @@ class Plan:
 
     With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
     does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
-    With ``capacity`` the load of each round is a search for the highest rate that meets an objective.
+    With ``capacity`` the load of each round is a search for the highest rate that meets an objective. With ``grid``
+    each of its cells is an experiment with a plan of its own (infra/experiment/cells.py).
 
     ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
@@ -83,6 +86,7 @@ class Plan:
     rates: tuple[float, ...] = ()
     arrivals: str = POISSON
     capacity: Capacity | None = None
+    grid: Grid | None = None
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
@@ -148,6 +152,13 @@ class Plan:
         """How many blocks of each deployment come before, and enter no figure."""
         return max(1, round(self.warm_up_s / self.block_s)) if self.warm_up_s else 0
 
+    @property
+    def record(self) -> PlanRecord:
+        """The plan as the record of an experiment holds it. A grid has a record of its own."""
+        values = asdict(self)
+        del values["grid"]
+        return PlanRecord(**values)
+
     def order(self, rounds: int) -> list[list[str]]:
         """The deployments of the first so many rounds in the order in which they are started: forth, back, forth, ...
 
@@ -173,10 +184,10 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
             raise PlanError(f"--set {override}: this is not KEY=VALUE, such as users=16 (a plan's file goes first)")
         table, is_in_table, name = key.partition(".")
         value = _from_text(key, text)
-        if is_in_table and table == "capacity":
-            key, value = table, (as_table(values.get(table)) or {}) | {name: value}
+        if is_in_table and table in TABLES:
+            key, value = table, (TABLES[table](values.get(table)) or {}) | {name: value}
         values |= _checked({key: value}, "--set")
-    return _consistent(Plan(**values))
+    return consistent(Plan(**values))
 
 
 def plan_of(record: PlanRecord, where: str) -> Plan:
@@ -187,15 +198,19 @@ def plan_of(record: PlanRecord, where: str) -> Plan:
     """
     earlier = {} if record.layout is not None else {"layout": TURNS}
     said = {key: value for key, value in record.to_json().items() if value is not None or key not in NEWER}
-    return _consistent(Plan(**_checked(said | earlier, where)))
+    return consistent(Plan(**_checked(said | earlier, where)))
 
 
-def _consistent(plan: Plan) -> Plan:
+def consistent(plan: Plan) -> Plan:
     """The plan, if its values can be true together. A block is at most half of the measured seconds.
 
     Raises:
         PlanError: they can't.
     """
+    if plan.grid is not None and (plan.rates or plan.capacity):
+        raise PlanError("a grid has one load in each cell; leave rates and capacity out, or leave the grid out")
+    if plan.grid is not None and plan.grid.users and plan.rate is not None:
+        raise PlanError("grid.users and rate are both there; leave one of them out")
     if plan.rates and plan.rate is not None:
         raise PlanError("rate and rates are both there; leave one of them out")
     if plan.capacity is not None and (plan.rates or plan.rate is not None):
@@ -316,6 +331,7 @@ _CHECKS: dict[str, toml.Check] = {
     "rates": _rates,
     "arrivals": one_of(ARRIVALS),
     "capacity": partial(capacity_of, _percent),
+    "grid": grid_of,
     "seed": whole(0, 2**31 - 1),
     "cpus": or_none(number("a number of cores", 0.01, 1024)),
     "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),
@@ -326,3 +342,6 @@ _CHECKS: dict[str, toml.Check] = {
 """Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""
 
 KEYS = tuple(_CHECKS)
+
+TABLES: dict[str, Callable[[Any], dict[str, Any] | None]] = {"capacity": as_table, "grid": grid_as_table}
+"""The keys that are tables -> what makes their values a table again, of which ``--set`` can change one key."""

@@ -115,11 +115,13 @@ class View:
         if self._plan.rounds is None:
             budget_s, round_s = max(0.0, self._budget.left_s), self._rest_of_current_s()
             if round_s > budget_s:
-                return f"about {_time(round_s)} left, more than the {self._plan.budget_minutes:g} min of the plan"
-            return f"{_time(budget_s)} of {self._plan.budget_minutes:g} min left"
+                return (
+                    f"about {time_in_words(round_s)} left, more than the {self._plan.budget_minutes:g} min of the plan"
+                )
+            return f"{time_in_words(budget_s)} of {self._plan.budget_minutes:g} min left"
         left = [step for step in self._journal.left() if not self._is_tried(step)]
         seconds = sum(self._expected_s(step) for step in left) + self._rest_of_current_s()
-        return f"about {_time(seconds)} left"
+        return f"about {time_in_words(seconds)} left"
 
     def _rest_of_current_s(self) -> float:
         current = self._current  # another thread draws, and the step may end meanwhile
@@ -192,7 +194,8 @@ class View:
         return Text(status, style="green" if status == STATUS_MEASURED else "red")
 
 
-def _time(seconds: float) -> str:
+def time_in_words(seconds: float) -> str:
+    """In minutes, or seconds where it is short."""
     return f"{seconds / 60:.0f} min" if seconds > MINUTES_FROM_S else f"{seconds:.0f} s"
 
 

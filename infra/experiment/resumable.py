@@ -6,7 +6,6 @@ The file may have been cut off, edited or made by somebody else. What it says is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -33,7 +32,7 @@ def check_resumable(record: ExperimentRecord, content: Mapping[str, Any]) -> Opt
     """
     _refuse_other_keys(content, record.to_json(), "")
     plan = plan_of(record.plan, "plan")
-    _refuse_other_plan(record.plan, PlanRecord(**asdict(plan)))
+    _refuse_other_plan(record.plan, plan.record)
     rounds = plan.rounds or len(record.order)
     if record.order != tuple(map(tuple, plan.order(rounds))):
         raise ValueError("order is not that of its plan")

@@ -33,7 +33,7 @@ class Rounds:
         self._view = bench.view
         self._budget = budget
         self._out: dict[str, str] = {}
-        self._has_run = False
+        self.has_run = False
         self._pairs: list[Pair] | None = None
 
     def measure_all(self, no_image: str | None) -> None:
@@ -47,7 +47,7 @@ class Rounds:
         journal = self._journal
         if not journal.record.order:
             journal.add_round()
-        self._find_what_can_run(no_image)
+        self.find_what_can_run(no_image)
         for number in itertools.count(1):
             if number > len(journal.record.order):
                 if self._plan.rounds is not None or number > MOST_ROUNDS or self._has_failed(number - 1):
@@ -57,12 +57,15 @@ class Rounds:
                     return
                 self._add_round()
             began = time.monotonic()
-            if self._measure_round(number):
+            if self.measure_round(number):
                 self._ask_precision(number)
                 self._budget.note_round(time.monotonic() - began)
 
-    def _find_what_can_run(self, no_image: str | None) -> None:
-        """Leave out what can't run here. Of the others, those that run side by side are a group."""
+    def find_what_can_run(self, no_image: str | None) -> None:
+        """Leave out what can't run here. Of the others, those that run side by side are a group.
+
+        ``no_image``: as in ``measure_all``.
+        """
         left = {name for step in self._journal.left() for name in step.names}
         asked = [name for name in self._plan.deployments if self._plan.rounds is None or name in left]
         self._leave_out_if_needed(asked, no_image)
@@ -84,8 +87,12 @@ class Rounds:
         for name, reason in self._out.items():
             self._journal.note_round(name, len(self._journal.record.order), reason=reason)
 
-    def _measure_round(self, number: int) -> bool:
-        """Measure what is left of a round. Whether there was something."""
+    def measure_round(self, number: int) -> bool:
+        """Measure what is left of a round. Whether there was something.
+
+        Raises:
+            RecordError: the record can't be written.
+        """
         has_run = False
         for step in self._journal.steps(number):
             if self._journal.is_measured(step):
@@ -94,10 +101,10 @@ class Rounds:
             running = replace(step, names=tuple(name for name in step.names if name not in self._out))
             if not self._journal.own(running) or self._journal.is_measured(running):
                 continue
-            if self._has_run:
+            if self.has_run:
                 self._view.do(f"resting for {self._plan.rest_s} s")
                 time.sleep(self._plan.rest_s)
-            has_run = self._has_run = True
+            has_run = self.has_run = True
             self._budget.begin()
             with self._view.step(running):
                 measure_turn(self._bench, running) if step.group is None else measure_group(self._bench, running)

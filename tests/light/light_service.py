@@ -1,7 +1,8 @@
 """The service with a word list in place of the model. App, server, metrics file and headers are the same; no torch.
 
 LIGHT_MS is how long it waits for each text. It uses no processor meanwhile, as if a model on another machine computed
-it, so replicas that share the processors of a slow machine can still answer every request.
+it, so replicas that share the processors of a slow machine can still answer every request. LIGHT_AT_ONCE is for how
+many texts it waits at once; the others queue. Without it, for all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from inference.model_choice import ModelChoice
 from inference.server import listen, serve
 
 WAIT_S = float(os.environ.get("LIGHT_MS") or 0) / 1000
+AT_ONCE = int(os.environ.get("LIGHT_AT_ONCE") or 1000)
 BAD_WORDS = {"awful", "bad", "boring", "broken", "cold", "dirty", "never", "no", "not", "rude", "worst"}
 
 
@@ -29,11 +31,17 @@ class WordListClassifier:
     versions = {"word-list": "1"}
     engine = {"name": "word list", "device": "cpu", "threads": 1, "weights": "none", "why_not_faster": None}
 
+    def __init__(self) -> None:
+        self._room = asyncio.Semaphore(AT_ONCE)
+
     async def classify(self, text: str, is_gone: Callable[[], bool]) -> Classification:
-        began = time.perf_counter()
-        await asyncio.sleep(WAIT_S)
+        arrived = time.perf_counter()
+        async with self._room:
+            began = time.perf_counter()
+            await asyncio.sleep(WAIT_S)
         sentiment = "NEGATIVE" if BAD_WORDS & set(text.lower().split()) else "POSITIVE"
-        return Classification(sentiment, 1.0, 0.0, (time.perf_counter() - began) * 1000, None)
+        queue_ms, inference_ms = (began - arrived) * 1000, (time.perf_counter() - began) * 1000
+        return Classification(sentiment, 1.0, queue_ms, inference_ms, None)
 
 
 if __name__ == "__main__":
