@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.judge.comparability import usable_cpus
 from analysis.judge.doubts import Doubt, Validity
 from analysis.judge.grid_words import Namer
 from analysis.judge.grids import CellOfFamily, images_of
 from analysis.judge.words import listed
 from analysis.read.grid import CellResults, Grid, contradictions, family_in
-from runfiles.deployments import family_title, title_of
+from analysis.read.results import Results
+from runfiles.deployments import HOST, family_title, title_of
 from runfiles.grid import GridCell
 
 NUMBER = re.compile(r"\d[\d.,]*")
@@ -44,7 +46,16 @@ class GridDoubt:
 def cell_validity(cell: CellResults, found: Validity) -> Validity:
     """What speaks against the experiment of a cell, and that it is not the one that ``grid.json`` names."""
     own = [Doubt(text, "contradiction", cell.told.deployments) for text in contradictions(cell)]
-    return Validity((*own, *found.doubts))
+    kept = found.doubts
+    if cell.results is not None and _have_containers_one_limit(cell.results):
+        kept = tuple(doubt for doubt in kept if not (doubt.kind == "cpu limit" and HOST in doubt.deployments))
+    return Validity((*own, *kept))
+
+
+def _have_containers_one_limit(results: Results) -> bool:
+    """Whether only the host process may use more cores: it has no limits, and is not compared with the others here."""
+    containers = (each for each in results.deployments if each.loads and not each.is_host)
+    return len(set().union(*(usable_cpus(results, each) for each in containers))) <= 1
 
 
 def why_not_measured(cell: CellResults) -> Doubt:

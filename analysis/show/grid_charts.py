@@ -56,7 +56,7 @@ def heat_map(
     family: Sequence[CellOfFamily], cells: Sequence[GridCell], key: str, ends: tuple[float, float], *, with_memory: bool
 ) -> go.Figure:
     """One quantity of a family: a small map for each load and memory limit, with replicas to the right and CPU limits
-    upwards. ``cells``: all of the grid."""
+    upwards. ``cells``: those in which the family was to be measured."""
     parts = parts_of(cells)
     columns = [str(count) for count in sorted({cell.replicas for cell in cells})]
     limits = sorted({cell.cpus for cell in cells}, key=lambda limit: float("inf") if limit is None else limit)

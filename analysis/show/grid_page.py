@@ -13,6 +13,7 @@ from analysis.judge.check_open import is_open
 from analysis.judge.grid_findings import not_valid
 from analysis.judge.grid_words import WHAT_A_CELL_IS, load, way
 from analysis.judge.grids import load_of
+from analysis.read.grid import family_in
 from analysis.read.results import Results
 from analysis.show import facts
 from analysis.show.chart_style import plot_of
@@ -133,8 +134,8 @@ def _link(grid: GridAnalysis, cell: GridCell, place: Path | None) -> str:
 
 
 def _maps(grid: GridAnalysis) -> Iterator[Chart]:
-    cells = grid.grid.record.cells
     for family, own in families(grid.cells).items():
+        cells = [cell for cell in grid.grid.record.cells if family in map(family_in, cell.deployments)]
         for key, (title, how) in MAPS.items():
             chart = heat_map(own, cells, key, range_of(grid.cells, key), with_memory=grid.namer.with_memory)
             heading = f"{title}: {family_title(family)}"
