@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a quantity got worse from one experiment to another.",
+        description="Whether a quantity got worse from one experiment to another, or from one grid to another.",
         epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
     parser.add_argument("old", type=Path, help="the folder of the earlier experiment")

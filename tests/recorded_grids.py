@@ -69,10 +69,12 @@ def write_cell(
     folder = grid / str(told["folder"])
     memory = told["memory_mb"] * 2**20
     limits = {"cpus": told["cpus"], "memory_bytes": memory}
+    none = {"cpus": None, "memory_bytes": None}
     deployments = []
     for name in told["deployments"]:
-        each = [a_round(name, number, limits=limits) for number in range(1, rounds + 1)]
-        deployments.append(measured(name) | {"rounds": each, "image": {"name": "app:1", "id": "sha256:1"}})
+        each = [a_round(name, number, limits=none if name == "host" else limits) for number in range(1, rounds + 1)]
+        image = None if name == "host" else {"name": "app:1", "id": "sha256:1"}
+        deployments.append(measured(name) | {"rounds": each, "image": image})
     plan = {"deployments": told["deployments"], "rounds": rounds, "users": told["users"], "rate": told["rate"]}
     plan |= {"seconds": 10, "warm_up_s": 2, "user_class": "keep_alive", "layout": "turns", "seed": 1}
     plan |= {"cpus": told["cpus"], "memory_mb": told["memory_mb"]}

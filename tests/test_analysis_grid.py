@@ -289,6 +289,13 @@ def _about(count: int, _: str, number: int) -> int:
     return count + number - 2
 
 
+def test_the_host_process_without_limits_makes_no_container_invalid(tmp_path: Path) -> None:
+    grid = analysed(measure(tmp_path, [cell(1, deployments=["host", "compose"])]))
+    assert [(each.figures.name, each.is_valid) for each in grid.cells] == [("host", True), ("compose", True)]
+    assert [each.figures.name for found in grid.cheapest for each in found.others] == ["compose"]
+    assert "The host process has no limits" in page_as_markdown(grid_page(grid))
+
+
 def at_rate(folder: Path, rate: float, carried: Mapping[int, int], rounds: int = 3) -> GridAnalysis:
     """Cells of one rate. Each answers so many per second, by its replicas; the others are left without an answer."""
     cells = [cell(replicas, rate=rate, deployments=[f"swarm-{replicas}"]) for replicas in carried]
@@ -327,7 +334,7 @@ def test_an_overloaded_cell_misses_the_objective_and_tells_the_efficiency(tmp_pa
 def test_an_idle_replica_gives_no_efficiency_and_few_users_a_caveat(tmp_path: Path) -> None:
     cells = [cell(replicas, users=users, deployments=[f"swarm-{replicas}"]) for users in (1, 3) for replicas in (1, 2)]
     found = analysed(measure(tmp_path, cells)).efficiencies
-    assert found[0].efficiency.missing == "1 users are fewer than 2 replicas, so some replica would always be idle"
+    assert found[0].efficiency.missing == "1 user is fewer than 2 replicas, so some replica would always be idle"
     assert found[1].efficiency.is_measured
     assert found[1].caveat == "only 3 users for 2 replicas, so a replica may often wait for a request"
 

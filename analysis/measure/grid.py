@@ -125,7 +125,8 @@ def why_no_efficiency(figures: CellFigures, one: CellFigures | None) -> str | No
     if one is None:
         return "there is no measured cell with 1 replica to compare with"
     if cell.rate is None and cell.users < cell.replicas:
-        return f"{cell.users:g} users are fewer than {cell.replicas} replicas, so some replica would always be idle"
+        users = "1 user is" if cell.users == 1 else f"{cell.users:g} users are"
+        return f"{users} fewer than {cell.replicas} replicas, so some replica would always be idle"
     if cell.rate is not None and figures.answered_share >= CARRIED:
         return (
             f"it answered {figures.answered_share:.1%} of the requests that were due at {cell.rate:g} requests/s, so "

@@ -116,6 +116,7 @@ def contradictions(cell: CellResults) -> list[str]:
         for key, (had, says) in asked.items()
         if had != says
     ]
+    found += ["its load has several rates"] if cell.results.has_several_rates else []
     for name in told.deployments:
         row = DEPLOYMENTS.get(name)
         if row is not None and name != HOST and row.replicas != told.replicas:

@@ -42,7 +42,7 @@ MAPS = {
 """The quantities that have heat maps: their titles, and which way is better."""
 PROXY = (
     "With Docker Compose, several replicas have a reverse proxy (nginx) in front, and one replica has none. So the "
-    "efficiency of Docker Compose contains what the proxy costs. Swarm's routing mesh is in front of any number."
+    "efficiency of Docker Compose contains what the proxy costs."
 )
 HOST_HAS_NO_LIMITS = "The host process has no limits, so it has no cost and is never the cheapest."
 

@@ -27,7 +27,7 @@ from runfiles.grid import GridCell
 SHOWN = (ANSWERS, "median_ms", "p95_ms")
 """The quantities of each cell."""
 NOTHING = "\N{EN DASH}"
-STYLES = {MEETS: "verdict", MISSES: "verdict", NOT_PROVEN: "verdict undecided", "": ""}
+STYLES = {MEETS: "state", MISSES: "state", NOT_PROVEN: "state undecided", "": ""}
 HOW_OBJECTIVE_IS_READ = (
     "The cheapest come first: those with the fewest cores, then with the least memory, then with the fewest replicas. "
     "The processor time of a proxy before the replicas is not part of the cost. Below each condition is the share of "
@@ -37,7 +37,7 @@ HOW_OBJECTIVE_IS_READ = (
 HOW_CELLS_ARE_READ = (
     "Each value is the mean of the values of the rounds. Below it are its 95% interval, from how the rounds differ, "
     "and the number n that it was computed from. Below the share of failed requests are its interval and how many "
-    "requests there were."
+    "requests there were. The p95 is shown from 2,000 requests on; that less than 5% took too long is known with fewer."
 )
 HOW_EFFICIENCY_IS_READ = (
     "Answers: how many times the answers per second of one replica, with the same limits and the same load. "
