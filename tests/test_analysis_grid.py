@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 from recorded_grids import cell, write_cell, write_grid
-from recorded_runs import NASTY, open_record
+from recorded_runs import NASTY, not_run, open_record
 from scipy import stats
 
 from analysis import compare, grid_command
@@ -358,6 +359,47 @@ def test_every_cell_has_its_place_in_the_heat_maps(grid: GridAnalysis) -> None:
     written = {(mark.get("x"), mark.get("y")): mark["text"] for mark in plot["layout"]["annotations"]}
     assert written[1, 1] == "\N{EN DASH}"
     assert written[0, 0] == f"{trace['z'][0][0]:.1f}"
+
+
+def test_a_grid_of_which_nothing_was_measured_says_so(tmp_path: Path, capsys: Any) -> None:
+    folder = write_grid(tmp_path, [cell(1), cell(2)], ended_at=None)
+    assert main_of(folder) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Nothing was measured: no load of the grid can be read."
+    assert "caveat: The grid was cut off, or still runs: its record has no end." in said
+    assert said[-1].startswith("The page: ")
+
+
+def test_why_a_deployment_did_not_run_is_told(small: Path, tmp_path: Path, capsys: Any) -> None:
+    folder = shutil.copytree(small, tmp_path / "grid")
+    path = folder / cell(2)["folder"] / "experiment.json"
+    record = json.loads(path.read_text())
+    record["deployments"][1] = not_run("swarm-2", "no IPVS here")
+    path.write_text(json.dumps(record))
+    assert main_of(folder) == 0
+    assert "Swarm, 2 replicas: not run: no IPVS here" in capsys.readouterr().out
+    assert "| not measured (not run: no IPVS here) |" in page_as_markdown(grid_page(analysed(folder)))
+
+
+@pytest.mark.browser
+def test_the_page_fits_a_phone_and_a_desk(small: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on the PATH")
+    page = tmp_path / "page.html"
+    page.write_text(render_grid(analysed(small), page), encoding="utf-8")
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for width in (375, 1440):
+            tab = browser.new_page(viewport={"width": width, "height": 900})
+            tab.on("pageerror", lambda error: errors.append(str(error)))
+            tab.goto(page.as_uri())
+            tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
+            assert tab.locator(".plot:has(.main-svg)").count() == 6
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert errors == []
 
 
 def test_other_uses_of_a_grid_are_refused_in_plain_words(small: Path, tmp_path: Path, capsys: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.judge.comparability import usable_cpus
@@ -12,8 +12,9 @@ from analysis.judge.grid_words import Namer
 from analysis.judge.grids import CellOfFamily, images_of
 from analysis.judge.words import listed
 from analysis.read.grid import CellResults, Grid, contradictions, family_in
-from analysis.read.results import Results
+from analysis.read.results import Deployment, Results
 from runfiles.deployments import HOST, family_title, title_of
+from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.grid import GridCell
 
 NUMBER = re.compile(r"\d[\d.,]*")
@@ -38,7 +39,8 @@ class GridDoubt:
         how = "Alike in" if self.is_alike else "In"
         whose = f", with {listed(self.families)}" if len(self.families) > 1 else ""
         if len(self.cells) == count:
-            return f"{self.doubt.text} ({how} all {count} measured cells{whose}.)"
+            every = "both" if count == 2 else f"all {count}"
+            return f"{self.doubt.text} ({how} {every} measured cells{whose}.)"
         which = namer.listed(self.cells)
         return f"{self.doubt.text} ({how} {len(self.cells)} of {count} measured cells{whose}: {which}.)"
 
@@ -49,7 +51,20 @@ def cell_validity(cell: CellResults, found: Validity) -> Validity:
     kept = found.doubts
     if cell.results is not None and _have_containers_one_limit(cell.results):
         kept = tuple(doubt for doubt in kept if not (doubt.kind == "cpu limit" and HOST in doubt.deployments))
-    return Validity((*own, *kept))
+    return Validity((*own, *kept, *_of_what_did_not_run(cell)))
+
+
+def _of_what_did_not_run(cell: CellResults) -> Iterator[Doubt]:
+    """Why deployments were not begun. Why rounds failed, the doubts of the experiment tell."""
+    for each in cell.deployments:
+        if each.status != STATUS_MEASURED and not any(round_.status == FAILED for round_ in each.rounds):
+            yield Doubt(f"{each.title}: {why_none(each)}", deployments=(each.name,), is_of_a_lack=True)
+
+
+def why_none(deployment: Deployment) -> str:
+    """Why there is no load of a deployment: ``not run: the reason``."""
+    state = deployment.status if deployment.status != STATUS_MEASURED else "no load can be read"
+    return f"{state}: {deployment.reason}" if deployment.reason else state
 
 
 def _have_containers_one_limit(results: Results) -> bool:

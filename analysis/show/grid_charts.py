@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -21,6 +22,8 @@ SCALE = ((0.0, "#35456c"), (0.25, "#5d616e"), (0.5, "#868379"), (0.75, "#bbaf71"
 INK_ON_DARK, INK_ON_LIGHT = "#ffffff", "#14171c"
 DARK_TO = 0.4
 """Numbers are light in cells up to this part of the colour scale."""
+MOST_WIDE, SMALL = 6, 9
+"""With more columns than these the numbers in them are as small as this (px), so that they fit on a phone."""
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """From Okabe and Ito's palette."""
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
@@ -112,13 +115,14 @@ def _add_map(
         row=number,
         col=1,
     )
+    size: dict[str, Any] = {"size": SMALL} if len(columns) > MOST_WIDE else {}
     for upwards, own in enumerate(found):
         for place, each in enumerate(own):  # by its place: a category such as "2" would be taken for the third place
             if each is None or not _is_shown(each, key):
-                said, font = NOT_MEASURED if each is None or each.is_valid else NOT_VALID, {}
+                said, font = NOT_MEASURED if each is None or each.is_valid else NOT_VALID, size
             else:
                 height = (each.figures.load.summary[key].value - ends[0]) / ((ends[1] - ends[0]) or 1)
-                said, font = _number(each, key), {"color": INK_ON_LIGHT if height > DARK_TO else INK_ON_DARK}
+                said, font = _number(each, key), {"color": INK_ON_LIGHT if height > DARK_TO else INK_ON_DARK, **size}
             chart.add_annotation(x=place, y=upwards, text=said, font=font, showarrow=False, row=number, col=1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from analysis.grid import GridAnalysis
 from analysis.judge import words
+from analysis.judge.grid_doubts import why_none
 from analysis.judge.grid_findings import anchor, cores, unmeasured_family
 from analysis.judge.grid_words import (
     load,
@@ -114,9 +115,14 @@ def _cell_row(own: CellOfFamily, grid: GridAnalysis, addresses: dict[str, str]) 
 
 def _unmeasured_row(cell: GridCell, name: str, grid: GridAnalysis, addresses: dict[str, str]) -> Row:
     empty = [Cell(NOTHING)] * (len(SHOWN) + 1 + (grid.objective is not None))
-    validity = grid.validities[cell.folder]
-    reasons = [doubt.text for doubt in validity.doubts if name in doubt.deployments]
-    state = Cell("not measured", reasons[0].removeprefix("not measured: ") if reasons else "see Validity")
+    results = grid.experiments.get(cell.folder)
+    own = next((each for each in results.deployments if each.name == name), None) if results else None
+    doubts = [doubt.text for doubt in grid.validities[cell.folder].doubts]
+    if own is not None:
+        reason = why_none(own)
+    else:
+        reason = "it is not in the record of its cell" if results else doubts[0].removeprefix("not measured: ")
+    state = Cell("not measured", reason)
     detail = f"{unmeasured_family(name)}\n{load(load_of(cell))}"
     return Row(grid.namer.size(cell), (*empty, state, *_own_page(cell, addresses)), detail=detail)
 
