@@ -64,6 +64,12 @@ class CellOfFamily:
         return not self.invalid
 
     @property
+    def tells_answers(self) -> bool:
+        """Whether its answers per second may be used: it is valid, or nothing is wrong but that it is overloaded."""
+        kinds = {doubt.kind for doubt in self.invalid}
+        return not kinds or (OVERLOAD in kinds and kinds <= set(OF_FULL_LOAD))
+
+    @property
     def is_candidate(self) -> bool:
         """Whether it may be the cheapest: the host process has no limits, so it has no cost either."""
         return self.figures.name != HOST
@@ -178,8 +184,7 @@ def _efficiency(own: CellOfFamily, one: CellOfFamily | None) -> Efficiency:
 
 def _times(one: CellOfFamily, own: CellOfFamily) -> Estimate:
     for each, which in ((own, "it"), (one, "the cell with 1 replica")):
-        kinds = {doubt.kind for doubt in each.invalid}
-        if kinds and not (OVERLOAD in kinds and kinds <= set(OF_FULL_LOAD)):
+        if not each.tells_answers:
             return missing(f"{which} is not valid: {each.invalid[0].title}")
     if refused := why_unlike_cells(one, own):
         return missing(refused)

@@ -129,8 +129,8 @@ def why_no_efficiency(figures: CellFigures, one: CellFigures | None) -> str | No
         return f"{users} fewer than {cell.replicas} replicas, so some replica would always be idle"
     if cell.rate is not None and figures.answered_share >= CARRIED:
         return (
-            f"it answered {figures.answered_share:.1%} of the requests that were due at {cell.rate:g} requests/s, so "
-            "it was not asked for all that it can give; measure a higher rate, or with users"
+            f"at {cell.rate:g} requests/s at least {CARRIED:.0%} of the requests were answered, so the replicas were "
+            "not asked for all that they can give; measure a higher rate, or with users"
         )
     return None
 

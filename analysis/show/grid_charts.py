@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.judge import words
 from analysis.judge.grid_words import cpus, load, way
 from analysis.judge.grids import CellOfFamily, Efficiency, Load, load_of
+from analysis.measure.grid import ANSWERS
 from analysis.measure.quantity import QUANTITIES
 from analysis.show.chart_style import GREY, empty_chart, or_none
 from runfiles.grid import GridCell
@@ -126,13 +127,19 @@ def _add_map(
             chart.add_annotation(x=place, y=upwards, text=said, font=font, showarrow=False, row=number, col=1)
 
 
+def is_any_shown(cells: Sequence[CellOfFamily], key: str) -> bool:
+    """Whether a heat map of these cells would not be empty."""
+    return any(_is_shown(each, key) for each in cells)
+
+
 def _is_shown(own: CellOfFamily, key: str) -> bool:
-    return own.is_valid and own.figures.load.summary[key].is_measured
+    may_be_used = own.tells_answers if key == ANSWERS else own.is_valid
+    return may_be_used and own.figures.load.summary[key].is_measured
 
 
 def _number(own: CellOfFamily, key: str) -> str:
     estimate = own.figures.load.summary[key]
-    digits = 0 if estimate.value >= 100 else QUANTITIES[key].digits
+    digits = 0 if estimate.value >= 100 else 1 if estimate.value >= 10 else QUANTITIES[key].digits
     return words.number(estimate, digits)
 
 
@@ -174,7 +181,7 @@ def efficiency_chart(found: Sequence[Efficiency], *, with_memory: bool) -> go.Fi
             showlegend=True,
         )
     chart.add_hline(y=1, line={"dash": "dash", "color": GREY})
-    counts = sorted({each.replicas for each in found})
+    counts = sorted({each.replicas for own in lines.values() for each in own})
     chart.update_xaxes(title="replicas", tickvals=counts, range=[counts[0] - 0.5, counts[-1] + 0.5], showgrid=False)
     chart.update_yaxes(title="efficiency", rangemode="tozero")
     return chart

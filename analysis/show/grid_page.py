@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -18,8 +19,8 @@ from analysis.read.results import Results
 from analysis.show import facts
 from analysis.show.chart_style import plot_of
 from analysis.show.elements import Caveat, CaveatList, Chart, Fact, Page, Section
-from analysis.show.grid_charts import efficiency_chart, families, heat_map, height_rem, range_of
-from analysis.show.grid_tables import cell_table, efficiency_table, grid_csv, objective_table
+from analysis.show.grid_charts import efficiency_chart, families, heat_map, height_rem, is_any_shown, range_of
+from analysis.show.grid_tables import cell_table, efficiency_tables, grid_csv, objective_table
 from analysis.show.page import paragraphs, render_page
 from runfiles.deployments import HOST, family_title
 from runfiles.files import REPORT_FILE
@@ -108,7 +109,7 @@ def _sections(grid: GridAnalysis, place: Path | None) -> tuple[Section, ...]:
             "Scaling",
             PROXY if grid.efficiencies and _has_proxy(grid) else "",
             charts=tuple(_scaling(grid)),
-            tables=efficiency_table(grid),
+            tables=efficiency_tables(grid),
         ),
         _validity(grid),
         Section("run", "What was run", "What was run", facts=tuple(_run_facts(grid))),
@@ -137,6 +138,8 @@ def _maps(grid: GridAnalysis) -> Iterator[Chart]:
     for family, own in families(grid.cells).items():
         cells = [cell for cell in grid.grid.record.cells if family in map(family_in, cell.deployments)]
         for key, (title, how) in MAPS.items():
+            if not is_any_shown(own, key):
+                continue
             chart = heat_map(own, cells, key, range_of(grid.cells, key), with_memory=grid.namer.with_memory)
             heading = f"{title}: {family_title(family)}"
             yield Chart(f"map-{key}-{family}", heading, how, plot_of(chart), height_rem(cells))
@@ -208,6 +211,9 @@ def _run_facts(grid: GridAnalysis) -> Iterator[Fact]:
     record = grid.grid.record
     yield Fact("Command", code=record.command)
     yield Fact("Folder", str(grid.grid.folder))
+    yield Fact(
+        "Page of one cell", code=f"python -m analysis {shlex.quote(str(grid.grid.folder / record.cells[0].folder))}"
+    )
     ended = words.time_of_day(record.ended_at) if record.ended_at else "cut off"
     resumed = f"; resumed {', '.join(map(words.time_of_day, record.resumed_at))}" if record.resumed_at else ""
     yield Fact("Started, ended", f"{words.time_of_day(record.started_at)}, {ended}{resumed}")

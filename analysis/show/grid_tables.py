@@ -134,28 +134,37 @@ def _own_page(cell: GridCell, addresses: dict[str, str]) -> tuple[Cell, ...]:
     return (Cell("page", link=address) if address else Cell(NOTHING),)
 
 
-def efficiency_table(grid: GridAnalysis) -> tuple[Table, ...]:
-    """Each cell with several replicas against the same with one."""
-    if not grid.efficiencies:
-        return ()
+def efficiency_tables(grid: GridAnalysis) -> tuple[Table, ...]:
+    """Each cell with several replicas against the same with one, and of which cells nothing is shown, and why."""
+    told = [each for each in grid.efficiencies if each.efficiency.is_measured]
+    untold: dict[str, list[Efficiency]] = {}
+    for each in grid.efficiencies:
+        if not each.efficiency.is_measured:
+            untold.setdefault(each.efficiency.missing or "", []).append(each)
+    heading, without = "Efficiency of several replicas", "Cells without an efficiency"
     columns = (Column("Cell"), Column("Answers"), Column("Efficiency"))
-    rows = tuple(_efficiency_row(each, grid) for each in grid.efficiencies)
-    heading = "Efficiency of several replicas"
-    return (Table(heading, heading, columns, rows, HOW_EFFICIENCY_IS_READ, "efficiency-table"),)
+    rows = tuple(_efficiency_row(each, grid) for each in told)
+    tables = [Table(heading, heading, columns, rows, HOW_EFFICIENCY_IS_READ, "efficiency-table")] if told else []
+    if untold:
+        reasons = tuple(_without_row(reason, own, grid) for reason, own in untold.items())
+        tables.append(Table(without, without, (Column("Cells"), Column("Efficiency")), reasons))
+    return tuple(tables)
 
 
 def _efficiency_row(found: Efficiency, grid: GridAnalysis) -> Row:
-    own = found.subject
-    if found.efficiency.is_measured:
-        detail = f"{_interval(found.efficiency)}\nn = {found.efficiency.n} round{'s' * (found.efficiency.n != 1)}"
-        caveat = f"\n{found.caveat}" if found.caveat else ""
-        values = (
-            Cell(f"{found.times.value:.2f} times", _interval(found.times)),
-            Cell(f"{found.efficiency.value:.2f}", f"{detail}{caveat}"),
-        )
-    else:
-        values = (Cell(NOTHING), Cell("not shown", found.efficiency.missing or ""))
-    return _row(own, grid, values, "efficiency")
+    detail = f"{_interval(found.efficiency)}\nn = {found.efficiency.n} round{'s' * (found.efficiency.n != 1)}"
+    caveat = f"\n{found.caveat}" if found.caveat else ""
+    cells = (
+        Cell(f"{found.times.value:.2f} times", _interval(found.times)),
+        Cell(f"{found.efficiency.value:.2f}", f"{detail}{caveat}"),
+    )
+    return _row(found.subject, grid, cells, "efficiency")
+
+
+def _without_row(reason: str, found: Sequence[Efficiency], grid: GridAnalysis) -> Row:
+    cells = {each.subject.cell.folder: each.subject.cell for each in found}
+    ways = "; ".join(dict.fromkeys(way(each.subject) for each in found))
+    return Row(grid.namer.listed([*cells.values()]), (Cell("not shown", reason),), detail=ways)
 
 
 def _interval(estimate: Estimate) -> str:
@@ -200,10 +209,14 @@ def summary_rows(grid: GridAnalysis) -> tuple[list[str], list[list[str]]]:
     rows = []
     for own in grid.cells:
         cell, summary = own.cell, own.figures.load.summary
-        values = [words.number(summary[key], QUANTITIES[key].digits) for key in (ANSWERS, "p95_ms")]
+        values = [
+            words.number(summary[key], QUANTITIES[key].digits) if summary[key].is_measured else "-"
+            for key in (ANSWERS, "p95_ms")
+        ]
         row = [f"{cell.replicas}", "none" if cell.cpus is None else f"{cell.cpus:g}"]
         row += [f"{cell.memory_mb:,}"] if grid.namer.with_memory else []
-        row += [load(load_of(cell)), family_title(own.family), *values]
+        under = load(load_of(cell)).replace(" requests", "")
+        row += [under, family_title(own.family), *values]
         rows.append([*row, *([own.state] if grid.objective else [])])
     return head, rows
 
