@@ -17,7 +17,7 @@ from analysis.show.grid_page import grid_page, render_grid
 from analysis.show.grid_tables import efficiency_lines, summary_rows
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import write_output
-from analysis.show.two_markdown import page_as_markdown
+from analysis.show.page_markdown import page_as_markdown
 from analysis.terminal import NOT_MADE, print_headline, why_not_made
 from runfiles.grid import GridCell
 

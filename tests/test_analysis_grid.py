@@ -29,7 +29,7 @@ from analysis.measure.grid import share_missed
 from analysis.read.grid import read_grid
 from analysis.read.records import UnreadableResults
 from analysis.show.grid_page import grid_page, render_grid
-from analysis.show.two_markdown import page_as_markdown
+from analysis.show.page_markdown import page_as_markdown
 from runfiles.grid import GridCell
 from runfiles.objective import read_objective
 
@@ -445,3 +445,17 @@ def test_grids_are_compared_cell_by_cell(small: Path, tmp_path: Path, capsys: An
     suites = ElementTree.parse(junit).getroot()  # noqa: S314
     (suite,) = (suite for suite in suites if suite.get("name") == "compare")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "2", "2")
+
+
+def test_too_few_requests_for_a_median_do_not_hide_the_efficiency(tmp_path: Path) -> None:
+    cells = [cell(1), cell(2)]
+    write_grid(tmp_path, cells)
+    for place, own in enumerate(cells):
+        write_cell(tmp_path, own, lambda *_, own=own: 3 * own["replicas"], lambda *_: 300.0, place=place)
+    grid = analysed(tmp_path)
+    assert {(each.state, each.why) for each in grid.cells if each.cell.replicas == 1} == {
+        (NOT_PROVEN, "not valid: there were too few requests")
+    }
+    assert [each.efficiency.value for each in grid.efficiencies] == pytest.approx([1, 1], abs=0.05)
+    assert grid.headline[0].startswith("Not valid: there were too few requests (1 replica of 0.5 CPU, 8 users with ")
+    assert "times the answers per second of one" in grid.headline[1]

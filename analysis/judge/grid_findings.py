@@ -48,12 +48,11 @@ def grid_headline(
     """What was found: first one plain sentence, then the numbers."""
     if not cells:
         return ("Nothing was measured: no load of the grid can be read.",)
-    said = []
-    if objective is not None:
-        said = [_text(cheapest_parts(each, unmeasured, objective, namer)) for each in found]
-    said += [_text(_scaling(each, namer, with_family=True)) for each in _main(efficiencies)]
+    scaling = [_text(_scaling(each, namer, with_family=True)) for each in _main(efficiencies)]
     if not any(each.is_valid for each in cells):
-        return (not_valid(cells, namer),)
+        return (not_valid(cells, namer), *scaling)
+    said = [] if objective is None else [_text(cheapest_parts(each, unmeasured, objective, namer)) for each in found]
+    said += scaling
     if not said:
         said = list(_most_answers(cells, namer))
     return (*said, *([not_valid(cells, namer)] if any(not each.is_valid for each in cells) else []))

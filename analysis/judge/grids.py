@@ -28,6 +28,8 @@ BY_OVERLOAD = (OVERLOAD, "trend", "errors")
 is no other doubt, its cell misses the objective, although its percentiles must not be used."""
 OF_FULL_LOAD = (OVERLOAD, "trend")
 """The kinds of doubts that say nothing against the answers per second of a service that is overloaded."""
+OF_PERCENTILES = "few requests"
+"""The kind of doubt that is about percentiles only: answers per second have an interval of their own."""
 DIGITS = 9
 """Cores are rounded to so many digits: 3 times 0.1 is then 0.3."""
 
@@ -65,8 +67,9 @@ class CellOfFamily:
 
     @property
     def tells_answers(self) -> bool:
-        """Whether its answers per second may be used: it is valid, or nothing is wrong but that it is overloaded."""
-        kinds = {doubt.kind for doubt in self.invalid}
+        """Whether its answers per second may be used: nothing is wrong but that it is overloaded, or that there are too
+        few requests for percentiles."""
+        kinds = {doubt.kind for doubt in self.invalid} - {OF_PERCENTILES}
         return not kinds or (OVERLOAD in kinds and kinds <= set(OF_FULL_LOAD))
 
     @property
