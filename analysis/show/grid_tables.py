@@ -42,8 +42,8 @@ HOW_CELLS_ARE_READ = (
 )
 HOW_EFFICIENCY_IS_READ = (
     "Answers: how many times the answers per second of one replica, with the same limits and the same load. "
-    "Efficiency: that number divided by the number of replicas. 1 means that nothing is lost; 0.5 means that half of "
-    "the replicas would do as much. It is computed in each round, as the rounds of all cells were measured by turns; "
+    "Efficiency: that number divided by the number of replicas. 1 means that nothing is lost, and 0.5 that half of "
+    "it is. It is computed in each round, as the rounds of all cells were measured by turns; "
     "the table shows the geometric mean and its 95% interval."
 )
 
