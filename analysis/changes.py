@@ -11,11 +11,14 @@ from analysis.judge import words
 from analysis.judge.across import OF_THE_SERVICE, service_name, why_other_circumstances
 from analysis.judge.verdicts import ALPHA, holm
 from analysis.measure.quantity import NAN, missing
-from analysis.measure.rounds import Measurement
+from analysis.measure.rounds import RATES_MIXED, Measurement
 from analysis.measure.unpaired import Unpaired, unpaired
+from analysis.read.results import Results
 from analysis.show.junit import Case
 from runfiles.deployments import title_of
 
+DEFAULT_OF_SEARCHES = "capacity<-10%"
+"""What is asked of two searches for the capacity if the user names no condition."""
 NOT_SEARCHED = missing("it had no search for the capacity")
 
 
@@ -96,14 +99,26 @@ def _why_not(
             return f"not measured in the {which} experiment"
         if doubt := analysis.validity.of(name):
             return f"the {which} measurement is not valid: {doubt[0].title}"
-        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
-        if not estimate.is_measured:
-            return f"not measured in the {which} experiment: {estimate.missing}"
     is_other_service = service_name(old.results) != service_name(new.results)
-    return why_other_circumstances(
+    unlike = why_other_circumstances(
         before[name].deployment,
         after[name].deployment,
         old.results,
         new.results,
         may_differ=OF_THE_SERVICE if is_other_service else (),
     )
+    if unlike is not None:
+        return unlike
+    for which, has, analysis in (("old", before, old), ("new", after, new)):
+        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
+        if not estimate.is_measured:
+            mixed = _why_mixed(analysis.results) if estimate.missing == RATES_MIXED else ""
+            return f"not measured in the {which} experiment: {estimate.missing}{mixed}"
+    return None
+
+
+def _why_mixed(results: Results) -> str:
+    """What to do if a quantity would be that of several rates."""
+    if results.is_search:
+        return f'; of two searches for the capacity, compare that (--fail-on "{DEFAULT_OF_SEARCHES}")'
+    return "; measure both experiments at one rate (--set rate=80), or search for both capacities (plans/capacity.toml)"

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.analyse import analyse
-from analysis.changes import Condition, judge_changes
+from analysis.analyse import Analysis, analyse
+from analysis.changes import DEFAULT_OF_SEARCHES, Condition, judge_changes
 from analysis.grid_compare import compare_grids
 from analysis.judge.across import changed_circumstances, changed_service, refuse_one_experiment
 from analysis.judge.doubts import INVALID_EXIT_CODE
@@ -24,6 +24,7 @@ NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
 NAMES |= {"capacity": CAPACITY}
 DEFAULT = "p95>10%"
+"""What is asked if the user names no condition; of two searches for the capacity it is ``DEFAULT_OF_SEARCHES``."""
 REGRESSION_EXIT_CODE = 1
 
 
@@ -52,18 +53,24 @@ def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a quantity got worse from one experiment to another, or from one grid to another.",
+        description="Whether a quantity got worse from one experiment to another, or from one grid to another. Both "
+        "have the same load, or both are searches for the capacity at the same objective.",
         epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
     parser.add_argument("old", type=Path, help="the folder of the earlier experiment")
     parser.add_argument("new", type=Path, help="the folder of the later experiment")
-    parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
+    fail_on = f"{DEFAULT}, throughput<-5%, ... (repeatable); the default is {DEFAULT}, of two searches for the "
+    fail_on += f"capacity {DEFAULT_OF_SEARCHES}"
+    parser.add_argument("--fail-on", action="append", help=fail_on.replace("%", "%%"))
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
     try:
-        conditions = [parse_condition(part) for text in said.fail_on or [DEFAULT] for part in text.split(",")]
+        conditions = [parse_condition(part) for text in said.fail_on or [] for part in text.split(",")]
         are_grids = [is_grid(folder) for folder in (said.old, said.new)]
-        cases, caveats = (compare_grids if any(are_grids) else _compared)(said.old, said.new, conditions)
+        if any(are_grids):
+            cases, caveats = compare_grids(said.old, said.new, conditions or [parse_condition(DEFAULT)])
+        else:
+            cases, caveats = _compared(said.old, said.new, conditions)
     except (UnusableCondition, UnreadableResults) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -96,4 +103,10 @@ def _compared(old_folder: Path, new_folder: Path, conditions: Sequence[Condition
     old, new = (analyse(read_results(folder)) for folder in (old_folder, new_folder))
     refuse_one_experiment(old.results, new.results)
     caveats = changed_service(old.results, new.results) + changed_circumstances(old.results, new.results)
-    return judge_changes(old, new, list(conditions)), caveats
+    return judge_changes(old, new, [*conditions] or [_default(old, new)]), caveats
+
+
+def _default(old: Analysis, new: Analysis) -> Condition:
+    """What is asked of two experiments if the user does not say it."""
+    are_searches = old.results.is_search and new.results.is_search
+    return parse_condition(DEFAULT_OF_SEARCHES if are_searches else DEFAULT)

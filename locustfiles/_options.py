@@ -15,8 +15,8 @@ from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
 from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT
-from runfiles.fields import MOST_RATE_PER_S
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
+from runfiles.rates import LEAST_RATE_PER_S, MOST_RATE_PER_S
 from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 
@@ -58,8 +58,9 @@ def count(text: str) -> int:
 def rate(text: str) -> float:
     """``--rate``: requests per second."""
     number = _number(text)
-    if not 0 < number <= MOST_RATE_PER_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second above 0")
+    if not LEAST_RATE_PER_S <= number <= MOST_RATE_PER_S:
+        bounds = f"from {LEAST_RATE_PER_S:g} to {MOST_RATE_PER_S:,}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second {bounds}")
     return number
 
 

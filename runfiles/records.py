@@ -14,7 +14,6 @@ from typing import Annotated, Any, Self
 
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
 from runfiles.fields import (
-    MOST_RATE_PER_S,
     Address,
     Between,
     Bytes,
@@ -35,10 +34,8 @@ from runfiles.fields import (
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
 from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
+from runfiles.rates import Rate
 from runfiles.strict_json import read_record
-
-Rate = Annotated[float, Between(0, MOST_RATE_PER_S)]
-"""Requests per second."""
 
 MOST_ROUNDS = 10_000
 LONGEST_START_S = 24 * 3600

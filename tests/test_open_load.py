@@ -228,7 +228,7 @@ def _answers(url: str) -> bool:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rate", "0"], "'0' is not a number of requests per second above 0"),
+        (["--rate", "0"], "'0' is not a number of requests per second from 0.001 to 1,000,000"),
         (["--arrivals", "uniform"], "'uniform' is not one of constant, poisson"),
         (["--most-in-flight", "none"], "'none' is not a whole number above 0"),
     ],

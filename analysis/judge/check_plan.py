@@ -11,7 +11,7 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt
 from analysis.read.results import Deployment, Results
 from analysis.read.runs import Run
 from runfiles.events import BUDGET, INCOMPLETE, NOT_RUN, STATUS_MEASURED, TURNS
-from runfiles.records import ExperimentRecord, PlanRecord
+from runfiles.records import PlanRecord
 
 START_SLACK_S = 60.0
 LONGEST_WAIT_S = 24 * 3600
@@ -27,7 +27,7 @@ def plan_doubts(results: Results) -> list[Doubt]:
     found = [Doubt(f"{name} is in the plan and not in the record", INCOMPLETE) for name in lost]
     if results.experiment.ended_at is None:
         found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
-    found += _of_budget(results.experiment)
+    found += _of_budget(results)
     asked = {
         "users": None if is_open(plan) else plan.users,
         "seed": plan.seed,
@@ -55,10 +55,10 @@ def plan_doubts(results: Results) -> list[Doubt]:
     return found
 
 
-def _of_budget(experiment: ExperimentRecord) -> list[Doubt]:
-    """Whether the rounds ended before all pairs were as precise as the plan asks."""
-    plan = experiment.plan
-    if experiment.stopped_by != BUDGET:
+def _of_budget(results: Results) -> list[Doubt]:
+    """Whether the rounds ended before all pairs were as precise as the plan asks. A staircase has no such ratio."""
+    plan = results.experiment.plan
+    if results.experiment.stopped_by != BUDGET or results.is_staircase:
         return []
     text = "The rounds ended because the time was up"
     text += f" ({plan.budget_minutes:g} minutes)" if plan.budget_minutes is not None else ""

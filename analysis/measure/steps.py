@@ -20,6 +20,7 @@ from analysis.measure.rounds import Measurement, over_rounds
 from analysis.measure.trend import PARTS, drift, is_steady
 from analysis.read.runs import Run
 from runfiles.events import LATE_MS, MEASURED, RUN_TIME
+from runfiles.rates import is_too_high
 
 ANSWERED, OVERLOADED, NOT_KEPT = "answered", "overloaded", "not kept by the load generator"
 """What became of a rate: it was answered; the deployment was overloaded; the load generator did not keep it."""
@@ -226,11 +227,12 @@ def measured_blocks(run: Run) -> list[tuple[pd.Series, RoundStep]]:
 
 
 def is_overloaded(block: pd.Series) -> bool:
-    """Whether a block shows, as the load generator judges it, that the deployment can't answer its rate: too many
-    requests waited, some were given up, or the last answers came long after the end."""
-    measured_s = block["measured_to_unix_s"] - block["measured_from_unix_s"]
-    waited_s = block["ended_at_unix_s"] - block["measured_to_unix_s"]
-    return bool(block[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
+    """Whether a block shows, as the load generator judges it, that the deployment can't answer its rate."""
+    return is_too_high(
+        measured_s=float(block["measured_to_unix_s"] - block["measured_from_unix_s"]),
+        waited_s=float(block["ended_at_unix_s"] - block["measured_to_unix_s"]),
+        left=float(block[["over_bound", "unanswered"]].sum()),
+    )
 
 
 def lacking(expected: float, due: int) -> int:
