@@ -115,19 +115,20 @@ class BlockLoad:
     def _search(self, cycles: Iterable[tuple[int, list[int]]], capacity: Capacity) -> None:
         """The steps of a capacity search of each target: one of each, by turns, until all searches have ended.
         ``cycles``: as in ``_visit_in_cycles``."""
-        load, search = self._load, capacity.search()
+        load = self._load
+        searches = [capacity.search(target.first_per_s) for target in load.targets]
         steps: list[list[Step]] = [[] for _ in load.targets]
         left = set(range(len(steps)))
         self._repeats_left = 0  # a search repeats what it doubts
         for cycle, order in cycles:
             for target in [target for target in order if target in left]:
-                following = next_step(search, steps[target])
+                following = next_step(searches[target], steps[target])
                 if isinstance(following, End):
                     logger.info("%s: the search ended (%s)", load.targets[target].deployment, following.why)
                     left.remove(target)
                     continue
                 block = self._visit(target, cycle, following.seconds, following.rate_per_s)
-                steps[target].append(self._recording.step_of(block, search.objective))
+                steps[target].append(self._recording.step_of(block, searches[target].objective))
             if not left:
                 return
 

@@ -54,12 +54,13 @@ def _why_no_replicas(text: str) -> str | None:
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
     """A deployment that the load visits. ``host`` and ``replicas`` are as in the options of these names, ``csv`` is the
-    prefix of the files of its run."""
+    prefix of the files of its run. ``first_per_s``: the rate of the first step of its search; None: the lowest."""
 
     deployment: Name
     host: Annotated[str, _why_no_host]
     replicas: Annotated[str, _why_no_replicas]
     csv: str
+    first_per_s: Rate | None = None
 
     @property
     def url(self) -> str:
@@ -78,8 +79,8 @@ class Capacity(Record):
     budget_s: Annotated[float, Between(1, 10**6)]
     tolerance: Annotated[float, Between(0.001, 1)]
 
-    def search(self) -> Search:
-        """The search, which is the same for each target.
+    def search(self, first_per_s: float | None = None) -> Search:
+        """The search of a target.
 
         Raises:
             ValueError: its values can't be true together.
@@ -90,6 +91,7 @@ class Capacity(Record):
             self.highest_per_s,
             self.budget_s,
             self.tolerance,
+            first_per_s,
         )
 
 
