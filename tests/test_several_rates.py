@@ -12,12 +12,13 @@ from test_analysis_capacity import HOST, SLO, Queue, experiment
 
 from analysis import compare
 from analysis.analyse import analyse
+from analysis.changes import judge_changes
 from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE
 from analysis.measure.quantity import CAPACITY
 from analysis.precision import precision
 from analysis.read.results import read_results
 from analysis.show.layout_facts import layout_facts
-from analysis.show.two_markdown import render_two_markdown
+from analysis.show.page_markdown import page_as_markdown
 from analysis.show.two_page import render_two, two_page
 from analysis.two import TwoServices, set_side_by_side
 from infra.experiment.enough import Budget, ask_precision, in_words, why_enough
@@ -75,7 +76,7 @@ def test_compare_says_which_loads_it_can_compare(
     assert compare.main([str(search), str(steps)]) == 3
     assert "from a search for the capacity to a staircase of rates" in capsys.readouterr().out
     again = analyse(read_results(steps))
-    (case,) = compare.judge_changes(again, again, [compare.parse_condition("p95>10%")])
+    (case,) = judge_changes(again, again, [compare.parse_condition("p95>10%")])
     assert "measure both experiments at one rate (--set rate=80), or search for both" in (case.error or "")
 
 
@@ -96,7 +97,7 @@ def test_the_page_of_two_services_has_their_capacities(search: Path, slower: Pat
     assert [chart.id for chart in sections["key"].charts] == [f"two-{CAPACITY}", "two-memory_mean_mb"]
     assert sections["table"].tables[0].heading.startswith("Capacity")
     assert "median" not in sections["table"].how_to_read
-    assert finding in render_two_markdown(two).replace("\\", "")
+    assert finding in page_as_markdown(two_page(two)).replace("\\", "")
     assert "carries less" in render_two(two)
     assert two_of(slower, search).pairs[0].quantities[CAPACITY].kind == CARRIES_MORE
 
@@ -108,7 +109,7 @@ def test_a_capacity_that_one_of_two_services_lacks_is_not_compared(search: Path,
     assert two.headline[0].startswith(f"There is no verdict on Fourfold's service and Flask service: {why}")
     assert two.headline[1].startswith(f"Host process: no capacity of both is known: {why}")
     assert not two.pairs[0].quantities[CAPACITY].shows_ratio
-    assert "not found" in render_two_markdown(two) or "not measured" in render_two_markdown(two)
+    assert "not found" in page_as_markdown(two_page(two)) or "not measured" in page_as_markdown(two_page(two))
 
 
 def test_two_services_under_unlike_loads_are_not_compared(search: Path, steps: Path) -> None:

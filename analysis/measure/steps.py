@@ -19,7 +19,7 @@ from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, miss
 from analysis.measure.rounds import Measurement, over_rounds
 from analysis.measure.trend import PARTS, drift, is_steady
 from analysis.read.runs import Run
-from runfiles.events import LATE_MS, MEASURED
+from runfiles.events import LATE_MS, MEASURED, RUN_TIME
 from runfiles.rates import is_too_high
 
 ANSWERED, OVERLOADED, NOT_KEPT = "answered", "overloaded", "not kept by the load generator"
@@ -239,6 +239,17 @@ def lacking(expected: float, due: int) -> int:
     """How many requests are lacking of those that a rate makes due in a while; 0 if chance explains it. The load
     generator was so far behind that it had not even counted them when the while ended."""
     return round(expected - due) if expected - due > MOST_SIGMAS * math.sqrt(max(1.0, expected)) else 0
+
+
+def expected_due(run: Run) -> float:
+    """How many requests of one rate should have been due in the measured phase; 0 if the run does not say how long it
+    was."""
+    rate = next(iter(run.rates_per_s), 0.0)
+    if run.axis is not None:
+        return rate * float(run.axis.lengths_s.sum())
+    if run.record.ended_by == RUN_TIME and run.record.run_time_s is not None:
+        return rate * max(0.0, run.record.run_time_s - run.record.warm_up_s)
+    return 0.0
 
 
 def _round_step(block: pd.Series, requests: pd.DataFrame) -> RoundStep:
