@@ -42,9 +42,9 @@ CODINGS = "gzip, deflate, br"
 """Those that ``_decoded`` knows."""
 
 SPREAD = 0.1
-"""The seconds after which a connection is replaced differ by up to this part, at random: users that begin together would
-go on to reconnect together. With 50 users and 1 s, 8 to 16 others opened a connection within 5 ms of one, and with this
-spread 1 or 2. Users that count requests drift apart by themselves."""
+"""The seconds after which a connection is replaced differ by up to this part, at random: users that begin together
+would go on to reconnect together. With 50 users and 1 s, 8 to 16 others opened a connection within 5 ms of one; with
+this spread it was 1 or 2. Users that count requests drift apart by themselves."""
 
 CLOSED = (ConnectionError, ssl.SSLEOFError)
 """How a connection fails that the service has closed."""

@@ -21,7 +21,7 @@ _FORM = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,9})?)\s*(?P<unit>s?)")
 
 @dataclass(frozen=True)
 class ReconnectEvery:
-    """A connection is replaced after so many ``requests``, or when it is about so many ``seconds`` old: one of the two."""
+    """A connection is replaced after so many ``requests``, or when it is about so many ``seconds`` old."""
 
     requests: int | None = None
     seconds: float | None = None

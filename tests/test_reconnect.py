@@ -46,7 +46,10 @@ TEXT = b'{"text": "good"}'
 
 
 class Counting(BaseHTTPRequestHandler):
-    """Answers at once, and leaves connections open. ``server.asked`` has the POSTs of each connection that had any."""
+    """Answers at once, and leaves connections open. ``server.asked`` has the POSTs of each connection that had any.
+
+    As behind Swarm's ingress, each connection goes to the next of ``server.replicas`` replicas.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -65,19 +68,20 @@ class Counting(BaseHTTPRequestHandler):
         if not self.posts:
             self.server.asked.append(0)  # type: ignore[attr-defined]
             self.place = len(self.server.asked) - 1  # type: ignore[attr-defined]
+            self.replica = self.place % self.server.replicas  # type: ignore[attr-defined]
         self.posts += 1
         self.server.asked[self.place] = self.posts  # type: ignore[attr-defined]
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Replica: r\r\n\r\nok")
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Replica: %d\r\n\r\nok" % self.replica)
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
 @contextmanager
-def counting() -> Iterator[tuple[str, list[int]]]:
+def counting(replicas: int = 1) -> Iterator[tuple[str, list[int]]]:
     """A service: its URL, and how many requests came over each of its connections."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
-        server.asked = []  # type: ignore[attr-defined]
+        server.asked, server.replicas = [], replicas  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}", server.asked  # type: ignore[attr-defined]
@@ -148,6 +152,14 @@ def test_a_connection_is_replaced_by_the_first_request_that_finds_it_too_old(mon
         answers = send(url, 9, "10s", with_time_of_its_own(monkeypatch, 4.0))
     assert asked == [3, 3, 3]  # at 0, 4 and 8 s; at 12 s it was too old
     assert [place for place, answer in enumerate(answers) if answer.reconnected] == [3, 6]
+
+
+def test_a_user_that_reconnects_meets_all_replicas() -> None:
+    with counting(replicas=3) as (url, _):
+        met = [answer.headers["x-replica"] for answer in send(url, 12, "4")]
+        stays = [answer.headers["x-replica"] for answer in send(url, 12, "1000")]
+    assert met == ["0"] * 4 + ["1"] * 4 + ["2"] * 4
+    assert stays == ["0"] * 12
 
 
 def test_not_all_connections_get_equally_old(monkeypatch: pytest.MonkeyPatch) -> None:
