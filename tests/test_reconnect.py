@@ -30,6 +30,7 @@ from analysis.analyse import Analysis, analyse
 from analysis.measure.balance import expected_largest_share, keeps_connections, reopened
 from analysis.read.results import read_results
 from analysis.show import facts
+from analysis.show.markdown import render_markdown
 from infra.deployments.waiting import until_true
 from infra.errors import PlanError
 from infra.experiment.plan import Plan, plan_of, read_plan
@@ -387,6 +388,7 @@ def test_the_page_says_that_connections_were_replaced(tmp_path: Path) -> None:
     ]
     analysis = analysed(tmp_path, {"reconnect_every": "100"}, swarm_3=load)
     assert load_fact(analysis).endswith("Each user opens a new connection after 100 requests.")
+    assert "(keep_alive, reconnect_every = 100)" in render_markdown(analysis).replace("\\_", "_")
     (found,) = [each.text for each in analysis.findings if each.id == "finding-network-swarm-3"]
     assert "and each user opened a new connection after 100 requests. So no replica is left out for long." in found
     assert "stayed with one replica" not in found
