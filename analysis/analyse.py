@@ -103,6 +103,7 @@ def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
             even=evenness(run, load.deployment.is_proxied),
             keeps_connections=keeps_connections(run),
             deals_requests=load.deployment.is_proxied,
+            replaced_after=run.replaced_after,
         )
         for load in loads
         if load.deployment.is_swarm or load.deployment.is_proxied

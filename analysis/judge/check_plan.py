@@ -112,11 +112,15 @@ def _of_layout(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
 
 
 def _of_plan_of(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
-    """Whether the users or the rate of a deployment's loads, and the limits of its containers, were those of the
-    plan."""
+    """Whether the users or the rate of a deployment's loads, how often they reconnected, and the limits of its
+    containers, were those of the plan."""
     user_class = f"{plan.user_class.title().replace('_', '')}User"
     found = open_plan_doubts(deployment, plan)
     for number, run in deployment.loads.items():
+        if run.record.reconnect_every != plan.reconnect_every:
+            had, says = run.record.reconnect_every or "none", plan.reconnect_every or "none"
+            text = f"{deployment.title}, round {number}: reconnect_every was {had}, the plan says {says}"
+            found.append(Doubt(text, "circumstances", (deployment.name,)))
         if not is_open(plan) and run.record.user_class != user_class:
             text = f"{deployment.title}, round {number}: the users were {run.record.user_class[:LONGEST_QUOTE]}, "
             found.append(

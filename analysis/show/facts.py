@@ -19,6 +19,7 @@ from analysis.show.elements import Fact
 from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine
+from runfiles.reconnect import read_reconnect_every
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
 
 OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
@@ -68,6 +69,12 @@ def load_in_words(results: Results) -> str:
 def user_class(results: Results) -> str:
     """The class of the users, as the plan names it."""
     return str(results.experiment.plan.user_class)
+
+
+def users(results: Results) -> str:
+    """The class of the users, and when they replace their connections, in the words of a plan."""
+    every = results.experiment.plan.reconnect_every
+    return user_class(results) + ("" if every is None else f", reconnect_every = {every}")
 
 
 def rounds(analysis: Analysis) -> str:
@@ -175,7 +182,7 @@ def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     kind = user_class(analysis.results)
     known = HOW_AN_OPEN_LOAD_CONNECTS if is_open(plan) else HOW_USERS_CONNECT
-    connections = known.get(kind, f"The class of the users is {kind}.")
+    connections = known.get(kind, f"The class of the users is {kind}.") + _replacing(plan)
     if words.is_in_blocks(analysis.loads):
         return f"{rounds(analysis)}. {_load_in_blocks(analysis)} {connections}"
     if is_open(plan):
@@ -186,6 +193,14 @@ def _load(analysis: Analysis) -> str:
         said = f"{load_in_words(analysis.results)} {length} to each deployment,"
     warm_up = f"after {plan.warm_up_s} s of warm-up, which is not counted"
     return f"{rounds(analysis)}. In each round {said} {warm_up}. {connections}"
+
+
+def _replacing(plan: PlanRecord) -> str:
+    """When kept connections are replaced; empty if they never are."""
+    if plan.reconnect_every is None:
+        return ""
+    whose = "Each of them is replaced by a new one" if is_open(plan) else "Each user opens a new connection"
+    return f" {whose} after {read_reconnect_every(plan.reconnect_every).in_words}."
 
 
 def _load_in_blocks(analysis: Analysis) -> str:

@@ -39,7 +39,7 @@ def render_markdown(analysis: Analysis) -> str:
 
 def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
-    who = f"{safe(facts.load_in_words(results))} ({safe(facts.user_class(results))})"
+    who = f"{safe(facts.load_in_words(results))} ({safe(facts.users(results))})"
     command = code(facts.command(results))
     service = f"Service: {safe(told)}. " if (told := facts.service(results)) else ""
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
