@@ -8,12 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title and how to read it; ``plot`` is what Plotly draws."""
+    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``height_rem``: None is the usual
+    one."""
 
     id: str
     title: str
     how_to_read: str
     plot: dict[str, Any]
+    height_rem: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; ``detail`` is the small text below, ``id`` is an anchor, ``style`` are CSS classes."""
+    """One cell; ``detail`` is the small text below, ``id`` is an anchor, ``style`` are CSS classes. ``link``: the page
+    that the text leads to, as an address relative to this one."""
 
     text: str
     detail: str = ""
     id: str = ""
     style: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

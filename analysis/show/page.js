@@ -7,9 +7,11 @@ function themed(chart, ink, line, background) {
   const titled = (axis) => ({...axis, title: {...axis.title, font: {size: small}, standoff: 8}});
   const look = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
   const {template, ...own} = chart.layout;
+  const others = Object.entries(own).filter(([name]) => /^[xy]axis[0-9]+$/.test(name));
   return {...own, paper_bgcolor: background, plot_bgcolor: background,
     font: {color: ink, family: "system-ui, sans-serif", size: small}, margin: {l: 50, r: 15, t: 15, b: 40},
     legend: {orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom"}, hoverlabel: {font: {size: 13}},
+    ...Object.fromEntries(others.map(([name, axis]) => [name, titled({...look, ...axis})])),
     xaxis: titled({...look, ...own.xaxis}), yaxis: titled({...look, ...own.yaxis})};
 }
 
