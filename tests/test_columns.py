@@ -8,6 +8,7 @@ from runfiles.columns import (
     BLOCK_COLUMNS,
     BYTES,
     BYTES_PER_S,
+    CHANGES_COLUMNS,
     COUNTER,
     GAUGE,
     LABEL,
@@ -29,7 +30,14 @@ from runfiles.columns import (
 
 from _counters import Counters
 
-TABLES = (REQUEST_COLUMNS, REPLICA_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, MACHINE_STATS_COLUMNS, BLOCK_COLUMNS)
+TABLES = (
+    REQUEST_COLUMNS,
+    REPLICA_STATS_COLUMNS,
+    REPLICA_EVENTS_COLUMNS,
+    CHANGES_COLUMNS,
+    MACHINE_STATS_COLUMNS,
+    BLOCK_COLUMNS,
+)
 UNITS = {
     "_unix_s": (UNIX_S, UNIX_S_ELSEWHERE),
     "_bytes_per_s": (BYTES_PER_S,),
