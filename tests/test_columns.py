@@ -59,7 +59,7 @@ def test_a_name_carries_the_unit(column: Column) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", TABLES, ids=["requests", "replica_stats", "replica_events", "machine_stats", "blocks"]
+    "table", TABLES, ids=["requests", "replica_stats", "replica_events", "changes", "machine_stats", "blocks"]
 )
 def test_a_file_begins_with_the_time_of_a_row(table: tuple[Column, ...]) -> None:
     assert table[0].unit is UNIX_S
