@@ -12,7 +12,7 @@ from functools import partial
 from analysis.judge.verdicts import NAMES, NONE, PROVEN, Verdict
 from analysis.measure.parts import Blank
 from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, Estimate, Quantity
-from analysis.measure.rounds import RATES_MIXED, Measurement
+from analysis.measure.rounds import MIXED, Measurement
 from analysis.measure.searches import Search
 from analysis.measure.steps import NOT_KEPT, RoundStep, Staircase, Step
 from analysis.read.results import Deployment
@@ -162,7 +162,7 @@ def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
         for key, quantity in QUANTITIES.items()
         if any(key in measurement.summary for measurement in measurements)
         and (key != REVERSE_PROXY or has_reverse_proxy(measurements))
-        and not all(key in each.summary and each.summary[key].missing == RATES_MIXED for each in measurements)
+        and not all(key in each.summary and each.summary[key].missing in MIXED for each in measurements)
     ]
 
 
