@@ -1,4 +1,4 @@
-"""What planned changes did to each deployment, in words: findings, the headline, and the texts that the table shares."""
+"""What planned changes did to each deployment, in words: findings, the headline, and what the table shares."""
 
 from __future__ import annotations
 
@@ -79,10 +79,12 @@ def change_headline(effects: Sequence[Effect]) -> tuple[str, ...]:
     """What the first change of the plan did to all deployments in one sentence, and then each change of each."""
     first = [effect for effect in effects if effect.number == effects[0].number]
     each = "; ".join(f"{words.named(effect.measurement)} {_in_short(effect)}" for effect in first)
-    return (
-        f"When {what_was_done(first[0].planned)}, {each}.",
-        *("".join(map(_text, _of(effect))) for effect in effects),
-    )
+    return (f"When {what_was_done(first[0].planned)}, {each}.", *map(effect_in_words, effects))
+
+
+def effect_in_words(effect: Effect) -> str:
+    """What a change did to a deployment, in a few sentences."""
+    return "".join(map(_text, _of(effect)))
 
 
 def _text(part: Part) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title and how to read it; ``plot`` is what Plotly draws."""
+    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``is_tall``: it has several parts, so
+    it needs the whole width, and more height."""
 
     id: str
     title: str
     how_to_read: str
     plot: dict[str, Any]
+    is_tall: bool = False
 
 
 @dataclass(frozen=True)

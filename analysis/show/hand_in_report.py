@@ -9,6 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge.doubts import Doubt
 from analysis.read.results import Deployment
 from analysis.show import facts
+from analysis.show.changes import changes_table
 from analysis.show.elements import Fact
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.hand_in_claims import Claim, claims
@@ -102,6 +103,8 @@ def _figures(analysis: Analysis) -> list[str]:
         tables = (*tables, staircase_table(analysis.staircases))
     if analysis.searches:
         tables = (*tables, search_table(analysis))
+    if analysis.effects:
+        tables = (*tables, changes_table(analysis))
     lines = [line for table in tables for line in table_lines(table)]
     return [f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}", *lines]
 

@@ -7,10 +7,11 @@ function themed(chart, ink, line, background) {
   const titled = (axis) => ({...axis, title: {...axis.title, font: {size: small}, standoff: 8}});
   const look = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
   const {template, ...own} = chart.layout;
+  const axes = ["xaxis", "yaxis", ...Object.keys(own).filter((key) => /^[xy]axis\d+$/.test(key))];
   return {...own, paper_bgcolor: background, plot_bgcolor: background,
     font: {color: ink, family: "system-ui, sans-serif", size: small}, margin: {l: 50, r: 15, t: 15, b: 40},
     legend: {orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom"}, hoverlabel: {font: {size: 13}},
-    xaxis: titled({...look, ...own.xaxis}), yaxis: titled({...look, ...own.yaxis})};
+    ...Object.fromEntries(axes.map((axis) => [axis, titled({...look, ...own[axis]})]))};
 }
 
 function draw(id) {
@@ -38,7 +39,8 @@ function save(id, format) {
   const title = plot(id).closest("figure").querySelector("h3").textContent;
   layout.title = {text: title.replace(/[<>&]/g, " "), font: {size: 15}, x: 0.02, xanchor: "left"};
   layout.margin = {...layout.margin, t: 90};
-  Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height: 560});
+  const height = plot(id).closest("figure").classList.contains("tall") ? 800 : 560;
+  Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height});
 }
 for (const button of document.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => save(button.dataset.chart, button.dataset.save));
