@@ -14,6 +14,7 @@ from runfiles.records import ChangeRecord
 
 DIGITS = 1
 """Of seconds."""
+RUN_END = "the end of the run"
 NOTICED_S = 1.0
 """A time without any answer that is worth a sentence."""
 
@@ -44,7 +45,7 @@ def name_of(planned: ChangeRecord) -> str:
 def until(effect: Effect) -> str:
     """What ends the span of a change."""
     is_last = all(recovery.is_last for recovery in effect.rounds.values())
-    return "the end of the run" if is_last else "the next change"
+    return RUN_END if is_last else "the next change"
 
 
 def in_rounds(count: int, effect: Effect) -> str:
@@ -69,7 +70,7 @@ def why_down(effect: Effect) -> str:
 def change_findings(effects: Sequence[Effect], validity: Validity) -> list[Finding]:
     """A paragraph for each change of each valid deployment."""
     return [
-        Finding(f"finding-{effect_anchor(effect)}", effect.title, tuple(_of(effect)))
+        Finding(f"finding-{effect_anchor(effect)}", f"{effect.title}: {name_of(effect.planned)}", tuple(_of(effect)))
         for effect in effects
         if not validity.of(effect.name)
     ]
@@ -98,6 +99,9 @@ def _in_short(effect: Effect) -> str:
     lost = "".join(map(_text, _lost(effect)))
     if silent.is_measured and silent.value >= NOTICED_S:
         return f"{lost} and answered nothing for {seconds(silent)}"
+    first = effect.figure("first_answer_s").estimate
+    if effect.planned.action == SCALE and first.is_measured:
+        return f"{lost}, and a new replica answered first after {seconds(first)}"
     return lost
 
 
@@ -162,6 +166,7 @@ def _new(effect: Effect) -> list[Part]:
     if not first.asked:
         return []
     anchor = effect_anchor(effect)
+    is_one = all(recovery.new_replicas == 1 for recovery in effect.rounds.values())
     said: list[Part] = []
     if first.estimate.is_measured:
         told = in_rounds(first.asked - first.never, effect)
@@ -170,10 +175,12 @@ def _new(effect: Effect) -> list[Part]:
         said.append(f" No new replica answered until {until(effect)}{in_rounds(first.never, effect)}.")
     if fair.estimate.is_measured:
         told = in_rounds(fair.asked - fair.never, effect)
-        said += [" All new ones had had their fair share after ", Number(seconds(fair.estimate), anchor), f"{told}."]
+        who = "It had its" if is_one else "All new ones had their"
+        said += [f" {who} fair share after ", Number(seconds(fair.estimate), anchor), f"{told}."]
     if unfair := fair.never - first.never:
         told = in_rounds(unfair, effect)
-        said.append(f" Not all new ones got their fair share until {until(effect)}{told}{_why_unfair(effect)}.")
+        who = "It did not get its" if is_one else "Not all new ones got their"
+        said.append(f" {who} fair share until {until(effect)}{told}{_why_unfair(effect)}.")
     return said
 
 

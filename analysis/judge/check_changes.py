@@ -16,7 +16,6 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons
 from analysis.measure.recovery import FEW_BEFORE, end_of_load, latency_limit_ms, spans
 from analysis.read.results import Results
 from analysis.read.runs import Run
-from runfiles.deployments import title_of
 from runfiles.events import PAUSE, RESUME, UNSAMPLED
 from runfiles.records import ChangeRecord
 
@@ -44,10 +43,13 @@ def change_doubts(results: Results) -> list[Doubt]:
     planned = results.experiment.plan.changes
     found = []
     for deployment in results.deployments:
+        rounds: dict[tuple[str, str], list[str]] = {}
         for number, run in deployment.loads.items():
-            where = f"{title_of(deployment.name)}, load of round {number}"
-            own = (deployment.name,)
-            found += [Doubt(f"{where}: {text}", kind, own if kind else ()) for text, kind in _of_run(run, planned)]
+            for reason in _of_run(run, planned):
+                rounds.setdefault(reason, []).append(str(number))
+        for (text, kind), numbers in rounds.items():
+            where = f"{deployment.title}, load of round{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+            found.append(Doubt(f"{where}: {text}", kind, (deployment.name,) if kind else ()))
     return found
 
 

@@ -177,8 +177,9 @@ def has_reverse_proxy(measurements: Sequence[Measurement]) -> bool:
 
 
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
-    """Whether there is both a host process and containers: their memory is counted differently."""
-    return len({measurement.deployment.is_host for measurement in measured}) > 1
+    """Whether there is memory of both a host process and containers: it is counted differently."""
+    shown = [each for each in measured if each.summary[COUNTED_APART[0]].missing not in MIXED]
+    return len({measurement.deployment.is_host for measurement in shown}) > 1
 
 
 def status(deployment: Deployment) -> str:

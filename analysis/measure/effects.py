@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.measure.quantity import Estimate, missing
+from analysis.measure.quantity import NAN, Estimate, missing
 from analysis.measure.recovery import Recovery, recoveries
 from analysis.measure.rounds import Measurement, mean_over_rounds
 from runfiles.records import ChangeRecord
@@ -58,6 +58,12 @@ class Effect:
         for recovery in self.rounds.values():
             counts.update(recovery.errors)
         return counts.most_common()
+
+    @property
+    def latency_limit_ms(self) -> float:
+        """Up to which median a second is as before, in the mean over the rounds in which that is known; else NaN."""
+        told = [own.latency_limit_ms for own in self.rounds.values() if not math.isnan(own.latency_limit_ms)]
+        return sum(told) / len(told) if told else NAN
 
     @property
     def down(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.changes import DIGITS, effect_anchor, name_of, until
+from analysis.judge.changes import DIGITS, RUN_END, effect_anchor, name_of, until
 from analysis.judge.doubts import LONGEST_QUOTE
 from analysis.measure.effects import Drawn, Effect, Figure, drawn_of
-from analysis.measure.recovery import BEFORE_S, HOLD_S, NO_NEW_REPLICA
+from analysis.measure.recovery import BEFORE_S, HOLD_S, HOLD_SHARE, NO_NEW_REPLICA
 from analysis.show.cards import cards
 from analysis.show.change_chart import timeline_chart
 from analysis.show.chart_style import plot_of
@@ -21,15 +23,16 @@ HOW_TO_READ = (
 )
 HOW_CHART_IS_READ = (
     "Above: requests that were answered (plain) and that failed (striped) in each second. In the middle: median "
-    "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there; a thin bar "
-    "was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had ended and "
+    "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there; a "
+    "thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had ended and "
     "the median was as before."
 )
 HOW_TABLE_IS_READ = (
     "Lost: requests that failed or got no answer, of all rounds together. Times are means of the rounds in which it "
-    "came to pass, with their 95% intervals; fewer than three such rounds give none. Errors end: at the first request after "
-    f"which none fails. Latency: the first second from which on the median is not above that of the {BEFORE_S} s "
-    f"before by more than 10%, or than their 95% range, for {HOLD_S} s in a row and in 90% of the seconds that follow. "
+    "came to pass, with their 95% intervals; fewer than three such rounds give none. Errors end: at the first request "
+    f"after which none fails. Latency: the first second from which on the median is as in the {BEFORE_S} s before, for "
+    f"{HOLD_S} s in a row and in {HOLD_SHARE:.0%} of the seconds that follow. As before: at most 10% above the mean of "
+    "the medians of those seconds, or within the range in which one more of them lies with 95%, if that is wider. "
     "Extra waiting: what requests that were slower than 99% of those before waited beyond the median before, all "
     "together in a round; about 1% of the requests is so slow by chance. Fair share: 90% of 1/(number of replicas) of "
     "the answers of a second."
@@ -112,20 +115,25 @@ def _short(error: str) -> str:
 
 def _time(effect: Effect, key: str) -> Cell:
     figure = effect.figure(key)
-    text, detail = time_in_words(effect, figure)
+    text, detail = time_in_words(effect, figure, until_end=key == "silent_s")
     said = [detail] if detail else []
     if key == "extra_s" and figure.asked:
         said.append(f"{effect.total('slowed'):,} slowed requests")
-    if key == "fair_share_s" and effect.total("kept"):
+    if key == "latency_back_s" and not math.isnan(effect.latency_limit_ms):
+        said.append(f"as before: up to {effect.latency_limit_ms:,.2f} ms")
+    if key == "fair_share_s" and figure.asked and effect.total("kept"):
         kept, reached = effect.total("kept"), effect.total("reached")
         said.append(f"kept connections: {reached:,} of {kept:,} answers came from new replicas")
     return Cell(text, "\n".join(said))
 
 
-def time_in_words(effect: Effect, figure: Figure) -> tuple[str, str]:
-    """A time and the small text below: its interval, and in how many rounds it did not come to pass."""
+def time_in_words(effect: Effect, figure: Figure, *, until_end: bool) -> tuple[str, str]:
+    """A time and the small text below: its interval, and in how many rounds it did not come to pass. ``until_end``:
+    that it never ended is said, and not that it never came."""
     estimate = figure.estimate
-    never = f"not within the run{'' if until(effect) == 'the end of the run' else ', before the next change'}"
+    is_last = until(effect) == RUN_END
+    never = "not within the run" if is_last else "not before the next change"
+    never = f"until {until(effect)}" if until_end else never
     if not figure.asked:
         reason = estimate.missing or ""
         return ("none", "") if reason == NO_NEW_REPLICA else ("not measured", reason)

@@ -202,6 +202,8 @@ class _Figures:
             for balance in self._analysis.balances
             if balance.measurement.name == name and balance.even is not None
         ]
+        if not told and self._analysis.results.has_changes:
+            return NOT_MEASURED
         if not told:
             return NOT_TOLD if name in self._loads else self.why_not(name)
         shares = [balance.even.largest for balance in told if balance.even is not None]
