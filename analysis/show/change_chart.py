@@ -14,11 +14,14 @@ from analysis.measure.recovery import Recovery
 from analysis.measure.timeline import Life, Timeline, lives_of, timeline_of
 from analysis.read.runs import Run
 from analysis.show.chart_style import GREY, MOST_POINTS, colour, empty_chart, round_numbers
+from runfiles.events import RESUME
 
 FAILED = "#C62828"
-SHADE = "rgba(198, 40, 40, 0.13)"
-ANSWERS, TIMES, REPLICAS = (0.70, 1.0), (0.31, 0.61), (0.0, 0.22)
+SHADE = "rgba(136, 136, 136, 0.22)"
+ANSWERS, TIMES, REPLICAS = (0.70, 1.0), (0.29, 0.58), (0.0, 0.21)
 """Where the three parts stand, from the lower to the upper edge of the chart."""
+WORDS_AT = (0.665, 0.615)
+"""Where the words of the changes stand, in turn: between the first and the second part."""
 LONGEST_NAME = 12
 """Characters of a replica's name beside its bar: its end, which differs. The text at the mouse has it whole."""
 BAR, NEW_BAR = 11, 6
@@ -88,13 +91,13 @@ def _thinned(values: np.ndarray, width: int) -> np.ndarray:
 def _add_counts(chart: go.Figure, timeline: Timeline, seconds: np.ndarray, width: int, own: str) -> None:
     series = (("answered", timeline.answered, own), ("failed", timeline.failed, FAILED))
     for name, counts, fill in series:
-        pattern = {"shape": "/", "fgcolor": "white", "size": 5} if name == "failed" else {}
+        stripes = {"shape": "/", "fillmode": "replace", "bgcolor": fill, "fgcolor": "white", "size": 6, "solidity": 0.2}
         chart.add_bar(
             x=[float(second) + width / 2 for second in seconds[::width]],
             y=[round(float(count), 2) for count in _thinned(counts, width)],
             width=width,
             name=name,
-            marker={"color": fill, "pattern": pattern, "line": {"width": 0}},
+            marker={"color": fill, "pattern": stripes if name == "failed" else {}, "line": {"width": 0}},
             hovertemplate=f"%{{y:g}} {name} in this second<extra></extra>",
         )
 
@@ -150,13 +153,15 @@ def _add_replicas(chart: go.Figure, lives: list[Life], own: str) -> list[str]:
 def _add_changes(chart: go.Figure, run: Run, drawn: Drawn) -> None:
     """An upright line with its word for each change, and the shade until all was as before."""
     start = run.window_unix_s[0]
+    marks: list[tuple[float, str]] = []
     for recovery in drawn.recoveries:
         at_s = recovery.change.began_unix_s - start
         _shade(chart, at_s, recovery)
-        _mark(chart, at_s, recovery.change.action)
+        marks.append((at_s, recovery.change.action))
         resumed_s = recovery.change.resumed_unix_s - start
-        if not math.isnan(resumed_s):
-            _mark(chart, resumed_s, "resume")
+        marks += [] if math.isnan(resumed_s) else [(resumed_s, RESUME)]
+    for place, (at_s, word) in enumerate(marks):
+        _mark(chart, at_s, word, WORDS_AT[place % len(WORDS_AT)])
 
 
 def _shade(chart: go.Figure, at_s: float, recovery: Recovery) -> None:
@@ -184,17 +189,17 @@ def recovered_after_s(recovery: Recovery) -> float:
     return max((outcome.value for outcome in both if outcome.is_told), default=0.0)
 
 
-def _mark(chart: go.Figure, at_s: float, word: str) -> None:
+def _mark(chart: go.Figure, at_s: float, word: str, height: float) -> None:
     line = {"color": GREY, "width": 1.5, "dash": "dash"}
     chart.add_shape(type="line", x0=at_s, x1=at_s, y0=0, y1=1, yref="paper", line=line)
     chart.add_annotation(
         x=at_s,
-        y=1,
+        y=height,
         yref="paper",
-        text=html.escape(word),
-        textangle=-90,
-        xanchor="right",
-        yanchor="top",
+        text=f"<b>{html.escape(word)}</b>",
+        xanchor="left",
+        yanchor="middle",
+        xshift=3,
         showarrow=False,
-        font={"size": 11},
+        font={"size": 12},
     )

@@ -24,9 +24,11 @@ HOW_TO_READ = (
 HOW_CHART_IS_READ = (
     "Above: requests that were answered (plain) and that failed (striped) in each second. In the middle: median "
     "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there; a "
-    "thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had ended and "
-    "the median was as before."
+    "thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had "
+    "ended and the median was as before."
 )
+HOW_NEXT_CHART_IS_READ = "It is read as the first chart."
+HOW_ROUND_IS_CHOSEN = "Of several rounds the median one is drawn, by when errors ended."
 HOW_TABLE_IS_READ = (
     "Lost: requests that failed or got no answer, of all rounds together. Times are means of the rounds in which it "
     "came to pass, with their 95% intervals; fewer than three such rounds give none. Errors end: at the first request "
@@ -45,6 +47,9 @@ TIME_COLUMNS = {
     "first_answer_s": "New replica answers first after",
     "fair_share_s": "New replicas have a fair share after",
 }
+AT_ONCE = "0 s"
+NOTHING = {"errors_end_s": "no errors", "latency_back_s": "stayed as before", "extra_s": "none"}
+"""What is said of a time that was 0 in all rounds."""
 MOST_ERRORS = 3
 """So many kinds of errors are named."""
 
@@ -54,19 +59,19 @@ def changes_section(analysis: Analysis) -> Section:
     findings."""
     if not analysis.results.has_changes:
         return Section("changes", TITLE, TITLE)
-    charts = tuple(_chart(drawn) for drawn in drawn_of(analysis.effects))
+    charts = tuple(_chart(drawn, is_first=place == 0) for place, drawn in enumerate(drawn_of(analysis.effects)))
     tables = (changes_table(analysis),) if analysis.effects else ()
     return Section("changes", TITLE, TITLE, HOW_TO_READ, cards=cards(analysis), charts=charts, tables=tables)
 
 
-def _chart(drawn: Drawn) -> Chart:
+def _chart(drawn: Drawn, *, is_first: bool) -> Chart:
     rounds = len(drawn.measurement.rounds)
     which = f", round {drawn.number} of {rounds}" if rounds > 1 else ""
-    median = " Of the rounds the median one is drawn, by when errors ended." if rounds > 1 else ""
+    said = f"{HOW_CHART_IS_READ} {HOW_ROUND_IS_CHOSEN}" if rounds > 1 else HOW_CHART_IS_READ
     return Chart(
         f"timeline-{drawn.measurement.name}",
         f"{drawn.measurement.title}{which}",
-        f"{HOW_CHART_IS_READ}{median}",
+        said if is_first else HOW_NEXT_CHART_IS_READ,
         plot_of(timeline_chart(drawn)),
         is_tall=True,
     )
@@ -116,6 +121,7 @@ def _short(error: str) -> str:
 def _time(effect: Effect, key: str) -> Cell:
     figure = effect.figure(key)
     text, detail = time_in_words(effect, figure, until_end=key == "silent_s")
+    text = NOTHING.get(key, text) if text == AT_ONCE else text
     said = [detail] if detail else []
     if key == "extra_s" and figure.asked:
         said.append(f"{effect.total('slowed'):,} slowed requests")
@@ -139,6 +145,8 @@ def time_in_words(effect: Effect, figure: Figure, *, until_end: bool) -> tuple[s
         return ("none", "") if reason == NO_NEW_REPLICA else ("not measured", reason)
     if not estimate.is_measured:
         return never, f"in {figure.never} of {figure.asked} rounds" if figure.asked > 1 else ""
+    if not estimate.value and not figure.never:
+        return AT_ONCE, ""
     said = [words.low_to_high(estimate, DIGITS)]
     said += [f"{never} in {figure.never} of {figure.asked} rounds"] if figure.never else []
     return f"{words.number(estimate, DIGITS)} s", "\n".join(filter(None, said))

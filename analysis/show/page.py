@@ -103,7 +103,7 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.network(at_any_rate),
         sections.where_the_time_goes(at_one_rate, analysis.blank),
         replica_sections.replicas(analysis.balances),
-        replica_sections.events(loads),
+        replica_sections.events(loads, has_changes=analysis.results.has_changes),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
     )
@@ -115,6 +115,8 @@ def _subject(results: Results) -> str:
     if not count:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
+    if results.has_changes:
+        return f"One inference service ran in {where}. The page shows what happens if replicas change under load."
     shown = "how many requests per second each can carry" if results.is_search else "response times, throughput, CPU"
     return f"One inference service ran in {where}. The page shows {shown}, memory and network."
 
