@@ -324,7 +324,7 @@ def test_a_new_replica_with_the_name_of_the_old_one(tmp_path: Path) -> None:
 
 def test_answers_that_do_not_name_the_replica(tmp_path: Path) -> None:
     load = scaled()
-    found = recovery(tmp_path, replace(load, requests=[row | {"replica": ""} for row in load.requests]), [SCALE])
+    found = recovery(tmp_path, replace(load, requests=[{**own, "replica": ""} for own in load.requests]), [SCALE])
     assert "do not say" in found.times["first_answer_s"].missing
     assert "do not say" in found.times["fair_share_s"].missing
 

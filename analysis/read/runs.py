@@ -230,11 +230,12 @@ def read_run(folder: Path, prefix: str) -> Run | None:
     frames = [read_csv(own, columns) for own, (_, columns) in zip(paths, FILES, strict=True)]
     frames[0] = _with_errors(frames[0])
     requests, samples, events, machine, blocks, changes = frames
+    *_, of_blocks, _ = paths
     is_sampled = any(replica.sampled for replica in record.replicas.list)
     absent = tuple(own.name for own in paths[1:3] if is_sampled and not own.exists())
     run = Run(record, requests, samples, events, machine, absent, blocks, changes)
     if reason := why_wrong(blocks):
-        raise UnreadableFile(f"{paths[-1]} can't be read ({reason}); measure again")
+        raise UnreadableFile(f"{of_blocks} can't be read ({reason}); measure again")
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")
