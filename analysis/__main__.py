@@ -22,6 +22,7 @@ from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.verdicts import MAIN, NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
+from analysis.read.grid import is_grid
 from analysis.read.results import Deployment, read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.markdown import render_markdown
@@ -41,6 +42,7 @@ COLUMNS = {
 }
 """The key figures that the terminal shows -> what it calls them."""
 HANDIN = "handin"
+COMPARE = "python -m analysis compare OLD NEW"
 SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HANDIN}"}
 """Format -> the end of the name of what is written. To hand in, that is a folder."""
 
@@ -58,10 +60,21 @@ def main() -> int:
     folders: list[Path] = arguments.results
     if len(folders) > 2:
         parser.error(f"{len(folders)} folders are named; name one, or two to set them side by side")
+    if grids := [folder for folder in folders if is_grid(folder)]:
+        if len(folders) > 1:
+            parser.error(f"{grids[0]} is a grid, which has a page of its own; name it alone, or use: {COMPARE}")
+        if arguments.format == HANDIN:
+            parser.error(
+                f"--format {HANDIN} goes with one experiment, and {grids[0]} is a grid; name the folder of a cell"
+            )
+        from analysis import grid_command  # noqa: PLC0415  as compare
+
+        place = _place(grids[0], arguments.format)
+        return grid_command.make(grids[0], arguments.format, place, arguments.output, arguments.junit)
     if len(folders) == 1:
         return _make_page(folders[0], arguments)
     if arguments.junit:
-        parser.error("--junit goes with one folder; with two use: python -m analysis compare OLD NEW --junit FILE")
+        parser.error(f"--junit goes with one folder; with two use: {COMPARE} --junit FILE")
     if arguments.format == HANDIN:
         parser.error(f"--format {HANDIN} goes with one folder")
     from analysis import two_command  # noqa: PLC0415  as compare
@@ -105,10 +118,10 @@ def _write_hand_in(analysis: Analysis, folder: Path) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
-        description="Make the page of an experiment's folder, or of two experiments with two services side by side. To "
-        "find regressions: python -m analysis compare OLD NEW.",
+        description="Make the page of an experiment's folder, of a grid's folder, or of two experiments with two "
+        f"services side by side. To find regressions: {COMPARE}.",
         epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
-        "an experiment is not valid, or the two can't be compared.",
+        "an experiment or a cell of the grid is not valid, or the two can't be compared.",
     )
     folders = "the folder, such as results/2026-01-31T12-00-00; or two: ratios are the second over the first"
     parser.add_argument("results", type=Path, nargs="+", help=folders)

@@ -42,14 +42,33 @@ class Analysis:
     findings: tuple[Finding, ...]
 
 
-def analyse(results: Results) -> Analysis:
-    """Compute everything. Deployments without a run that can be read are in none of the estimates."""
-    blank = measure_blank(results)
-    loads = tuple(
+@dataclass(frozen=True)
+class Measured:
+    """What is known of an experiment before its deployments are compared with each other."""
+
+    results: Results
+    loads: tuple[Measurement, ...]
+    validity: Validity
+
+
+def measure(results: Results) -> Measured:
+    """The loads of an experiment at one rate or with users, and what speaks against them."""
+    loads = _loads(results, measure_blank(results))
+    return Measured(results, loads, examine(results, loads))
+
+
+def _loads(results: Results, blank: Blank) -> tuple[Measurement, ...]:
+    return tuple(
         measure_load(deployment, blank, has_several_rates=results.has_several_rates, has_changes=results.has_changes)
         for deployment in results.deployments
         if deployment.loads
     )
+
+
+def analyse(results: Results) -> Analysis:
+    """Compute everything. Deployments without a run that can be read are in none of the estimates."""
+    blank = measure_blank(results)
+    loads = _loads(results, blank)
     planned = results.experiment.plan.capacity
     searches = () if planned is None else tuple(search_of(load.deployment, planned.slo) for load in loads)
     if searches:
@@ -93,6 +112,7 @@ def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
             even=evenness(run, load.deployment.is_proxied),
             keeps_connections=keeps_connections(run),
             deals_requests=load.deployment.is_proxied,
+            replaced_after=run.replaced_after,
         )
         for load in loads
         if load.deployment.is_swarm or load.deployment.is_proxied

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.analyse import Analysis, analyse
-from analysis.judge import words
-from analysis.judge.across import (
-    OF_THE_SERVICE,
-    changed_circumstances,
-    changed_service,
-    refuse_one_experiment,
-    service_name,
-    why_other_circumstances,
-)
+from analysis.changes import DEFAULT_OF_SEARCHES, Condition, judge_changes
+from analysis.grid_compare import compare_grids
+from analysis.judge.across import changed_circumstances, changed_service, refuse_one_experiment
 from analysis.judge.doubts import INVALID_EXIT_CODE
-from analysis.judge.verdicts import ALPHA, holm
-from analysis.measure.quantity import CAPACITY, NAN, QUANTITIES, missing
-from analysis.measure.rounds import Measurement
-from analysis.measure.unpaired import Unpaired, unpaired
+from analysis.measure.quantity import CAPACITY, QUANTITIES
+from analysis.read.grid import is_grid
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
@@ -34,22 +24,12 @@ NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
 NAMES |= {"capacity": CAPACITY}
 DEFAULT = "p95>10%"
-NOT_SEARCHED = missing("it had no search for the capacity")
+"""What is asked if the user names no condition; of two searches for the capacity it is ``DEFAULT_OF_SEARCHES``."""
 REGRESSION_EXIT_CODE = 1
 
 
 class UnusableCondition(Exception):
     """A condition that can't be used. The message says what one looks like."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A quantity that may not rise (``is_rise``) or fall by more than ``limit``, which is a part of it: 0.1 is 10%."""
-
-    text: str
-    key: str
-    is_rise: bool
-    limit: float
 
 
 def parse_condition(text: str) -> Condition:
@@ -73,23 +53,27 @@ def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis compare",
-        description="Whether a quantity got worse from one experiment to another.",
+        description="Whether a quantity got worse from one experiment to another, or from one grid to another. Both "
+        "have the same load, or both are searches for the capacity at the same objective.",
         epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",
     )
     parser.add_argument("old", type=Path, help="the folder of the earlier experiment")
     parser.add_argument("new", type=Path, help="the folder of the later experiment")
-    parser.add_argument("--fail-on", action="append", help=f"p95>10%%, throughput<-5%%, ... (repeatable; {DEFAULT}%)")
+    fail_on = f"{DEFAULT}, throughput<-5%, ... (repeatable); the default is {DEFAULT}, of two searches for the "
+    fail_on += f"capacity {DEFAULT_OF_SEARCHES}"
+    parser.add_argument("--fail-on", action="append", help=fail_on.replace("%", "%%"))
     parser.add_argument("--junit", type=Path, help="write JUnit XML there")
     said = parser.parse_args(arguments)
     try:
-        conditions = [parse_condition(part) for text in said.fail_on or [DEFAULT] for part in text.split(",")]
-        old, new = (analyse(read_results(folder)) for folder in (said.old, said.new))
-        refuse_one_experiment(old.results, new.results)
+        conditions = [parse_condition(part) for text in said.fail_on or [] for part in text.split(",")]
+        are_grids = [is_grid(folder) for folder in (said.old, said.new)]
+        if any(are_grids):
+            cases, caveats = compare_grids(said.old, said.new, conditions or [parse_condition(DEFAULT)])
+        else:
+            cases, caveats = _compared(said.old, said.new, conditions)
     except (UnusableCondition, UnreadableResults) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    cases = judge_changes(old, new, conditions)
-    caveats = changed_service(old.results, new.results) + changed_circumstances(old.results, new.results)
     for text in caveats:
         print(f"caveat: {text}")
     for case in cases:
@@ -102,61 +86,27 @@ def main(arguments: list[str]) -> int:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
             print(f"error: {reason}", file=sys.stderr)
             return 2
+    is_worse = any(case.failure is not None for case in cases)
+    if is_worse and all(are_grids):  # one cell that can't be compared does not hide the others
+        return REGRESSION_EXIT_CODE
     if any(case.error is not None for case in cases) or not cases:
         return INVALID_EXIT_CODE
-    return REGRESSION_EXIT_CODE if any(case.failure is not None for case in cases) else 0
+    return REGRESSION_EXIT_CODE if is_worse else 0
 
 
-def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
-    """Each condition on each deployment of either experiment, with Holm's correction for all of them."""
-    before, after = ({load.name: load for load in analysis.loads} for analysis in (old, new))
-    rows = []
-    for name in dict.fromkeys([*before, *after]):
-        for condition in conditions:
-            refused = _why_not(name, before, after, old, new, condition)
-            values = [loads[name].values(condition.key) if name in loads else {} for loads in (before, after)]
-            found = unpaired(*values)
-            p_value = found.p_beyond(condition.limit, condition.is_rise)
-            if refused is None and math.isnan(p_value):
-                refused = "one of the two has one round, which is not enough; measure both with --set rounds=5"
-            title = (after.get(name) or before[name]).title
-            rows.append((f"{title}: {condition.text}", found, p_value, refused))
-    adjusted = holm([NAN if refused else p_value for *_, p_value, refused in rows])
-    return [
-        Case("compare", name, error=refused) if refused else _case(name, found, p)
-        for (name, found, _, refused), p in zip(rows, adjusted, strict=True)
-    ]
+def _compared(old_folder: Path, new_folder: Path, conditions: Sequence[Condition]) -> tuple[list[Case], list[str]]:
+    """What is said of each deployment of two experiments, and what to know of it.
+
+    Raises:
+        UnreadableResults: one can't be read, or both are the same.
+    """
+    old, new = (analyse(read_results(folder)) for folder in (old_folder, new_folder))
+    refuse_one_experiment(old.results, new.results)
+    caveats = changed_service(old.results, new.results) + changed_circumstances(old.results, new.results)
+    return judge_changes(old, new, [*conditions] or [_default(old, new)]), caveats
 
 
-def _case(name: str, found: Unpaired, p_value: float) -> Case:
-    interval = f"95% interval {found.low:.3f} to {found.high:.3f}" if found.has_interval else words.TWO_ROUNDS
-    said = f"{found.ratio:.3f} times the old ({interval}), {words.p_value(p_value)}"
-    if p_value < ALPHA:
-        return Case("compare", name, failure=f"regression: {said}")
-    return Case("compare", name, said=f"no regression shown: {said}")
-
-
-def _why_not(
-    name: str,
-    before: Mapping[str, Measurement],
-    after: Mapping[str, Measurement],
-    old: Analysis,
-    new: Analysis,
-    condition: Condition,
-) -> str | None:
-    for which, has, analysis in (("old", before, old), ("new", after, new)):
-        if name not in has:
-            return f"not measured in the {which} experiment"
-        if doubt := analysis.validity.of(name):
-            return f"the {which} measurement is not valid: {doubt[0].title}"
-        estimate = has[name].summary.get(condition.key, NOT_SEARCHED)
-        if not estimate.is_measured:
-            return f"not measured in the {which} experiment: {estimate.missing}"
-    is_other_service = service_name(old.results) != service_name(new.results)
-    return why_other_circumstances(
-        before[name].deployment,
-        after[name].deployment,
-        old.results,
-        new.results,
-        may_differ=OF_THE_SERVICE if is_other_service else (),
-    )
+def _default(old: Analysis, new: Analysis) -> Condition:
+    """What is asked of two experiments if the user does not say it."""
+    are_searches = old.results.is_search and new.results.is_search
+    return parse_condition(DEFAULT_OF_SEARCHES if are_searches else DEFAULT)

@@ -25,6 +25,11 @@ class TwoServices:
     caveats: tuple[str, ...]
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """The keys of the quantities that are set beside each other, the main one first."""
+        return tuple(self.pairs[0].quantities)
+
+    @property
     def is_valid(self) -> bool:
         """Whether both experiments are valid and at least one deployment is compared."""
         return all(side.validity.is_valid for side in self.sides) and any(pair.why_not is None for pair in self.pairs)

@@ -9,12 +9,17 @@ from analysis.analyse import analyse
 from analysis.judge.doubts import INVALID_EXIT_CODE
 from analysis.read.results import read_results
 from analysis.show.output import write_output
-from analysis.show.two_markdown import render_two_markdown
-from analysis.show.two_page import render_two
+from analysis.show.page_markdown import page_as_markdown
+from analysis.show.two_page import render_two, two_page
 from analysis.terminal import NOT_MADE, print_headline, why_not_made
 from analysis.two import TwoServices, set_side_by_side
 
-RENDERERS = {"html": render_two, "markdown": render_two_markdown}
+
+def _as_markdown(two: TwoServices) -> str:
+    return page_as_markdown(two_page(two))
+
+
+RENDERERS = {"html": render_two, "markdown": _as_markdown}
 """Format -> what makes it."""
 
 

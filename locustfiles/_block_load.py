@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
 from _block_recording import BlockRecording
-from _blocks import MOST_BLOCKS, Block, Capacity, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
+from _blocks import Block, Capacity, LoadInBlocks, is_disturbed, is_overloaded, orders, phase_of
 from _capacity_search import End, next_step
 from _other_programs import others_percent
 from gevent.event import Event
@@ -76,27 +76,35 @@ class BlockLoad:
             self._has_news.set()
 
     def _visit_all(self) -> None:
+        load = self._load
+        cycles = enumerate(orders(len(load.targets), load.order_seed), 1)
+        for cycle, order in itertools.islice(cycles, load.warm_up_blocks):
+            for target in order:
+                self._visit(target, cycle, load.block_s, load.warm_up_rate_per_s)
         reason = ALL_BLOCKS
-        if self._load.capacity is None:
-            reason = self._visit_in_cycles()
+        if load.capacity is None:
+            reason = self._visit_in_cycles(itertools.islice(cycles, load.blocks))
         else:
-            self._search(self._load.capacity)
+            self._search(cycles, load.capacity)
         self._tell(VISIT, next(self._numbers), {"host": None})
         self._await_answers()  # so that no request is cut off by the end of the run
         self._end(reason)
 
-    def _visit_in_cycles(self) -> str:
-        """All blocks of the plan. Returns what ended them."""
+    def _visit_in_cycles(self, cycles: Iterable[tuple[int, list[int]]]) -> str:
+        """The measured blocks of a plan that says how many there are. Returns what ended them.
+
+        ``cycles``: the number of each cycle, and in which order it visits the targets.
+        """
         load = self._load
         overloaded: set[int] = set()
-        cycles = load.warm_up_blocks + load.blocks
-        for cycle, order in enumerate(orders(len(load.targets), cycles, load.order_seed), 1):
-            if load.rates and load.rate_of(cycle) == load.rates[0]:
+        for place, (cycle, order) in enumerate(cycles):
+            rate = load.rate_of(place)
+            if load.rates and rate == load.rates[0]:
                 overloaded.clear()
             for target in order:
                 if target in overloaded:
                     continue
-                while (block := self._visit(target, cycle, load.block_s, load.rate_of(cycle))).phase == DISTURBED:
+                while (block := self._visit(target, cycle, load.block_s, rate)).phase == DISTURBED:
                     self._repeats_left -= 1
                 if is_overloaded(block):
                     overloaded.add(target)
@@ -104,25 +112,23 @@ class BlockLoad:
                 return ENOUGH_REQUESTS
         return ALL_BLOCKS
 
-    def _search(self, capacity: Capacity) -> None:
-        """The steps of a capacity search of each target: one of each, by turns, until all searches have ended."""
-        load, warm_up_s = self._load, self._load.block_s
-        search = capacity.search()
+    def _search(self, cycles: Iterable[tuple[int, list[int]]], capacity: Capacity) -> None:
+        """The steps of a capacity search of each target: one of each, by turns, until all searches have ended.
+        ``cycles``: as in ``_visit_in_cycles``."""
+        load = self._load
+        searches = [capacity.search(target.first_per_s) for target in load.targets]
         steps: list[list[Step]] = [[] for _ in load.targets]
         left = set(range(len(steps)))
         self._repeats_left = 0  # a search repeats what it doubts
-        for cycle, order in enumerate(orders(len(steps), MOST_BLOCKS, load.order_seed), 1):
+        for cycle, order in cycles:
             for target in [target for target in order if target in left]:
-                if cycle <= load.warm_up_blocks:
-                    self._visit(target, cycle, warm_up_s, search.lowest_per_s)
-                    continue
-                following = next_step(search, steps[target])
+                following = next_step(searches[target], steps[target])
                 if isinstance(following, End):
                     logger.info("%s: the search ended (%s)", load.targets[target].deployment, following.why)
                     left.remove(target)
                     continue
                 block = self._visit(target, cycle, following.seconds, following.rate_per_s)
-                steps[target].append(self._recording.step_of(block, search.objective))
+                steps[target].append(self._recording.step_of(block, searches[target].objective))
             if not left:
                 return
 

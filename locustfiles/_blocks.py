@@ -14,8 +14,9 @@ from _capacity_search import Search
 from _replicas import host_argument, replicas_argument
 
 from runfiles.events import DISTURBED, MEASURED, SETTLING, WARM_UP
-from runfiles.fields import MOST_RATE_PER_S, Between, Count, Name, Record, Seed
+from runfiles.fields import Between, Count, Name, Record, Seed
 from runfiles.objective import Objective, Step, read_objective
+from runfiles.rates import Rate, is_too_high
 from runfiles.records import GroupNumber
 from runfiles.strict_json import read_record
 
@@ -24,8 +25,6 @@ OTHERS_LIMIT_PERCENT = 30.0
 core."""
 
 MOST_BLOCKS = 10**6
-
-Rate = Annotated[float, Between(0.001, MOST_RATE_PER_S)]
 
 
 def _why_no_host(text: str) -> str | None:
@@ -55,12 +54,13 @@ def _why_no_replicas(text: str) -> str | None:
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
     """A deployment that the load visits. ``host`` and ``replicas`` are as in the options of these names, ``csv`` is the
-    prefix of the files of its run."""
+    prefix of the files of its run. ``first_per_s``: the rate of the first step of its search; None: the lowest."""
 
     deployment: Name
     host: Annotated[str, _why_no_host]
     replicas: Annotated[str, _why_no_replicas]
     csv: str
+    first_per_s: Rate | None = None
 
     @property
     def url(self) -> str:
@@ -79,8 +79,8 @@ class Capacity(Record):
     budget_s: Annotated[float, Between(1, 10**6)]
     tolerance: Annotated[float, Between(0.001, 1)]
 
-    def search(self) -> Search:
-        """The search, which is the same for each target.
+    def search(self, first_per_s: float | None = None) -> Search:
+        """The search of a target.
 
         Raises:
             ValueError: its values can't be true together.
@@ -91,6 +91,7 @@ class Capacity(Record):
             self.highest_per_s,
             self.budget_s,
             self.tolerance,
+            first_per_s,
         )
 
 
@@ -122,11 +123,16 @@ class LoadInBlocks(Record):
     capacity: Capacity | None = None
     targets: tuple[Target, ...]
 
-    def rate_of(self, cycle: int) -> float | None:
-        """The rate of a cycle, which are numbered from 1; None: the workload is closed. The warm-up has the first."""
-        if not self.rates:
-            return None
-        return self.rates[max(0, cycle - self.warm_up_blocks - 1) % len(self.rates)]
+    @property
+    def warm_up_rate_per_s(self) -> float | None:
+        """The rate of the warm-up: the lowest of a search, or the first one; None: the workload is closed."""
+        if self.capacity is not None:
+            return self.capacity.lowest_per_s
+        return self.rates[0] if self.rates else None
+
+    def rate_of(self, place: int) -> float | None:
+        """The rate of a measured cycle, by its place among these, from 0; None: the workload is closed."""
+        return self.rates[place % len(self.rates)] if self.rates else None
 
     @property
     def warm_up_s(self) -> float:
@@ -155,20 +161,18 @@ def read_blocks(path: Path) -> LoadInBlocks:
     return load
 
 
-def orders(targets: int, cycles: int, seed: int) -> Iterator[list[int]]:
-    """In which order the targets are visited, for each cycle.
+def orders(targets: int, seed: int) -> Iterator[list[int]]:
+    """In which order the targets are visited, for each cycle, without an end.
 
     The order is random, and balanced: of as many successive cycles as there are targets, counted from the first, each
     target has each place once. So a drift of the machine concerns all of them alike.
     """
     chance = random.Random(seed)  # noqa: S311  no secret
-    drawn: list[list[int]] = []
-    for _ in range(cycles):
-        if not drawn:
-            row = chance.sample(range(targets), targets)
-            drawn = [row[place:] + row[:place] for place in range(targets)]
-            chance.shuffle(drawn)
-        yield drawn.pop()
+    while True:
+        row = chance.sample(range(targets), targets)
+        drawn = [row[place:] + row[:place] for place in range(targets)]
+        chance.shuffle(drawn)
+        yield from reversed(drawn)
 
 
 def phase_of(*, is_warm_up: bool, others_cpu_percent: float | None, repeats_left: int) -> str:
@@ -187,14 +191,12 @@ def is_disturbed(others_cpu_percent: float | None) -> bool:
 
 
 def is_overloaded(block: Block) -> bool:
-    """Whether a block of an open workload showed that its rate is too high for the service: so many requests were
-    unanswered that others were not sent, some were given up, or those of its measured part were still waited for when
-    half its length had passed again. What the load generator dropped says nothing of the service."""
-    if block.rate_per_s is None:
-        return False
-    measured_s = block.measured_to_unix_s - block.measured_from_unix_s
-    waited_s = block.ended_at_unix_s - block.measured_to_unix_s
-    return bool(block.over_bound or block.unanswered) or waited_s > measured_s / 2
+    """Whether a block of an open workload showed that its rate is too high for the service."""
+    return block.rate_per_s is not None and is_too_high(
+        measured_s=block.measured_to_unix_s - block.measured_from_unix_s,
+        waited_s=block.ended_at_unix_s - block.measured_to_unix_s,
+        left=(block.over_bound or 0) + (block.unanswered or 0),
+    )
 
 
 def step_of(block: Block, objective: Objective, times_ms: Sequence[float], failed: int) -> Step:

@@ -51,7 +51,8 @@ class Search:
     """What is searched for, and within which limits.
 
     Rates are arrivals per second. ``budget_s``: seconds of load in all steps together. ``tolerance``: the search ends
-    when half the width of the limit's interval is about so small, a part of the limit: 0.03 is 3%.
+    when half the width of the limit's interval is about so small, a part of the limit: 0.03 is 3%. ``first_per_s``: the
+    rate of the first step, where an earlier search has told about where the limit is; None: the lowest.
 
     Raises:
         ValueError: the values can't be true together. The message says which ones would be right.
@@ -62,6 +63,7 @@ class Search:
     highest_per_s: float
     budget_s: float
     tolerance: float
+    first_per_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.lowest_per_s < self.highest_per_s:
@@ -122,7 +124,8 @@ def _is_near(search: Search, steps: Sequence[Step]) -> bool:
 
 def _rate(search: Search, steps: Sequence[Step], far: int) -> float:
     if not steps:
-        return search.lowest_per_s
+        first = search.lowest_per_s if search.first_per_s is None else search.first_per_s
+        return min(max(first, search.lowest_per_s), search.highest_per_s)
     last = steps[-1]
     if far < len(steps):
         misses = [excess(search.objective, step) > 0 for step in steps[far:]]

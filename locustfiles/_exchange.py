@@ -8,6 +8,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from runfiles.reconnect import read_reconnect_every
 from servicefile.texts import TextRequest
 
 from _client import Answer, Client
@@ -28,8 +29,15 @@ def new_client(environment: Environment, host: str, *, keeps_connection: bool, p
     """A client that asks the service at ``host`` as its service file says."""
     asked = environment.fourfold.asked
     request = asked.service.request
+    reconnect_every = environment.parsed_options.reconnect_every
     return Client(
-        host, request.method, request.headers, asked.expected, keeps_connection=keeps_connection, places=places
+        host,
+        request.method,
+        request.headers,
+        asked.expected,
+        keeps_connection=keeps_connection,
+        places=places,
+        reconnect_every=None if reconnect_every is None else read_reconnect_every(reconnect_every),
     )
 
 
@@ -54,6 +62,7 @@ def report(environment: Environment, exchange: Exchange) -> None:
                 "block": exchange.visit.block,
                 "client_wait_ms": answer.client_wait_ms,
                 "retried": answer.retried,
+                "reconnected": answer.reconnected,
                 "send_delay_ms": answer.send_delay_ms,
             },
             exception=answer.error,

@@ -106,7 +106,7 @@ class Listeners:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
             show_live(environment, self._live)
-            serve_metrics(environment, self._live)
+            serve_metrics(environment, self._live, partial(self._in_flight, environment))
             _options.check_form(environment, self._note_wrong_fields)
             self._note_stop_button(environment)
 
@@ -184,6 +184,12 @@ class Listeners:
 
     def _live(self) -> Live | None:
         return self.recording.live if isinstance(self.recording, Recording) else None
+
+    def _in_flight(self, environment: Environment) -> int | None:
+        """Requests of an open workload that are not answered yet, in all processes; None: none runs."""
+        if isinstance(environment.runner, MasterRunner):
+            return self._workers.in_flight(environment.runner)
+        return None if self.open_load is None else self.open_load.in_flight
 
     def _note_wrong_fields(self, texts: list[str]) -> None:
         self._wrong_fields = texts

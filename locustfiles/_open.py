@@ -71,6 +71,11 @@ class OpenLoad:
     def _tell_all_users(self, **_: Any) -> None:
         self._environment.runner.send_message(ALL_USERS, self._environment.runner.target_user_count)
 
+    @property
+    def in_flight(self) -> int | None:
+        """How many requests this process has sent that are not answered yet; None: it has no users."""
+        return len(self._due_unix_s) if self._users else None
+
     def add_user(self) -> None:
         """A user begins: its share of the arrivals begins too."""
         if not self._users:

@@ -14,9 +14,10 @@ from _blocks import read_blocks
 from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
 
-from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT
-from runfiles.fields import MOST_RATE_PER_S
+from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT, NEW
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
+from runfiles.rates import LEAST_RATE_PER_S, MOST_RATE_PER_S
+from runfiles.reconnect import read_reconnect_every
 from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 
@@ -58,9 +59,18 @@ def count(text: str) -> int:
 def rate(text: str) -> float:
     """``--rate``: requests per second."""
     number = _number(text)
-    if not 0 < number <= MOST_RATE_PER_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second above 0")
+    if not LEAST_RATE_PER_S <= number <= MOST_RATE_PER_S:
+        bounds = f"from {LEAST_RATE_PER_S:g} to {MOST_RATE_PER_S:,}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second {bounds}")
     return number
+
+
+def reconnect_every(text: str) -> str:
+    """``--reconnect-every``: in the form in which the run's record has it."""
+    try:
+        return str(read_reconnect_every(text))
+    except ValueError as expected:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from expected
 
 
 def one_of(words: Sequence[str]) -> Callable[[str], str]:
@@ -158,6 +168,12 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "default": 0,
         "help": "Shuffle the texts of a load; the same seed gives the same order. 0: the order of their file (0)",
     },
+    "--reconnect-every": {
+        "type": reconnect_every,
+        "metavar": "N",
+        "help": "Users that keep their connections, and the pool of an open workload, replace each connection by a new "
+        "one after so many requests (100), or when it is so many seconds old (10s). Without it they never do",
+    },
     "--requests": {
         "type": count,
         "include_in_web_ui": False,
@@ -226,6 +242,9 @@ FIELDS: Mapping[str, Callable[[str], Any]] = {
 }
 """Fourfold's own fields of the web UI's form -> the check of each."""
 
+NONE_IF_EMPTY = ("requests", "reconnect_every")
+"""Fields that may be left empty."""
+
 
 def add_arguments(parser: Any, **_: Any) -> None:
     """Add Fourfold's options to Locust's, and check Locust's own ``--host`` and ``--csv`` too.
@@ -255,6 +274,8 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
+    if reason := keeps_no_connections(environment):
+        return reason
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
         return _against_repeats(options, single_pass=single_pass)
@@ -266,6 +287,21 @@ def contradiction(environment: Environment) -> str | None:
         return NOT_IN_BLOCKS
     given = [flag for flag, is_given in _said_by_blocks(options).items() if is_given]
     return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
+
+
+def keeps_no_connections(environment: Environment) -> str | None:
+    """Why ``--reconnect-every`` can't be used, with the remedy; None: it can, or is not."""
+    options = environment.parsed_options
+    if options.reconnect_every is None:
+        return None
+    if not any(getattr(user, "keeps_connection", False) for user in environment.user_classes):
+        return (
+            "--reconnect-every is for users that keep their connections, and these open one for each request; leave it "
+            "out, or use locustfiles/keep_alive.py"
+        )
+    if getattr(options, "connection", KEPT) == NEW:
+        return "--reconnect-every is for kept connections; leave it out, or use --connection kept"
+    return None
 
 
 def _against_repeats(options: argparse.Namespace, *, single_pass: bool) -> str | None:
@@ -312,6 +348,8 @@ def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]
             wrong += _take_host(form, at_start["host"])
         except argparse.ArgumentTypeError as error:
             return jsonify({"success": False, "message": f"Host: {error}", "host": environment.host})
+        if reason := keeps_no_connections(environment):
+            return jsonify({"success": False, "message": reason, "host": environment.host})
         for name in FIELDS:
             form.poplist(name)
         request.form = type(request.form)(form)
@@ -330,7 +368,7 @@ def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapp
     for name in FIELDS.keys() & form.keys():
         text = form[name].strip()
         try:
-            options[name] = None if name == "requests" and not text else FIELDS[name](text)
+            options[name] = None if name in NONE_IF_EMPTY and not text else FIELDS[name](text)
         except argparse.ArgumentTypeError as error:
             options[name] = at_start[name]
             given = error if text else "the field was empty"

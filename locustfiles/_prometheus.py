@@ -46,25 +46,39 @@ GAUGES = {
 
 
 class Figures(Collector):
-    """The figures of a Locust process that has a web UI. ``current`` gives the run that is shown; None before a run."""
+    """The figures of a Locust process that has a web UI. The arguments are those of ``serve_metrics``."""
 
-    def __init__(self, environment: Environment, current: Callable[[], Live | None]) -> None:
+    def __init__(
+        self, environment: Environment, current: Callable[[], Live | None], in_flight: Callable[[], int | None]
+    ) -> None:
         self._environment = environment
         self._current = current
+        self._in_flight = in_flight
 
     def collect(self) -> Iterator[Metric]:
         users = self._environment.runner.user_count
-        yield GaugeMetricFamily("fourfold_users", "Users that run now; each has one request at a time", users)
+        yield GaugeMetricFamily(
+            "fourfold_users", "Users that run now; in a closed workload each has one request at a time", users
+        )
+        yield from in_flight_metrics(self._in_flight())
         yield from load_metrics(self._environment.stats.entries.values())
         live = self._current()
         yield from replica_metrics(live.replicas() if live else (), live.deployment() if live else "")
 
 
-def serve_metrics(environment: Environment, current: Callable[[], Live | None]) -> None:
-    """Add ``/metrics`` to the web UI. ``current`` gives the run that is shown; None before a run."""
+def serve_metrics(
+    environment: Environment, current: Callable[[], Live | None], in_flight: Callable[[], int | None]
+) -> None:
+    """Add ``/metrics`` to the web UI.
+
+    Args:
+        environment: that of the Locust process.
+        current: gives the run that is shown; None before a run.
+        in_flight: gives the requests of an open workload that are not answered yet; None: no such workload runs.
+    """
     web = environment.web_ui
     registry = CollectorRegistry()
-    registry.register(Figures(environment, current))
+    registry.register(Figures(environment, current, in_flight))
     pages = Blueprint("fourfold_metrics", __name__, url_prefix=base_path(environment) or None)
 
     @pages.route("/metrics")
@@ -73,6 +87,13 @@ def serve_metrics(environment: Environment, current: Callable[[], Live | None]) 
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     web.app.register_blueprint(pages)
+
+
+def in_flight_metrics(in_flight: int | None) -> Iterator[Metric]:
+    """The requests in flight, which only an open workload knows."""
+    if in_flight is not None:
+        meaning = "Requests of an open workload that were sent and are not answered yet"
+        yield GaugeMetricFamily("fourfold_requests_in_flight", meaning, in_flight)
 
 
 def load_metrics(entries: Iterable[StatsEntry]) -> Iterator[Metric]:

@@ -90,7 +90,7 @@ class Recording:
         self._is_shown_live = environment.web_ui is not None
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
-        self._failures = self._retries = self._cpu_warnings = self._late = 0
+        self._failures = self._retries = self._reconnects = self._cpu_warnings = self._late = 0
         self._unsent = dict.fromkeys(UNSENT, 0)
         self._unsent_of_block = dict.fromkeys(UNSENT, 0)
         self.block_times_ms: list[float] = []
@@ -158,6 +158,7 @@ class Recording:
             self._failures += 1
             self._note_failed_text(row["text_id"], row["status"])
         self._retries += row.get("retried") or 0
+        self._reconnects += row.get("reconnected") or 0
         if self._sends_each_text_once:
             self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
         if self._is_shown_live:
@@ -386,6 +387,7 @@ class Recording:
             requests=self.files.requests.rows,
             failures=self._failures,
             retries=self._retries,
+            reconnects=None if self._settings["reconnect_every"] is None else self._reconnects,
             open=self._open_record(),
             blocks=self.blocks,
             failed_texts=tuple(self._failed_texts.values()),

@@ -20,7 +20,7 @@ def request_row(
     start_time: float,
     **_: Any,
 ) -> dict[str, Any]:
-    """A row of ``REQUEST_COLUMNS`` without the phase, which only the recording knows.
+    """A row of ``REQUEST_COLUMNS`` without the phase, which only the recording knows. It counts ``reconnected``.
 
     ``replica_header`` is the header by which an answer tells who answered. The other arguments are those of Locust's
     event ``request``.
@@ -45,6 +45,7 @@ def request_row(
         "client_wait_ms": context.get("client_wait_ms"),
         "retried": None if retried is None else int(retried),
         "send_delay_ms": context.get("send_delay_ms"),
+        "reconnected": int(context.get("reconnected", False)),
     }
 
 

@@ -90,6 +90,7 @@ class Run:
             "warm_up_s": self.warm_up_s,
             "end_after_requests": self.end_after_requests,
             "seed": options.seed,
+            "reconnect_every": options.reconnect_every,
         }
 
 

@@ -24,9 +24,9 @@ LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
 
 ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
-STEADY_S = "fourfold_steady_s"
-"""Keys of a worker's report. ``STEADY_S`` is the worker's ``time.monotonic()``: in the report when it was sent, in
-each row when the request began."""
+IN_FLIGHT, STEADY_S = "fourfold_in_flight", "fourfold_steady_s"
+"""Keys of a worker's report. ``IN_FLIGHT`` is ``OpenLoad.in_flight``. ``STEADY_S`` is the worker's
+``time.monotonic()``: in the report when it was sent, in each row when the request began."""
 
 logger = logging.getLogger("fourfold")
 
@@ -75,6 +75,8 @@ class Worker:
         spent = cpu_seconds(self._process) - self._cpu_seconds_before
         data[CPU] = {"cpu_seconds": spent, "cpu_warnings": self._cpu_warnings}
         data[IS_LAST] = self._has_stopped
+        open_load = self._runner.environment.fourfold.open_load
+        data[IN_FLIGHT] = None if open_load is None else open_load.in_flight
         data[STEADY_S] = time.monotonic()
 
     def _report_last(self, **_: Any) -> None:
@@ -96,12 +98,14 @@ class Workers:
 
     def begin_run(self) -> None:
         self._reported_last: set[str] = set()
+        self._in_flight: dict[str, int | None] = {}
         self._last_report_unix_s: dict[str, float] = {}
         self._load_ended_unix_s: float | None = None
 
     def receive(self, worker: str, data: dict[str, Any], recording: Recording | BlockRecording | None) -> None:
         """Put the rows of a worker's report into the recording, dated by the master's clock."""
         self._last_report_unix_s[worker] = time.time()
+        self._in_flight[worker] = data.get(IN_FLIGHT)
         if STEADY_S in data:
             self._clocks.note_report(worker, data[STEADY_S])
         if recording is None:
@@ -118,6 +122,13 @@ class Workers:
             recording.note_worker(worker, data[CPU])
         if data.get(IS_LAST):
             self._reported_last.add(worker)
+
+    def in_flight(self, master: MasterRunner) -> int | None:
+        """Requests of an open workload that are not answered yet, as the workers that run reported them last; None:
+        none of them has such a workload."""
+        running = (client.id for client in master.clients.spawning + master.clients.running)
+        told = [count for worker in running if (count := self._in_flight.get(worker)) is not None]
+        return sum(told) if told else None
 
     def await_last_reports(self, master: MasterRunner, recording: Recording | BlockRecording | None) -> None:
         """End the workers that still run, and wait until each has sent its last report.

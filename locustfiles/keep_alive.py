@@ -1,6 +1,7 @@
 """``locust -f locustfiles/keep_alive.py``: each user keeps one connection open and sends all its requests over it.
 
-Swarm's ingress balances connections, not requests: each user stays with the replica that its connection reached.
+Swarm's ingress balances connections, not requests: each user stays with the replica that its connection reached. With
+``--reconnect-every 100`` it opens a new connection after 100 requests, as the connection pools of real clients do.
 """
 
 from locust import task

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runfiles.events import ACTIONS, DISTURBED, MEASURED, PHASES, WARM_UP
-from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES, MOST_RATE_PER_S
+from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
+from runfiles.rates import MOST_RATE_PER_S
 
 
 class Kind(StrEnum):

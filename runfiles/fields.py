@@ -27,7 +27,6 @@ FIRST_UNIX_S, LAST_UNIX_S = 946_684_800, 4_102_444_800
 
 MOST_CPUS = 100_000
 MOST_BYTES = 2**60
-MOST_RATE_PER_S = 1_000_000
 LONGEST_NAME = 300
 """Longer than any name of an image or of a machine."""
 

@@ -11,7 +11,8 @@ from typing import Annotated
 from runfiles.deployments import MOST_REPLICAS
 from runfiles.fields import Between, Count, Cpus, Name, Record, Time, Users
 from runfiles.files import FORM
-from runfiles.records import FormedRecord, Rate, RoundNumber
+from runfiles.rates import Rate
+from runfiles.records import FormedRecord, RoundNumber
 
 GRID_FILE = "grid.json"
 MOST_CELLS = 200

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Self
 
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, PLANNED, STATUSES, STOPPED_BY
 from runfiles.fields import (
-    MOST_RATE_PER_S,
     Address,
     Between,
     Bytes,
@@ -35,10 +34,9 @@ from runfiles.fields import (
 from runfiles.files import FORM, FORMS, LOAD, SINGLE_PASS
 from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
+from runfiles.rates import Rate
+from runfiles.reconnect import why_not_reconnect_every
 from runfiles.strict_json import read_record
-
-Rate = Annotated[float, Between(0, MOST_RATE_PER_S)]
-"""Requests per second."""
 
 MOST_ROUNDS = 10_000
 LONGEST_START_S = 24 * 3600
@@ -48,6 +46,8 @@ MOST_GROUPS = 100
 RoundNumber = Annotated[int, Between(1, MOST_ROUNDS)]
 GroupNumber = Annotated[int, Between(1, MOST_GROUPS)]
 Port = Annotated[int, Between(1, 65535)]
+ReconnectEvery = Annotated[str, why_not_reconnect_every]
+"""As ``runfiles.reconnect`` writes it."""
 Status = Annotated[str, OneOf(STATUSES)]
 RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
 
@@ -123,7 +123,7 @@ class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file.
 
     ``rounds`` None: until all pairs are as precise as ``precision`` (%), or ``budget_minutes`` are up. ``layout`` None:
-    an earlier version, which measured in turns.
+    an earlier version, which measured in turns. ``reconnect_every`` None: kept connections were never replaced.
     """
 
     deployments: tuple[str, ...] = ()
@@ -138,6 +138,7 @@ class PlanRecord(Record):
     warm_up_s: Seconds
     rest_s: Seconds | None = None
     user_class: str
+    reconnect_every: ReconnectEvery | None = None
     rate: Rate | None = None
     rates: tuple[Rate, ...] = ()
     arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
@@ -491,7 +492,8 @@ class RunRecord(FormedRecord):
     ``end_after_requests`` are None where the run had no such end. ``requests`` and ``failures`` are those that were
     reported so far. ``service`` is None where the service did not say who it is. ``blocks`` is None where the load came
     in one piece, ``open`` in a closed workload. ``retries``: requests that were sent again, as the service had closed
-    the kept connection. ``failed_texts``: the first texts of which a request failed.
+    the kept connection. ``reconnects``: connections that the load generator replaced, as ``reconnect_every`` says; both
+    are None where it replaced none on purpose. ``failed_texts``: the first texts of which a request failed.
     """
 
     command: str | None = None
@@ -502,6 +504,7 @@ class RunRecord(FormedRecord):
     warm_up_s: Seconds
     end_after_requests: Count | None = None
     seed: Seed | None = None
+    reconnect_every: ReconnectEvery | None = None
     form: int = FORM
     users: Users | None = None
     started_at_unix_s: UnixTime
@@ -510,6 +513,7 @@ class RunRecord(FormedRecord):
     requests: Count | None = None
     failures: Count | None = None
     retries: Count | None = None
+    reconnects: Count | None = None
     open: OpenWorkload | None = None
     blocks: Blocks | None = None
     failed_texts: tuple[FailedText, ...] = ()

@@ -29,7 +29,8 @@ from recorded_runs import (
 )
 
 from analysis.analyse import analyse
-from analysis.compare import UnusableCondition, judge_changes, parse_condition
+from analysis.changes import judge_changes
+from analysis.compare import UnusableCondition, parse_condition
 from analysis.judge.across import changed_circumstances, refuse_one_experiment
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from scipy import stats
 
 from analysis.measure.capacity import capacity, capacity_ratio
 from benchmarks.capacity import OBJECTIVE, SERVICES, Service, exact_rate, search, simulated_rate
+from infra.experiment.blocks import first_rate
 from runfiles.events import BUDGET, PRECISE
 from runfiles.objective import EXAMPLE, Condition, Objective, Step, read_objective
 from servicefile import toml
@@ -276,3 +278,18 @@ def test_what_is_lacking_is_told() -> None:
     few = [Step(60, 5, 1000, (30,)), Step(65, 5, 1000, (45,)), Step(70, 5, 1000, (60,))]
     assert "only 3 steps were near the limit, and 6 are needed" in (capacity(OBJECTIVE, [few]).missing or "")
     assert capacity_ratio(OBJECTIVE, {1: few}, {2: few}).missing == "no step was measured"
+
+
+def test_a_search_begins_where_an_earlier_one_has_found_the_limit(tmp_path: Path) -> None:
+    wanted = Search(OBJECTIVE, 5, 1000, 60, 0.03, first_per_s=60)
+    assert next_step(wanted, []) == Next(60.0, OBJECTIVE.step_s / 2)
+    assert next_step(Search(OBJECTIVE, 5, 50, 60, 0.03, first_per_s=60), []) == Next(50.0, OBJECTIVE.step_s / 2)
+    earlier = tmp_path / "load"
+    assert first_rate(earlier) is None
+    table = tmp_path / "load_blocks.csv"
+    table.write_text("block,rate_per_s\n1,5\n2,10\n3,80\n4,120\n")
+    assert first_rate(earlier) is None  # too few
+    table.write_text(table.read_text() + "5,90\n6,110\n7,100\n")
+    assert first_rate(earlier) == pytest.approx(100 / math.sqrt(2))
+    table.write_text(table.read_text() + "8,\n")
+    assert first_rate(earlier) is None

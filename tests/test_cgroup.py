@@ -75,7 +75,7 @@ def test_both_say_the_same_of_cpu_memory_and_network(engine: Engine, container: 
             assert passed == sorted(passed), counter
         told.append(said)
         time.sleep(pause)
-    assert (rates(*told)["cpu_percent"] or 0) > 5
+    assert (rates(*told)["cpu_percent"] or 0) > 1
 
 
 @pytest.mark.engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import ssl
 import struct
@@ -21,9 +22,13 @@ import gevent
 import pytest
 from conftest import free_port
 
-from _client import BadStatus, Client
+from infra.deployments.waiting import until_true
+
+from _client import Answer, BadStatus, Client
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Replica: r\r\n\r\nok"
+AT_ONCE_MS = 30_000
+"""Half of the client's own limit. What takes no time is far below it, also on a machine that stalls for seconds."""
 HOLD = "the connection stays open, and no answer comes"
 RESET = "the connection is reset"
 
@@ -68,7 +73,7 @@ class Service:
     def _play(self, connection: socket.socket, script: Script) -> None:
         for step in script:
             if step == RESET:
-                time.sleep(0.05)  # until what was sent before has been read
+                wait_until_read(connection)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             if not self._take_request(connection):
@@ -95,6 +100,20 @@ class Service:
             body += connection.recv(65536)
         self.requests.append(head + b"\r\n\r\n" + body)
         return True
+
+
+def wait_until_read(connection: socket.socket) -> None:
+    """Until the client has read what it was sent, which a reset would take away; where the system does not tell, for a
+    moment."""
+    table = Path("/proc/self/net/tcp")
+    if not table.exists():
+        time.sleep(0.05)
+        return
+    (_, here), (_, there) = connection.getsockname()[:2], connection.getpeername()[:2]
+    its_socket = re.compile(rf": \w+:{there:04X} \w+:{here:04X} \w\w \w+:0*([1-9A-F]\w*) ")
+    until_s = time.monotonic() + 10
+    while its_socket.search(table.read_text()) and time.monotonic() < until_s:
+        time.sleep(0.001)
 
 
 @contextmanager
@@ -319,7 +338,7 @@ def test_what_is_no_answer_is_an_error_at_once(data: bytes) -> None:
     with service([send_and_hold], [OK]) as made, client_of(made) as client:
         answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
     assert answer.error is not None
-    assert answer.response_time_ms < 5000
+    assert answer.response_time_ms < AT_ONCE_MS
     assert (then.content, then.connection_reused, then.retried, made.opened) == (b"ok", False, False, 2)
 
 
@@ -400,24 +419,30 @@ def test_any_status_but_200_to_299_is_a_failed_request_whose_answer_is_kept(stat
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"])
 def test_a_service_that_falls_silent_is_given_up(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client, "read_timeout_s", 0.3)
     with service([after(0, begin), HOLD], [OK]) as made, client_of(made) as client:
-        answer, then = client.send(b"/infer", b"{}"), client.send(b"/infer", b"{}")
+        with monkeypatch.context() as hurried:
+            hurried.setattr(Client, "read_timeout_s", 0.3)
+            answer = client.send(b"/infer", b"{}")
+        then = client.send(b"/infer", b"{}")
     assert isinstance(answer.error, TimeoutError)
-    assert 300 <= answer.response_time_ms < 1500
+    assert 300 <= answer.response_time_ms < AT_ONCE_MS
     assert (then.content, then.retried, made.opened) == (b"ok", False, 2)
 
 
 def test_the_time_out_is_for_each_wait_and_not_for_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client, "read_timeout_s", 0.4)
+    """Tried three times: on a busy machine one of the waits may last too long."""
+    monkeypatch.setattr(Client, "read_timeout_s", 0.5)
 
     def drip(connection: socket.socket) -> None:
         for part in (OK[:20], OK[20:30], OK[30:]):
             time.sleep(0.25)
             connection.sendall(part)
 
-    with service([drip]) as made, client_of(made) as client:
-        answer = client.send(b"/infer", b"{}")
+    for _ in range(3):
+        with service([drip]) as made, client_of(made) as client:
+            answer = client.send(b"/infer", b"{}")
+        if answer.error is None:
+            break
     assert (answer.error, answer.content) == (None, b"ok")
     assert answer.response_time_ms > 700
 
@@ -434,7 +459,7 @@ def test_an_address_that_takes_no_connection_is_given_up(monkeypatch: pytest.Mon
         client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "POST", {})
         answer = client.send(b"/infer", b"{}")
     assert isinstance(answer.error, TimeoutError)
-    assert 300 <= answer.response_time_ms < 2000
+    assert 300 <= answer.response_time_ms < AT_ONCE_MS
 
 
 def test_where_nobody_listens_the_request_fails_and_the_next_one_tries_again() -> None:
@@ -463,9 +488,11 @@ def test_the_next_address_of_a_name_is_tried_and_asking_for_them_is_not_timed(mo
 
     monkeypatch.setattr("_client.socket.getaddrinfo", slow)
     with service([OK]) as made, client_of(made, keeps_connection=False) as client:
+        began_s = time.perf_counter()
         answers = [client.send(b"/infer", b"{}") for _ in range(2)]
+        took_ms = (time.perf_counter() - began_s) * 1000
     assert [answer.error for answer in answers] == [None, None]
-    assert max(answer.response_time_ms for answer in answers) < 250
+    assert sum(answer.response_time_ms for answer in answers) < took_ms - 250
     assert asked == ["127.0.0.1"]
 
 
@@ -550,8 +577,10 @@ def test_the_response_time_ends_with_the_last_byte() -> None:
         client.send(b"/infer", b"{}")
         began_unix_s = time.time()
         answer = client.send(b"/infer", b"{}")
-    assert 200 <= answer.response_time_ms < 400
-    assert 0 <= answer.started_at_unix_s - began_unix_s < 0.05
+        ended_unix_s = time.time()
+    assert answer.response_time_ms >= 200
+    assert began_unix_s <= answer.started_at_unix_s
+    assert answer.started_at_unix_s + answer.response_time_ms / 1000 < ended_unix_s + 0.01
 
 
 def test_the_response_time_includes_opening_the_connection(tls: ssl.SSLContext) -> None:
@@ -580,18 +609,36 @@ def test_a_request_that_is_sent_again_is_timed_from_the_first_time() -> None:
 @pytest.mark.usefixtures("stamps")
 def test_how_long_an_answer_waited_for_a_busy_client_is_told() -> None:
     """The test is the busy client: one thread, in which the user's greenlet can't run while the test sleeps."""
-    with service([OK, after(0.1, OK), after(0.1, OK)]) as made, client_of(made) as client:
+    sent: list[tuple[float, float]] = []
+    is_busy, has_sent = threading.Event(), threading.Event()
+
+    def send(connection: socket.socket) -> None:
+        assert is_busy.wait(10)
+        before_unix_s = time.time()
+        connection.sendall(OK)
+        sent.append((before_unix_s, time.time()))
+        has_sent.set()
+
+    def waited_as_said(answer: Answer) -> bool:
+        """Between the answer's arrival, which was while it was sent, and its end."""
+        longest, shortest = ((answer.started_at_unix_s - at) * 1000 + answer.response_time_ms for at in sent.pop(0))
+        return answer.client_wait_ms is not None and shortest - 2 < answer.client_wait_ms < longest + 2
+
+    with service([OK, send, send]) as made, client_of(made) as client:
         client.send(b"/infer", b"{}")
         asking = gevent.spawn(client.send, b"/infer", b"{}")
-        gevent.sleep(0.05)
-        time.sleep(0.35)
+        with gevent.Timeout(10):
+            while len(made.requests) < 2:
+                gevent.sleep(0.001)
+        is_busy.set()
+        assert has_sent.wait(10)
+        time.sleep(0.25)
         busy = asking.get()
         idle = client.send(b"/infer", b"{}")
-    assert busy.client_wait_ms is not None
-    assert idle.client_wait_ms is not None
-    assert 200 < busy.client_wait_ms < 320
-    assert busy.response_time_ms - busy.client_wait_ms == pytest.approx(100, abs=40)
-    assert 0 <= idle.client_wait_ms < 60
+        assert until_true(lambda: len(sent) == 2, 10)
+    assert waited_as_said(busy)
+    assert waited_as_said(idle)
+    assert (busy.client_wait_ms or 0) >= 250
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when the bytes of a connection arrived")
@@ -620,6 +667,6 @@ def test_a_user_that_is_stopped_leaves_its_connection_and_reads_no_old_answer() 
         gevent.sleep(0.05)
         asking.kill()
         answer = client.send(b"/infer", b"{}")
-        time.sleep(0.1)
+        assert until_true(lambda: made.left == 1, 10)
     assert (answer.content, answer.connection_reused, answer.retried) == (b"ok", False, False)
-    assert (made.opened, made.left) == (2, 1)
+    assert made.opened == 2

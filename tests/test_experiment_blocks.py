@@ -65,12 +65,14 @@ def test_locust_is_told_of_the_whole_load(tmp_path: Path) -> None:
                 "host": "http://127.0.0.1:5010",
                 "replicas": "container:llm-inference-container",
                 "csv": str(tmp_path.resolve() / "docker/round-3/load"),
+                "first_per_s": None,
             },
             {
                 "deployment": "host",
                 "host": "http://127.0.0.1:5000",
                 "replicas": "process:12",
                 "csv": str(tmp_path.resolve() / "host/round-3/load_group2"),
+                "first_per_s": None,
             },
         ],
     }

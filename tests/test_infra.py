@@ -161,7 +161,7 @@ def test_up_leaves_a_service_that_down_ends(tmp_path: Path) -> None:
         assert f"http://127.0.0.1:{port} answers" in said
         (metrics,) = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("its metrics file: ")]
         assert Path(metrics).read_bytes().startswith(b"Inference Latency")
-        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["replica"] == "host"
+        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=30).json()["replica"] == "host"
         assert "; end it with .venv/bin/python -m infra down host\n" in said
         again = infra("up", "host", "--port", f"host={free_port()}")
         assert "is still there" in said_by(again)

@@ -38,6 +38,6 @@ def test_both_clients_of_locust_are_measured_with_the_same_recording(shared_serv
         assert {(row["status"], row["error"], row["replica"]) for row in rows} == {("200", "", "test-replica")}
         assert all(row["text_id"] and row["request_bytes"] and row["inference_ms"] for row in rows)
         measured = sum(row["phase"] == "measured" for row in rows)
-        assert found["throughput"] == pytest.approx(measured, rel=0.5)  # of 1 s, about
+        assert 0.1 * measured < found["throughput"] < 2 * measured  # of 1 s, or of more where the machine stalls
         assert 0.02 < found["cpu_ms_per_request"] < 20
         assert 0 < found["p50_ms"] < 1000

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ def locust(
 def rows(path: str) -> list[dict[str, str]]:
     with Path(path).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def has_rows(path: str) -> bool:
+    return Path(path).exists() and rows(path) != []
 
 
 def record(prefix: Path) -> dict[str, Any]:
@@ -112,16 +117,20 @@ def test_users_keep_or_renew_their_connections(
 
 
 def test_the_process_behind_the_port_is_sampled(shared_service: Service, tmp_path: Path) -> None:
-    prefix = tmp_path / "sampled"
+    prefix, process = tmp_path / "sampled", psutil.Process(shared_service.process.pid)
+    before = process.cpu_times()
     assert locust("keep_alive", shared_service, prefix, "-u", "2", "-t", "3").wait(60) == 0
+    after = process.cpu_times()
     samples = rows(f"{prefix}{REPLICA_STATS_SUFFIX}")
-    assert 8 <= len(samples) <= 15
+    lasted_s = record(prefix)["ended_at_unix_s"] - record(prefix)["started_at_unix_s"]
+    assert 4 <= len(samples) < lasted_s / 0.25 + 3
     assert {(sample["replica"], sample["replica_id"]) for sample in samples} == {
         ("test-replica", str(shared_service.process.pid))
     }
     assert {sample["net_rx_bytes"] for sample in samples} == {""}
     used = float(samples[-1]["cpu_seconds"]) - float(samples[0]["cpu_seconds"])
-    assert used > 0.5
+    spent = after.user + after.system - before.user - before.system
+    assert spent / 2 < used < spent + 0.05
     assert record(prefix)["replicas"]["found"] == f"process:{shared_service.process.pid}"
 
 
@@ -236,9 +245,9 @@ def test_a_worker_that_is_lost_is_told(shared_service: Service, tmp_path: Path) 
     totals_agree(prefix)
     (fault,) = record(prefix)["faults"]
     assert fault["kind"] == "rows lost"
-    text = r"worker \S+ was lost \d s before the end; no count includes the requests it did not report"
+    text = r"worker \S+ was lost \d+ s before the end; no count includes the requests it did not report"
     assert re.fullmatch(text, fault["text"])
-    assert record(prefix)["ended_at_unix_s"] - ended_unix_s < 2
+    assert record(prefix)["ended_at_unix_s"] - ended_unix_s < 8  # and not after the 10 s that a lost one is waited for
 
 
 @pytest.mark.parametrize(
@@ -267,7 +276,8 @@ def test_a_second_run_under_the_web_ui_has_files_of_its_own(shared_service: Serv
     try:
         for changed in ({}, {"user_count": "3", "warm_up": "60", "replicas": "no-such-thing"}):
             swarm(web, {"host": f"{shared_service.url.replace('127.0.0.1', '0.0.0.0')}/"} | changed)
-            time.sleep(1.5)
+            requested = f"{prefix}_run2_requests.csv" if changed else f"{prefix}_requests.csv"
+            assert until_true(partial(has_rows, requested), 30)
             assert requests.post(f"{web}/stop", timeout=10).ok
     finally:
         process.send_signal(signal.SIGINT)
@@ -342,7 +352,7 @@ def test_the_web_ui_shows_replicas_live_and_gives_the_files(shared_service: Serv
 def answers_at(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

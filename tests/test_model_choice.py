@@ -111,7 +111,7 @@ def test_a_hub_that_never_answers_costs_three_seconds(tmp_path: Path) -> None:
         silent.server_close()
     assert json.loads(done.stdout)["source"] == "bundled"
     assert done.stderr.count("warning") == 1
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # without the limit it would be minutes
 
 
 def test_a_named_model_is_never_replaced(hub: str, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def watch(container: Any, way: str, during: Callable[[], object]) -> list[dict[s
     samples: list[dict[str, Any]] = []
     monitor = Monitor(Finder(f"container:{container.name}", "", None), 0.25, samples.append, lambda _: None)
     monitor.start()
-    gevent.sleep(0.5)
+    with gevent.Timeout(30):
+        while not samples:
+            gevent.sleep(0.05)
     during()
     gevent.sleep(0.3)
     sampling = monitor.sampling() or ""
@@ -90,16 +92,23 @@ def watch(container: Any, way: str, during: Callable[[], object]) -> list[dict[s
 
 @pytest.mark.parametrize("load", LOADS)
 def test_integrated_cpu_is_the_control_groups_own(run: Callable[[str], Any], way: str, load: str) -> None:
-    """The rates, over the time that they are said to be of, come to what the kernel's counter grew by meanwhile."""
+    """The rates, over the time that they are said to be of, come to what the kernel's counter grew by meanwhile.
+
+    Tried three times: whoever reads both may lose the processor between a clock and a counter.
+    """
     container = run(LOADS[load])
     counter = cpu_counter(container)
     assert until_true(lambda: counter() > 0.5, 30)
-    with CounterRecord(counter) as kernel:
-        samples = watch(container, way, lambda: gevent.sleep(SECONDS))[:-1]  # the last has no rate
-    at = np.array([sample["read_at_unix_s"] for sample in samples])
-    percent = np.array([sample["cpu_percent"] for sample in samples[1:]], dtype=float)
-    integrated = float((percent / 100 * np.diff(at)).sum())
-    assert integrated == pytest.approx(kernel.between(at[0], at[-1]), rel=0.01)
+    for _ in range(3):
+        with CounterRecord(counter) as kernel:
+            samples = watch(container, way, lambda: gevent.sleep(SECONDS))[:-1]  # the last has no rate
+        at = np.array([sample["read_at_unix_s"] for sample in samples])
+        percent = np.array([sample["cpu_percent"] for sample in samples[1:]], dtype=float)
+        integrated = float((percent / 100 * np.diff(at)).sum())
+        grown = pytest.approx(kernel.between(at[0], at[-1]), rel=0.01)
+        if integrated == grown and len(samples) > SECONDS * 3:
+            break
+    assert integrated == grown
     assert len(samples) > SECONDS * 3
 
 

@@ -256,7 +256,7 @@ def test_three_replicas_behind_the_proxy_share_what_kept_connections_bring(proxy
         assert len(files) == 3
         assert sum(map(rows_in, files)) >= answers
         kill_one(running)
-        assert until_true(lambda: running.service.gone() is not None, 10)
+        assert until_true(lambda: running.service.gone() is not None, 30)
         assert "ended with exit code 137" in str(running.service.gone())
     assert why_not("compose-3", settings) is None
 
@@ -302,7 +302,7 @@ def check_shares(analysis: Analysis) -> None:
     assert expected_largest_share(run, 3, deals_requests=True)[0] == pytest.approx(1 / 3)
     answers = [share.requests for share in balance.shares]
     print("answers of each replica", answers)
-    assert 0.2 < min(answers) / sum(answers) < max(answers) / sum(answers) < 0.48
+    assert 0.05 < min(answers) / sum(answers) < max(answers) / sum(answers) < 0.48
     proxys = analysis.loads[0].summary["hidden_reverse_proxy_cpu_ms"]
     print("CPU-ms of the proxy for an answer", proxys.value)
     assert proxys.value > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import statistics
@@ -79,9 +80,10 @@ def test_requests_are_sent_at_the_rate_and_totals_agree(
 def test_four_workers_share_the_rate_and_lose_nothing(
     shared_service: Service, tmp_path: Path, number: signal.Signals | None
 ) -> None:
-    prefix = tmp_path / "shared"
+    prefix, port = tmp_path / "shared", str(free_port())
     end = ["-t", "6"] if number is None else []
     options = ["--rate", "40", "--arrivals", "poisson", "--processes", "4"]
+    options += ["--master-bind-port", port, "--master-port", port]
     run = locust("open_load", shared_service, prefix, *options, *end)
     if number is not None:
         assert until_true(lambda: rows_so_far(prefix) > 120, 60)
@@ -90,7 +92,7 @@ def test_four_workers_share_the_rate_and_lose_nothing(
     assert totals_agree(prefix) > 100
     sent = sorted(float(row["started_at_unix_s"]) for row in rows(f"{prefix}{REQUESTS_SUFFIX}"))
     steady = [at for at in sent if sent[0] + 1 < at < sent[0] + 3]
-    assert 40 < len(steady) < 120  # 80 are due, with a standard deviation of 9
+    assert 40 - record(prefix)["open"]["dropped"] < len(steady) < 120  # 80 are due, with a standard deviation of 9
     assert record(prefix)["users"] == 4
 
 
@@ -105,7 +107,7 @@ def rows_so_far(prefix: Path) -> int:
 
 
 def halt_for_a_second(services: Sequence[int], loads: Mapping[Path, subprocess.Popen[str]], enough: int) -> None:
-    """Stop these processes in the midst of their loads, which then run to their end."""
+    """Stop these processes in the midst of their loads, for a second or more, which then run to their end."""
     try:
         assert until_true(lambda: min(map(rows_so_far, loads)) > enough, 60)
         for service in services:
@@ -155,7 +157,15 @@ def test_what_is_due_above_the_bound_is_counted_and_not_sent(own_service: Servic
     options = ["--rate", "50", "--most-in-flight", "10", "-t", "6"]
     halt_for_a_second([own_service.process.pid], {prefix: locust("open_load", own_service, prefix, *options)}, 100)
     totals_agree(prefix)
-    assert 30 <= record(prefix)["open"]["over_bound"] <= 45
+    sent = rows(f"{prefix}{REQUESTS_SUFFIX}")
+    begins = [float(row["started_at_unix_s"]) + float(row["send_delay_ms"]) / 1000 for row in sent]
+    ends = [float(row["started_at_unix_s"]) + float(row["response_time_ms"]) / 1000 for row in sent]
+    changes = sorted([(at - 0.001, -1) for at in ends] + [(at, 1) for at in begins])
+    assert max(itertools.accumulate(change for _, change in changes)) == 10
+    told = record(prefix)["open"]
+    assert told["over_bound"] >= 30
+    due = 50 * (float(sent[-1]["started_at_unix_s"]) - float(sent[0]["started_at_unix_s"])) + 1
+    assert len(sent) + told["over_bound"] + told["dropped"] == pytest.approx(due, abs=5)
 
 
 def test_what_is_not_answered_at_the_end_is_counted(own_service: Service, tmp_path: Path) -> None:
@@ -164,15 +174,17 @@ def test_what_is_not_answered_at_the_end_is_counted(own_service: Service, tmp_pa
     service = psutil.Process(own_service.process.pid)
     try:
         assert until_true(lambda: rows_so_far(prefix) > 20, 60)
+        began_s = time.monotonic()
         service.suspend()
         time.sleep(1.0)
         run.terminate()
         assert run.wait(60) == 0
+        took_s = time.monotonic() - began_s
     finally:
         service.resume()
         end(run)
     assert totals_agree(prefix) > 20
-    assert 15 <= record(prefix)["open"]["unanswered"] <= 40
+    assert 10 <= record(prefix)["open"]["unanswered"] <= 20 * took_s + 2
 
 
 def test_with_a_shape_each_user_has_the_rate(shared_service: Service, tmp_path: Path) -> None:
@@ -192,8 +204,9 @@ def test_with_a_shape_each_user_has_the_rate(shared_service: Service, tmp_path: 
     sent = sorted(float(row["started_at_unix_s"]) for row in rows(f"{prefix}{REQUESTS_SUFFIX}"))
     first = sum(sent[0] + 0.5 < at < sent[0] + 2.5 for at in sent)
     second = sum(sent[0] + 4.5 < at < sent[0] + 6.5 for at in sent)
-    assert first == pytest.approx(20, abs=4)
-    assert second == pytest.approx(60, abs=8)
+    dropped = record(prefix)["open"]["dropped"]  # in no row
+    assert 16 - dropped <= first <= 24
+    assert 52 - dropped <= second <= 68
 
 
 def test_the_rate_is_a_field_of_the_web_ui_and_can_be_changed(shared_service: Service, tmp_path: Path) -> None:
@@ -221,14 +234,14 @@ def test_the_rate_is_a_field_of_the_web_ui_and_can_be_changed(shared_service: Se
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rate", "0"], "'0' is not a number of requests per second above 0"),
+        (["--rate", "0"], "'0' is not a number of requests per second from 0.001 to 1,000,000"),
         (["--arrivals", "uniform"], "'uniform' is not one of constant, poisson"),
         (["--most-in-flight", "none"], "'none' is not a whole number above 0"),
     ],

@@ -24,7 +24,16 @@ from infra.deployments.waiting import until_true
 from runfiles.events import ENDED, FOUND, NOT_SAMPLED
 
 from _live import Live, Seen
-from _prometheus import COUNTERS, GAUGES, LAST_KEYS_MS, buckets, end_of_key_s, load_metrics, replica_metrics
+from _prometheus import (
+    COUNTERS,
+    GAUGES,
+    LAST_KEYS_MS,
+    buckets,
+    end_of_key_s,
+    in_flight_metrics,
+    load_metrics,
+    replica_metrics,
+)
 
 GRAFANA = ROOT / "examples" / "grafana"
 PAUSE_S = 0.02
@@ -42,13 +51,18 @@ def started(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def load_of_two_users(folder: Path, *arguments: str) -> Iterator[str]:
-    """Locust's web server, which loads a server that answers after ``PAUSE_S``; its URL."""
+def load_of_two_users(
+    folder: Path, *arguments: str, locustfile: str = "keep_alive", pause_s: float = PAUSE_S
+) -> Iterator[str]:
+    """Locust's web server, which loads a server that answers after ``pause_s``; its URL."""
     port, web_port = free_port(), free_port()
-    server = [sys.executable, str(ROOT / "tests" / "named_service.py"), "first", str(port), str(PAUSE_S)]
-    locust = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / "keep_alive.py"), "--autostart"]
+    server = [sys.executable, str(ROOT / "tests" / "named_service.py"), "first", str(port), str(pause_s)]
+    locust = [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{locustfile}.py"), "--autostart"]
     locust += ["--users", "2", "--spawn-rate", "2", "--host", f"http://127.0.0.1:{port}", "--web-host", "127.0.0.1"]
     locust += ["--web-port", str(web_port), *arguments]
+    if "--processes" in arguments:  # another Locust may have the usual port
+        master_port = str(free_port())
+        locust += ["--master-bind-port", master_port, "--master-port", master_port]
     with started(server, folder / "server.log"):
         assert until_true(lambda: is_open("127.0.0.1", port), 20)
         with started(locust, folder / "locust.log"):
@@ -82,7 +96,9 @@ def queried_metrics() -> set[str]:
 
 @pytest.mark.parametrize(("options", "base"), [("--web-base-path /load", "/load"), ("--processes 2", "")])
 def test_metrics_are_those_of_locust_and_of_the_replicas(tmp_path: Path, options: str, base: str) -> None:
-    with load_of_two_users(tmp_path, *options.split()) as web:
+    port = str(free_port())
+    of_workers = ["--master-bind-port", port, "--master-port", port]
+    with load_of_two_users(tmp_path, *options.split(), *of_workers) as web:
 
         def now() -> list[Sample]:
             return scraped(f"{web}{base}/metrics")
@@ -91,6 +107,7 @@ def test_metrics_are_those_of_locust_and_of_the_replicas(tmp_path: Path, options
         assert until_true(lambda: (value(now(), "fourfold_requests_total") or 0) > 20, 30)
         during = now()
         assert value(during, "fourfold_users") == 2
+        assert value(during, "fourfold_requests_in_flight") is None  # only an open workload knows them
         replica = {"deployment": "process", "replica": "first"}
         assert value(during, "fourfold_replica_up", **replica) == 1
         assert (value(during, "fourfold_replica_cpu_seconds_total", **replica) or 0) > 0
@@ -122,12 +139,30 @@ def test_metrics_are_those_of_locust_and_of_the_replicas(tmp_path: Path, options
     assert value(after, "fourfold_replica_up") is value(after, "fourfold_replica_memory_bytes") is None
 
 
+@pytest.mark.parametrize("options", ["", "--processes 2"])
+def test_an_open_workload_has_requests_in_flight(tmp_path: Path, options: str) -> None:
+    """20 requests are due per second, and each is answered after 0.5 s: ten are unanswered at once."""
+    open_load = ["--rate", "20", "--arrivals", "constant", *options.split()]
+    with load_of_two_users(tmp_path, *open_load, locustfile="open_load", pause_s=0.5) as web:
+
+        def in_flight() -> float | None:
+            return value(scraped(f"{web}/metrics"), "fourfold_requests_in_flight")
+
+        assert until_true(lambda: 8 <= (in_flight() or 0) <= 12, 30)
+        assert requests.post(f"{web}/stop", timeout=20).ok
+        assert until_true(lambda: in_flight() is None, 30)
+
+
 def test_docs_and_dashboard_name_the_metrics_that_are_served() -> None:
     entry = SimpleNamespace(
         method="POST", name="/infer", num_requests=1, num_failures=0, response_times={1: 1}, total_response_time=1
     )
     every_value = dict.fromkeys([*COUNTERS, *GAUGES], 1.0)
-    families = [*load_metrics([entry]), *replica_metrics([Seen("web.1", every_value, 1, True)], "swarm")]
+    families = [
+        *in_flight_metrics(1),
+        *load_metrics([entry]),
+        *replica_metrics([Seen("web.1", every_value, 1, True)], "swarm"),
+    ]
     served = {sample.name for family in families for sample in family.samples} | {"fourfold_users"}
     assert queried_metrics()
     assert queried_metrics() <= served

@@ -210,7 +210,25 @@ def told(header: str) -> tuple[float, float]:
 
 
 def test_the_server_serves_one_request_at_a_time_in_order(server: tuple[str, int]) -> None:
+    """What one is late does not delay the next. That is tried three times, since a busy machine delays all of them."""
     services, port = server
+    late_ms = []
+    for _ in range(3):
+        answers = answers_to_twenty_at_once(port)
+        before_ms = 0.0  # what the services of all those took that came before
+        for waited, served, ended in answers:
+            assert waited <= before_ms + 1e-3
+            before_ms += served
+            assert ended >= before_ms
+            assert services == EXPONENTIAL or served == SERVICE_MS
+        late_ms.append(max(ended for *_, ended in answers) - before_ms)
+        if late_ms[-1] < 60:
+            break
+    assert min(late_ms) < 60
+
+
+def answers_to_twenty_at_once(port: int) -> list[tuple[float, float, float]]:
+    """How long each waited, how long it was served, and when its answer had come, in ms; in the order of sending."""
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     began = time.perf_counter()
     answers = []
@@ -220,13 +238,7 @@ def test_the_server_serves_one_request_at_a_time_in_order(server: tuple[str, int
         with client:
             header = client.recv(1000).decode().split("Server-Timing: ")[1].split("\r\n")[0]
             answers.append((*told(header), (time.perf_counter() - began) * 1000))
-    before_ms = 0.0  # what the services of all those took that came before
-    for waited, served, ended in sorted(answers):
-        assert waited <= before_ms + 1e-3
-        before_ms += served
-        assert ended >= before_ms
-        assert services == EXPONENTIAL or served == SERVICE_MS
-    assert max(ended for *_, ended in answers) < before_ms + 60  # what one is late does not delay the next
+    return answers
 
 
 def test_the_server_keeps_a_connection_and_serves_a_lone_request_at_once(server: tuple[str, int]) -> None:
@@ -286,20 +298,27 @@ def test_a_load_that_can_not_be_sent_ends_the_benchmark(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_as_a_whole(tmp_path: Path) -> None:
+    """Its figures are about right at one of three times: a machine that stalls for a second makes all of them wait."""
     path = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.queueing", "--quick", "--json", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode in (0, 1), done.stderr  # so few requests prove nothing
-    figures = json.loads(path.read_text())
-    assert figures["not_sent"] == 0
-    assert 200 < figures["arrivals"] < 600
-    assert figures["loads"].keys() == {"idle", "constant-0.5-1", "closed-8"}
-    mean, p95 = figures["waits"]
-    assert mean["theory"] == pytest.approx(5)
-    assert p95["theory"] == pytest.approx(20.506, rel=1e-4)
-    for found in (mean, p95):
-        assert 0.25 * found["same_arrivals"] < found["measured"] < found["same_arrivals"] + 40
-    (throughput,) = figures["throughputs"]
-    assert 30 < throughput["measured"] < 90
+    for _ in range(3):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode in (0, 1), done.stderr  # so few requests prove nothing
+        figures = json.loads(path.read_text())
+        assert figures["loads"].keys() == {"idle", "constant-0.5-1", "closed-8"}
+        mean, p95 = figures["waits"]
+        assert mean["theory"] == pytest.approx(5)
+        assert p95["theory"] == pytest.approx(20.506, rel=1e-4)
+        (throughput,) = figures["throughputs"]
+        wrong = {
+            "not sent": figures["not_sent"] > 0,
+            "arrivals": not 200 < figures["arrivals"] < 600,
+            "mean": not 0.25 * mean["same_arrivals"] < mean["measured"] < mean["same_arrivals"] + 40,
+            "p95": not 0.25 * p95["same_arrivals"] < p95["measured"] < p95["same_arrivals"] + 40,
+            "throughput": not 30 < throughput["measured"] < 90,
+        }
+        if not any(wrong.values()):
+            break
+    assert not any(wrong.values()), (wrong, figures)
     assert f"{mean['measured']:.2f} ms" in done.stdout
     assert "M/M/1//8, closed users" in done.stdout

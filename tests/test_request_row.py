@@ -19,6 +19,7 @@ CONTEXT = {
     "client_wait_ms": 0.25,
     "retried": False,
     "send_delay_ms": 0.5,
+    "reconnected": True,
 }
 HEADERS = {"server-timing": "queue;dur=0.5, inference;dur=4", "x-replica": "r"}
 
@@ -39,7 +40,7 @@ def row(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_row_has_all_columns_but_the_phase_and_the_values_of_its_request() -> None:
-    assert {*row(), "phase"} == set(column_names(REQUEST_COLUMNS))
+    assert {*row(), "phase"} == {*column_names(REQUEST_COLUMNS), "reconnected"}  # which is only counted
     assert row() == {
         "started_at_unix_s": 1_790_000_000.5,
         "response_time_ms": 5.5,
@@ -56,6 +57,7 @@ def test_a_row_has_all_columns_but_the_phase_and_the_values_of_its_request() -> 
         "client_wait_ms": 0.25,
         "retried": 0,
         "send_delay_ms": 0.5,
+        "reconnected": 1,
     }
 
 
@@ -63,7 +65,7 @@ def test_what_another_client_does_not_say_stays_empty() -> None:
     said = row(context={}, response=None)
     unsaid = {name for name, value in said.items() if value is None}
     assert unsaid >= {"block", "client_wait_ms", "retried", "send_delay_ms", "connection_reused", "queue_ms", "text_id"}
-    assert (said["status"], said["replica"]) == (0, "")
+    assert (said["status"], said["replica"], said["reconnected"]) == (0, "", 0)
 
 
 def test_a_header_that_another_client_gives_as_a_list_has_all_its_values() -> None:

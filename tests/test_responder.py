@@ -180,12 +180,12 @@ def test_it_ends_with_its_standard_input(responder: Responder) -> None:
         client.sendall(POST[:10])
         assert responder.process.stdin
         responder.process.stdin.close()
-        assert responder.process.wait(5) == 0
+        assert responder.process.wait(30) == 0
 
 
 def test_it_ends_on_a_signal(responder: Responder) -> None:
     responder.process.send_signal(signal.SIGTERM)
-    assert responder.process.wait(5) == -signal.SIGTERM
+    assert responder.process.wait(30) == -signal.SIGTERM
 
 
 def test_a_port_can_be_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 from conftest import ROOT, Service, free_port, start_service, stop, wait_for
+from test_http import start_changed
 
 from inference.model_choice import weights_sha256
 
@@ -144,7 +145,7 @@ def test_a_stop_costs_clients_that_keep_their_connections_no_request(own_service
             answer.read()
             assert answer.status == 200
             said.append(answer.headers.get("Connection", "kept"))
-            if len(said) == 20:
+            if len(said) >= 20 and all(answers):
                 stopping.set()
         connection.close()
 
@@ -160,26 +161,28 @@ def test_a_stop_costs_clients_that_keep_their_connections_no_request(own_service
     assert all("kept" in said for said in answers)
 
 
-def test_a_second_signal_stops_at_once(own_service: Service) -> None:
-    """Draining would take seconds, since the client keeps reconnecting."""
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    """Draining would take a minute, since the client keeps reconnecting."""
+    service = wait_for(start_changed(tmp_path, DRAIN_S=60.0, QUIET_S=5.0))
     gone = threading.Event()
 
     def client() -> None:
         while not gone.is_set():
             try:
-                requests.post(f"{own_service.url}/infer", json={"text": "fine"}, timeout=30)
+                requests.post(f"{service.url}/infer", json={"text": "fine"}, timeout=30)
             except requests.ConnectionError:
                 return
 
     thread = threading.Thread(target=client)
     thread.start()
     try:
-        own_service.process.terminate()
+        service.process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
-            own_service.process.wait(1)
-        own_service.process.terminate()
-        assert own_service.process.wait(3.5) == 0  # before the 5 s of draining are over
+            service.process.wait(1)
+        service.process.terminate()
+        assert service.process.wait(30) == 0  # before the minute of draining is over
     finally:
+        stop(service)
         gone.set()
         thread.join()
 
@@ -399,10 +402,17 @@ def test_both_engines_say_the_same(tmp_path: Path, shared_service: Service) -> N
 
 
 def test_an_interrupt_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
-    service = start_service(tmp_path)
-    until = time.monotonic() + 30
-    while not service.metrics.exists() and time.monotonic() < until:
-        time.sleep(0.005)  # the model comes next
-    service.process.send_signal(signal.SIGINT)
-    assert service.process.wait(30) == 130
-    assert "Traceback" not in service.log.read_text()
+    """Tried three times: on a busy machine it may have started before it is interrupted."""
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        service = start_service(folder)
+        until = time.monotonic() + 30
+        while not service.metrics.exists() and time.monotonic() < until:
+            time.sleep(0.005)  # the model comes next
+        service.process.send_signal(signal.SIGINT)
+        code = service.process.wait(30)
+        assert "Traceback" not in service.log.read_text()
+        if "serving" not in service.log.read_text():
+            break
+    assert code == 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -247,7 +248,8 @@ def test_a_slow_service_is_told_while_its_single_pass_runs(tmp_path: Path) -> No
     with started(service, tmp_path / "results", "--only", "host", "--port", f"host={port}") as run:
         assert run.stdout is not None
         line = next((line for line in run.stdout if "is slow" in line), "")
-    assert line.startswith("Host process is slow: a single pass of all 240 texts takes about 2 minutes, for each")
+    # Two minutes, or some more on a busy machine.
+    assert re.match(r"Host process is slow: a single pass of all 240 texts takes about [2-9] minutes, for each", line)
 
 
 def test_a_pass_whose_first_answers_are_wrong_ends_at_once(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -147,19 +149,23 @@ def is_measured_part(block: Mapping[str, str], at_unix_s: float) -> bool:
 
 
 def check_requests(found: Recorded, name: str) -> None:
-    """Each row is of this target and has the phase of its place in its block; none is lost."""
+    """Each row is of this target and has the phase of its place in its block; none is lost. A request of a block may be
+    begun after its end, but not once the next block is measured."""
     blocks = {block["block"]: block for block in found.blocks}
+    measured_from = {int(block["block"]): at(block, "measured_from") for block in found.blocks}
     assert {row["replica"] for row in found.requests if row["status"] == "200"} <= {name}
     for row in found.requests:
         block, sent = blocks[row["block"]], at(row, "started_at")
         assert row["phase"] == (block["phase"] if is_measured_part(block, sent) else SETTLING)
-        assert at(block, "began_at") - 0.05 <= sent <= at(block, "ended_at") + 0.5
+        following = (since for number, since in measured_from.items() if number > int(row["block"]))
+        assert at(block, "began_at") - 0.05 <= sent <= min(following, default=math.inf)
     assert found.record.requests == len(found.requests)
     assert found.record.failures == sum(bool(row["error"]) for row in found.requests)
 
 
 def check_samples(found: Recorded) -> None:
-    """Phases of samples, and one at each edge of each block that belongs to its measured part."""
+    """Phases of samples, and one at each edge of each block that belongs to its measured part. Those of replicas are
+    known by their lack of rates. The machine is otherwise sampled once a second."""
     for row in (*found.samples, *found.machine):
         sampled = at(row, "sampled_at")
         inside = [block for block in found.blocks if at(block, "began_at") <= sampled < at(block, "ended_at")]
@@ -171,9 +177,9 @@ def check_samples(found: Recorded) -> None:
         times = [at(row, "sampled_at") for row in file]
         assert times == sorted(times)
         for block in found.blocks:
-            of_block = [when for when in times if is_measured_part(block, when)]
-            assert of_block[0] - at(block, "measured_from") < 0.1
-            assert at(block, "measured_to") - of_block[-1] < 0.1
+            of_block = [row for row in file if is_measured_part(block, at(row, "sampled_at"))]
+            assert len(of_block) >= 2
+            assert of_block[0].get("cpu_percent", "") == of_block[-1].get("cpu_percent", "") == ""
 
 
 def check_blocks(found: list[Recorded]) -> list[dict[str, str]]:
@@ -194,10 +200,11 @@ def test_each_deployment_gets_its_blocks_and_its_own_run(two: list[Named], tmp_p
     assert [block["phase"] for block in blocks] == [WARM_UP] * 2 + [MEASURED] * 8
     assert [int(block["cycle"]) for block in blocks] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert all(float(block["others_cpu_percent"]) >= 0 for block in blocks)
-    for block in blocks:
-        assert at(block, "measured_from") - at(block, "began_at") >= 0.1
-        assert 0.39 <= at(block, "measured_to") - at(block, "measured_from") < 0.7
-        assert at(block, "ended_at") - at(block, "measured_to") < 1
+    assert all(at(block, "measured_from") - at(block, "began_at") >= 0.1 for block in blocks)
+    measured_s = [at(block, "measured_to") - at(block, "measured_from") for block in blocks]
+    assert min(measured_s) >= 0.39
+    assert statistics.median(measured_s) < 0.7
+    assert statistics.median(at(block, "ended_at") - at(block, "measured_to") for block in blocks) < 1
     for name, one in zip(NAMES, found, strict=True):
         check_requests(one, name)
         check_samples(one)
@@ -265,7 +272,7 @@ def test_two_workers_send_one_load_in_blocks(two: list[Named], tmp_path: Path) -
 def in_measured_part(file: list[dict[str, str]], column: str, block: Mapping[str, str]) -> float:
     """By how much a counter grew, in % of a core."""
     inside = [row for row in file if is_measured_part(block, at(row, "sampled_at"))]
-    seconds = at(inside[-1], "sampled_at") - at(inside[0], "sampled_at")
+    seconds = at(block, "measured_to") - at(block, "measured_from")
     return (float(inside[-1][column] or 0) - float(inside[0][column] or 0)) / seconds * 100
 
 
@@ -287,7 +294,7 @@ def test_other_programs_are_all_but_the_load_and_what_is_loaded(two: list[Named]
             assert of_workers > 5
             assert others - said > of_workers / 3  # the record's is a mean over the whole run
         else:
-            assert said == pytest.approx(max(0, others), abs=3)
+            assert said == pytest.approx(max(0, others), abs=3, rel=0.1)
 
 
 def test_a_disturbed_block_is_repeated_and_counted(two: list[Named], tmp_path: Path) -> None:
@@ -408,7 +415,7 @@ def test_no_run_begins_if_one_of_them_can_not_be_recorded(two: list[Named], tmp_
 def test_a_deployment_that_dies_does_not_keep_the_load_from_its_end(two: list[Named], tmp_path: Path) -> None:
     run = with_blocks(tmp_path, two)
     path = Path(f"{tmp_path}/docker/load{BLOCKS_SUFFIX}")
-    assert until_true(lambda: path.exists() and len(rows(path)) >= 2, 30)
+    assert until_true(lambda: path.exists() and len(rows(path)) >= 1, 30)
     two[1].process.kill()
     two[1].process.wait()
     assert run.wait(60) == 1
@@ -428,7 +435,7 @@ def test_a_deployment_that_hangs_is_left_after_a_while(two: list[Named], tmp_pat
     two[1].process.send_signal(signal.SIGUSR1)
     began_s = time.monotonic()
     assert run.wait(60) == 0  # no request was answered, so none failed
-    assert 10 < time.monotonic() - began_s < 30
+    assert time.monotonic() - began_s > 10
     assert at(rows(path)[0], "ended_at") - at(rows(path)[0], "measured_to") > 9.9
     text = "docker left requests unanswered for 10 s; the load went on without their users"
     assert text in log_of(tmp_path)
@@ -510,8 +517,11 @@ def test_a_single_pass_is_repeated_once_its_first_pass_was_taken(tmp_path: Path)
     with services("host", pause_s=0.002) as (service,):
         run = single_pass(tmp_path, service, "--repeat-s", "2.5")
         assert until_true(marker.exists, 30)
-        time.sleep(1.2)
+        samples = Path(f"{tmp_path}/all/load{REPLICA_STATS_SUFFIX}")
+        had = len(rows(samples))
+        assert until_true(lambda: len(rows(samples)) >= had + 3, 30)
         assert run.poll() is None
+        removed_unix_s = time.time()
         marker.unlink()
         assert run.wait(60) == 0
     found = recorded(tmp_path, "all")
@@ -519,7 +529,7 @@ def test_a_single_pass_is_repeated_once_its_first_pass_was_taken(tmp_path: Path)
     lasted = [at(block, "measured_to") - at(block, "measured_from") for block in found.blocks]
     assert sum(lasted) >= 2.5 > sum(lasted[:-1])
     assert len(found.requests) == 160 * len(lasted) >= 320
-    assert at(found.blocks[1], "began_at") - at(found.blocks[0], "ended_at") > 1.1
+    assert at(found.blocks[1], "began_at") >= removed_unix_s
     waiting = [row for row in found.samples if row["phase"] == WAITING]
     assert len(waiting) >= 3
     log = log_of(tmp_path)
@@ -541,7 +551,7 @@ def test_nobody_needs_to_take_the_first_pass(tmp_path: Path, monkeypatch: pytest
             run = subprocess.Popen([*command, "--replicas", "none"], stdout=log, stderr=log)
         requested = Path(f"{tmp_path}/all/load{REQUESTS_SUFFIX}")
         assert until_true(lambda: "nobody removed" in log_of(tmp_path), 60)
-        time.sleep(1)
+        assert until_true(lambda: len(rows(requested)) > 160, 60)
         run.send_signal(signal.SIGINT)
         assert run.wait(30) == 0
     passes = [row["block"] for row in rows(requested)]

@@ -15,6 +15,9 @@ OWN_SERVICE = "Fourfold's service"
 """The name in the service file of Fourfold's own service."""
 OF_THE_SERVICE = (MODEL, "inference engine")
 """Circumstances that belong to the service: they may differ where two services are compared."""
+COMPARABLE_LOADS = (
+    "two searches with the same objective can be compared, and two loads with the same users or at the same rate"
+)
 
 
 def service_name(results: Results) -> str:
@@ -76,6 +79,9 @@ def why_other_circumstances(
 ) -> str | None:
     """What keeps a deployment of two experiments from being compared: another machine, other limits, another load; None
     if nothing does. ``may_differ``: circumstances that may."""
+    kinds = [_kind_of_load(results) for results in (old, new)]
+    if kinds[0] != kinds[1]:
+        return f"not compared: the load changed from {kinds[0]} to {kinds[1]}; {COMPARABLE_LOADS}"
     if _are_other_machines(*_machines(old, new)):
         return "not compared: they ran on different machines"
     if not after.is_host and _are_other_engines(old, new):
@@ -88,6 +94,15 @@ def why_other_circumstances(
         return f"not compared: the objective changed from {objectives[0]} to {objectives[1]}"
     unlike = why_unlike(after, before, may_differ=may_differ)
     return str(unlike) if unlike else None
+
+
+def _kind_of_load(results: Results) -> str:
+    if results.is_search:
+        return "a search for the capacity"
+    if results.is_staircase:
+        return "a staircase of rates"
+    plan = results.experiment.plan
+    return "a number of users" if plan.rate is None and not plan.rates else "one rate"
 
 
 def _machines(old: Results, new: Results) -> tuple[Machine, Machine]:

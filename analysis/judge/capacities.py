@@ -29,11 +29,11 @@ def capacity_verdicts(
     elsewhere: EngineElsewhere | None,
 ) -> list[Verdict]:
     """A verdict on the capacities of each pair of deployments."""
-    compared = partial(_compared, {search.name: search for search in searches})
+    compared = partial(compare_capacities, {search.name: search for search in searches})
     return judge(loads, validity, elsewhere, (CAPACITY,), compared)
 
 
-def _compared(searches: Mapping[str, Search], baseline: Measurement, subject: Measurement) -> Comparison:
+def compare_capacities(searches: Mapping[str, Search], baseline: Measurement, subject: Measurement) -> Comparison:
     """The ratio of two capacities: of each round or, with too few rounds, of all steps together."""
     logs = logs_of_values(baseline.values(CAPACITY), subject.values(CAPACITY))
     if len(logs) >= FEWEST_ROUNDS:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from analysis.judge.doubts import Doubt, Reasons
-from analysis.measure.steps import GENERATOR_LIMIT, LOST_LIMIT, NOT_KEPT, lacking, round_steps
+from analysis.measure.steps import GENERATOR_LIMIT, LOST_LIMIT, NOT_KEPT, expected_due, lacking, round_steps
 from analysis.read.results import Deployment
 from analysis.read.runs import Run
-from runfiles.events import KEPT, LATE_MS, NEW, RUN_TIME
+from runfiles.events import KEPT, LATE_MS, NEW
 from runfiles.records import OpenWorkload, PlanRecord
 
 MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"
@@ -36,7 +36,7 @@ def open_doubts(run: Run, *, has_several_rates: bool) -> Reasons:
 def _of_one_rate(run: Run, counts: OpenWorkload) -> Reasons:
     lost = counts.over_bound + counts.unanswered
     due = len(run.measured_requests) + counts.dropped + lost
-    missing = lacking(_expected(run), due)
+    missing = lacking(expected_due(run), due)
     dropped, due = counts.dropped + missing, due + missing
     found: Reasons = []
     if counts.late + dropped > GENERATOR_LIMIT * due:
@@ -57,16 +57,6 @@ def _not_kept(late: int, dropped: int, due: int) -> str:
         f"{LATE_MS:g} ms too late, and {dropped / due:.1%} not at all. So response times contain its own delay, and "
         f"the load was lighter than the plan says; {MORE_GENERATOR}"
     )
-
-
-def _expected(run: Run) -> float:
-    """How many requests should have been due in the measured phase; 0 if the run does not say how long it was."""
-    rate = next(iter(run.rates_per_s), 0.0)
-    if run.axis is not None:
-        return rate * float(run.axis.lengths_s.sum())
-    if run.record.ended_by == RUN_TIME and run.record.run_time_s is not None:
-        return rate * max(0.0, run.record.run_time_s - run.record.warm_up_s)
-    return 0.0
 
 
 def is_open(plan: PlanRecord) -> bool:

@@ -11,7 +11,7 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt
 from analysis.read.results import Deployment, Results
 from analysis.read.runs import Run
 from runfiles.events import BUDGET, INCOMPLETE, NOT_RUN, STATUS_MEASURED, TURNS
-from runfiles.records import ExperimentRecord, PlanRecord
+from runfiles.records import PlanRecord
 
 START_SLACK_S = 60.0
 LONGEST_WAIT_S = 24 * 3600
@@ -27,7 +27,7 @@ def plan_doubts(results: Results) -> list[Doubt]:
     found = [Doubt(f"{name} is in the plan and not in the record", INCOMPLETE) for name in lost]
     if results.experiment.ended_at is None:
         found.append(Doubt("The experiment was cut off: its record has no end.", is_of_a_lack=True))
-    found += _of_budget(results.experiment)
+    found += _of_budget(results)
     asked = {
         "users": None if is_open(plan) else plan.users,
         "seed": plan.seed,
@@ -55,10 +55,10 @@ def plan_doubts(results: Results) -> list[Doubt]:
     return found
 
 
-def _of_budget(experiment: ExperimentRecord) -> list[Doubt]:
-    """Whether the rounds ended before all pairs were as precise as the plan asks."""
-    plan = experiment.plan
-    if experiment.stopped_by != BUDGET:
+def _of_budget(results: Results) -> list[Doubt]:
+    """Whether the rounds ended before all pairs were as precise as the plan asks. A staircase has no such ratio."""
+    plan = results.experiment.plan
+    if results.experiment.stopped_by != BUDGET or results.is_staircase:
         return []
     text = "The rounds ended because the time was up"
     text += f" ({plan.budget_minutes:g} minutes)" if plan.budget_minutes is not None else ""
@@ -112,11 +112,15 @@ def _of_layout(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
 
 
 def _of_plan_of(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
-    """Whether the users or the rate of a deployment's loads, and the limits of its containers, were those of the
-    plan."""
+    """Whether the users or the rate of a deployment's loads, how often they reconnected, and the limits of its
+    containers, were those of the plan."""
     user_class = f"{plan.user_class.title().replace('_', '')}User"
     found = open_plan_doubts(deployment, plan)
     for number, run in deployment.loads.items():
+        if run.record.reconnect_every != plan.reconnect_every:
+            had, says = run.record.reconnect_every or "none", plan.reconnect_every or "none"
+            text = f"{deployment.title}, round {number}: reconnect_every was {had}, the plan says {says}"
+            found.append(Doubt(text, "circumstances", (deployment.name,)))
         if not is_open(plan) and run.record.user_class != user_class:
             text = f"{deployment.title}, round {number}: the users were {run.record.user_class[:LONGEST_QUOTE]}, "
             found.append(

@@ -17,7 +17,7 @@ MEMORY_APART = (
     "cgroup uses, without file cache that the kernel can drop."
 )
 """What is said wherever the memory of both is shown."""
-NONE_IS_A_VALUE = ("run time", "blocks", "requests", "rate", "arrivals", "connection")
+NONE_IS_A_VALUE = ("run time", "blocks", "requests", "rate", "arrivals", "connection", "reconnect every")
 """Circumstances that a run may lack. If any other is None, it was not recorded."""
 OF_EVERY_RUN = (MODEL, "inference engine", "texts")
 """Circumstances that single passes share with loads."""
@@ -95,6 +95,7 @@ def circumstances(run: Run) -> dict[str, Hashable]:
         "rate": next(iter(run.rates_per_s), None),
         "arrivals": None if record.open is None else record.open.arrivals,
         "connection": None if record.open is None else record.open.connection,
+        "reconnect every": record.reconnect_every,
         "run time": record.run_time_s,
         "blocks": None if blocks is None else (blocks.block_s, blocks.settle_s, blocks.planned),
         "requests": record.end_after_requests,

@@ -14,6 +14,12 @@ from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import MIXED, Measurement
 from runfiles.machines import EngineElsewhere
+from runfiles.reconnect import read_reconnect_every
+
+RECONNECT = "--set reconnect_every=100"
+"""What has users find all replicas: the option of ``make bench``."""
+UNEVEN = 1.1
+"""The busiest replica gave so many times an even share, or more."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +262,7 @@ def _network(rounds: Sequence[Balance]) -> Finding | None:
     most = "at most " if first.is_sticky else ""
     parts += ["The busiest replica gave ", largest, f" of the answers; {most}", expected, " were expected. "]
     parts += _deal(even, anchor)
+    parts += _remedy(first, even)
     if len(rounds) > 1:
         shares = {balance.id: balance.even.largest for balance in rounds if balance.even is not None}
         least, most_uneven = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
@@ -312,7 +319,8 @@ def _two_ways_to_balance(firsts: Sequence[Balance]) -> list[Finding]:
         parts += [Number(f"{balance.even.largest:.1%}", anchor), " of the answers; "]
         parts += [Number(f"{1 / len(balance.shares):.1%}", anchor), " would be an even share. "]
     few = "over few connections" if kept[0].is_open else "of few users"
-    parts.append(f"A proxy can share the load {few} evenly. Swarm needs many connections for that.")
+    new_ones = f", or new ones from time to time ({RECONNECT})" if any(swarm.is_sticky for swarm, _ in pairs) else ""
+    parts.append(f"A proxy can share the load {few} evenly. Swarm needs many connections for that{new_ones}.")
     return [Finding("finding-balance", "Connections or requests", tuple(parts))]
 
 
@@ -345,6 +353,12 @@ def _expected(balance: Balance) -> str:
             "The proxy gives each request to the replica with the fewest open requests, whoever sends it. So a replica "
             "that answers faster gets more of them."
         )
+    if balance.keeps_connections and balance.replaced_after is not None:
+        whose = "each connection was replaced by a new one" if balance.is_open else "each user opened a new connection"
+        return (
+            f"Swarm's ingress gives each new connection, not each request, to the next replica, and {whose} after "
+            f"{balance.replaced_after.in_words}. So no replica is left out for long."
+        )
     if balance.keeps_connections and balance.is_open:
         return (
             "Swarm's ingress gives each new connection, not each request, to the next replica. Connections were kept, "
@@ -356,6 +370,20 @@ def _expected(balance: Balance) -> str:
             "connections, so each user stayed with one replica."
         )
     return "Swarm's ingress gives each new connection to the next replica, and each request had its own connection."
+
+
+def _remedy(balance: Balance, even: Evenness) -> list[Part]:
+    """What would have Swarm share the load evenly, where it did not as connections were kept."""
+    if not balance.is_sticky or even.largest <= UNEVEN / len(balance.shares):
+        return []
+    if (every := balance.measurement.deployment.loads[balance.number].record.reconnect_every) is not None:
+        after = read_reconnect_every(every).in_words
+        return [f" No connection was used for {after}, so none was replaced; set reconnect_every to less."]
+    who = "each connection is replaced" if balance.is_open else "each user opens a new connection"
+    return [
+        f" With {RECONNECT} {who} after 100 requests, as many real clients do. All replicas then get a share of the "
+        "load, also one that is started later."
+    ]
 
 
 def _deal(even: Evenness, anchor: str) -> list[Part]:

@@ -10,7 +10,7 @@ from analysis.judge.findings import Finding, Number, Part
 from analysis.judge.two_verdicts import JUDGED, NOT_JUDGED, Pair, Side, TwoSides
 from analysis.judge.verdicts import JUDGED as TIMES
 from analysis.judge.verdicts import NAMES, NONE, SLOWER, UNPROVEN, Comparison, Verdict
-from analysis.measure.quantity import QUANTITIES
+from analysis.measure.quantity import CAPACITY, QUANTITIES
 from analysis.measure.unpaired import Unpaired
 from runfiles.deployments import HOST
 
@@ -38,9 +38,9 @@ class Beside:
 
 def besides(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> list[Beside]:
     """For each container that both measured. It is left out if one of the three ratios has no interval that may be
-    read."""
+    read, as in searches for the capacity."""
     host = next((pair for pair in pairs if pair.name == HOST), None)
-    if host is None:
+    if host is None or MEDIAN not in host.quantities:
         return []
     service = host.quantities[MEDIAN]
     if not service.shows_ratio or not service.found.has_interval:
@@ -119,29 +119,39 @@ def two_headline(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> tuple[str, 
 
 
 def _first(pair: Pair, sides: tuple[Side, Side]) -> str:
-    """The median of one deployment, if there is no host process or no container to set beside it."""
-    median = pair.quantities[MEDIAN]
+    """The capacity of one deployment, or the median if there is no host process or no container to set beside it."""
+    (main, *_), _ = _told(pair)
+    found = pair.quantities[main]
     first, second = (side.service for side in sides)
     where = "as a host process" if pair.name == HOST else f"with {pair.title}"
-    if median.is_proven:
-        return f"{second} is {median.kind} than {first} {where}."
-    if median.kind == UNPROVEN:
-        return f"No difference of the median is proven between {first} and {second} {where}."
-    return f"There is no verdict on {first} and {second}: {median.detail}."
+    if found.is_proven:
+        return f"{second} {'' if main == CAPACITY else 'is '}{found.kind} than {first} {where}."
+    if found.kind == UNPROVEN:
+        return f"No difference of the {NAMES[main]} is proven between {first} and {second} {where}."
+    return f"There is no verdict on {first} and {second}: {found.detail}."
+
+
+def _told(pair: Pair) -> tuple[tuple[str, ...], str]:
+    """The quantities that the headline tells, the main one first, and what is said if it can tell none of them."""
+    if CAPACITY in pair.quantities:
+        return (CAPACITY,), f"no capacity of both is known: {pair.quantities[CAPACITY].detail}"
+    return TIMES, "no response time of both is known"
 
 
 def _numbers(pair: Pair, sides: tuple[Side, Side]) -> str:
     """``Host process: median 4.81 ms with B against 1.00 ms with A, 4.80 times (...), slower; p95 ...``."""
     first, second = (side.service for side in sides)
     parts: list[str] = []
-    for key in TIMES:
+    keys, none = _told(pair)
+    for key in keys:
         if pair.quantities[key].shows_ratio:
-            with_first, with_second = ("", "") if parts else (f" with {first}", f" ms with {second}")
+            unit = QUANTITIES[key].unit
+            with_first, with_second = ("", "") if parts else (f" with {first}", f" {unit} with {second}")
             two = pair.quantities[key]
             before, after = (words.number(value, QUANTITIES[key].digits) for value in two.values)
-            values = f"{after}{with_second} against {before} ms{with_first}"
+            values = f"{after}{with_second} against {before} {unit}{with_first}"
             parts.append(f"{NAMES[key]} {values}, {ratio_in_words(two.found)}, {verdict_in_words(two)}")
-    return f"{pair.title}: {'; '.join(parts) or 'no response time of both is known'}."
+    return f"{pair.title}: {'; '.join(parts) or none}."
 
 
 def ratio_in_words(found: Unpaired) -> str:
@@ -164,7 +174,7 @@ def two_findings(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> list[Findin
     for number, beside in enumerate(besides(pairs, sides)):
         found.append(Finding(f"beside-{number}", "The service beside Docker", (" ".join(beside_in_words(beside)),)))
     for key in JUDGED:
-        told = [pair for pair in pairs if pair.quantities[key].shows_ratio]
+        told = [pair for pair in pairs if key in pair.quantities and pair.quantities[key].shows_ratio]
         if told:
             found.append(_of_quantity(key, told, sides))
     return found
@@ -172,13 +182,21 @@ def two_findings(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> list[Findin
 
 def _of_quantity(key: str, pairs: Sequence[Pair], sides: tuple[Side, Side]) -> Finding:
     quantity = QUANTITIES[key]
-    parts: list[Part] = [f"{sides[1].service} against {sides[0].service}. "]
+    objective = f" at {objective_of(sides)}" if key == CAPACITY else ""
+    parts: list[Part] = [f"{sides[1].service} against {sides[0].service}{objective}. "]
     for place, pair in enumerate(pairs):
         two = pair.quantities[key]
         parts += ["; " if place else "", f"{pair.title} "]
         parts.append(Number(ratio_in_words(two.found), anchor(pair.name, key)))
         parts.append(f", {verdict_in_words(two)}")
     return Finding(f"finding-{key}", quantity.title, (*parts, "."))
+
+
+def objective_of(sides: tuple[Side, Side]) -> str:
+    """The objective of two searches for the capacity; empty if these are none. Capacities are compared only if both
+    had the same."""
+    planned = sides[0].results.experiment.plan.capacity
+    return planned.slo if planned else ""
 
 
 def anchor(name: str, key: str) -> str:

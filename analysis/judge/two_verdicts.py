@@ -11,19 +11,32 @@ from dataclasses import dataclass
 
 from analysis.judge.across import OF_THE_SERVICE, why_other_circumstances
 from analysis.judge.doubts import Validity
-from analysis.judge.verdicts import ALPHA, FASTER, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, holm
-from analysis.measure.quantity import NAN, QUANTITIES, Estimate
+from analysis.judge.verdicts import (
+    ALPHA,
+    CARRIES_LESS,
+    CARRIES_MORE,
+    FASTER,
+    NONE,
+    ONE_ROUND,
+    SLOWER,
+    UNPROVEN,
+    Verdict,
+    holm,
+)
+from analysis.measure.quantity import CAPACITY, NAN, QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
 from analysis.measure.unpaired import Unpaired, geometric_mean, unpaired
 from analysis.read.results import Results
 
 SHOWN = ("median_ms", "p95_ms", "throughput_per_s", "cpu_ms_per_answer", "memory_mean_mb")
 """The quantities that are set beside each other."""
-JUDGED = ("median_ms", "p95_ms", "cpu_ms_per_answer", "memory_mean_mb")
+SHOWN_OF_SEARCHES = (CAPACITY, "memory_mean_mb")
+"""Those of two searches for the capacity. The others depend on the rate, and a search has many."""
+JUDGED = (CAPACITY, "median_ms", "p95_ms", "cpu_ms_per_answer", "memory_mean_mb")
 """Those that get a verdict. Throughput has none: in a closed workload it mirrors response time, in an open one it is
 the rate."""
 MORE, LESS = "more", "less"
-"""The verdicts on CPU and memory; response times are slower or faster."""
+"""The verdicts on CPU and memory. Response times are slower or faster; a capacity carries more or less."""
 NOT_JUDGED = "not judged: it follows from the load and the response time"
 
 
@@ -82,17 +95,19 @@ class Pair:
 def judge_two(first: Side, second: Side) -> tuple[Pair, ...]:
     """Each deployment that both measured, in the order of the first."""
     of_second = {load.name: load for load in second.loads}
+    are_searches = first.results.is_search and second.results.is_search
+    shown = SHOWN_OF_SEARCHES if are_searches else SHOWN
     common = [(load, of_second[load.name]) for load in first.loads if load.name in of_second]
     reasons = [_why_not(pair, (first, second)) for pair in common]
     found = [
         (key, _both(pair, key), unpaired(*(load.values(key) for load in pair)), _why_hidden(pair, key, reason))
         for pair, reason in zip(common, reasons, strict=True)
-        for key in SHOWN
+        for key in shown
     ]
     adjusted = holm([NAN if hidden or key not in JUDGED else ratio.p_value for key, _, ratio, hidden in found])
     judged = iter([_judged(*row, p_value) for row, p_value in zip(found, adjusted, strict=True)])
     return tuple(
-        Pair(*pair, reason, {key: next(judged) for key in SHOWN}) for pair, reason in zip(common, reasons, strict=True)
+        Pair(*pair, reason, {key: next(judged) for key in shown}) for pair, reason in zip(common, reasons, strict=True)
     )
 
 
@@ -127,5 +142,12 @@ def _judged(
         return TwoSides(key, values, found, NONE, NAN, ONE_ROUND)
     if p_value >= ALPHA:
         return TwoSides(key, values, found, UNPROVEN, p_value)
+    return TwoSides(key, values, found, _kind(key, is_up=found.ratio > 1), p_value)
+
+
+def _kind(key: str, *, is_up: bool) -> str:
+    """The verdict if a difference is proven."""
+    if key == CAPACITY:
+        return CARRIES_MORE if is_up else CARRIES_LESS
     up, down = (SLOWER, FASTER) if QUANTITIES[key].quantile is not None else (MORE, LESS)
-    return TwoSides(key, values, found, up if found.ratio > 1 else down, p_value)
+    return up if is_up else down

@@ -15,6 +15,7 @@ from analysis.measure.quantity import NAN
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
 from analysis.read.runs import Run
+from runfiles.reconnect import ReconnectEvery
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Balance:
     """How the load of one round was shared by the replicas of a deployment.
 
     ``deals_requests``: a proxy deals out the requests; else Swarm's ingress deals out the connections.
+    ``replaced_after``: how long a kept connection was used before a new one replaced it; None: none was replaced.
     """
 
     measurement: Measurement
@@ -74,11 +76,12 @@ class Balance:
     even: Evenness | None
     keeps_connections: bool
     deals_requests: bool
+    replaced_after: ReconnectEvery | None
 
     @property
     def is_sticky(self) -> bool:
         """Whether each user stayed with one replica."""
-        return self.keeps_connections and not self.deals_requests
+        return self.keeps_connections and not self.deals_requests and self.replaced_after is None
 
     @property
     def is_open(self) -> bool:
@@ -106,12 +109,14 @@ class Reopened:
 def reopened(loads: Iterable[Run]) -> Reopened | None:
     """The answers to users that keep their connection and yet had to open one, in all rounds of a deployment.
 
-    None if these are at most half of their answers: then the server keeps connections too. A server that answers with
-    HTTP/1.0, or with ``Connection: close``, closes each.
+    None if these are at most half of their answers, without those whose connection the load generator replaced: then
+    the server keeps connections too. A server that answers with HTTP/1.0, or with ``Connection: close``, closes each.
     """
-    kept = [run.answered["connection_reused"] for run in loads if run.asks_to_keep]
-    found = Reopened(sum(int((reused == 0).sum()) for reused in kept), sum(map(len, kept)))
-    return found if found.answers > 0.5 * found.of else None
+    kept = [run for run in loads if run.asks_to_keep]
+    opened = [int((run.answered["connection_reused"] == 0).sum()) for run in kept]
+    by_server = sum(max(0, count - (run.record.reconnects or 0)) for count, run in zip(opened, kept, strict=True))
+    found = Reopened(sum(opened), sum(len(run.answered) for run in kept))
+    return found if by_server > 0.5 * found.of else None
 
 
 @lru_cache(RUNS_AT_HAND)
@@ -157,13 +162,18 @@ def _counts_of(run: Run) -> tuple[pd.Series, pd.Series]:
     accepted themselves.
     """
     answered = _by_replica(run, run.answered)
-    opened = _by_replica(run, run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")])
+    opened = _by_replica(run, _opened(run))
     names = sorted(set(run.replica_names.values()))
     if not names or set(answered.index) != {""}:
         return answered, opened
     if len(names) == 1:
         return answered.rename({"": names[0]}), opened.rename({"": names[0]})
     return pd.Series(NAN, index=names), accepted(run).reindex(names)
+
+
+def _opened(run: Run) -> pd.DataFrame:
+    """The requests of the whole run that opened a connection, and were answered."""
+    return run.requests[(run.requests["connection_reused"] == 0) & (run.requests["error"] == "")]
 
 
 def accepted(run: Run) -> pd.Series:
@@ -210,8 +220,9 @@ def _chance_of(dealt: np.ndarray) -> float:
 
 
 def keeps_connections(run: Run) -> bool:
-    """Whether the users kept their connections in the measured phase."""
-    return bool(run.measured_requests["connection_reused"].mean() > 0.5)
+    """Whether the users kept their connections in the measured phase, if only until they replaced them."""
+    least = 0.5 if run.replaced_after is None else 0.0
+    return bool(run.measured_requests["connection_reused"].mean() > least)
 
 
 def replicas_of(run: Run) -> int:
@@ -227,11 +238,15 @@ def expected_largest_share(run: Run, replicas: int, deals_requests: bool = False
     A proxy that ``deals_requests`` gives each to the replica with the fewest open ones, so each gets about 1 / R.
     Swarm's ingress (IPVS, round-robin) balances connections. Users that keep theirs are dealt to the R replicas like
     cards, so at most ceil(U / R) of U users meet the same one. If each request has its own connection, each replica
-    gets 1 / R. In an open workload the connections are used as they are free, some much more than others.
+    gets 1 / R. In an open workload the connections are used as they are free, some much more than others. If
+    connections are replaced, K of them are dealt in all: about ceil(K / R) of K to the busiest one.
     """
     users = run.record.users or 0
     if deals_requests:
         return 1 / replicas, "the proxy gives each request to the replica with the fewest open requests"
+    if keeps_connections(run) and run.replaced_after is not None:
+        opened = max(1, len(_opened(run)))
+        return math.ceil(opened / replicas) / opened, f"{opened:,} connections were dealt to the replicas in turn"
     if keeps_connections(run) and run.record.open is not None:
         return 1.0, "a request takes any kept connection that is free, so a few of them may carry most requests"
     if keeps_connections(run) and users:

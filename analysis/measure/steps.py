@@ -19,7 +19,8 @@ from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, miss
 from analysis.measure.rounds import Measurement, over_rounds
 from analysis.measure.trend import PARTS, drift, is_steady
 from analysis.read.runs import Run
-from runfiles.events import LATE_MS, MEASURED
+from runfiles.events import LATE_MS, MEASURED, RUN_TIME
+from runfiles.rates import is_too_high
 
 ANSWERED, OVERLOADED, NOT_KEPT = "answered", "overloaded", "not kept by the load generator"
 """What became of a rate: it was answered; the deployment was overloaded; the load generator did not keep it."""
@@ -226,17 +227,29 @@ def measured_blocks(run: Run) -> list[tuple[pd.Series, RoundStep]]:
 
 
 def is_overloaded(block: pd.Series) -> bool:
-    """Whether a block shows, as the load generator judges it, that the deployment can't answer its rate: too many
-    requests waited, some were given up, or the last answers came long after the end."""
-    measured_s = block["measured_to_unix_s"] - block["measured_from_unix_s"]
-    waited_s = block["ended_at_unix_s"] - block["measured_to_unix_s"]
-    return bool(block[["over_bound", "unanswered"]].any() or waited_s > measured_s / 2)
+    """Whether a block shows, as the load generator judges it, that the deployment can't answer its rate."""
+    return is_too_high(
+        measured_s=float(block["measured_to_unix_s"] - block["measured_from_unix_s"]),
+        waited_s=float(block["ended_at_unix_s"] - block["measured_to_unix_s"]),
+        left=float(block[["over_bound", "unanswered"]].sum()),
+    )
 
 
 def lacking(expected: float, due: int) -> int:
     """How many requests are lacking of those that a rate makes due in a while; 0 if chance explains it. The load
     generator was so far behind that it had not even counted them when the while ended."""
     return round(expected - due) if expected - due > MOST_SIGMAS * math.sqrt(max(1.0, expected)) else 0
+
+
+def expected_due(run: Run) -> float:
+    """How many requests of one rate should have been due in the measured phase; 0 if the run does not say how long it
+    was."""
+    rate = next(iter(run.rates_per_s), 0.0)
+    if run.axis is not None:
+        return rate * float(run.axis.lengths_s.sum())
+    if run.record.ended_by == RUN_TIME and run.record.run_time_s is not None:
+        return rate * max(0.0, run.record.run_time_s - run.record.warm_up_s)
+    return 0.0
 
 
 def _round_step(block: pd.Series, requests: pd.DataFrame) -> RoundStep:

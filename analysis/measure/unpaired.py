@@ -73,8 +73,8 @@ def geometric_mean(load: Measurement, key: str) -> Estimate:
     logs = _logs(load.values(key))
     if not estimate.is_measured or not len(logs):
         return estimate
-    low, high = t_interval(logs)
-    return replace(estimate, value=math.exp(logs.mean()), low=math.exp(low), high=math.exp(high), rounds=len(logs))
+    value, low, high = (math.exp(log) for log in (logs.mean(), *t_interval(logs)))
+    return replace(estimate, value=value, low=low, high=high, rounds=len(logs), is_of_steps=False)
 
 
 def _logs(rounds: Mapping[int, float]) -> np.ndarray:

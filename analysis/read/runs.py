@@ -35,6 +35,7 @@ from runfiles.files import (
     inside,
 )
 from runfiles.machines import is_loopback
+from runfiles.reconnect import ReconnectEvery, read_reconnect_every
 from runfiles.records import RunRecord
 
 KEEP_ALIVE = "KeepAliveUser"
@@ -182,6 +183,12 @@ class Run:
         if self.record.open is not None:
             return self.record.open.connection == KEPT
         return self.record.user_class == KEEP_ALIVE
+
+    @property
+    def replaced_after(self) -> ReconnectEvery | None:
+        """How long a kept connection was used before the load generator replaced it; None: it replaced none."""
+        said = self.record.reconnect_every
+        return read_reconnect_every(said) if said is not None and self.record.reconnects else None
 
     @cached_property
     def fingerprint(self) -> bytes | None:

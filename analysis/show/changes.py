@@ -50,6 +50,8 @@ TIME_COLUMNS = {
 AT_ONCE = "0 s"
 NOTHING = {"errors_end_s": "no errors", "latency_back_s": "stayed as before", "extra_s": "none"}
 """What is said of a time that was 0 in all rounds."""
+HEIGHT_REM = 34.0
+"""Of a timeline, which has three parts."""
 MOST_ERRORS = 3
 """So many kinds of errors are named."""
 
@@ -73,7 +75,8 @@ def _chart(drawn: Drawn, *, is_first: bool) -> Chart:
         f"{drawn.measurement.title}{which}",
         said if is_first else HOW_NEXT_CHART_IS_READ,
         plot_of(timeline_chart(drawn)),
-        is_tall=True,
+        HEIGHT_REM,
+        is_wide=True,
     )
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``is_tall``: it has several parts, so
-    it needs the whole width, and more height."""
+    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``height_rem``: None is the usual one.
+    ``is_wide``: it needs the whole width."""
 
     id: str
     title: str
     how_to_read: str
     plot: dict[str, Any]
-    is_tall: bool = False
+    height_rem: float | None = None
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; ``detail`` is the small text below, ``id`` is an anchor, ``style`` are CSS classes."""
+    """One cell; ``detail`` is the small text below, ``id`` is an anchor, ``style`` are CSS classes. ``link``: the page
+    that the text leads to, as an address relative to this one."""
 
     text: str
     detail: str = ""
     id: str = ""
     style: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from analysis.show.elements import Fact
 from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
 from runfiles.events import STATUS_MEASURED
 from runfiles.machines import Machine
+from runfiles.reconnect import read_reconnect_every
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
 
 OWN_PACKAGES = ("numpy", "pandas", "plotly", "scipy")
@@ -71,6 +72,12 @@ def user_class(results: Results) -> str:
     return str(results.experiment.plan.user_class)
 
 
+def users(results: Results) -> str:
+    """The class of the users, and when they replace their connections, in the words of a plan."""
+    every = results.experiment.plan.reconnect_every
+    return user_class(results) + ("" if every is None else f", reconnect_every = {every}")
+
+
 def rounds(analysis: Analysis) -> str:
     """How many rounds were measured, of those in the plan."""
     return words.rounds(analysis.loads, analysis.results.experiment.plan.rounds)
@@ -91,10 +98,10 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
     return (
         Fact("Date", time_of_start(results)),
         Fact("Deployments", "; ".join(measured) or "none was measured"),
-        Fact(f"Machine{apart}", _machine(results.experiment.machine)),
-        Fact("Docker engine", _engine(results)),
+        Fact(f"Machine{apart}", machine_in_words(results.experiment.machine)),
+        Fact("Docker engine", engine_in_words(results)),
         *([Fact("Service", told)] if (told := service(results)) else []),
-        Fact("Model", ", ".join(_models(results)) or _no_model(results)),
+        Fact("Model", ", ".join(models_that_answered(results)) or _no_model(results)),
         Fact("Load", _load(analysis)),
         *([Fact("Changes", told)] if (told := _changes(results)) else []),
     )
@@ -123,16 +130,16 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
-    facts += _images(results)
+    facts += images(results)
     facts += [Fact("Limits", _limits(experiment.plan))]
     facts += [Fact("Processors", text) for text in _processors(experiment.plan)]
-    facts.append(Fact("Commit", _commit(experiment.git)))
+    facts.append(Fact("Commit", commit(experiment.git)))
     facts += [Fact("Texts", text) for text in _texts(results)]
     facts.append(Fact("Versions", ", ".join(_named(_versions(analysis)))))
     return (*facts, *(Fact(load.title, _first_run(load)) for load in analysis.loads))
 
 
-def _machine(machine: Machine) -> str:
+def machine_in_words(machine: Machine) -> str:
     count = machine.cpu_count
     parts = [
         machine.cpu_model or "unknown processor",
@@ -144,10 +151,10 @@ def _machine(machine: Machine) -> str:
 
 
 def _machine_and_kernel(machine: Machine) -> str:
-    return f"{_machine(machine)}, {machine.system or 'unknown system'} {machine.kernel or ''}"
+    return f"{machine_in_words(machine)}, {machine.system or 'unknown system'} {machine.kernel or ''}"
 
 
-def _engine(results: Results) -> str:
+def engine_in_words(results: Results) -> str:
     engine = results.experiment.engine
     version_ = (engine.version or "unknown version") if engine else "none"
     return f"{version_}; {results.engine_elsewhere}" if results.engine_elsewhere else version_
@@ -161,7 +168,7 @@ def _whole_engine(experiment: ExperimentRecord) -> str:
     return f"version {version_} at {endpoint}, kernel {kernel}"
 
 
-def _models(results: Results) -> list[str]:
+def models_that_answered(results: Results) -> list[str]:
     """The models that answered, by name; more than one is a reason not to compare."""
     models = [run.record.model for run in results.runs]
     return list(
@@ -184,7 +191,7 @@ def _load(analysis: Analysis) -> str:
     plan = analysis.results.experiment.plan
     kind = user_class(analysis.results)
     known = HOW_AN_OPEN_LOAD_CONNECTS if is_open(plan) else HOW_USERS_CONNECT
-    connections = known.get(kind, f"The class of the users is {kind}.")
+    connections = known.get(kind, f"The class of the users is {kind}.") + _replacing(plan)
     if words.is_in_blocks(analysis.loads):
         return f"{rounds(analysis)}. {_load_in_blocks(analysis)} {connections}"
     if is_open(plan):
@@ -195,6 +202,14 @@ def _load(analysis: Analysis) -> str:
         said = f"{load_in_words(analysis.results)} {length} to each deployment,"
     warm_up = f"after {plan.warm_up_s} s of warm-up, which is not counted"
     return f"{rounds(analysis)}. In each round {said} {warm_up}. {connections}"
+
+
+def _replacing(plan: PlanRecord) -> str:
+    """When kept connections are replaced; empty if they never are."""
+    if plan.reconnect_every is None:
+        return ""
+    whose = "Each of them is replaced by a new one" if is_open(plan) else "Each user opens a new connection"
+    return f" {whose} after {read_reconnect_every(plan.reconnect_every).in_words}."
 
 
 def _load_in_blocks(analysis: Analysis) -> str:
@@ -233,7 +248,7 @@ def _order(order: Iterable[Iterable[str]]) -> str:
     return "; ".join(f"round {number}: {', '.join(names)}" for number, names in enumerate(order, 1))
 
 
-def _images(results: Results) -> list[Fact]:
+def images(results: Results) -> list[Fact]:
     """The image of the first deployment that had one."""
     for deployment in results.deployments:
         image = deployment.image
@@ -263,7 +278,7 @@ def _processors(plan: PlanRecord) -> list[str]:
     return ["; ".join(parts)] if parts else []
 
 
-def _commit(git: GitState | None) -> str:
+def commit(git: GitState | None) -> str:
     if not git:
         return "not a git checkout"
     return (git.commit or "unknown") + (" with changes" if git.dirty else "")

@@ -146,7 +146,9 @@ def _dealt(balance: Balance) -> str:
         )
     shares = ", ".join(f"{share.connections:,.0f} ({safe(share.title)})" for share in balance.shares)
     who = "Each user kept its connection." if balance.keeps_connections else "Each request opened a connection."
-    most = "at most " if balance.keeps_connections else ""
+    if balance.keeps_connections and balance.replaced_after is not None:
+        who = f"Each user opened a new connection after {balance.replaced_after.in_words}."
+    most = "at most " if balance.is_sticky else ""
     return (
         f"{who} The routing mesh dealt the connections to the replicas like this: {shares}. The busiest replica gave "
         f"{even.largest:.1%} of the answers; {most}{even.expected_largest:.1%} were expected ({even.why})."

@@ -124,9 +124,9 @@ def _rounds(analysis: Analysis) -> str:
         return f"{said}; the plan asked for {plan.rounds}"
     if experiment.stopped_by == PRECISE:
         return f"{said}; then all pairs were as precise as the plan asked for: {_asked(plan)}"
-    if experiment.stopped_by == BUDGET:
-        return f"{said}; then the time was up: {plan.budget_minutes:g} minutes. The plan asked for {_asked(plan)}"
-    return f"{said}; the experiment was cut off. The plan asked for {_asked(plan)}"
+    is_up = experiment.stopped_by == BUDGET
+    ended = f"then the time was up: {plan.budget_minutes:g} minutes" if is_up else "the experiment was cut off"
+    return f"{said}; {ended}" + ("" if analysis.staircases else f". The plan asked for {_asked(plan)}")
 
 
 def _asked(plan: PlanRecord) -> str:

@@ -11,7 +11,7 @@ from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
 from analysis.show import changes, facts, search, staircase
 from analysis.show.cards import cards
-from analysis.show.elements import Card, Cell, Column, Table
+from analysis.show.elements import Card, Cell, Column, Row, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.layout_facts import layout_facts
 
@@ -40,7 +40,7 @@ def render_markdown(analysis: Analysis) -> str:
 
 def _head(analysis: Analysis) -> list[str]:
     results = analysis.results
-    who = f"{safe(facts.load_in_words(results))} ({safe(facts.user_class(results))})"
+    who = f"{safe(facts.load_in_words(results))} ({safe(facts.users(results))})"
     command = code(facts.command(results))
     service = f"Service: {safe(told)}. " if (told := facts.service(results)) else ""
     lines = [f"# Fourfold, {facts.time_of_start(results)}", ""]
@@ -131,12 +131,12 @@ def _hand_in(analysis: Analysis) -> list[str]:
 def table_lines(table: Table) -> list[str]:
     """A table of the page: what is small print there stands in brackets."""
     head = " | ".join(_with_detail(column) for column in table.columns)
-    rows = [f"| {safe(row.title)} | {' | '.join(map(_with_detail, row.cells))} |" for row in table.rows]
+    rows = [f"| {' | '.join([_with_detail(row), *(_with_detail(cell) for cell in row.cells)])} |" for row in table.rows]
     below = ["", safe(table.how_to_read)] if table.how_to_read else []
     return ["", f"### {table.heading}", "", f"| {head} |", "|---" * len(table.columns) + "|", *rows, *below]
 
 
-def _with_detail(part: Cell | Column) -> str:
+def _with_detail(part: Cell | Column | Row) -> str:
     text = part.text if isinstance(part, Cell) else part.title
     return safe(f"{text} ({part.detail.replace(LINE, ', ')})" if part.detail else text)
 

@@ -15,9 +15,11 @@ from runfiles.files import (
     RUN_RECORD_SUFFIX,
     write_whole,
 )
+from runfiles.grid import GRID_FILE
 
 RECORDED = (
     EXPERIMENT_FILE,
+    GRID_FILE,
     RUN_RECORD_SUFFIX,
     REQUESTS_SUFFIX,
     REPLICA_STATS_SUFFIX,

@@ -7,11 +7,12 @@ function themed(chart, ink, line, background) {
   const titled = (axis) => ({...axis, title: {...axis.title, font: {size: small}, standoff: 8}});
   const look = {tickfont: {size: small}, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
   const {template, ...own} = chart.layout;
-  const axes = ["xaxis", "yaxis", ...Object.keys(own).filter((key) => /^[xy]axis\d+$/.test(key))];
+  const others = Object.entries(own).filter(([name]) => /^[xy]axis[0-9]+$/.test(name));
   return {...own, paper_bgcolor: background, plot_bgcolor: background,
     font: {color: ink, family: "system-ui, sans-serif", size: small}, margin: {l: 50, r: 15, t: 15, b: 40},
     legend: {orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom"}, hoverlabel: {font: {size: 13}},
-    ...Object.fromEntries(axes.map((axis) => [axis, titled({...look, ...own[axis]})]))};
+    ...Object.fromEntries(others.map(([name, axis]) => [name, titled({...look, ...axis})])),
+    xaxis: titled({...look, ...own.xaxis}), yaxis: titled({...look, ...own.yaxis})};
 }
 
 function draw(id) {
@@ -39,7 +40,7 @@ function save(id, format) {
   const title = plot(id).closest("figure").querySelector("h3").textContent;
   layout.title = {text: title.replace(/[<>&]/g, " "), font: {size: 15}, x: 0.02, xanchor: "left"};
   layout.margin = {...layout.margin, t: 90};
-  const height = plot(id).closest("figure").classList.contains("tall") ? 800 : 560;
+  const height = Math.max(560, 1.5 * plot(id).offsetHeight);
   Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height});
 }
 for (const button of document.querySelectorAll("[data-save]")) {

@@ -17,7 +17,8 @@ MOST_TABS = 3
 """Rounds of a deployment whose replicas are drawn; the tables of shares have all."""
 HOW_CONNECTIONS_ARE_DEALT = (
     "Swarm's routing mesh (ingress) gives each new connection to the next replica; it does not look at requests. If "
-    "each request has its own connection, the shares are even. A user that keeps its connection stays with one replica."
+    "each request has its own connection, the shares are even. While a user keeps its connection, it stays with one "
+    "replica."
 )
 HOW_REQUESTS_ARE_DEALT = (
     "The proxy (nginx) gives each request to the replica with the fewest open requests, also if users keep their "

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from analysis.judge import words
 from analysis.judge.comparability import MEMORY_APART
-from analysis.judge.two_findings import anchor, verdict_in_words
-from analysis.judge.two_verdicts import LESS, MORE, SHOWN, Pair, Side, TwoSides
-from analysis.measure.quantity import QUANTITIES, Estimate
+from analysis.judge.two_findings import anchor, objective_of, verdict_in_words
+from analysis.judge.two_verdicts import LESS, MORE, Pair, Side, TwoSides
+from analysis.measure.quantity import CAPACITY, QUANTITIES, Estimate
 from analysis.show import facts, two_charts
 from analysis.show.chart_style import plot_of
 from analysis.show.elements import Caveat, CaveatList, Cell, Chart, Column, Fact, Page, Row, Section, Table
@@ -21,19 +21,31 @@ from analysis.two import TwoServices
 HEADING = "What two services cost in the same deployments"
 STYLES = VERDICT_STYLES | {MORE: "slower", LESS: "faster"}
 HOW_FINDINGS_ARE_READ = (
-    "A ratio above 1 means that {} has the larger value. A bracket with two numbers is the 95% interval. What costs "
-    "more, the service or Docker, is said only if the interval of the one lies wholly above those of the other. A "
-    "container against the host process is the ratio of the page of one experiment: it is computed round by round, so "
-    "it need not be the quotient of two values of this page."
+    "A ratio above 1 means that {} has the larger value. A bracket with two numbers is the 95% interval."
+)
+HOW_COSTS_ARE_READ = (
+    "What costs more, the service or Docker, is said only if the interval of the one lies wholly above those of the "
+    "other. A container against the host process is the ratio of the page of one experiment: it is computed round by "
+    "round, so it need not be the quotient of two values of this page."
 )
 HOW_RATIOS_ARE_READ = (
-    "Each value is the geometric mean of the rounds. The page of one experiment shows their plain mean, which is "
-    "larger if the rounds differ much. The ratio is the value of {second} divided by that of {first}. Rounds of two "
-    "experiments are not paired: the interval of the ratio is that of Welch's t test on the logarithms. The verdict is "
-    "about {second}. The verdicts are corrected for the number of comparisons on this page (Holm's correction), and "
-    "need p < 0.05; so an interval may exclude 1 although no difference is proven. Answers per second have no verdict: "
-    "if each user waits for its answer, they mirror the response time, and if requests are due at a rate, they mirror "
-    "that."
+    "Each value is the geometric mean of the rounds. {of_one_page} The ratio is the value of {second} divided by that "
+    "of {first}. Rounds of two experiments are not paired: the interval of the ratio is that of Welch's t test on the "
+    "logarithms. The verdict is about {second}. The verdicts are corrected for the number of comparisons on this page "
+    "(Holm's correction), and need p < 0.05; so an interval may exclude 1 although no difference is proven."
+)
+PLAIN_MEANS = "The page of one experiment shows their plain mean, which is larger if the rounds differ much."
+OF_ALL_STEPS = (
+    "With fewer than three rounds the page of one experiment computes the capacity from all steps together, so it can "
+    "differ a bit."
+)
+HOW_ANSWERS_ARE_READ = (
+    "Answers per second have no verdict: if each user waits for its answer, they mirror the response time, and if "
+    "requests are due at a rate, they mirror that."
+)
+HOW_CAPACITY_IS_READ = (
+    "The capacity is the highest rate of requests at which the objective is met: {}. Response times, answers per "
+    "second and CPU over all rates of a search would say little, so this page does not show them."
 )
 HOW_BESIDE_IS_READ = (
     "The upper mark: how many times the median of the faster service the slower one needs, both as host processes. The "
@@ -72,14 +84,14 @@ def two_page(two: TwoServices) -> Page:
 
 def two_sections(two: TwoServices) -> tuple[Section, ...]:
     """The sections in the order in which they are read."""
-    first, second = _names(two)
     compared = [pair for pair in two.pairs if pair.why_not is None]
+    how_findings, how_ratios = _how_to_read(two)
     found = (
         Section(
             "key",
             "Side by side, under load",
             "Side by side",
-            how_findings_are_read=HOW_FINDINGS_ARE_READ.format(second),
+            how_findings_are_read=how_findings,
             findings=paragraphs(two.findings),
             charts=tuple(_charts(two, compared)),
         ),
@@ -94,12 +106,24 @@ def two_sections(two: TwoServices) -> tuple[Section, ...]:
             "table",
             "All ratios",
             "All ratios",
-            HOW_RATIOS_ARE_READ.format(first=first, second=second),
-            tables=tuple(_table(key, two) for key in SHOWN),
+            how_ratios,
+            tables=tuple(_table(key, two) for key in two.shown),
         ),
         Section("run", "What was run", "What was run", facts=tuple(_runs(two))),
     )
     return tuple(section for section in found if not section.is_empty)
+
+
+def _how_to_read(two: TwoServices) -> tuple[str, str]:
+    """How the findings and the ratios are read."""
+    first, second = _names(two)
+    how_findings = HOW_FINDINGS_ARE_READ.format(second)
+    if CAPACITY not in two.shown:
+        how_ratios = HOW_RATIOS_ARE_READ.format(first=first, second=second, of_one_page=PLAIN_MEANS)
+        return f"{how_findings} {HOW_COSTS_ARE_READ}", f"{how_ratios} {HOW_ANSWERS_ARE_READ}"
+    how_capacity = HOW_CAPACITY_IS_READ.format(objective_of(two.sides))
+    how_ratios = HOW_RATIOS_ARE_READ.format(first=first, second=second, of_one_page=OF_ALL_STEPS)
+    return f"{how_capacity} {how_findings}", how_ratios
 
 
 def _names(two: TwoServices) -> tuple[str, str]:
@@ -160,10 +184,10 @@ def _caveats(two: TwoServices) -> Iterator[CaveatList]:
 
 
 def _charts(two: TwoServices, compared: Sequence[Pair]) -> Iterator[Chart]:
-    for key in SHOWN if compared else ():
+    for place, key in enumerate(two.shown if compared else ()):
         how = f"{_how(key, is_open=compared[0].first.deployment.is_open)} {INTERVALS}"
         yield Chart(f"two-{key}", QUANTITIES[key].title, how, plot_of(two_charts.quantity(compared, _names(two), key)))
-        if key == SHOWN[0] and two.besides:
+        if place == 0 and two.besides:
             chart = plot_of(two_charts.service_beside_docker(two.besides))
             yield Chart("beside", "The service beside Docker", HOW_BESIDE_IS_READ, chart)
 
@@ -175,7 +199,7 @@ def _how(key: str, *, is_open: bool) -> str:
         if is_open:
             return "Requests were due at a rate, so a service that keeps up gives as many answers as were asked for."
         return "Higher is better. Each user sends its next request only after it has its answer."
-    return "Lower is better."
+    return "Higher is better." if key == CAPACITY else "Lower is better."
 
 
 def _table(key: str, two: TwoServices) -> Table:

@@ -1,14 +1,14 @@
 """A Compose project of Fourfold's own: what is in it, whose it is, and the docker compose command on it.
 
-Also what the Compose file and the stack file of a user have in common: variables for the file, and labels on what is in
-it.
+Also what the Compose file and the stack file of a user have in common: the docker command that takes it, variables for
+it, and labels on what is in it.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 from tempfile import TemporaryDirectory
@@ -95,28 +95,51 @@ class Project:
         Raises:
             DeploymentError: it failed.
         """
+        command = next(word for word in arguments if word in ("config", "up", "down"))
+        own = ["compose", "--project-name", self.name, "--progress", "plain"]
         with TemporaryDirectory(prefix="fourfold-") as empty:  # Compose would take a file of the folder that it is in
-            done = subprocess.run(
-                ["docker", "compose", "--project-name", self.name, "--progress", "plain", *arguments],
-                cwd=empty,
-                start_new_session=True,  # Ctrl-C is for the experiment; Compose has to finish what it began to remove
-                env=for_docker() | dict(variables or {}) | {"PWD": empty},
-                input="" if model is None else json.dumps(model, ensure_ascii=False),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-            )
-        if done.returncode != 0:
-            command = next(word for word in arguments if word in ("config", "up", "down"))
-            raise DeploymentError(f"docker compose {command} failed: {last_line(done.stderr or done.stdout)}")
-        return done.stdout
+            return run_docker([*own, *arguments], f"docker compose {command}", model, variables, empty)
 
     def _labels_found(self, engine: Engine) -> list[dict[str, str]]:
         """The labels of everything in the project. A run that was killed may have left only a network."""
         networks = engine.client.networks.list(filters={"label": f"com.docker.compose.project={self.name}"})
         containers = [container.labels for container in self.containers(engine)]
         return [*containers, *(network.attrs.get("Labels") or {} for network in networks)]
+
+
+def run_docker(
+    arguments: Sequence[str],
+    name: str,
+    model: Model | None = None,
+    variables: Mapping[str, str] | None = None,
+    folder: str | None = None,
+) -> str:
+    """Run a docker command that changes or reads what a file describes. Returns what it prints.
+
+    Args:
+        arguments: what follows ``docker``.
+        name: how the command is called in the error.
+        model: what it reads if it is told to read ``-``.
+        variables: those for the user's file.
+        folder: the one that it runs in; None: the present one.
+
+    Raises:
+        DeploymentError: it failed.
+    """
+    done = subprocess.run(
+        ["docker", *arguments],
+        cwd=folder,
+        start_new_session=True,  # Ctrl-C is for the experiment; Docker has to finish what it began to remove
+        env=for_docker() | dict(variables or {}) | ({} if folder is None else {"PWD": folder}),
+        input="" if model is None else json.dumps(model, ensure_ascii=False),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DeploymentError(f"{name} failed: {last_line(done.stderr or done.stdout)}")
+    return done.stdout
 
 
 def filled(environment: Mapping[str, str], settings: Settings, port: int, **more: str) -> dict[str, str]:

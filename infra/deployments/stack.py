@@ -6,15 +6,12 @@ answers, and adds its labels.
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Mapping
 from typing import Any
 
 import docker
 import yaml
 
-from infra.deployments.compose_project import Model, filled, label_all, without_variables
+from infra.deployments.compose_project import Model, filled, label_all, run_docker, without_variables
 from infra.deployments.confinement import SECOND_NS
 from infra.deployments.containers import METRICS_FILE
 from infra.deployments.docker_engine import Engine, why_docker_fails
@@ -22,9 +19,7 @@ from infra.deployments.images import with_tag
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
 from infra.deployments.settings import Settings
 from infra.deployments.waiting import until_true
-from infra.environment import for_docker
 from infra.errors import DeploymentError
-from infra.last_words import last_line
 from runfiles.deployments import SWARM
 from servicefile.service_file import StackFile
 
@@ -92,7 +87,8 @@ def deploy(stack: StackFile, settings: Settings, replicas: int, port: int) -> No
     """
     model = model_of(stack, settings, replicas, port)
     # The image of the experiment is the one on the engine, not a newer one that a registry may have.
-    _docker_stack(["deploy", "--detach", "--resolve-image", "never", "--compose-file", "-", NAME], model=model)
+    arguments = ["stack", "deploy", "--detach", "--resolve-image", "never", "--compose-file", "-", NAME]
+    run_docker(arguments, "docker stack deploy", model)
 
 
 def model_of(stack: StackFile, settings: Settings, replicas: int, port: int) -> Model:
@@ -103,7 +99,8 @@ def model_of(stack: StackFile, settings: Settings, replicas: int, port: int) -> 
     """
     variables = filled(stack.environment, settings, port, replicas=str(replicas))
     try:
-        said = _docker_stack(["config", "--compose-file", str(stack.file)], variables)
+        arguments = ["stack", "config", "--compose-file", str(stack.file)]
+        said = run_docker(arguments, "docker stack config", variables=variables)
     except DeploymentError as error:
         raise DeploymentError(
             f"{stack.file.name} can't be deployed to Swarm: {error}; correct it, or the variables that it gets "
@@ -162,27 +159,6 @@ def _labelled(model: Model) -> Model:
     for kind in ("networks", "volumes", "configs", "secrets"):
         label_all(model.get(kind, {}), ours)
     return model
-
-
-def _docker_stack(arguments: list[str], variables: Mapping[str, str] | None = None, model: Model | None = None) -> str:
-    """Run ``docker stack``. It reads ``model`` if it is told to read ``-``. Returns what it prints.
-
-    Raises:
-        DeploymentError: it failed.
-    """
-    done = subprocess.run(
-        ["docker", "stack", *arguments],
-        start_new_session=True,  # Ctrl-C is for the experiment
-        env=for_docker() | dict(variables or {}),
-        input="" if model is None else json.dumps(model, ensure_ascii=False),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        raise DeploymentError(f"docker stack {arguments[0]} failed: {last_line(done.stderr or done.stdout)}")
-    return done.stdout
 
 
 def _deployed(engine: Engine) -> list[Any]:

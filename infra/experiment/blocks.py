@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from infra.deployments.docker_engine import FAILURES
@@ -38,17 +41,23 @@ SETTLE_S = 0.2
 """How long the load goes to a deployment before its block is measured."""
 
 CAPACITY_SETTLE_S = 1.0
+LAST_STEPS = 5
+"""The last steps of a search, which tell where the limit is."""
+
 OPEN_SETTLE_SHARE = 0.2
 """Of an open workload at least this share of a block's length: the queue has to fill."""
 
 
-def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path]]) -> dict[str, Any]:
+def blocks_of(
+    plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path]], first_rates: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """What Locust is told of a group's load, as ``--blocks`` takes it.
 
     Args:
         plan: the plan.
         step: the round and the group.
         targets: of each deployment its URL, its replicas, and the prefix of the files of its run.
+        first_rates: of deployments whose capacity was searched before, where the search is to begin (per second).
     """
     return {
         "group": step.group,
@@ -62,7 +71,13 @@ def blocks_of(plan: Plan, step: Step, targets: Mapping[str, tuple[str, str, Path
         "requests": plan.requests,
         "order_seed": plan.seed * 1_000_000 + step.number * 100 + (step.group or 0),
         "targets": [
-            {"deployment": name, "host": url, "replicas": replicas, "csv": str(prefix.resolve())}
+            {
+                "deployment": name,
+                "host": url,
+                "replicas": replicas,
+                "csv": str(prefix.resolve()),
+                "first_per_s": (first_rates or {}).get(name),
+            }
             for name, (url, replicas, prefix) in targets.items()
         ],
     }
@@ -86,6 +101,21 @@ def capacity_load(plan: Plan, deployments: int) -> dict[str, Any] | None:
         "budget_s": plan.search_s(deployments),
         "tolerance": plan.capacity.tolerance / 100,
     }
+
+
+def first_rate(earlier: Path) -> float | None:
+    """Where the next search of a capacity begins: below the limit that an earlier one has found, so that its first
+    steps lie on both sides of it. Requests per second; None: the earlier search tells nothing.
+
+    Args:
+        earlier: the prefix of the earlier search's files.
+    """
+    try:
+        with Path(f"{earlier}{BLOCKS_SUFFIX}").open(encoding="utf-8", newline="") as file:
+            rates = [float(row["rate_per_s"]) for row in csv.DictReader(file)]
+    except (OSError, ValueError, LookupError, csv.Error):
+        return None
+    return median(rates[-LAST_STEPS:]) / math.sqrt(2) if len(rates) >= LAST_STEPS else None
 
 
 def measure_group(bench: Bench, step: Step) -> None:
@@ -243,7 +273,8 @@ class GroupRound:
             _remove_run(prefix)
         said = {name: (each.url, each.service.replicas, prefixes[name]) for name, each in self._running.items()}
         file = self._folder / BLOCKS_FILE
-        write_whole(file, json.dumps(blocks_of(plan, self._step, said), indent=1) + "\n")
+        blocks_said = blocks_of(plan, self._step, said, self._first_rates() if plan.capacity else None)
+        write_whole(file, json.dumps(blocks_said, indent=1) + "\n")
         arguments = ["--blocks", str(file.resolve()), *plan.load_arguments]
         blocks = (plan.warm_up_blocks + plan.blocks) * len(prefixes)
         seldom = Seldom()
@@ -260,6 +291,15 @@ class GroupRound:
         sent = bench.load(plan.locustfile, self._folder / LOAD, arguments, show)
         targets = [Target(name, prefixes[name], each.service) for name, each in self._running.items()]
         return run_locust(sent, targets)
+
+    def _first_rates(self) -> dict[str, float]:
+        """Where the searches of this round begin, as far as the round before tells."""
+        found = {}
+        for name in self._running:
+            earlier = self._bench.folder / round_folder(name, self._number - 1) / self._prefix(name).name
+            if (rate := first_rate(earlier)) is not None:
+                found[name] = rate
+        return found
 
     def _take(self, outcome: Outcome, name: str) -> None:
         self._bench.refuse_failed(outcome, f"{title_of(name)}: load", self._running[name], self._number)

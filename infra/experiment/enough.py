@@ -33,7 +33,9 @@ the last one decides, so none is favoured by chance; of one pair more than 5% of
 
 @dataclass(frozen=True)
 class Pair:
-    """How precisely the ratio of two deployments is known: half the width of its interval in percent; None: not yet."""
+    """How precisely the ratio of two deployments is known: half the width of its interval in percent; None: not yet.
+
+    It is the ratio of their medians or, in a search for the capacity, of their capacities."""
 
     baseline: str
     subject: str
@@ -48,7 +50,7 @@ class Pair:
 
 
 def ask_precision(folder: Path) -> list[Pair]:
-    """How precise the pairs of an experiment are by now, as the analysis says.
+    """How precise the pairs of an experiment are by now, as the analysis says; none of a staircase of rates.
 
     Raises:
         ValueError: it does not say so. The message tells why.
@@ -71,8 +73,11 @@ def _pair(found: dict[str, object]) -> Pair:
 
 
 def in_words(pairs: Sequence[Pair], plan: Plan) -> str:
-    """The pairs for a person, with what the plan wants."""
-    return f"{', '.join(map(str, pairs)) or 'no pair is known yet'} (wanted ±{plan.precision:g}%)"
+    """The pairs for a person. What the plan wants is about the medians; a search has a tolerance of its own."""
+    if len(plan.rates) > 1:
+        return "how precise a staircase of rates is can't be said in one number"
+    said = ", ".join(map(str, pairs)) or "no pair is known yet"
+    return f"{said} (wanted ±{plan.precision:g}%)" if plan.capacity is None else f"ratio of the capacities: {said}"
 
 
 def spent_s(folder: Path, record: ExperimentRecord) -> float:
@@ -134,7 +139,8 @@ def why_enough(plan: Plan, rounds: int, pairs: Sequence[Pair], running: Collecti
     Args:
         plan: it has no number of rounds.
         rounds: how many there are.
-        pairs: how precise they are. A deployment that can't run here has no pair that counts.
+        pairs: how precise they are. A deployment that can't run here has no pair that counts. A staircase has none, so
+            the time ends it, or five rounds if only one deployment runs.
         running: the deployments that can run here.
         budget: the time.
     """

@@ -186,7 +186,9 @@ class Experiment:
         would be 0, that of the analysis, which has its own for an invalid run.
         """
         names, plan = ", ".join(self._plan.deployments), self._plan
-        until = f"to within ±{plan.precision:g}%, for {plan.budget_minutes:g} minutes at most"
+        until = f"for {plan.budget_minutes:g} minutes at most"
+        if not plan.rates:  # how precise a staircase is can't be told in one number
+            until = f"to within ±{plan.precision:g}%, {until}"
         rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
         how = f"in {rounds}" if plan.rounds is not None else until
         self._view.say(f"Fourfold measures {names} {how}; everything lands in {self._folder}")

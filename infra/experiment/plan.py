@@ -24,11 +24,13 @@ from infra.experiment.grid import Grid, grid_of
 from infra.experiment.grid import as_table as grid_as_table
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
 from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
+from runfiles.reconnect import read_reconnect_every
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 from servicefile import toml
 from servicefile.toml import number, one_of, or_none, whole
 
-USER_CLASSES = ("keep_alive", "new_connection")
+KEEP_ALIVE = "keep_alive"
+USER_CLASSES = (KEEP_ALIVE, "new_connection")
 MIB = 1024**2
 FEWEST_BLOCKS = 2
 """Measured blocks of each deployment in a round, however short the plan's ``seconds`` are."""
@@ -59,6 +61,9 @@ class Plan:
     ``rounds`` None: until the interval of every pair's ratio is as narrow as ``precision`` (half its width, in
     percent), or ``budget_minutes`` are up. With a number neither counts.
 
+    ``reconnect_every``: a connection that is kept is replaced after so many requests (``100``), or when it is so many
+    seconds old (``10s``); None: never.
+
     With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
     does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
     With ``capacity`` the load of each round is a search for the highest rate that meets an objective. With ``grid``
@@ -81,7 +86,8 @@ class Plan:
     block_s: float = 1.0
     warm_up_s: int = 2
     rest_s: int = 2
-    user_class: str = "keep_alive"
+    user_class: str = KEEP_ALIVE
+    reconnect_every: str | None = None
     rate: float | None = None
     rates: tuple[float, ...] = ()
     arrivals: str = POISSON
@@ -133,8 +139,9 @@ class Plan:
         said = ["--users", str(users), "--spawn-rate", str(users), "--seed", str(self.seed)]
         said += ["--processes", str(self.processes)] if self.processes > 1 else []
         if self.all_rates:
-            connection = KEPT if self.user_class == "keep_alive" else NEW
+            connection = KEPT if self.user_class == KEEP_ALIVE else NEW
             said += ["--rate", str(self.all_rates[0]), "--arrivals", self.arrivals, "--connection", connection]
+        said += ["--reconnect-every", self.reconnect_every] if self.reconnect_every is not None else []
         return said
 
     @property
@@ -217,6 +224,10 @@ def consistent(plan: Plan) -> Plan:
         raise PlanError("a search for the capacity finds the rates itself; leave rate and rates out")
     if (plan.rates or plan.capacity) and plan.layout != BLOCKS:
         raise PlanError(f'rates and capacity need layout = "{BLOCKS}": each rate has a block')
+    if plan.reconnect_every is not None and plan.user_class != KEEP_ALIVE:
+        raise PlanError(
+            f'reconnect_every is for connections that are kept; leave it out, or set user_class = "{KEEP_ALIVE}"'
+        )
     if not plan.all_rates and plan.processes > plan.users:
         raise PlanError(f"processes = {plan.processes} is more than users = {plan.users}: a process would have no user")
     if plan.cpus is not None and plan.service_cpus is not None and plan.cpus > len(cpuset(plan.service_cpus)):
@@ -314,6 +325,10 @@ def _deployments(value: Any) -> tuple[str, ...]:
     return tuple(name for name in known if name in value)
 
 
+def _reconnect_every(value: Any) -> str:
+    return str(read_reconnect_every(value))
+
+
 _CHECKS: dict[str, toml.Check] = {
     "deployments": _deployments,
     "layout": one_of(LAYOUTS),
@@ -327,6 +342,7 @@ _CHECKS: dict[str, toml.Check] = {
     "warm_up_s": whole(0, 600),
     "rest_s": whole(0, 600),
     "user_class": one_of(USER_CLASSES),
+    "reconnect_every": or_none(_reconnect_every),
     "rate": or_none(_rate),
     "rates": _rates,
     "arrivals": one_of(ARRIVALS),

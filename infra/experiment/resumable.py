@@ -22,6 +22,9 @@ RUNS = (SINGLE_PASS, LOAD)
 MACHINES = ("machine", "engine")
 """Tables of which an earlier version may not have recorded all that is known today."""
 
+LATER = ("plan.reconnect_every",)
+"""Keys that an earlier version did not write. Each is null for what that version did."""
+
 
 def check_resumable(record: ExperimentRecord, content: Mapping[str, Any]) -> Options:
     """Refuse a record that can't be continued; ``content`` is the JSON that it was read from. Returns its options.
@@ -56,7 +59,7 @@ def _refuse_other_keys(content: Any, written: Any, place: str) -> None:
         for number, (item, again) in enumerate(zip(content, written, strict=True), 1):
             _refuse_other_keys(item, again, f"{place.removesuffix('.')} number {number}: ")
     elif isinstance(content, dict):
-        if lacking := [key for key in written if key not in content]:
+        if lacking := [key for key in written if key not in content and f"{place}{key}" not in LATER]:
             raise ValueError(f"{place}{lacking[0]} is missing")
         if unknown := [key for key in content if key not in written]:
             raise ValueError(f"{place}{_shown(unknown[0])} is a key that this version does not know")

@@ -143,9 +143,9 @@ class Rounds:
         return why_enough(self._plan, rounds, self._pairs or [], running, self._budget)
 
     def _ask_precision(self, rounds: int) -> None:
-        """Ask how precise the pairs are, and show it. One round says nothing of it."""
+        """Ask how precise the pairs are, and show it. One round says nothing of it, and a staircase has no pairs."""
         self._pairs = []
-        if rounds < FEWEST_ROUNDS_TOLD or len(self._plan.deployments) == 1:
+        if rounds < FEWEST_ROUNDS_TOLD or len(self._plan.deployments) == 1 or self._plan.rates:
             return
         self._view.do("computing how precise the results are")
         try:

@@ -1,4 +1,4 @@
-"""Two services against each other as Markdown: the words and tables of their page."""
+"""A page as Markdown: that of two services, or of a grid."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 from analysis.show.elements import CaveatList, Fact, Page, Section
 from analysis.show.markdown import code, safe, table_lines
-from analysis.show.two_page import two_page
-from analysis.two import TwoServices
 
 
-def render_two_markdown(two: TwoServices) -> str:
+def page_as_markdown(page: Page) -> str:
     """All but the charts. Texts from outside can't become Markdown or HTML of their own."""
-    page = two_page(two)
     lines = [*_head(page), *(line for section in page.sections for line in _section(section))]
     return "\n".join(lines) + "\n"
 
