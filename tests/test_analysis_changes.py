@@ -34,19 +34,11 @@ from analysis.__main__ import cases_of
 from analysis.analyse import Analysis, analyse
 from analysis.judge.words import figures_csv
 from analysis.measure.effects import drawn_of
-from analysis.measure.recovery import (
-    BEFORE_S,
-    FEWEST_IN_SECOND,
-    HOLD_S,
-    HOLD_SHARE,
-    NEVER,
-    NO_NEW_REPLICA,
-    SLOWED,
-    Recovery,
-    divided,
-    recoveries,
-)
+from analysis.measure.new_replicas import NO_NEW_REPLICA
+from analysis.measure.recovery import FEWEST_IN_SECOND, HOLD_S, HOLD_SHARE, SLOWED, Recovery, recoveries
+from analysis.measure.spans import BEFORE_S, NEVER, divided
 from analysis.measure.timeline import lives_of, timeline_of
+from analysis.precision import precision
 from analysis.read.results import read_results
 from analysis.read.runs import Run
 from analysis.show.changes import TITLE
@@ -426,6 +418,7 @@ def test_findings_say_what_a_change_did(three_rounds: Analysis) -> None:
 def test_what_a_change_causes_is_no_reason_against_it(three_rounds: Analysis) -> None:
     assert three_rounds.validity.is_valid, reasons(three_rounds)
     assert not three_rounds.verdicts
+    assert precision(three_rounds.results) == {"rounds": 3, "pairs": []}
     assert three_rounds.loads[0].summary["median_ms"].missing == "one figure from before and after a change says little"
 
 
@@ -556,7 +549,7 @@ def test_page(three_rounds: Analysis) -> None:
 def test_markdown_csv_junit_and_hand_in(three_rounds: Analysis) -> None:
     markdown = render_markdown(three_rounds)
     assert f"## {TITLE}" in markdown
-    assert "| Host process: kill | 3,000 of 3,000 (3,000: ConnectionRefusedError" in markdown
+    assert "| Host process: kill (at 20 s, 3 rounds) | 3,000 of 3,000 (3,000: ConnectionRefusedError" in markdown
     figures = figures_csv(three_rounds.loads, three_rounds.passes, (), effects=three_rounds.effects)
     rows = [own for own in csv.DictReader(io.StringIO(figures)) if own["run"] == "load, change 1: kill"]
     ends = {(own["deployment"], own["round"]): own for own in rows if own["figure"] == "errors_end_s"}

@@ -13,7 +13,8 @@ from analysis.judge.check_open import OVERLOAD, open_doubts
 from analysis.judge.check_replicas import limit_doubts, replica_doubts
 from analysis.judge.check_requests import request_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons
-from analysis.measure.recovery import FEW_BEFORE, end_of_load, latency_limit_ms, spans
+from analysis.measure.recovery import FEW_BEFORE, latency_limit_ms
+from analysis.measure.spans import end_of_load, spans
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from runfiles.events import PAUSE, RESUME, UNSAMPLED

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.measure.quantity import NAN
-from analysis.measure.recovery import FEWEST_IN_SECOND, end_of_load
+from analysis.measure.recovery import FEWEST_IN_SECOND
+from analysis.measure.spans import end_of_load
 from analysis.read.runs import Run
 from runfiles.events import ENDED, FOUND, RESTARTED, STARTED
 

@@ -9,7 +9,9 @@ from analysis.judge import words
 from analysis.judge.changes import DIGITS, RUN_END, effect_anchor, name_of, until
 from analysis.judge.doubts import LONGEST_QUOTE
 from analysis.measure.effects import Drawn, Effect, Figure, drawn_of
-from analysis.measure.recovery import BEFORE_S, HOLD_S, HOLD_SHARE, NO_NEW_REPLICA
+from analysis.measure.new_replicas import NO_NEW_REPLICA
+from analysis.measure.recovery import HOLD_S, HOLD_SHARE
+from analysis.measure.spans import BEFORE_S
 from analysis.show.cards import cards
 from analysis.show.change_chart import timeline_chart
 from analysis.show.chart_style import plot_of
