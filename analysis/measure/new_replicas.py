@@ -25,8 +25,9 @@ ALONE = "there is one replica only"
 
 @dataclass(frozen=True)
 class Started:
-    """The replicas that were started in a span. ``count``: how many. ``kept``: answers over kept connections after the
-    first answer of one of them (or its start, if none answered), ``reached``: how many of these came from one of them.
+    """The replicas that were started in a span, without those that ended again before they answered, if there are
+    others. ``count``: how many. ``kept``: answers over kept connections after the first answer of one of them (or its
+    start, if none answered), ``reached``: how many of these came from one of them.
     """
 
     count: int
@@ -38,7 +39,10 @@ class Started:
 
 def started_in(run: Run, span: Span) -> Started:
     """What became of the replicas that were started in a span."""
-    firsts = {replica: _first_answer(span, replica) for replica in _new_replicas(run, span)}
+    every = {replica: _first_answer(span, replica) for replica in _new_replicas(run, span)}
+    is_there = {replica: replica.until_unix_s >= span.end_unix_s or not np.isnan(at) for replica, at in every.items()}
+    lasting = {replica: at for replica, at in every.items() if is_there[replica]}
+    firsts = lasting or every
     kept, reached = _kept(span, firsts)
     why = _why_none(run, firsts)
     first, fair = (Outcome(missing=why),) * 2 if why else (_first_of(span, firsts), _fair_share(run, span, firsts))
@@ -49,11 +53,12 @@ def started_in(run: Run, span: Span) -> Started:
 class _NewReplica:
     """A replica that was started in a span. ``called``: the names by which its answers are known; ``own_id``: the one
     that no other replica bore, empty if there is none. From ``from_unix_s`` on an answer with one of the names is its
-    own: before that, its predecessor bore the name."""
+    own: before that, its predecessor bore the name. ``until_unix_s``: when it, or the span, ended."""
 
     called: frozenset[str]
     own_id: str
     from_unix_s: float
+    until_unix_s: float
 
 
 def _new_replicas(run: Run, span: Span) -> list[_NewReplica]:
@@ -67,15 +72,15 @@ def _new_replicas(run: Run, span: Span) -> list[_NewReplica]:
             predecessor = id_ if kind == RESTARTED else bearers.get(name)
             from_unix_s = began if predecessor is None else _ended(run, name, predecessor, (began, at))
             called = frozenset(said for said, known in run.replica_names.items() if known == name) | {name}
-            found.append(_NewReplica(called, "" if predecessor == id_ else id_, from_unix_s))
+            until = min(end, _ended(run, name, id_, (at, end)))
+            found.append(_NewReplica(called, "" if predecessor == id_ else id_, from_unix_s, until))
         if kind in (FOUND, STARTED):
             bearers[name] = id_
     return found
 
 
 def _ended(run: Run, name: str, id_: str, between_unix_s: tuple[float, float]) -> float:
-    """When the replica that bore a name before ended: after the first moment, which is that of the change; the second
-    one, at which the new replica started, if it is not known."""
+    """When a replica ended, not before the first moment; the second one if it did not, or that is not known."""
     events = run.events
     is_end = (events["event"] == ENDED) & (events["replica"] == name) & (events["replica_id"] == id_)
     ends = events["at_unix_s"][is_end.to_numpy()]
@@ -88,7 +93,9 @@ def _answers_of(span: Span, replica: _NewReplica) -> np.ndarray:
     answers = span.answers
     is_named = answers["replica"].isin(replica.called).to_numpy()
     is_own = (answers["replica"] == replica.own_id).to_numpy() & bool(replica.own_id)
-    return is_own | (is_named & (span.answered_unix_s >= replica.from_unix_s))
+    over = span.answered_unix_s
+    is_late = (over > replica.until_unix_s) & (replica.until_unix_s < span.end_unix_s)
+    return is_own | (is_named & (over >= replica.from_unix_s) & ~is_late)
 
 
 def _first_answer(span: Span, replica: _NewReplica) -> float:

@@ -5,6 +5,7 @@ docs/changes.md defines each figure.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,9 +28,10 @@ RANGE = 0.975
 """... or up to the upper end of the range in which one more such second lies with 95% (Student's t), if that is
 higher."""
 HOLD_S = 3
-"""The median is as before again if it is so for so many seconds in a row, ..."""
+"""The median is as before again if it is so for so many seconds in a row, and then up to the end of the span never
+above for so many seconds in a row, ..."""
 HOLD_SHARE = 0.8
-"""... and in this share of all seconds from there to the end of the span. Simulated loads without any change, with 20 s
+"""... and as before in this share of all seconds from there on. Simulated loads without any change, with 20 s
 before and after it, were wrongly called not as before to the end in 0.2% of the cases, even where the medians of single
 seconds differed by 8% (standard deviation)."""
 SLOWED = 0.99
@@ -42,6 +44,7 @@ TIMES = ("errors_end_s", "silent_s", "latency_back_s", "extra_s", "first_answer_
 
 FEW_BEFORE = "too few requests before the change to compare with"
 NO_ANSWERS = "nothing was answered"
+NO_TIME = "when the lost requests were due is not recorded"
 FEW_AFTER = f"fewer than {HOLD_S} whole seconds after the change"
 
 
@@ -120,12 +123,14 @@ def _recovery(run: Run, span: Span) -> Recovery:
 
 
 def _errors_end(span: Span) -> Outcome:
-    """From the change to the first request after which none fails; 0 if none failed."""
+    """From the change to the first request after which none fails; 0 if none failed. Requests without a row have no
+    time; if some were unanswered when the run ended, and nothing else was answered either, it is never."""
     failed = span.owned[(span.owned["error"] != "").to_numpy()]["started_at_unix_s"].to_numpy()
-    if span.is_last and span.unsent["unanswered"]:
+    if span.is_last and span.unsent["unanswered"] and not _is_answering(span):
         return NEVER
     if not len(failed):
-        return Outcome(0.0)
+        is_untold = span.unsent["unanswered"] + span.unsent["over_bound"] > 0
+        return Outcome(missing=NO_TIME) if is_untold else Outcome(0.0)
     last = failed[-1]
     after = span.due["started_at_unix_s"].to_numpy()
     after = after[after > last]
@@ -136,8 +141,12 @@ def _errors_end(span: Span) -> Outcome:
 
 def _is_down(span: Span) -> bool:
     """Whether nothing was answered in the last second of the span, in which requests still failed or got no answer."""
-    over = span.answered_unix_s
-    return _errors_end(span).is_never and not (over >= span.end_unix_s - 1).any()
+    return _errors_end(span).is_never and not _is_answering(span)
+
+
+def _is_answering(span: Span) -> bool:
+    """Whether anything was answered in the last second of the span."""
+    return bool((span.answered_unix_s >= span.end_unix_s - 1).any())
 
 
 def _silent_s(span: Span) -> float:
@@ -192,9 +201,15 @@ def _latency_back(span: Span) -> Outcome:
         return Outcome(missing=FEW_AFTER)
     is_back = medians_per_second(span.due, span.change.began_unix_s, seconds) <= limit
     for second in range(seconds - HOLD_S + 1):
-        if is_back[second : second + HOLD_S].all() and is_back[second:].mean() >= HOLD_SHARE:
+        left = is_back[second:]
+        if left[:HOLD_S].all() and left.mean() >= HOLD_SHARE and _longest_run(~left) < HOLD_S:
             return Outcome(float(second))
     return NEVER
+
+
+def _longest_run(values: np.ndarray) -> int:
+    """How many values in a row are true, at most."""
+    return max((len(list(own)) for value, own in itertools.groupby(values) if value), default=0)
 
 
 def _slowed(span: Span) -> tuple[int, Outcome]:
