@@ -12,7 +12,7 @@ from analysis.measure.spans import end_of_load
 from analysis.read.runs import Run
 from runfiles.events import ENDED, FOUND, RESTARTED, STARTED
 
-LEAST_FOR_P95 = 20
+LEAST_FOR_P95 = 10
 """A second has a p95 from so many answers on."""
 
 

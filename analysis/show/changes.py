@@ -9,7 +9,7 @@ from analysis.judge import words
 from analysis.judge.changes import DIGITS, RUN_END, effect_anchor, name_of, until
 from analysis.judge.doubts import LONGEST_QUOTE
 from analysis.measure.effects import Drawn, Effect, Figure, drawn_of
-from analysis.measure.new_replicas import NO_NEW_REPLICA
+from analysis.measure.new_replicas import ALONE, NO_NEW_REPLICA
 from analysis.measure.recovery import HOLD_S, HOLD_SHARE
 from analysis.measure.spans import BEFORE_S
 from analysis.show.cards import cards
@@ -25,8 +25,8 @@ HOW_TO_READ = (
 )
 HOW_CHART_IS_READ = (
     "Above: requests that were answered (plain) and that failed (striped) in each second. In the middle: median "
-    "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there; a "
-    "thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had "
+    "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there, as "
+    "the monitor noticed it; a thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had "
     "ended and the median was as before."
 )
 HOW_NEXT_CHART_IS_READ = "It is read as the first chart."
@@ -55,6 +55,8 @@ NOTHING = {"errors_end_s": "no errors", "latency_back_s": "stayed as before", "e
 """What is said of a time that was 0 in all rounds."""
 HEIGHT_REM = 34.0
 """Of a timeline, which has three parts."""
+NO_QUESTION = {NO_NEW_REPLICA: "none", ALONE: "only one replica"}
+"""Why a time was not asked for -> what is said instead of it."""
 MOST_ERRORS = 3
 """So many kinds of errors are named."""
 
@@ -148,7 +150,7 @@ def time_in_words(effect: Effect, figure: Figure, *, until_end: bool) -> tuple[s
     never = f"until {until(effect)}" if until_end else never
     if not figure.asked:
         reason = estimate.missing or ""
-        return ("none", "") if reason == NO_NEW_REPLICA else ("not measured", reason)
+        return (said, "") if (said := NO_QUESTION.get(reason)) else ("not measured", reason)
     if not estimate.is_measured:
         return never, f"in {figure.never} of {figure.asked} rounds" if figure.asked > 1 else ""
     if not estimate.value and not figure.never:
