@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from analysis.judge.check_blocks import block_doubts, trend_doubts
+from analysis.judge.check_changes import change_doubts, changed_load_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
@@ -32,8 +33,9 @@ def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
     found = _of_failed_requests(results)
     found += [doubt for each in results.deployments for doubt in _of_deployment(each, results)]
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
+    found += change_doubts(results)
     loads = list(loads)
-    found += _of_percentiles([] if results.has_several_rates else loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if results.is_mixed else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -80,10 +82,10 @@ def _of_failed_rounds(results: Results) -> list[Doubt]:
 def _of_failed_requests(results: Results) -> list[Doubt]:
     """Runs with too many failed requests: each cause once, by the first run that it hit, with all that it hit.
 
-    In a staircase, failed requests of a load belong to the step in which they failed.
+    In a staircase, failed requests of a load belong to the step in which they failed, and after a change to that.
     """
     runs = [
-        (deployment, round_, name, run.as_recorded)
+        (deployment, round_, name, run.as_recorded.before_changes)
         for deployment in results.deployments
         for round_ in deployment.rounds
         for name, run in _named_runs(round_)
@@ -187,9 +189,11 @@ def _of_pass(run: Run) -> Reasons:
 def _of_load(run: Run, results: Results) -> Reasons:
     """Of a search for the capacity the steps in which the load generator did not keep the rate do not count, so they
     are no reason."""
+    if results.has_changes:
+        return changed_load_doubts(run)
     found = [] if results.is_search else open_doubts(run, has_several_rates=results.has_several_rates)
     found += _of_run(run, is_search=results.is_search)
-    return found + load_doubts(run, has_several_rates=results.has_several_rates)
+    return found + load_doubts(run, is_mixed=results.has_several_rates)
 
 
 def _of_run(run: Run, *, is_search: bool = False) -> Reasons:
