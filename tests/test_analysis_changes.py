@@ -440,6 +440,13 @@ def test_over_rounds(three_rounds: Analysis) -> None:
     assert not host.figure("errors_end_s").estimate.is_measured
 
 
+def test_errors_that_differ_in_an_address_are_one(tmp_path: Path) -> None:
+    rows = [row(at) for at in due() if after(at) < 0]
+    rows += [lost(at, error=f"no answer from 127.0.0.1:{40000 + place}") for place, at in enumerate(due()[-30:])]
+    ((error, count),) = one(tmp_path, Load(rows, [change(1, "kill", BEGAN_S)])).effects[0].errors
+    assert (error, count) == ("no answer from 127.0.0.1:40000", 30)
+
+
 def test_findings_say_what_a_change_did(three_rounds: Analysis) -> None:
     host, docker, compose = (finding.text for finding in three_rounds.findings)
     assert host == (

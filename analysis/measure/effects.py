@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from analysis.measure.quantity import NAN, Estimate, missing
 from analysis.measure.recovery import Recovery, recoveries
 from analysis.measure.rounds import Measurement, mean_over_rounds
+from runfiles.lines import is_alike
 from runfiles.records import ChangeRecord
 
 WHICH = "in which it came to pass"
@@ -53,10 +54,12 @@ class Effect:
 
     @property
     def errors(self) -> list[tuple[str, int]]:
-        """How many requests failed with each error, the most frequent first."""
+        """How many requests failed with each error, the most frequent first. Those that differ only in an address or a
+        time are one."""
         counts: Counter[str] = Counter()
         for recovery in self.rounds.values():
-            counts.update(recovery.errors)
+            for error, count in recovery.errors.items():
+                counts[next((known for known in counts if is_alike(known, error)), error)] += count
         return counts.most_common()
 
     @property

@@ -26,8 +26,8 @@ HOW_TO_READ = (
 HOW_CHART_IS_READ = (
     "Above: requests that were answered (plain) and that failed (striped) in each second. In the middle: median "
     "(solid) and p95 (dotted) of the answers to the requests of each second. Below: when each replica was there, as "
-    "the monitor noticed it; a thin bar was started during the load, a cross is an end. Upright lines are the changes. Shaded: until errors had "
-    "ended and the median was as before."
+    "the monitor noticed it; a thin bar was started during the load, a cross is an end. Upright lines are the changes. "
+    "Shaded: until errors had ended and the median was as before."
 )
 HOW_NEXT_CHART_IS_READ = "It is read as the first chart."
 HOW_ROUND_IS_CHOSEN = "Of several rounds the median one is drawn, by when errors ended."
@@ -150,7 +150,7 @@ def time_in_words(effect: Effect, figure: Figure, *, until_end: bool) -> tuple[s
     never = f"until {until(effect)}" if until_end else never
     if not figure.asked:
         reason = estimate.missing or ""
-        return (said, "") if (said := NO_QUESTION.get(reason)) else ("not measured", reason)
+        return (NO_QUESTION[reason], "") if reason in NO_QUESTION else ("not measured", reason)
     if not estimate.is_measured:
         return never, f"in {figure.never} of {figure.asked} rounds" if figure.asked > 1 else ""
     if not estimate.value and not figure.never:
