@@ -12,6 +12,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, Number, Part
 from analysis.judge.verdicts import PROVEN, UNPROVEN, Comparison, Verdict, against_first, from_logs, judge
 from analysis.measure.capacity import capacity_ratio
+from analysis.measure.others import CLOSE_OTHERS, others_of
 from analysis.measure.quantity import CAPACITY, FEWEST_ROUNDS, NAN, Estimate
 from analysis.measure.ratios import logs_of_values
 from analysis.measure.rounds import Measurement
@@ -91,9 +92,11 @@ def limit_of_generator(search: Search) -> str:
     """That the limit may be that of the load generator; nothing if it is that of the deployment."""
     if not search.may_be_generators:
         return ""
+    others = others_of(step.counts.others_percent for step in search.behind_near)
+    remedy = f"{others.text} then, so {CLOSE_OTHERS}" if others.took_most else MORE_GENERATOR
     return (
         f"In {len(search.behind_near)} of the {len(search.near)} steps near this rate the load generator did not keep "
-        f"the rate, so they do not count, and this may be its limit and not that of the deployment; {MORE_GENERATOR}."
+        f"the rate, so they do not count, and this may be its limit and not that of the deployment; {remedy}."
     )
 
 
