@@ -415,6 +415,7 @@ def test_a_search_beside_other_programs_is_not_valid(tmp_path: Path) -> None:
     assert "not its capacity; close other programs and measure again" in doubt.text
     assert not analysis.findings or analysis.findings[0].id != "finding-capacity"
     assert "not valid: other programs took the CPU" in render_markdown(analysis)
+    assert f"the host process {search.capacity.value:.1f} requests/s (not valid)." in render_report(analysis)
 
 
 def test_few_disturbed_steps_are_no_reason(tmp_path: Path) -> None:

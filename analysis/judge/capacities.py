@@ -67,10 +67,14 @@ def capacity_headline(searches: Sequence[Search], verdicts: Sequence[Verdict]) -
 
 
 def capacity_line(searches: Sequence[Search]) -> str:
-    """``Capacity at p95 < 200 ms: the host process 123 requests/s; docker run 118 requests/s.``; empty without any."""
+    """``Capacity at p95 < 200 ms: the host process 123 requests/s; docker run 118 requests/s.``; empty without any. One
+    that was searched beside other programs is called not valid."""
     if not searches:
         return ""
-    found = "; ".join(f"{words.named(search)} {carried(search.capacity)}" for search in searches)
+    found = "; ".join(
+        f"{words.named(search)} {carried(search.capacity)}{' (not valid)' if search.disturbance else ''}"
+        for search in searches
+    )
     return f"Capacity at {searches[0].objective}: {found}."
 
 
@@ -93,7 +97,7 @@ def limit_of_generator(search: Search) -> str:
     if not search.may_be_generators:
         return ""
     others = others_of(step.counts.others_percent for step in search.behind_near)
-    remedy = f"{others.text} then, so {CLOSE_OTHERS}" if others.took_most else MORE_GENERATOR
+    remedy = f"{others.said('of them')}, so {CLOSE_OTHERS}" if others.took_most else MORE_GENERATOR
     return (
         f"In {len(search.behind_near)} of the {len(search.near)} steps near this rate the load generator did not keep "
         f"the rate, so they do not count, and this may be its limit and not that of the deployment; {remedy}."

@@ -53,7 +53,7 @@ def open_doubts(runs: Mapping[int, Run], *, has_several_rates: bool) -> list[tup
 def remedy(others: Others) -> str:
     """What helps a load generator that was late. ``others``: in the blocks in which it was."""
     if others.took_most:
-        return f"{others.text} in {others.disturbed} of {others.blocks} blocks, so {CLOSE_OTHERS}"
+        return f"{others.said()}, so {CLOSE_OTHERS}"
     return MORE_GENERATOR
 
 

@@ -151,7 +151,7 @@ def _doubts(step: Step) -> list[Part]:
         said.append(f"the load generator sent {share(step.share('behind'))} of the requests late or not at all")
     others = step.others
     if others.took_most:
-        said.append(f"{others.text}{f' in {others.disturbed} of {others.blocks} rounds' if others.blocks > 1 else ''}")
+        said.append(others.said("rounds"))
     if not said:
         return []
     advice = f"; {CLOSE_OTHERS}" if others.took_most else ""

@@ -26,10 +26,11 @@ class Others:
         """Whether most of the blocks were disturbed."""
         return self.disturbed > MOST_DISTURBED * self.blocks
 
-    @property
-    def text(self) -> str:
-        """``other programs or the hypervisor took up to 190% of a core``"""
-        return f"other programs or the hypervisor took up to {self.most_percent:.0f}% of a core"
+    def said(self, blocks: str = "blocks") -> str:
+        """``other programs or the hypervisor took up to 190% of a core in 5 of 6 blocks``; of a single one not in how
+        many. ``blocks``: what they are called."""
+        where = f" in {self.disturbed} of {self.blocks} {blocks}" if self.blocks > 1 else ""
+        return f"other programs or the hypervisor took up to {self.most_percent:.0f}% of a core{where}"
 
 
 def others_of(percents: Iterable[float]) -> Others:

@@ -92,7 +92,7 @@ class Search:
             evidence = f"{uncounted}In the others, {evidence}" if any(self.counted.values()) else uncounted.rstrip(". ")
         others = self._others(self.steps)
         if others.took_most and self._may_be_theirs:
-            return missing(f"{evidence}; {_took(others, 'steps')}; {CLOSE_OTHERS}")
+            return missing(f"{evidence}; {others.said('steps')}; {CLOSE_OTHERS}")
         if not self.behind:
             return found
         if self._is_reached:
@@ -147,7 +147,7 @@ class Search:
         if not others.took_most:
             return ""
         return (
-            f"{_took(others, 'steps at rates near the limit')}. So this is how much it carries beside them, and not "
+            f"{others.said('steps at rates near the limit')}. So this is how much it carries beside them, and not "
             f"its capacity; {CLOSE_OTHERS}"
         )
 
@@ -158,10 +158,6 @@ class Search:
     def may_be_generators(self) -> bool:
         """Whether the limit may be that of the load generator, although it was found."""
         return len(self.behind_near) > MOST_BEHIND * len(self.near)
-
-
-def _took(others: Others, which: str) -> str:
-    return f"{others.text} in {others.disturbed} of {others.blocks} {which}"
 
 
 def search_of(deployment: Deployment, slo: str) -> Search:
