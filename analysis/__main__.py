@@ -18,6 +18,7 @@ from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
+from analysis.judge.staircases import highest, rounds_reaching
 from analysis.judge.verdicts import MAIN, NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
@@ -163,7 +164,11 @@ def cases_of(analysis: Analysis) -> list[Case]:
     for search in analysis.searches:
         interval = f" (95% interval {low_to_high(search.capacity)})" if search.capacity.has_interval else ""
         said = f"{carried(search.capacity)}{interval or f': {search.capacity.missing}'}"
+        said = f"not valid: {search.disturbance}" if search.disturbance else said
         cases.append(Case("capacity", f"{search.title}: {search.objective}", said=said))
+    for staircase in analysis.staircases:
+        said = f"{highest(staircase)}, {rounds_reaching(staircase)}"
+        cases.append(Case("highest rate", staircase.title, said=said))
     for verdict in analysis.verdicts:
         name = f"{words.pair(verdict)}: {verdict.key}"
         said = f"{words.ratio(verdict)} {words.verdict(verdict)}".strip()

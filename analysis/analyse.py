@@ -71,7 +71,7 @@ def analyse(results: Results) -> Analysis:
         loads = tuple(with_capacity(load, search) for load, search in zip(loads, searches, strict=True))
     each = (staircase(load, results.experiment.plan.rates) for load in loads)
     staircases = tuple(own for own in each if own is not None)
-    validity = examine(results, loads)
+    validity = examine(results, loads, searches)
     verdicts = [] if results.has_several_rates else judge(loads, validity, results.engine_elsewhere)
     if searches:
         verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)
