@@ -72,6 +72,10 @@ class OpenLoad:
 
     def _begin_to_count(self, **_: Any) -> None:
         self.counts.clear()
+        options = self._environment.parsed_options
+        if not options.blocks and not isinstance(self._environment.runner, WorkerRunner):
+            whose = " of each user" if self._environment.shape_class is not None else ""
+            logger.info("requests are due at %g per second%s (--rate), %s", options.rate, whose, options.arrivals)
 
     def take_counts(self) -> dict[str, int]:
         """What was counted since this was asked last."""

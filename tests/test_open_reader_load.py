@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import requests
+from _open_counts import open_warnings
 from conftest import ROOT, free_port
 from prometheus_client.parser import text_string_to_metric_families
 from test_locust_runs import locust, record
 from test_open_load import one_at_a_time, rows_so_far
 
+from infra.deployments.host import _who_killed
 from infra.deployments.waiting import until_true
-
-from _open_counts import open_warnings
 
 
 def test_a_run_of_the_web_ui_keeps_its_own_options_and_tells_what_was_changed(tmp_path: Path) -> None:
@@ -46,7 +46,8 @@ def test_a_run_of_the_web_ui_keeps_its_own_options_and_tells_what_was_changed(tm
     first = record(prefix)
     assert (first["open"]["rate_per_s"], first["open"]["arrivals"]) == (20.0, "constant")
     assert [fault["text"] for fault in first["faults"]] == [
-        "rate of the web UI's form: 'abc' is not a number of requests per second from 0.001 to 1,000,000; 20.0 was used",
+        "rate of the web UI's form: 'abc' is not a number of requests per second from 0.001 to 1,000,000; 20.0 was "
+        "used",
         "rate of the web UI's form: changed from 20.0 to 25.0 while the load ran; results of the whole run mix both",
         "arrivals of the web UI's form: it can't be changed while the load runs; constant was used. Stop the load, and "
         "start anew",
@@ -78,6 +79,7 @@ def test_a_run_by_hand_says_at_its_end_that_the_service_could_not_keep_up(tmp_pa
         options = ["--rate", "200", "--most-in-flight", "5", "--replicas", "none", "-t", "2"]
         assert locust("open_load", service, prefix, *options).wait(60) == 0
     said = prefix.with_name("overload.log").read_text()
+    assert "requests are due at 200 per second (--rate), constant" in said
     assert "the service could not keep up with the rate" in said
     assert f"{record(prefix)['open']['over_bound']:,} (" in said
 
@@ -124,3 +126,9 @@ def test_what_is_due_when_a_step_ends_is_sent_and_a_rate_is_never_exceeded() -> 
     script = LEAVE.format(locustfiles=str(ROOT / "locustfiles"), root=str(ROOT))
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_lack_of_memory_is_told_only_if_the_kernel_says_so() -> None:
+    assert _who_killed(3, 3).startswith("a person or another program killed it (")
+    assert _who_killed(3, 4) == "the kernel killed a process because memory was short, probably this one"
+    assert "or the kernel because memory was short" in _who_killed(None, None)
