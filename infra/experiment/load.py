@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from addresses import LOOPBACK
 from infra.deployments.cpus import preexec_pin
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.service import Service
@@ -136,6 +138,8 @@ def started_locust(
     """Locust, headless, with files that begin with ``prefix``, on the CPU set ``cpus``. It ends with the block at the
     latest."""
     command = [*locust(locustfile), "--csv", str(prefix.resolve()), *arguments]
+    if "--processes" in arguments:
+        command += for_workers()
     with tempfile.TemporaryDirectory(prefix="fourfold-") as empty, _log(prefix).open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
@@ -252,6 +256,14 @@ def locust(locustfile: str) -> list[str]:
     """
     file = str(ROOT / "locustfiles" / f"{locustfile}.py")
     return [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary", "--end-with-stdin"]
+
+
+def for_workers() -> list[str]:
+    """Where Locust's workers find their master: on loopback only, and not at the port that another Locust of this
+    machine may have."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = str(server.getsockname()[1])
+    return ["--master-bind-host", LOOPBACK, "--master-bind-port", port, "--master-port", port]
 
 
 def end_leftovers(folder: Path) -> list[int]:
