@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 from _open_counts import open_warnings
 from conftest import ROOT, free_port
@@ -16,6 +17,9 @@ from test_open_load import one_at_a_time, rows_so_far
 
 from infra.deployments.host import _who_killed
 from infra.deployments.waiting import until_true
+from infra.errors import PlanError
+from infra.experiment.plan import plan_of, read_plan
+from infra.experiment.progress import staircase_in_words
 
 
 def test_a_run_of_the_web_ui_keeps_its_own_options_and_tells_what_was_changed(tmp_path: Path) -> None:
@@ -132,3 +136,59 @@ def test_a_lack_of_memory_is_told_only_if_the_kernel_says_so() -> None:
     assert _who_killed(3, 3).startswith("a person or another program killed it (")
     assert _who_killed(3, 4) == "the kernel killed a process because memory was short, probably this one"
     assert "or the kernel because memory was short" in _who_killed(None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        ("", ["rates=[]"], '--set: rates = an empty list is not a list of 1 to 100 rising rates, such as [20, 40, '
+         '80], or "auto"; the default is none'),
+        ("", ["arrivals=poisson"], "--set: arrivals has no effect, because the load has users and no rate; add a rate "
+         "(rate=50), or leave arrivals out"),
+        ('arrivals = "constant"', [], "FILE: arrivals has no effect, because the load has users and no rate"),
+        ("", ["rate=50", "users=16"], "--set: users has no effect, because the load has a rate; leave users out"),
+        ("", ["rates=[20]", "precision=3"], "--set: precision has no effect, because the load is a staircase of rates"),
+        ('seconds = 3\n[capacity]\nslo = "p95 < 100 ms"', [], "FILE: seconds has no effect, because the load is a "),
+        ('[capacity]\nslo = "p95 < 100 ms"', ["budget_minutes=60", "requests=5"], "--set: requests has no effect"),
+        ('[capacity]\nslo = "p95 < 100"', [], 'FILE: [capacity]: slo = "p95 < 100" is not an objective'),
+        ("[capacity]\ntolerance = 0", [], "FILE: [capacity]: tolerance = 0 is not a percentage from 0.5 to 100; the "
+         "default is 3.0"),
+        ("[capacity]", [], "FILE: [capacity]: slo is missing, the objective; add slo = "),
+        ('[capacity]\nslo = "p95 < 1 s"\nlowest = 9\nhighest = 5', [], "FILE: [capacity]: lowest = 9 is not below"),
+        ("[grid]\nreplicas = 3", [], "FILE: [grid]: replicas = 3 is not a list, such as [1, 2, 3]"),
+    ],
+)  # fmt: skip
+def test_what_a_plan_can_t_do_is_refused_in_one_sentence(
+    tmp_path: Path, text: str, overrides: list[str], expected: str
+) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    with pytest.raises(PlanError) as told:
+        read_plan(path, overrides)
+    said = str(told.value).replace(str(path), "FILE")
+    assert said.startswith(expected)
+    assert said.count("the default is") <= 1
+    assert "a table" not in said
+
+
+def test_a_closed_plan_s_file_may_get_a_rate_and_be_continued(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('users = 16\narrivals = "poisson"\nrates = [5, 10]')
+    with pytest.raises(PlanError, match="users has no effect"):
+        read_plan(path)
+    path.write_text("users = 16")
+    for overrides in (["rate=50"], ["rates=[5, 10]"], ["rates=none"]):
+        plan = read_plan(path, overrides)
+        assert plan_of(plan.record, "experiment.json") == plan
+
+
+def test_a_staircase_says_how_long_a_round_takes_at_most() -> None:
+    auto = read_plan(None, ["rates=auto"], "host,docker,compose")
+    assert staircase_in_words(auto) == (
+        "A round takes about 11 min at most: 21 rates of 8 s for each of 3 deployments. A deployment that is "
+        "overloaded gets no higher rate, and the round ends earlier. The first round is measured to its end, even if it takes "
+        "longer than 6 min."
+    )
+    short = staircase_in_words(read_plan(None, ["rates=[20, 40]", "seconds=4", "rounds=2"], "host"))
+    assert short.startswith("A round takes about 22 s at most: 2 rates of 4 s for 1 deployment. ")
+    assert "longer than" not in short
