@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.analyse import Analysis, analyse
-from analysis.changes import DEFAULT_OF_SEARCHES, Condition, judge_changes
+from analysis.conditions import DEFAULT_OF_SEARCHES, Condition, judge_conditions
 from analysis.grid_compare import compare_grids
 from analysis.judge.across import changed_circumstances, changed_service, refuse_one_experiment
 from analysis.judge.doubts import INVALID_EXIT_CODE
@@ -103,7 +103,7 @@ def _compared(old_folder: Path, new_folder: Path, conditions: Sequence[Condition
     old, new = (analyse(read_results(folder)) for folder in (old_folder, new_folder))
     refuse_one_experiment(old.results, new.results)
     caveats = changed_service(old.results, new.results) + changed_circumstances(old.results, new.results)
-    return judge_changes(old, new, [*conditions] or [_default(old, new)]), caveats
+    return judge_conditions(old, new, [*conditions] or [_default(old, new)]), caveats
 
 
 def _default(old: Analysis, new: Analysis) -> Condition:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.analyse import Measured, measure
-from analysis.changes import Change, Condition, cases_of, changes
+from analysis.conditions import Condition, Judged, cases_of, judged
 from analysis.judge.across import changed_circumstances, changed_service, refuse_one_experiment
 from analysis.judge.grid_doubts import cell_validity
 from analysis.judge.grid_words import Namer, namer_of
@@ -38,7 +38,7 @@ def compare_grids(old_folder: Path, new_folder: Path, conditions: Sequence[Condi
             f"{old_folder} and {new_folder} have no cell in common; compare grids with the same replicas, limits and "
             "load"
         )
-    found: list[Change] = []
+    found: list[Judged] = []
     caveats: dict[str, None] = {}
     for before, after, names in pairs:
         own, told = _compared(read_cell(old, before), read_cell(new, after), names, conditions, namer)
@@ -60,7 +60,7 @@ def _pairs(old: Grid, new: Grid) -> list[tuple[GridCell, GridCell, list[str]]]:
 
 def _compared(
     before: CellResults, after: CellResults, names: Sequence[str], conditions: Sequence[Condition], namer: Namer
-) -> tuple[list[Change], list[str]]:
+) -> tuple[list[Judged], list[str]]:
     """Each condition on each deployment of one cell, and what changed of the circumstances."""
     name = namer.name(after.told)
     measured: list[Measured] = []
@@ -68,12 +68,12 @@ def _compared(
         if cell.results is None:
             reason = f"not measured in the {which} grid: {cell.why_not}"
             none = unpaired({}, {})
-            return [Change(f"{name}: {condition.text}", none, none.error, reason) for condition in conditions], []
+            return [Judged(f"{name}: {condition.text}", none, none.error, reason) for condition in conditions], []
         own = measure(cell.results)
         measured.append(replace(own, validity=cell_validity(cell, own.validity)))
     old, new = measured
     refuse_one_experiment(old.results, new.results)
-    found = changes(old, new, conditions, names)
+    found = judged(old, new, conditions, names)
     caveats = changed_service(old.results, new.results) + changed_circumstances(old.results, new.results)
     return [replace(change, name=f"{name}: {change.name}") for change in found], caveats
 

@@ -29,8 +29,8 @@ from recorded_runs import (
 )
 
 from analysis.analyse import analyse
-from analysis.changes import judge_changes
 from analysis.compare import UnusableCondition, parse_condition
+from analysis.conditions import judge_conditions
 from analysis.judge.across import changed_circumstances, refuse_one_experiment
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
@@ -176,7 +176,7 @@ def test_what_ran_on_other_machines_is_not_compared(
 ) -> None:
     old = analyse(read_results(noisy(tmp_path / "old", 1, 0, machine, engine)))
     new = analyse(read_results(noisy(tmp_path / "new", 2, 5000, other_machine, other_engine)))
-    (case,) = judge_changes(old, new, [parse_condition("median>10%")])
+    (case,) = judge_conditions(old, new, [parse_condition("median>10%")])
     assert (case.error is None) == (expected is None)
     assert expected is None or expected in str(case.error)
 
@@ -200,7 +200,7 @@ def test_experiments_in_blocks_are_compared_with_each_other_and_not_with_one_in_
     longer = analyse(read_results(in_blocks(tmp_path / "longer", [host, Target("docker")], rounds=3, cycles=12)))
     piece = analyse(read_results(Path(experiment(tmp_path / "piece", [8, 8, 8]))))
     condition = [parse_condition("median>10%")]
-    first = judge_changes(old, new, condition)[0]
+    first = judge_conditions(old, new, condition)[0]
     assert first.name == "Host process: median>10%"
     assert "regression: 1.250 times the old" in str(first.failure)
     assert "other deployments ran side by side in the two experiments" in changed_circumstances(
@@ -209,5 +209,5 @@ def test_experiments_in_blocks_are_compared_with_each_other_and_not_with_one_in_
     assert "other deployments ran side by side in the two experiments" not in changed_circumstances(
         old.results, longer.results
     )
-    assert judge_changes(old, longer, condition)[0].error == "not compared: they differ in blocks"
-    assert judge_changes(old, piece, condition)[0].error == "not compared: they differ in run time, blocks"
+    assert judge_conditions(old, longer, condition)[0].error == "not compared: they differ in blocks"
+    assert judge_conditions(old, piece, condition)[0].error == "not compared: they differ in run time, blocks"

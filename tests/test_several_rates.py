@@ -12,7 +12,7 @@ from test_analysis_capacity import HOST, SLO, Queue, experiment
 
 from analysis import compare
 from analysis.analyse import analyse
-from analysis.changes import judge_changes
+from analysis.conditions import judge_conditions
 from analysis.judge.verdicts import CARRIES_LESS, CARRIES_MORE
 from analysis.measure.quantity import CAPACITY
 from analysis.precision import precision
@@ -76,7 +76,7 @@ def test_compare_says_which_loads_it_can_compare(
     assert compare.main([str(search), str(steps)]) == 3
     assert "from a search for the capacity to a staircase of rates" in capsys.readouterr().out
     again = analyse(read_results(steps))
-    (case,) = judge_changes(again, again, [compare.parse_condition("p95>10%")])
+    (case,) = judge_conditions(again, again, [compare.parse_condition("p95>10%")])
     assert "measure both experiments at one rate (--set rate=80), or search for both" in (case.error or "")
 
 

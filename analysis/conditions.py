@@ -32,14 +32,14 @@ class Condition:
     limit: float
 
 
-def judge_changes(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
+def judge_conditions(old: Analysis, new: Analysis, conditions: list[Condition]) -> list[Case]:
     """Each condition on each deployment of either experiment, with Holm's correction for all of them."""
     names = [load.name for analysis in (old, new) for load in analysis.loads]
-    return cases_of(changes(old, new, conditions, names))
+    return cases_of(judged(old, new, conditions, names))
 
 
 @dataclass(frozen=True)
-class Change:
+class Judged:
     """One quantity of a deployment in two experiments, and the p-value of the test whether it got worse by more than a
     condition allows. ``refused``: why the two are not compared; None: they are."""
 
@@ -49,9 +49,9 @@ class Change:
     refused: str | None
 
 
-def changes(
+def judged(
     old: Analysis | Measured, new: Analysis | Measured, conditions: Sequence[Condition], names: Iterable[str]
-) -> list[Change]:
+) -> list[Judged]:
     """Each condition on each of the deployments with these names, of which at least one experiment has a load."""
     before, after = ({load.name: load for load in analysis.loads} for analysis in (old, new))
     found = []
@@ -63,11 +63,11 @@ def changes(
             p_value = ratio.p_beyond(condition.limit, condition.is_rise)
             if refused is None and math.isnan(p_value):
                 refused = "one of the two has one round, which is not enough; measure both with --set rounds=5"
-            found.append(Change(f"{title_of(name)}: {condition.text}", ratio, p_value, refused))
+            found.append(Judged(f"{title_of(name)}: {condition.text}", ratio, p_value, refused))
     return found
 
 
-def cases_of(found: Sequence[Change]) -> list[Case]:
+def cases_of(found: Sequence[Judged]) -> list[Case]:
     """What is said of each, with Holm's correction for all that are compared."""
     adjusted = holm([NAN if change.refused else change.p_value for change in found])
     return [
