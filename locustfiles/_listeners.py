@@ -323,11 +323,11 @@ class Listeners:
 
     def _finish(self, environment: Environment, **_: Any) -> None:
         """Write all that is left. Locust sets its exit code after this, and its runner would stop only then."""
-        if self.recording is None:
-            return
-        if not isinstance(environment.runner, MasterRunner):
-            environment.runner.stop()
-        self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        if self.recording is not None:
+            if not isinstance(environment.runner, MasterRunner):
+                environment.runner.stop()
+            self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        self._warn_of_the_load(environment)
         self._close(environment)
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()

@@ -15,11 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_locust_runs import locust, record
 from test_open_load import one_at_a_time, rows_so_far
 
+from analysis.measure import steps
 from infra.deployments.host import _who_killed
 from infra.deployments.waiting import until_true
 from infra.errors import PlanError
 from infra.experiment.plan import plan_of, read_plan
 from infra.experiment.progress import staircase_in_words
+from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 
 
 def test_a_run_of_the_web_ui_keeps_its_own_options_and_tells_what_was_changed(tmp_path: Path) -> None:
@@ -77,15 +79,22 @@ def _metric(url: str, name: str) -> float | None:
     return values[0] if values else None
 
 
-def test_a_run_by_hand_says_at_its_end_that_the_service_could_not_keep_up(tmp_path: Path) -> None:
-    prefix = tmp_path / "overload"
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_run_by_hand_says_at_its_end_that_the_service_could_not_keep_up(tmp_path: Path, processes: str) -> None:
+    prefix, port = tmp_path / "overload", str(free_port())
     with one_at_a_time() as (service, _):
         options = ["--rate", "200", "--most-in-flight", "5", "--replicas", "none", "-t", "2"]
+        options += ["--processes", processes, "--master-bind-port", port, "--master-port", port]
         assert locust("open_load", service, prefix, *options).wait(60) == 0
     said = prefix.with_name("overload.log").read_text()
+    assert said.count("the service could not keep up") == 1
     assert "requests are due at 200 per second (--rate), constant" in said
     assert "the service could not keep up with the rate" in said
     assert f"{record(prefix)['open']['over_bound']:,} (" in said
+
+
+def test_what_is_too_much_is_the_same_for_locust_and_for_the_analysis() -> None:
+    assert (steps.LOST_LIMIT, steps.GENERATOR_LIMIT) == (LOST_LIMIT, GENERATOR_LIMIT)
 
 
 def test_what_was_late_or_lost_is_warned_of_from_one_percent_on() -> None:
@@ -186,8 +195,8 @@ def test_a_staircase_says_how_long_a_round_takes_at_most() -> None:
     auto = read_plan(None, ["rates=auto"], "host,docker,compose")
     assert staircase_in_words(auto) == (
         "A round takes about 11 min at most: 21 rates of 8 s for each of 3 deployments. A deployment that is "
-        "overloaded gets no higher rate, and the round ends earlier. The first round is measured to its end, even if it takes "
-        "longer than 6 min."
+        "overloaded gets no higher rate, and the round ends earlier. The first round is measured to its end, even if "
+        "it takes longer than 6 min."
     )
     short = staircase_in_words(read_plan(None, ["rates=[20, 40]", "seconds=4", "rounds=2"], "host"))
     assert short.startswith("A round takes about 22 s at most: 2 rates of 4 s for 1 deployment. ")

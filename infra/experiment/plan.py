@@ -277,6 +277,7 @@ def refuse_idle(plan: Plan, keys: Collection[str], where: str) -> None:
     Raises:
         PlanError: one of the keys has no effect.
     """
+    idle: tuple[str, ...]
     remedy = ""
     if plan.capacity is not None:
         load, idle = "the load is a search for the capacity", ("users", "seconds", "requests", "precision")
