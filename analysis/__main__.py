@@ -19,6 +19,7 @@ from analysis.judge.capacities import carried, low_to_high
 from analysis.judge.changes import effect_in_words, name_of
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
+from analysis.judge.staircases import highest, rounds_reaching
 from analysis.judge.verdicts import MAIN, NAMES, NONE, against_first
 from analysis.measure.quantity import QUANTITIES, Estimate
 from analysis.measure.rounds import Measurement
@@ -164,10 +165,14 @@ def cases_of(analysis: Analysis) -> list[Case]:
     for search in analysis.searches:
         interval = f" (95% interval {low_to_high(search.capacity)})" if search.capacity.has_interval else ""
         said = f"{carried(search.capacity)}{interval or f': {search.capacity.missing}'}"
+        said = f"not valid: {search.disturbance}" if search.disturbance else said
         cases.append(Case("capacity", f"{search.title}: {search.objective}", said=said))
     for effect in analysis.effects:
         name = f"{effect.title}: change {effect.number}, {name_of(effect.planned)}"
         cases.append(Case("changes", name, said=effect_in_words(effect)))
+    for staircase in analysis.staircases:
+        said = f"{highest(staircase)}, {rounds_reaching(staircase)}"
+        cases.append(Case("highest rate", staircase.title, said=said))
     for verdict in analysis.verdicts:
         name = f"{words.pair(verdict)}: {verdict.key}"
         said = f"{words.ratio(verdict)} {words.verdict(verdict)}".strip()

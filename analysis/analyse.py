@@ -76,7 +76,7 @@ def analyse(results: Results) -> Analysis:
     each = (staircase(load, results.experiment.plan.rates) for load in loads)
     staircases = tuple(own for own in each if own is not None)
     effects = effects_of(loads, results.experiment.plan.changes)
-    validity = examine(results, loads)
+    validity = examine(results, loads, searches)
     verdicts = [] if results.is_mixed else judge(loads, validity, results.engine_elsewhere)
     if searches:
         verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)

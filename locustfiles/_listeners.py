@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ import gevent
 from _block_load import BlockLoad
 from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
+from _open_counts import open_warnings
 from _passes import repeated_passes
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -61,6 +62,7 @@ class Listeners:
         self._runs = 0
         self._ended_by: str | None = None
         self._wrong_fields: list[str] = []
+        self._has_warned = False
         self._temporary_folder: TemporaryDirectory[str] | None = None
         self._workers = Workers()
         self._worker: Worker | None = None
@@ -106,8 +108,11 @@ class Listeners:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
             show_live(environment, self._live)
-            serve_metrics(environment, self._live, partial(self._in_flight, environment))
-            _options.check_form(environment, self._note_wrong_fields)
+            serve_metrics(
+                environment, self._live, partial(self._in_flight, environment), partial(self._open_counts, environment)
+            )
+            is_running = partial(_is_running, environment)
+            _options.check_form(environment, is_running, partial(self._note_wrong_fields, is_running))
             self._note_stop_button(environment)
 
     def _know_the_blocks(self, environment: Environment) -> None:
@@ -191,8 +196,26 @@ class Listeners:
             return self._workers.in_flight(environment.runner)
         return None if self.open_load is None else self.open_load.in_flight
 
-    def _note_wrong_fields(self, texts: list[str]) -> None:
+    def _open_counts(self, environment: Environment) -> Mapping[str, int] | None:
+        """What became of the requests of an open workload in the present run; None: it is a closed one."""
+        if self.open_load is None:
+            return None
+        return self._workers.open_counts if isinstance(environment.runner, MasterRunner) else self.open_load.counts
+
+    def _note_wrong_fields(self, is_running: Callable[[], bool], texts: list[str], users: str) -> None:
         self._wrong_fields = texts
+        if not is_running():
+            return  # the recording of the run that starts now notes them
+        if self.open_load is not None and users.isdecimal():
+            self.open_load.expect_users(int(users))
+        self._note_faults_of_options()
+
+    def _note_faults_of_options(self) -> None:
+        for text in self._wrong_fields:
+            logger.warning(text)
+            if self.recording is not None:
+                self.recording.note_fault(OPTION, text)
+        self._wrong_fields = []
 
     def _note_stop_button(self, environment: Environment) -> None:
         web = environment.web_ui
@@ -200,7 +223,7 @@ class Listeners:
 
         @web.auth_required_if_enabled
         def noted_stop() -> Any:
-            if environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            if _is_running(environment):
                 self._ended_by = self._ended_by or STOPPED
             return stop_run()
 
@@ -209,7 +232,7 @@ class Listeners:
     def _begin(self, environment: Environment, **_: Any) -> None:
         """Record the run that starts, or end it if that can't be done."""
         self._close(environment)
-        self._ended_by = None
+        self._ended_by, self._has_warned = None, False
         self._workers.begin_run()
         recording = self._new_recording(environment)
         if recording is None:
@@ -219,9 +242,7 @@ class Listeners:
         except OSError as error:
             self._end_before_it_begins(environment, error)
         self.recording = recording
-        for text in self._wrong_fields:
-            logger.warning(text)
-            recording.note_fault(OPTION, text)
+        self._note_faults_of_options()
         recording.begin_to_sample()
 
     def _new_recording(self, environment: Environment) -> Recording | BlockRecording | None:
@@ -279,6 +300,16 @@ class Listeners:
             self._workers.await_last_reports(environment.runner, self.recording)
         if self.recording is not None:
             self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        self._warn_of_the_load(environment)
+
+    def _warn_of_the_load(self, environment: Environment) -> None:
+        """Say once what was wrong with an open workload. If it comes in blocks, Fourfold's analysis says it."""
+        counts = self._open_counts(environment)
+        if counts is None or self._load is not None or self._has_warned:
+            return
+        self._has_warned = True
+        for text in open_warnings(self.recording.open_counts() if isinstance(self.recording, Recording) else counts):
+            logger.warning(text)
 
     def _note_interruption(self, environment: Environment, **_: Any) -> None:
         """Before a master's own listener, which stops the run: a run that still goes on was ended by Ctrl-C or SIGTERM.
@@ -287,16 +318,20 @@ class Listeners:
         self._ended_by = self._ended_by or INTERRUPTED
         self._end_visits()
         runner = environment.runner
-        if isinstance(runner, MasterRunner) and runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        if isinstance(runner, MasterRunner) and _is_running(environment):
             self._workers.await_last_reports(runner, self.recording)
 
     def _finish(self, environment: Environment, **_: Any) -> None:
         """Write all that is left. Locust sets its exit code after this, and its runner would stop only then."""
-        if self.recording is None:
-            return
-        if not isinstance(environment.runner, MasterRunner):
-            environment.runner.stop()
-        self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        if self.recording is not None:
+            if not isinstance(environment.runner, MasterRunner):
+                environment.runner.stop()
+            self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
+        self._warn_of_the_load(environment)
         self._close(environment)
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()
+
+
+def _is_running(environment: Environment) -> bool:
+    return environment.runner.state in (STATE_SPAWNING, STATE_RUNNING)

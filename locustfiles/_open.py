@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import gevent
+from _open_counts import DUE, LATE
 from gevent.pool import Group
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from runfiles.events import DROPPED, KEPT, OVER_BOUND, UNANSWERED
+from runfiles.events import DROPPED, KEPT, LATE_MS, OVER_BOUND, UNANSWERED
 
 from _arrivals import Arrivals
 from _client import Client
@@ -40,6 +42,7 @@ class OpenLoad:
 
     Connections are taken from a pool: the one used last comes first, and a new one is opened if all are busy. An
     arrival that is not sent, or not answered before the users are stopped, is noted with ``environment.fourfold``.
+    ``counts`` has the numbers since the run began, by the words of ``OPEN_COUNTS``.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -49,6 +52,7 @@ class OpenLoad:
         self._block: Any = _NONE_YET  # of the last arrival since the load turned to where it goes now
         self._users = 0
         self._all_users = 0
+        self.counts: Counter[str] = Counter()
         self._scheduler: gevent.Greenlet | None = None
         self._senders = Group()
         self._due_unix_s: dict[gevent.Greenlet, tuple[float, int | None]] = {}
@@ -56,13 +60,35 @@ class OpenLoad:
         self._places: dict[str, Sequence[Any]] = {}
 
     def register(self) -> None:
-        """Know how many users there are in all processes: a master tells its workers."""
+        """Begin to count with each run, and know how many users there are in all processes: a master tells its
+        workers."""
         runner, events = self._environment.runner, self._environment.events
+        events.test_start.add_listener(self._begin_to_count)
         if isinstance(runner, WorkerRunner):
             runner.register_message(ALL_USERS, self._note_all_users)
         elif isinstance(runner, MasterRunner):
             events.test_start.add_listener(self._tell_all_users)
             events.spawning_complete.add_listener(self._tell_all_users)
+
+    def _begin_to_count(self, **_: Any) -> None:
+        self.counts.clear()
+        options = self._environment.parsed_options
+        if not options.blocks and not isinstance(self._environment.runner, WorkerRunner):
+            whose = " of each user" if self._environment.shape_class is not None else ""
+            logger.info("requests are due at %g per second%s (--rate), %s", options.rate, whose, options.arrivals)
+
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since this was asked last."""
+        taken = dict(self.counts)
+        self.counts.clear()
+        return taken
+
+    def expect_users(self, number: int) -> None:
+        """While a load runs, its number of users changes to ``number``. Until that is done no worker counts with fewer
+        users than there are, or the workers together would send more than the rate."""
+        runner = self._environment.runner
+        if isinstance(runner, MasterRunner):
+            runner.send_message(ALL_USERS, max(number, runner.target_user_count))
 
     def _note_all_users(self, msg: Any, **_: Any) -> None:
         self._all_users = msg.data
@@ -100,7 +126,7 @@ class OpenLoad:
     def give_up(self) -> None:
         """Wait no longer for the requests that are unanswered."""
         for due_unix_s, block in self._due_unix_s.values():  # first: the last of them that ends is reported at once
-            self._environment.fourfold.note_unsent(due_unix_s, block, UNANSWERED)
+            self._note_unsent(due_unix_s, block, UNANSWERED)
         self._due_unix_s.clear()
         self._senders.kill()
 
@@ -117,12 +143,14 @@ class OpenLoad:
             self._scheduler = gevent.spawn(self._send_when_due)
 
     def leave(self) -> None:
-        """Nothing more is sent for the present. What is due already, and was not reached yet, is dropped."""
-        now_s = time.perf_counter()
-        while self._block is not _NONE_YET and self._due_s < now_s:
-            self._environment.fourfold.note_unsent(time.time() - (now_s - self._due_s), self._block, DROPPED)
-            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+        """Send what is due already and was not reached yet, then nothing more for the present. The CPU of all replicas
+        was read just now, in which time nothing could be sent."""
+        has_begun, now_s = self._block is not _NONE_YET, time.perf_counter()
         self._stop_scheduler()
+        while has_begun and self._due_s < now_s:
+            self._arrive(self._due_s)
+            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+        self._block = _NONE_YET
 
     def _stop_scheduler(self) -> None:
         if self._scheduler is not None and self._scheduler is not gevent.getcurrent():
@@ -139,7 +167,7 @@ class OpenLoad:
         if environment.shape_class is not None:
             return rate * self._users
         all_users = self._all_users if isinstance(runner, WorkerRunner) else runner.target_user_count
-        return rate * self._users / all_users if all_users else 0.0
+        return rate * min(1.0, self._users / all_users) if all_users else 0.0  # users that are too many are yet to stop
 
     def _send_when_due(self) -> None:
         self._due_s = time.perf_counter()
@@ -163,14 +191,19 @@ class OpenLoad:
         elif len(self._senders) >= options.most_in_flight:
             why = OVER_BOUND
         visit = visits.begin_request()
+        self.counts[DUE] += 1
         self._block = visit.block
         due_unix_s = time.time() - behind_s
         if why is not None:
             visits.end_request(visit)
-            self._environment.fourfold.note_unsent(due_unix_s, visit.block, why)
+            self._note_unsent(due_unix_s, visit.block, why)
             return
         sender = self._senders.spawn(self._send, due_s, visit)
         self._due_unix_s[sender] = due_unix_s, visit.block
+
+    def _note_unsent(self, due_unix_s: float, block: int | None, why: str) -> None:
+        self.counts[why] += 1
+        self._environment.fourfold.note_unsent(due_unix_s, block, why)
 
     def _send(self, due_s: float, visit: Visit) -> None:
         """Send one request, and report it. The greenlet of a request ends with it."""
@@ -187,6 +220,7 @@ class OpenLoad:
         self._places[host] = client.places
         idle.append(client)
         self._due_unix_s.pop(gevent.getcurrent(), None)  # from here on it is one that is answered
+        self.counts[LATE] += (answer.send_delay_ms or 0) > LATE_MS
         try:
             report(environment, Exchange(text, visit, url_of(client, text), answer))
         except (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet) as steering:

@@ -329,10 +329,18 @@ def _them(names: list[str]) -> str:
     return "it" if len(names) == 1 else "them"
 
 
-def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]) -> None:
-    """Check the host and Fourfold's own fields of the web UI's form at each start: Locust would take any text.
+CHANGED_IN_A_RUN = ("rate", "connection", "most_in_flight")
+"""Those of ``FIELDS`` that have an effect if they are changed while a load runs."""
 
-    ``note_wrong`` is called at each start with a sentence on each field that could not be used.
+
+def check_form(
+    environment: Environment, is_running: Callable[[], bool], note_wrong: Callable[[list[str], str], None]
+) -> None:
+    """Check the host and Fourfold's own fields of the web UI's form at each start, and if the form is sent while a load
+    runs: Locust would take any text.
+
+    ``note_wrong`` is called each time with a sentence on each field that could not be used, or that was changed while a
+    load runs; and with the number of users, as the form has it.
     """
     web = environment.web_ui
     options = vars(environment.parsed_options)
@@ -342,8 +350,8 @@ def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]
     @web.auth_required_if_enabled
     def checked_start() -> Response:
         form = request.form.copy()
-        wrong = take_fields(form, options, at_start)
-        note_wrong(wrong)
+        wrong = take_edit(form, options) if is_running() else take_fields(form, options, at_start)
+        note_wrong(wrong, form.get("user_count", ""))
         try:
             wrong += _take_host(form, at_start["host"])
         except argparse.ArgumentTypeError as error:
@@ -362,7 +370,7 @@ def check_form(environment: Environment, note_wrong: Callable[[list[str]], None]
 def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapping[str, Any]) -> list[str]:
     """Put the form's own fields into Locust's options. Returns a sentence on each field that could not be used.
 
-    In its place the value is used that Locust was started with (``at_start``).
+    In its place the value is used that ``at_start`` has: that which Locust was started with.
     """
     wrong = []
     for name in FIELDS.keys() & form.keys():
@@ -377,6 +385,28 @@ def take_fields(form: Mapping[str, str], options: dict[str, Any], at_start: Mapp
     if "run_time" in form and not form["run_time"].strip():
         options["run_time"] = None  # or Locust would keep that of the last run, which does not end this one
     return wrong
+
+
+def take_edit(form: Mapping[str, str], options: dict[str, Any]) -> list[str]:
+    """As ``take_fields``, while a load runs: a value that can't be used, or that can't be changed now, stays as it is.
+
+    Returns a sentence on each such field too, and on each that was changed.
+    """
+    before = dict(options)
+    said = take_fields(form, options, before)
+    for name in FIELDS:
+        had, has = before.get(name), options.get(name)
+        if had == has:
+            continue
+        field = f"{name.replace('_', ' ')} of the web UI's form"
+        if name in CHANGED_IN_A_RUN:
+            said.append(f"{field}: changed from {had} to {has} while the load ran; results of the whole run mix both")
+        else:
+            options[name] = had
+            said.append(
+                f"{field}: it can't be changed while the load runs; {had} was used. Stop the load, and start anew"
+            )
+    return said
 
 
 def _take_host(form: MutableMapping[str, str], at_start: str | None) -> list[str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from _open_counts import DUE, LATE, OPEN_COUNTS
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+
+from runfiles.events import DROPPED, LATE_MS, OVER_BOUND, UNANSWERED
 
 from _live import Live, Seen, base_path
 
@@ -44,30 +47,50 @@ GAUGES = {
 }
 """Column of ``REPLICA_STATS_COLUMNS`` -> the metric that shows it, its help, and by what it is multiplied."""
 
+OPEN_MEANINGS = {
+    DUE: "Requests of an open workload that were due since the run began",
+    LATE: f"Those that were sent more than {LATE_MS:g} ms late: the load generator did not keep the rate",
+    DROPPED: "Those that were never sent, because the load generator was more than 1 s behind",
+    OVER_BOUND: "Those that were not sent, because too many others were unanswered: the service is too slow",
+    UNANSWERED: "Those that were sent and given up, because their answers had not come when the load ended",
+}
+"""Word of ``OPEN_COUNTS`` -> the help of its metric."""
+
 
 class Figures(Collector):
     """The figures of a Locust process that has a web UI. The arguments are those of ``serve_metrics``."""
 
     def __init__(
-        self, environment: Environment, current: Callable[[], Live | None], in_flight: Callable[[], int | None]
+        self,
+        environment: Environment,
+        current: Callable[[], Live | None],
+        in_flight: Callable[[], int | None],
+        open_counts: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._environment = environment
         self._current = current
         self._in_flight = in_flight
+        self._open_counts = open_counts
 
     def collect(self) -> Iterator[Metric]:
         users = self._environment.runner.user_count
         yield GaugeMetricFamily(
-            "fourfold_users", "Users that run now; in a closed workload each has one request at a time", users
+            "fourfold_users",
+            "Users that run now; in a closed workload each has one request at a time, in an open one they do not count",
+            users,
         )
         yield from in_flight_metrics(self._in_flight())
+        yield from open_metrics(self._open_counts())
         yield from load_metrics(self._environment.stats.entries.values())
         live = self._current()
         yield from replica_metrics(live.replicas() if live else (), live.deployment() if live else "")
 
 
 def serve_metrics(
-    environment: Environment, current: Callable[[], Live | None], in_flight: Callable[[], int | None]
+    environment: Environment,
+    current: Callable[[], Live | None],
+    in_flight: Callable[[], int | None],
+    open_counts: Callable[[], Mapping[str, int] | None],
 ) -> None:
     """Add ``/metrics`` to the web UI.
 
@@ -75,10 +98,11 @@ def serve_metrics(
         environment: that of the Locust process.
         current: gives the run that is shown; None before a run.
         in_flight: gives the requests of an open workload that are not answered yet; None: no such workload runs.
+        open_counts: gives what became of its requests, by the words of ``OPEN_COUNTS``; None: it is a closed one.
     """
     web = environment.web_ui
     registry = CollectorRegistry()
-    registry.register(Figures(environment, current, in_flight))
+    registry.register(Figures(environment, current, in_flight, open_counts))
     pages = Blueprint("fourfold_metrics", __name__, url_prefix=base_path(environment) or None)
 
     @pages.route("/metrics")
@@ -94,6 +118,13 @@ def in_flight_metrics(in_flight: int | None) -> Iterator[Metric]:
     if in_flight is not None:
         meaning = "Requests of an open workload that were sent and are not answered yet"
         yield GaugeMetricFamily("fourfold_requests_in_flight", meaning, in_flight)
+
+
+def open_metrics(counts: Mapping[str, int] | None) -> Iterator[Metric]:
+    """What became of the requests of an open workload. A closed one has no such lines."""
+    for name in OPEN_COUNTS if counts is not None else ():
+        metric = f"fourfold_requests_{name.replace(' ', '_')}"
+        yield CounterMetricFamily(metric, OPEN_MEANINGS[name], (counts or {}).get(name, 0))
 
 
 def load_metrics(entries: Iterable[StatsEntry]) -> Iterator[Metric]:

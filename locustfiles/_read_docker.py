@@ -156,7 +156,7 @@ class Engine:
         code = state.get("ExitCode")
         if state.get("OOMKilled"):
             return f"exit code {code}: out of memory"
-        return f"exit code {code}" + (": killed, out of memory suspected" if code == 137 else "")
+        return f"exit code {code}" + (": killed, perhaps because memory was short" if code == 137 else "")
 
 
 def _spare_loopback_from_proxies() -> None:

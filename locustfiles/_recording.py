@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from _blocks import Block
+from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
 from _replicas import NoReplicas
 from gevent.lock import RLock
@@ -86,7 +87,7 @@ class Recording:
         self._prefix = run.prefix
         self._end = end
         self._interval_s = environment.parsed_options.replica_interval
-        self._settings = run.settings(environment)
+        self._settings, self._open_settings = run.settings(environment), run.open_settings(environment)
         self._is_shown_live = environment.web_ui is not None
         self._in_blocks = InBlocks() if run.is_in_blocks else None
         self._phases: Phases = self._in_blocks or InOnePiece(run.warm_up_s)
@@ -400,15 +401,15 @@ class Recording:
             machine=RunMachine(**vars(this_machine()), cpu_percent=self._machine_percent),
         )
 
+    def open_counts(self) -> dict[str, int]:
+        """What became of the requests that were due in the measured phase, by the words of ``OPEN_COUNTS``."""
+        return {DUE: self.measured + sum(self._unsent.values()), LATE: self._late, **self._unsent}
+
     def _open_record(self) -> OpenWorkload | None:
-        if not self.run.is_open:
+        if self._open_settings is None:
             return None
-        options = self.environment.parsed_options
         return OpenWorkload(
-            rate_per_s=None if self.run.visits_others else options.rate,
-            arrivals=options.arrivals,
-            connection=options.connection,
-            most_in_flight=options.most_in_flight,
+            **self._open_settings,
             late=self._late,
             dropped=self._unsent[DROPPED],
             over_bound=self._unsent[OVER_BOUND],

@@ -93,6 +93,18 @@ class Run:
             "reconnect_every": options.reconnect_every,
         }
 
+    def open_settings(self, environment: Environment) -> dict[str, Any] | None:
+        """What the record says of an open workload, as it was started; None: it is a closed one."""
+        if not self.is_open:
+            return None
+        options = environment.parsed_options
+        return {
+            "rate_per_s": None if self.visits_others else options.rate,
+            "arrivals": options.arrivals,
+            "connection": options.connection,
+            "most_in_flight": options.most_in_flight,
+        }
+
 
 def is_open(environment: Environment) -> bool:
     """Whether the workload is an open one: its requests are due at a rate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import Any
 
 import gevent
@@ -24,8 +25,9 @@ LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
 
 ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
-IN_FLIGHT, STEADY_S = "fourfold_in_flight", "fourfold_steady_s"
-"""Keys of a worker's report. ``IN_FLIGHT`` is ``OpenLoad.in_flight``. ``STEADY_S`` is the worker's
+IN_FLIGHT, COUNTS, STEADY_S = "fourfold_in_flight", "fourfold_open_counts", "fourfold_steady_s"
+"""Keys of a worker's report. ``IN_FLIGHT`` is ``OpenLoad.in_flight``, ``COUNTS`` what it has counted since the report
+before. ``STEADY_S`` is the worker's
 ``time.monotonic()``: in the report when it was sent, in each row when the request began."""
 
 logger = logging.getLogger("fourfold")
@@ -77,6 +79,7 @@ class Worker:
         data[IS_LAST] = self._has_stopped
         open_load = self._runner.environment.fourfold.open_load
         data[IN_FLIGHT] = None if open_load is None else open_load.in_flight
+        data[COUNTS] = {} if open_load is None else open_load.take_counts()
         data[STEADY_S] = time.monotonic()
 
     def _report_last(self, **_: Any) -> None:
@@ -90,7 +93,8 @@ class Worker:
 
 
 class Workers:
-    """The workers of a master, in one run after the other."""
+    """The workers of a master, in one run after the other. ``open_counts``: what those of an open workload have counted
+    in the present run, as ``OpenLoad.counts``."""
 
     def __init__(self) -> None:
         self._clocks = Clocks()
@@ -99,6 +103,7 @@ class Workers:
     def begin_run(self) -> None:
         self._reported_last: set[str] = set()
         self._in_flight: dict[str, int | None] = {}
+        self.open_counts: Counter[str] = Counter()
         self._last_report_unix_s: dict[str, float] = {}
         self._load_ended_unix_s: float | None = None
 
@@ -106,6 +111,7 @@ class Workers:
         """Put the rows of a worker's report into the recording, dated by the master's clock."""
         self._last_report_unix_s[worker] = time.time()
         self._in_flight[worker] = data.get(IN_FLIGHT)
+        self.open_counts.update(data.get(COUNTS, {}))
         if STEADY_S in data:
             self._clocks.note_report(worker, data[STEADY_S])
         if recording is None:

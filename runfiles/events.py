@@ -65,8 +65,8 @@ DROPPED = "dropped"
 OVER_BOUND = "over bound"
 UNANSWERED = "unanswered"
 UNSENT = (DROPPED, OVER_BOUND, UNANSWERED)
-"""What may become of an arrival instead of a row: never sent, as the load generator was behind (by more than 1 s, or
-when the block ended); never sent, as too many requests were unanswered; sent, and unanswered when the run ended."""
+"""What may become of an arrival instead of a row: never sent, as the load generator was more than 1 s behind; never
+sent, as too many requests were unanswered; sent, and unanswered when the run ended."""
 
 AUTO = "auto"
 NO_REPLICAS = "none"
@@ -111,7 +111,7 @@ FAULTS = {
     INCOMPLETE: "the single pass sent fewer texts than there are, or a load in blocks went on without some users",
     UNSAMPLED: "a replica answered that was not sampled",
     CLOCK: "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
-    OPTION: "an option could not be used as it was given; another value was used",
+    OPTION: "an option could not be used as it was given (another value was used), or was changed during the load",
 }
 """What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under
 ``faults``, as ``{"kind": one of these, "text": what happened, in one sentence}``. The analysis decides which of them

@@ -1,4 +1,4 @@
-"""The rate of an open workload: its bounds, and when it is too high for a service."""
+"""The rate of an open workload: its bounds, when it was not kept, and when it is too high for a service."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ LEAST_RATE_PER_S, MOST_RATE_PER_S = 0.001, 1_000_000
 
 Rate = Annotated[float, Between(LEAST_RATE_PER_S, MOST_RATE_PER_S)]
 """Requests that are due per second."""
+
+LOST_LIMIT = 0.01
+"""A service did not answer a rate if more than this share of the requests due was not answered."""
+GENERATOR_LIMIT = 0.01
+"""The load generator did not keep a rate if more than this share of the requests due was sent late, or not at all."""
 
 
 def is_too_high(measured_s: float, waited_s: float, left: float) -> bool:

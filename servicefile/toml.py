@@ -1,6 +1,7 @@
 """Reads a TOML file of the user's, and checks each of its values. Plans and service files are read with it.
 
 A check takes a value as TOML gives it. It returns the value to use, or raises ``ValueError`` with what would be right.
+That of a table raises ``NotValid`` instead, with the table's name first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ MOST_BYTES = 10**6
 """A file that is larger was not written by hand."""
 
 MOST_KEY = 100
+
+NO_DEFAULT = object()
+"""In place of the default of a key that can't be left out."""
 
 _NO_VALUE = "Invalid value (at line "
 """What tomllib says of a text without quotes."""
@@ -65,7 +69,7 @@ def checked(
         checks: of each key that there may be.
         where: the file, or the option, and the table in it, for messages.
         has: who has such keys, such as "a plan".
-        default: the value of a key that is left out.
+        default: the value of a key that is left out; ``NO_DEFAULT``: it can't be.
 
     Raises:
         NotValid: there is no such key, or its value is not one.
@@ -78,8 +82,12 @@ def checked(
             raise NotValid(f"{where}: there is no key {tidy(repr(key))}; {meant}")
         try:
             found[key] = checks[key](value)
+        except NotValid as inner:
+            raise NotValid(f"{where}: {inner}") from None
         except ValueError as expected:
-            said = f"{where}: {key} = {shown(value)} is not {expected}; the default is {shown(default(key))}"
+            said, usual = f"{where}: {key} = {shown(value)} is not {expected}", default(key)
+            if usual is not NO_DEFAULT:
+                said += f"; the default is {'none' if usual == () else shown(usual)}"
             raise NotValid(said) from None
     return found
 

@@ -36,6 +36,7 @@ from scipy import optimize
 from analysis import compare
 from analysis.__main__ import cases_of
 from analysis.analyse import Analysis, analyse
+from analysis.judge.findings import how_to_read
 from analysis.judge.verdicts import CARRIES_LESS, NONE
 from analysis.judge.words import figures_csv
 from analysis.measure.capacity import capacity_ratio
@@ -391,6 +392,68 @@ def test_a_limit_near_which_many_steps_do_not_count_may_be_the_load_generators(t
     of = f"In {len(search.behind_near)} of the {len(search.near)} steps near this rate the load generator did not keep"
     assert of in said(analysis)
     assert "this may be its limit and not that of the deployment" in said(analysis)
+
+
+def disturb(folder: Path, is_disturbed: Callable[[int], bool], name: str = "host") -> None:
+    """Other programs take 150% of a core in the steps, by their place in the first round, that are meant."""
+    places = iter(range(10**6))
+    change_rows(
+        folder / name / "round-1/load_blocks.csv",
+        lambda row: row | {"others_cpu_percent": "150.0"} if is_disturbed(next(places)) else row,
+    )
+
+
+def test_a_search_beside_other_programs_is_not_valid(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [HOST], rounds=1)
+    disturb(folder, lambda place: place > 0)
+    analysis = analysed(folder)
+    (search,) = analysis.searches
+    assert analysis.headline == ("Not valid: other programs took the CPU (Host process).",)
+    (doubt,) = analysis.validity.invalid
+    near = len(search.near)
+    assert f"took up to 150% of a core in {near} of {near} steps at rates near the limit" in doubt.text
+    assert "not its capacity; close other programs and measure again" in doubt.text
+    assert not analysis.findings or analysis.findings[0].id != "finding-capacity"
+    assert "not valid: other programs took the CPU" in render_markdown(analysis)
+    assert f"the host process {search.capacity.value:.1f} requests/s (not valid)." in render_report(analysis)
+
+
+def test_few_disturbed_steps_are_no_reason(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [HOST], rounds=1)
+    disturb(folder, lambda place: place % 3 == 0)
+    assert analysed(folder).validity.is_valid
+
+
+def test_a_lowest_rate_that_missed_beside_other_programs_is_their_doing(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [Queue("host", 0.060)], rounds=1)
+    disturb(folder, lambda place: True)
+    analysis = analysed(folder)
+    (doubt,) = analysis.validity.invalid
+    assert "already at the lowest rate, 20/s, p95 < 50 ms was missed; other programs or the hypervisor" in doubt.text
+    assert "close other programs" in doubt.text
+    assert "search from a lower rate" not in render(analysis)
+
+
+def test_an_objective_that_was_met_beside_other_programs_is_met(tmp_path: Path) -> None:
+    folder = experiment(tmp_path, [HOST], rounds=1, highest_per_s=70)
+    disturb(folder, lambda place: True)
+    analysis = analysed(folder)
+    assert analysis.validity.is_valid
+    assert "search up to a higher rate" in analysis.headline[0]
+
+
+def test_more_rounds_of_a_search_need_more_time(tmp_path: Path) -> None:
+    path = experiment(tmp_path, [HOST], rounds=1) / "experiment.json"
+    record = json.loads(path.read_text())
+    record["plan"]["budget_minutes"] = 3
+    path.write_text(json.dumps(record))
+    (text,) = [doubt.text for doubt in analysed(tmp_path).validity.caveats if "Measure five" in doubt.text]
+    assert "rounds=5 budget_minutes=15" in text
+
+
+def test_the_interval_of_one_search_is_not_denied(tmp_path: Path) -> None:
+    analysis = analysed(experiment(tmp_path, [HOST], rounds=1))
+    assert how_to_read(analysis.loads).startswith("Fewer than three rounds give no interval. Only a capacity has one")
 
 
 def test_an_experiment_without_a_search_has_no_capacity(tmp_path: Path) -> None:

@@ -475,8 +475,9 @@ def test_an_overload_is_no_reason_against_it(tmp_path: Path) -> None:
 
 def test_other_reasons_stay(tmp_path: Path) -> None:
     load = killed()
-    late = replace(load, told={"late": 400})
-    assert "too late" in reasons(one(tmp_path / "late", late))["rate"]
+    requests = [{**own, "send_delay_ms": 50.0 if number < 400 else 0.0} for number, own in enumerate(load.requests)]
+    late = one(tmp_path / "late", replace(load, requests=requests, told={"late": 400}))
+    assert "late" in reasons(late)["rate"]
     # 20 of 1,000 requests fail before the change.
     early = [lost(at) if at - WARM_UP_S < 0.4 else own for at, own in zip(due(), load.requests, strict=False)]
     early = [own for own in early if own["started_at_unix_s"] >= START + WARM_UP_S]
@@ -486,6 +487,14 @@ def test_other_reasons_stay(tmp_path: Path) -> None:
     assert "restarted" in reasons(one(tmp_path / "ended", replace(load, events=ended)))["restart"]
     lost_rows = reasons(one(tmp_path / "lost", replace(load, requests=[*load.requests, load.requests[5]])))
     assert "copy" in lost_rows
+
+
+def test_late_sends_from_the_change_on_are_a_caveat(tmp_path: Path) -> None:
+    load = killed()
+    requests = [{**own, "send_delay_ms": 50.0 if own["error"] else 0.0} for own in load.requests]
+    found = one(tmp_path, replace(load, requests=requests, told={"late": 151}))
+    assert found.validity.is_valid, reasons(found)
+    assert any("10 ms late" in doubt.text for doubt in found.validity.caveats)
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,8 @@ def test_a_container_that_is_killed_fails_its_round_at_once_with_its_last_words(
     assert run.returncode == 1, said
     _, deployments = experiment(tmp_path)
     (killed,) = deployments[name]["rounds"]
-    expected = f"container {container} ended with exit code 137 (killed; out of memory suspected): serving "
+    expected = f"container {container} ended with exit code 137 (killed by a person or another program, or by "
+    expected += "the kernel because memory was short): serving "
     assert killed["reason"].startswith(expected)
     assert killed["runs"] == ["single_pass"]
     assert names_on(engine) == bystanders

@@ -91,7 +91,7 @@ def test_without_one_replica_a_single_container_is_in_no_cell() -> None:
         (["grid.users=[4]", "capacity.slo=p95 < 1 s"], "a grid has one load in each cell"),
         (
             [f"grid.{key}=[{','.join(map(str, range(2100, 2116)))}]" for key in ("memory_mb", "rate")],
-            "a table of at most 200 cells, and has 256",
+            "[grid]: it has 256 cells, more than 200; leave out some values",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def test_the_order_turns_round_by_round() -> None:
         ("rate = 0", "rate = 0 is not a number of requests per second from 0.1 to 100000; the default is none"),
         (
             "rates = [40, 20]",
-            'rates = 40,20 is not a list of rising rates, such as [20, 40, 80], at most 100, or "auto"',
+            'rates = 40,20 is not a list of 1 to 100 rising rates, such as [20, 40, 80], or "auto"; the default is ',
         ),
         ("capacity = 5", 'capacity = 5 is not a table, such as [capacity] with slo = "p95 < 200 ms, failures < 0.1%"'),
         ("[capacity]", 'add slo = "p95 < 200 ms, failures < 0.1%"'),

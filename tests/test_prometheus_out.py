@@ -32,6 +32,7 @@ from _prometheus import (
     end_of_key_s,
     in_flight_metrics,
     load_metrics,
+    open_metrics,
     replica_metrics,
 )
 
@@ -160,6 +161,7 @@ def test_docs_and_dashboard_name_the_metrics_that_are_served() -> None:
     every_value = dict.fromkeys([*COUNTERS, *GAUGES], 1.0)
     families = [
         *in_flight_metrics(1),
+        *open_metrics({}),
         *load_metrics([entry]),
         *replica_metrics([Seen("web.1", every_value, 1, True)], "swarm"),
     ]

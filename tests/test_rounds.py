@@ -231,6 +231,9 @@ def test_a_host_process_that_is_killed_fails_its_round_at_once(tmp_path: Path) -
     assert run.returncode == 1, said
     (measured,) = deployments(tmp_path)["host"]["rounds"]
     assert measured["status"] == FAILED
-    assert measured["reason"].startswith("the service ended by signal 9 (Killed); out of memory suspected: ")
+    assert measured["reason"].startswith(
+        "the service ended by signal 9 (Killed); a person or another program killed it"
+    )
+    assert "; the last line of its log: " in measured["reason"]
     assert measured["runs"] == ["single_pass"]
     assert measured["reason"] in said

@@ -52,14 +52,17 @@ def changed_service(old: Results, new: Results) -> list[str]:
 
 
 def changed_circumstances(old: Results, new: Results) -> list[str]:
-    """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared."""
+    """What changed of machine and Docker engine, or is not recorded, though the experiments may be compared. The engine
+    counts if containers were measured in both."""
     found = []
     machines, engines = _machines(old, new), _engines(old, new)
-    for (before, after), what in (
+    compared = [
         ([machine.node for machine in machines], "name of the machine"),
         ([machine.kernel for machine in machines], "kernel"),
-        ([engine.version for engine in engines], "version of the Docker engine"),
-    ):
+    ]
+    if all(_has_containers(results) for results in (old, new)):
+        compared.append(([engine.version for engine in engines], "version of the Docker engine"))
+    for (before, after), what in compared:
         if before != after:
             found.append(f"the {what} changed from {before or 'not recorded'} to {after or 'not recorded'}")
     groups = [{frozenset(group) for group in results.experiment.groups} for results in (old, new)]
@@ -112,6 +115,10 @@ def _machines(old: Results, new: Results) -> tuple[Machine, Machine]:
 def _engines(old: Results, new: Results) -> tuple[DockerEngine, DockerEngine]:
     """The Docker engines; of none nothing is told."""
     return old.experiment.engine or DockerEngine(), new.experiment.engine or DockerEngine()
+
+
+def _has_containers(results: Results) -> bool:
+    return any(deployment.loads and not deployment.is_host for deployment in results.deployments)
 
 
 def _are_other_machines(before: Machine, after: Machine) -> bool:

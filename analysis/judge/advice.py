@@ -9,13 +9,16 @@ RUN = ["-m", "infra", "run"]
 """In a record the command's arguments come after these words, and Python before them."""
 
 
-def command_with(command: str, *, rounds: int | None = None, only: str | None = None) -> str:
+def command_with(
+    command: str, *, rounds: int | None = None, only: str | None = None, budget_minutes: int | None = None
+) -> str:
     """The command to copy that measures the same as before, but for these values.
 
     Args:
         command: the command that ran the experiment, as its record has it.
         rounds: so many rounds; None: as before.
         only: the deployments, with commas between them; None: as before.
+        budget_minutes: so much time for all rounds; None: as before.
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--set", nargs="+", action="extend", default=[])
@@ -25,9 +28,10 @@ def command_with(command: str, *, rounds: int | None = None, only: str | None = 
         given, others = parser.parse_known_args(words[4:] if words[1:4] == RUN else [])
     except (ValueError, argparse.ArgumentError):  # a record that somebody has changed
         given, others = parser.parse_known_args([])
-    changed = [key for key, value in (("rounds=", rounds), ("deployments=", only)) if value is not None]
+    numbers = {"rounds=": rounds, "budget_minutes=": budget_minutes}
+    changed = [key for key, value in {**numbers, "deployments=": only}.items() if value is not None]
     values = [value for value in given.set if not value.startswith(tuple(changed))]
-    values += [] if rounds is None else [f"rounds={rounds}"]
+    values += [f"{key}{value}" for key, value in numbers.items() if value is not None]
     names = only or given.only
     arguments = shlex.join([*others, *(["--only", names] if names else []), *(["--set", *values] if values else [])])
     if set(arguments) & set('"$`\\!'):  # in double quotes the shell would read these, and make reads a dollar

@@ -12,6 +12,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, Number, Part
 from analysis.judge.verdicts import PROVEN, UNPROVEN, Comparison, Verdict, against_first, from_logs, judge
 from analysis.measure.capacity import capacity_ratio
+from analysis.measure.others import CLOSE_OTHERS, others_of
 from analysis.measure.quantity import CAPACITY, FEWEST_ROUNDS, NAN, Estimate
 from analysis.measure.ratios import logs_of_values
 from analysis.measure.rounds import Measurement
@@ -66,10 +67,14 @@ def capacity_headline(searches: Sequence[Search], verdicts: Sequence[Verdict]) -
 
 
 def capacity_line(searches: Sequence[Search]) -> str:
-    """``Capacity at p95 < 200 ms: the host process 123 requests/s; docker run 118 requests/s.``; empty without any."""
+    """``Capacity at p95 < 200 ms: the host process 123 requests/s; docker run 118 requests/s.``; empty without any. One
+    that was searched beside other programs is called not valid."""
     if not searches:
         return ""
-    found = "; ".join(f"{words.named(search)} {carried(search.capacity)}" for search in searches)
+    found = "; ".join(
+        f"{words.named(search)} {carried(search.capacity)}{' (not valid)' if search.disturbance else ''}"
+        for search in searches
+    )
     return f"Capacity at {searches[0].objective}: {found}."
 
 
@@ -91,9 +96,11 @@ def limit_of_generator(search: Search) -> str:
     """That the limit may be that of the load generator; nothing if it is that of the deployment."""
     if not search.may_be_generators:
         return ""
+    others = others_of(step.counts.others_percent for step in search.behind_near)
+    remedy = f"{others.said('of them')}, so {CLOSE_OTHERS}" if others.took_most else MORE_GENERATOR
     return (
         f"In {len(search.behind_near)} of the {len(search.near)} steps near this rate the load generator did not keep "
-        f"the rate, so they do not count, and this may be its limit and not that of the deployment; {MORE_GENERATOR}."
+        f"the rate, so they do not count, and this may be its limit and not that of the deployment; {remedy}."
     )
 
 

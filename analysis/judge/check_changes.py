@@ -7,6 +7,7 @@ times. These are reasons only before the first change. All others hold for the w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from analysis.judge.check_load import generator_doubts, load_doubts, steady_doubts
 from analysis.judge.check_open import OVERLOAD, open_doubts
@@ -15,9 +16,10 @@ from analysis.judge.check_requests import request_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons
 from analysis.measure.recovery import FEW_BEFORE, latency_limit_ms
 from analysis.measure.spans import end_of_load, spans
+from analysis.measure.steps import GENERATOR_LIMIT
 from analysis.read.results import Results
 from analysis.read.runs import Run
-from runfiles.events import PAUSE, RESUME, UNSAMPLED
+from runfiles.events import LATE_MS, PAUSE, RESUME, UNSAMPLED
 from runfiles.records import ChangeRecord
 
 CHANGE = "change"
@@ -30,13 +32,29 @@ def changed_load_doubts(run: Run) -> Reasons:
     """What speaks against a load in which the deployment was changed. A replica that was not sampled may be a new one,
     so that is no reason against it."""
     before = run.before_changes
-    found = [reason for reason in open_doubts(run, has_several_rates=False) if reason[1] != OVERLOAD]
-    found += generator_doubts(run) + limit_doubts(run) + load_doubts(run, is_mixed=True)
+    found = generator_doubts(run) + limit_doubts(run) + load_doubts(run, is_mixed=True)
     found += [(text, "" if kind == UNSAMPLED else kind) for text, kind in request_doubts(run)]
     found += replica_doubts(before) + steady_doubts(before)
     if any(math.isnan(latency_limit_ms(span)) for span in spans(run)):
         found.append((f"{FEW_BEFORE}: let at least 5 s, better 20 s, pass before each change", ""))
     return found
+
+
+def changed_rate_doubts(runs: Mapping[int, Run]) -> list[tuple[list[int], str, str]]:
+    """As ``open_doubts``, of loads in which the deployment was changed. That too many requests wait is what is
+    measured. A container that starts may take the CPU of the load generator, so that this sends late; from the first
+    change on that is a caveat."""
+    return [
+        (numbers, text, kind if any(_late_before(runs[number]) > GENERATOR_LIMIT for number in numbers) else "")
+        for numbers, text, kind in open_doubts(runs, has_several_rates=False)
+        if kind != OVERLOAD
+    ]
+
+
+def _late_before(run: Run) -> float:
+    """The share of the requests before the first change that were sent late."""
+    delays = run.before_changes.measured_requests["send_delay_ms"]
+    return float((delays > LATE_MS).mean()) if len(delays) else 0.0
 
 
 def change_doubts(results: Results) -> list[Doubt]:

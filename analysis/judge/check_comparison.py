@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.judge.advice import command_with
 from analysis.judge.comparability import MODEL, Unlike, has_own_cpus, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.judge.doubts import Doubt
@@ -162,13 +164,13 @@ def round_doubts(results: Results) -> list[Doubt]:
     rounds = {len(deployment.loads) for deployment in results.deployments if deployment.loads}
     if not rounds:
         return []
-    command = results.experiment.command
+    command = command_with(results.experiment.command, rounds=FEW_ROUNDS, budget_minutes=_budget(results))
     if max(rounds) == 1:
         no = "no verdict" if results.is_search else "no interval and no verdict"
         text = (
             f"Each deployment was measured in one round, so there is {no}. Two starts of the same deployment differ "
             "too, and one round does not show by how much. "
-            f"Measure five: {command_with(command, rounds=FEW_ROUNDS)}."
+            f"Measure five: {command}."
         )
         return [Doubt(text)]
     found = []
@@ -180,11 +182,20 @@ def round_doubts(results: Results) -> list[Doubt]:
             "From two rounds only a very clear difference gets a verdict, and no interval is shown: it would be wide."
         )
         text = "One round gives no interval." if min(rounds) == 1 else text
-        found.append(Doubt(f"{text} Measure at least three, better five: {command_with(command, rounds=FEW_ROUNDS)}."))
+        found.append(Doubt(f"{text} Measure at least three, better five: {command}."))
     elif min(rounds) < FEW_ROUNDS:
         text = f"Intervals from {min(rounds)} rounds are wide. {FEW_ROUNDS} rounds or more make them narrower: "
-        found.append(Doubt(f"{text}{command_with(command, rounds=FEW_ROUNDS)}."))
+        found.append(Doubt(f"{text}{command}."))
     return found
+
+
+def _budget(results: Results) -> int | None:
+    """The minutes that ``FEW_ROUNDS`` searches for the capacity need, if each is as long as those of the plan; None for
+    other loads, whose rounds have a length of their own."""
+    plan = results.experiment.plan
+    if not results.is_search or plan.budget_minutes is None or not plan.rounds:
+        return None
+    return math.ceil(plan.budget_minutes * FEW_ROUNDS / plan.rounds)
 
 
 def _versions(deployment: Deployment) -> dict[str, str]:

@@ -1,12 +1,18 @@
-"""Whether an open workload was what it should be: the load generator kept the rate, and the service answered it."""
+"""Whether an open workload was what it should be: the load generator kept the rate, the service answered it, and other
+programs left them the CPU."""
 
 from __future__ import annotations
 
-from analysis.judge.doubts import Doubt, Reasons
-from analysis.measure.steps import GENERATOR_LIMIT, LOST_LIMIT, NOT_KEPT, expected_due, lacking, round_steps
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.judge.doubts import Doubt
+from analysis.measure.others import CLOSE_OTHERS, Others, others_of
+from analysis.measure.searches import Search
+from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, OVERLOADED, expected_due, lacking, round_steps
 from analysis.read.results import Deployment
 from analysis.read.runs import Run
-from runfiles.events import KEPT, LATE_MS, NEW
+from runfiles.events import KEPT, LATE_MS, MEASURED, NEW
 from runfiles.records import OpenWorkload, PlanRecord
 
 MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"
@@ -16,46 +22,93 @@ KEPT_CLASS = "keep_alive"
 """The user class of a plan whose connections are kept."""
 
 
-def open_doubts(run: Run, *, has_several_rates: bool) -> Reasons:
-    """What speaks against a load at a rate; nothing if it had users, each of which waits for its answer.
+@dataclass(frozen=True)
+class Shortfall:
+    """What was lacking in one round: ``share`` of the requests due, as a part of 1. ``text``, ``kind``: of a doubt."""
 
-    In a staircase a rate that was not kept says nothing against the lower ones, and one that was not answered is what
-    it is there to find: only the lowest must have been kept.
+    share: float
+    text: str
+    kind: str
+
+
+def open_doubts(runs: Mapping[int, Run], *, has_several_rates: bool) -> list[tuple[list[int], str, str]]:
+    """What speaks against the loads at a rate of a deployment, by their rounds: the rounds, the text of the worst of
+    them, and its kind. Nothing speaks against users, each of which waits for its answer.
+
+    In a staircase a rate that was not kept says nothing of the deployment, and one that was not answered is what it is
+    there to find. So it is enough that the load generator kept a rate that was answered, or the lowest.
     """
-    if run.record.open is None:
+    found: dict[str, dict[int, Shortfall]] = {}
+    for number, run in runs.items():
+        if run.record.open is not None:
+            each = _of_staircase(run) if has_several_rates else _of_one_rate(run, run.record.open)
+            for shortfall in each:
+                found.setdefault(shortfall.kind, {})[number] = shortfall
+    doubts = []
+    for kind, rounds in found.items():
+        worst = max(rounds, key=lambda number: rounds[number].share)
+        where = f"the worst was round {worst}: " if len(rounds) > 1 else ""
+        doubts.append(([*rounds], f"{where}{rounds[worst].text}", kind))
+    return doubts
+
+
+def remedy(others: Others) -> str:
+    """What helps a load generator that was late. ``others``: in the blocks in which it was."""
+    if others.took_most:
+        return f"{others.said()}, so {CLOSE_OTHERS}"
+    return MORE_GENERATOR
+
+
+def search_doubts(searches: Sequence[Search]) -> list[Doubt]:
+    """The searches whose limit may be the doing of other programs: they took the CPU in most of the steps near it."""
+    return [
+        Doubt(f"{search.title}: {search.disturbance}", "disturbed", (search.name,))
+        for search in searches
+        if search.disturbance
+    ]
+
+
+def _of_staircase(run: Run) -> list[Shortfall]:
+    steps = round_steps(run)
+    states = [step.state for step in steps]
+    below = states[: states.index(OVERLOADED)] if OVERLOADED in states else states
+    if ANSWERED in below or not below:
         return []
-    if has_several_rates:
-        first = next(iter(round_steps(run)), None)
-        if first is None or first.state != NOT_KEPT:
-            return []
-        where = f"{first.rate_per_s:g} requests/s, the lowest rate: "
-        return [(f"{where}{_not_kept(first.late, first.dropped, first.due)}", "rate")]
-    return _of_one_rate(run, run.record.open)
+    first = steps[0]
+    text = _not_kept(first.late, first.dropped, first.due, others_of([first.others_percent]))
+    return [Shortfall(first.behind / first.due, f"{first.rate_per_s:g} requests/s, the lowest rate: {text}", "rate")]
 
 
-def _of_one_rate(run: Run, counts: OpenWorkload) -> Reasons:
+def _of_one_rate(run: Run, counts: OpenWorkload) -> list[Shortfall]:
     lost = counts.over_bound + counts.unanswered
     due = len(run.measured_requests) + counts.dropped + lost
     missing = lacking(expected_due(run), due)
     dropped, due = counts.dropped + missing, due + missing
-    found: Reasons = []
+    found = []
     if counts.late + dropped > GENERATOR_LIMIT * due:
-        found.append((_not_kept(counts.late, dropped, due), "rate"))
+        text = _not_kept(counts.late, dropped, due, _others(run))
+        found.append(Shortfall((counts.late + dropped) / due, text, "rate"))
     if lost > LOST_LIMIT * due:
         text = (
             f"the service could not keep up with the rate: {lost:,} of {due:,} requests ({lost / due:.1%}) were left "
             "without an answer, or not sent because too many others waited for theirs. So the percentiles lack the "
             "slowest requests; use a lower rate, or measure several rates (--set rates=[20,40,80])"
         )
-        found.append((text, OVERLOAD))
+        found.append(Shortfall(lost / due, text, OVERLOAD))
     return found
 
 
-def _not_kept(late: int, dropped: int, due: int) -> str:
+def _others(run: Run) -> Others:
+    """What other programs took in the measured blocks of a load; nothing is known of one in one piece."""
+    blocks = run.as_recorded.blocks
+    return others_of(blocks["others_cpu_percent"][(blocks["phase"] == MEASURED).to_numpy()])
+
+
+def _not_kept(late: int, dropped: int, due: int, others: Others) -> str:
     return (
-        f"the load generator could not keep the rate: of {due:,} requests it sent {late / due:.1%} more than "
-        f"{LATE_MS:g} ms too late, and {dropped / due:.1%} not at all. So response times contain its own delay, and "
-        f"the load was lighter than the plan says; {MORE_GENERATOR}"
+        f"of {due:,} requests {late / due:.1%} were sent more than {LATE_MS:g} ms late, and {dropped / due:.1%} not at "
+        "all. So response times contain the load generator's own delay, and the load was lighter than the plan says; "
+        f"{remedy(others)}"
     )
 
 

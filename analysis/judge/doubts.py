@@ -16,6 +16,7 @@ KINDS = {
     "generator": "the load generator was short of CPU",
     "rate": "the load generator could not keep the rate",
     "overload": "over 1% of the requests were not answered",
+    "disturbed": "other programs took the CPU",
     "cpu limit": "the CPU limit differed",
     "model": "the model differed",
     "model not told": "it is not known which model answered",

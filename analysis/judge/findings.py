@@ -11,7 +11,7 @@ from analysis.judge.comparability import MEMORY_APART
 from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import JUDGED, NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
-from analysis.measure.quantity import FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
+from analysis.measure.quantity import CAPACITY, FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
 from analysis.measure.rounds import MIXED, Measurement
 from runfiles.machines import EngineElsewhere
 from runfiles.reconnect import read_reconnect_every
@@ -126,6 +126,8 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     rounds = [load.summary["requests"].rounds for load in loads]
     if min(rounds) < FEWEST_ROUNDS:
         said = "Fewer than three rounds give no interval."
+        if any(CAPACITY in load.summary for load in loads):
+            said = "Fewer than three rounds give no interval. Only a capacity has one: it comes from the steps."
         said += "" if is_mixed else " Only response times have verdicts, and not from one round."
     else:
         said = "Below, brackets without a name are 95% intervals."

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.judge import words
-from analysis.judge.check_open import MORE_GENERATOR
-from analysis.judge.doubts import Validity
+from analysis.judge.check_open import remedy
+from analysis.judge.doubts import LONGEST_QUOTE, Validity
 from analysis.judge.findings import Finding, Number, Part
-from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, OVERLOADED, Staircase, Step
+from analysis.measure.others import CLOSE_OTHERS, others_of
+from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, NOT_KEPT, OVERLOADED, Staircase, Step
 
 
 def step_anchor(name: str, step: Step) -> str:
@@ -30,14 +31,15 @@ def staircase_headline(staircases: Sequence[Staircase]) -> tuple[str, ...]:
     each = tuple("".join(_text(part) for part in _of(staircase)) for staircase in staircases)
     if len(each) == 1:
         return each
-    knees = "; ".join(f"{words.named(staircase.measurement)} {highest(staircase)}" for staircase in staircases)
+    knees = "; ".join(f"{words.named(each.measurement)} {highest(each)}{_in_brackets(each)}" for each in staircases)
     return (f"The highest rates that were answered: {knees}.", *each)
 
 
 def highest(staircase: Staircase) -> str:
-    """``640 requests/s``, or ``at least`` so many, or that not even the lowest rate was answered."""
+    """``640 requests/s``, or ``at least`` so many, or that not even the lowest rate was answered; ``not known`` if that
+    may not be the deployment's doing."""
     if staircase.knee is None:
-        return "less than the lowest rate"
+        return "less than the lowest rate" if _is_known(staircase) else "not known"
     at_least = "" if staircase.is_reached and _is_known(staircase) else "at least "
     return f"{at_least}{rate(staircase.knee_per_s)} requests/s"
 
@@ -47,23 +49,31 @@ def rate(per_s: float) -> str:
     return f"{per_s:,g}"
 
 
-def rounds_agreeing(staircase: Staircase) -> str:
-    """``in 3 of 5 rounds; in the others 450/s to 900/s``; of one round nothing."""
+def rounds_reaching(staircase: Staircase) -> str:
+    """``in all 5 rounds``, or ``this rate or more in 3 of 5 rounds; they went from 450/s to 900/s``."""
     knees = staircase.knees_per_s
     if len(knees) == 1:
         return "in one round"
-    others = sorted({knee for knee in knees.values() if knee != staircase.knee_per_s})
-    if not others:
-        return f"in all {len(knees)} rounds"
-    said = [f"{rate(knee)}/s" if knee else "none" for knee in others]
-    between = said[0] if len(said) == 1 else f"{said[0]} to {said[-1]}"
-    rest = "the other" if len(knees) - staircase.agreeing == 1 else "the others"
-    return f"in {staircase.agreeing} of {len(knees)} rounds; in {rest} {between}"
+    if len({*knees.values()}) == 1:
+        return "in both rounds" if len(knees) == 2 else f"in all {len(knees)} rounds"
+    return f"this rate or more in {staircase.reaching} of {len(knees)} rounds; they went from {_span(staircase)}"
+
+
+def _in_brackets(staircase: Staircase) -> str:
+    """How far the rounds differ; nothing if they do not."""
+    return "" if len({*staircase.knees_per_s.values()}) == 1 else f" (its rounds: {_span(staircase)})"
+
+
+def _span(staircase: Staircase) -> str:
+    """The lowest and the highest of the rounds."""
+    low, high = (each(staircase.knees_per_s.values()) for each in (min, max))
+    return f"{f'{rate(low)}/s' if low else 'none'} to {rate(high)}/s"
 
 
 def _is_known(staircase: Staircase) -> bool:
-    """Whether the limit is that of the deployment, and not that of the load generator."""
-    return staircase.next is not None and staircase.next.state == OVERLOADED
+    """Whether the limit is that of the deployment, and not that of the load generator or of other programs."""
+    step = staircase.next
+    return step is not None and step.state == OVERLOADED and not step.others.took_most
 
 
 def _text(part: Part) -> str:
@@ -76,7 +86,7 @@ def _of(staircase: Staircase) -> list[Part]:
     if staircase.knee is None:
         return [f"{who} did not answer even the lowest rate in most rounds. ", *_above(staircase)]
     answered = Number(f"{rate(staircase.knee_per_s)} requests/s", step_anchor(staircase.name, staircase.knee))
-    return [f"{who} answered up to ", answered, f" ({rounds_agreeing(staircase)}). ", *_above(staircase)]
+    return [f"{who} answered up to ", answered, f" ({rounds_reaching(staircase)}). ", *_above(staircase)]
 
 
 def _above(staircase: Staircase) -> list[Part]:
@@ -88,29 +98,44 @@ def _above(staircase: Staircase) -> list[Part]:
         return ["No higher rate was measured, because answers still came long after the end of this step."]
     if step.state == OVERLOADED:
         return _overload(staircase, step)
-    anchor = step_anchor(staircase.name, step)
-    at: list[Part] = ["At ", Number(f"{rate(step.rate_per_s)}/s", anchor)]
     if step.state == ANSWERED:
-        return [*at, f" it answered in time in only {step.rounds_in(ANSWERED)} of {len(staircase.knees_per_s)} rounds."]
-    behind = Number(share(step.share("behind")), anchor)
-    said = " the load generator could not keep the rate: it sent "
-    unknown = " of the requests late or not at all. So it is not known whether this rate would be answered; "
-    parts = [*at, said, behind, f"{unknown}{MORE_GENERATOR}."]
+        anchor = step_anchor(staircase.name, step)
+        at: list[Part] = ["At ", Number(f"{rate(step.rate_per_s)}/s", anchor)]
+        return [*at, f" it answered in time in only {step.rounds_in(ANSWERED)} of {len(step.rounds)} rounds."]
+    parts = _unknown(staircase, step)
     higher = (each for each in staircase.steps if each.rate_per_s > step.rate_per_s and each.state == OVERLOADED)
     overloaded = next(higher, None)
     return parts if overloaded is None else [*parts, " ", *_overload(staircase, overloaded)]
+
+
+def _unknown(staircase: Staircase, step: Step) -> list[Part]:
+    """That nothing is known of a rate, because the load generator did not keep it."""
+    anchor = step_anchor(staircase.name, step)
+    rounds = [own for own in step.rounds.values() if own.state == NOT_KEPT]
+    behind = share(sum(own.behind for own in rounds) / sum(own.due for own in rounds))
+    where = f" in {len(rounds)} of {len(step.rounds)} rounds" if len(rounds) < len(step.rounds) else ""
+    return [
+        "At ",
+        Number(f"{rate(step.rate_per_s)}/s", anchor),
+        f" the load generator could not keep the rate{where}: it sent ",
+        Number(behind, anchor),
+        " of the requests late or not at all. So it is not known whether this rate would be answered; "
+        f"{remedy(others_of(own.others_percent for own in rounds))}.",
+    ]
 
 
 def _overload(staircase: Staircase, step: Step) -> list[Part]:
     """What a deployment did at a rate at which it was overloaded."""
     anchor = step_anchor(staircase.name, step)
     at: list[Part] = ["At ", Number(f"{rate(step.rate_per_s)}/s", anchor)]
-    return [*at, *_answers(step, anchor), *_generator(step), "."]
+    return [*at, *_answers(step, anchor), ".", *_doubts(step)]
 
 
 def _answers(step: Step, anchor: str) -> list[Part]:
     if step.share("lost") > LOST_LIMIT:
-        return [" it answered ", Number(share(step.share("answered")), anchor), " of the requests"]
+        error = step.first_error[:LONGEST_QUOTE]
+        failed = f"; {share(step.share('failed'))} failed (the first: {error})" if error else ""
+        return [" it answered ", Number(share(step.share("answered")), anchor), f" of the requests{failed}"]
     throughput = step.estimates["throughput_per_s"]
     rounds = len(step.rounds)
     grown = Number(f"{step.total('growth') / rounds:,.0f}", anchor)
@@ -119,14 +144,18 @@ def _answers(step: Step, anchor: str) -> list[Part]:
     return [" it gave ", gave, " answers per second, and the queue grew by ", grown, f" requests in {length_s:.2g} s"]
 
 
-def _generator(step: Step) -> list[Part]:
-    """That the load generator was behind too, at a rate that was not answered."""
-    if step.share("behind") <= GENERATOR_LIMIT:
+def _doubts(step: Step) -> list[Part]:
+    """That the load generator was late too, or other programs took the CPU, at a rate that was not answered."""
+    said = []
+    if step.share("behind") > GENERATOR_LIMIT:
+        said.append(f"the load generator sent {share(step.share('behind'))} of the requests late or not at all")
+    others = step.others
+    if others.took_most:
+        said.append(others.said("rounds"))
+    if not said:
         return []
-    return [
-        f". There the load generator was behind too (with {share(step.share('behind'))} of the requests), so this may "
-        "be its limit and not that of the deployment"
-    ]
+    advice = f"; {CLOSE_OTHERS}" if others.took_most else ""
+    return [f" There {', and '.join(said)}, so this may not be the limit of the deployment{advice}."]
 
 
 def share(part: float) -> str:

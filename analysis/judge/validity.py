@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from analysis.judge.check_blocks import block_doubts, trend_doubts
-from analysis.judge.check_changes import change_doubts, changed_load_doubts
+from analysis.judge.check_changes import change_doubts, changed_load_doubts, changed_rate_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
-from analysis.judge.check_open import open_doubts
+from analysis.judge.check_open import open_doubts, search_doubts
 from analysis.judge.check_plan import START_SLACK_S, plan_doubts, time_doubts
 from analysis.judge.check_replicas import PART_ONLY, limit_doubts, replica_doubts
 from analysis.judge.check_requests import ERRORS, error_doubts, first_error, request_doubts, single_pass_doubts
@@ -20,6 +20,7 @@ from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons, Validity
 from analysis.measure.latency import ABOVE_PERCENTILE
 from analysis.measure.quantity import QUANTITIES
 from analysis.measure.rounds import Measurement
+from analysis.measure.searches import Search
 from analysis.read.results import Deployment, Results, Round
 from analysis.read.runs import Run
 from runfiles.deployments import title_of
@@ -28,10 +29,11 @@ from runfiles.files import SERVICE_LOG_FILE, round_folder
 from runfiles.lines import is_alike
 
 
-def examine(results: Results, loads: Iterable[Measurement]) -> Validity:
+def examine(results: Results, loads: Iterable[Measurement], searches: Sequence[Search] = ()) -> Validity:
     """All that speaks against an experiment, what makes it invalid first."""
     found = _of_failed_requests(results)
     found += [doubt for each in results.deployments for doubt in _of_deployment(each, results)]
+    found += search_doubts(searches)
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
     found += change_doubts(results)
     loads = list(loads)
@@ -58,7 +60,7 @@ def _of_deployment(deployment: Deployment, results: Results) -> list[Doubt]:
             continue
         if not round_.unread:
             found += _of_missing_runs(deployment, round_) + _of_start(deployment, round_)
-    return found + _of_lacking_passes(deployment) + _of_runs(deployment, results)
+    return found + _of_lacking_passes(deployment) + _of_rates(deployment, results) + _of_runs(deployment, results)
 
 
 def _of_failed_rounds(results: Results) -> list[Doubt]:
@@ -149,6 +151,28 @@ def _of_runs(deployment: Deployment, results: Results) -> list[Doubt]:
     ]
 
 
+def _of_rates(deployment: Deployment, results: Results) -> list[Doubt]:
+    """Whether the loads at a rate were kept and answered, each kind of reason once. Of a search for the capacity the
+    steps in which the load generator did not keep the rate do not count, so they are no reason."""
+    if results.is_search:
+        return []
+    runs: dict[str, dict[int, Run]] = {}
+    for round_ in deployment.rounds:
+        for name, run in _named_runs(round_):
+            if run is not round_.single_pass:
+                runs.setdefault(name, {})[round_.number] = run
+    found = []
+    for name, own in runs.items():
+        if results.has_changes:
+            reasons = changed_rate_doubts(own)
+        else:
+            reasons = open_doubts(own, has_several_rates=results.has_several_rates)
+        for numbers, text, kind in reasons:
+            where = f"{deployment.title}, {name}{_rounds(deployment, numbers)}"
+            found.append(Doubt(f"{where}: {text}", kind, (deployment.name,) if kind else ()))
+    return found
+
+
 def _rounds(deployment: Deployment, numbers: list[int]) -> str:
     """`` of round 1``, `` of rounds 1, 2``; nothing where there is only one."""
     if len(deployment.rounds) < 2:
@@ -187,12 +211,9 @@ def _of_pass(run: Run) -> Reasons:
 
 
 def _of_load(run: Run, results: Results) -> Reasons:
-    """Of a search for the capacity the steps in which the load generator did not keep the rate do not count, so they
-    are no reason."""
     if results.has_changes:
         return changed_load_doubts(run)
-    found = [] if results.is_search else open_doubts(run, has_several_rates=results.has_several_rates)
-    found += _of_run(run, is_search=results.is_search)
+    found = _of_run(run, is_search=results.is_search)
     return found + load_doubts(run, is_mixed=results.has_several_rates)
 
 

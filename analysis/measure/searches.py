@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from analysis.measure.capacity import NEAR_LOG_RATE, capacities_by_round, capacity, fit
+from analysis.measure.others import CLOSE_OTHERS, Others, others_of
 from analysis.measure.quantity import CAPACITY, NAN, Estimate, missing
 from analysis.measure.rounds import Measurement
 from analysis.measure.steps import RoundStep, is_overloaded, measured_blocks
@@ -79,17 +80,29 @@ class Search:
     def capacity(self) -> Estimate:
         """In requests per second. If it was not found, ``missing`` says why."""
         found = capacity(self.objective, [*self.counted.values()])
-        if found.is_measured or not self.behind:
+        if found.is_measured:
             return found
-        uncounted = (
-            f"in {len(self.behind)} of {len(self.steps)} steps the load generator did not keep the rate, so they do "
-            "not count. "
-        )
+        evidence = (found.missing or "").partition(";")[0]
+        uncounted = ""
+        if self.behind:
+            uncounted = (
+                f"in {len(self.behind)} of {len(self.steps)} steps the load generator did not keep the rate, so they "
+                "do not count. "
+            )
+            evidence = f"{uncounted}In the others, {evidence}" if any(self.counted.values()) else uncounted.rstrip(". ")
+        others = self._others(self.steps)
+        if others.took_most and self._may_be_theirs:
+            return missing(f"{evidence}; {others.said('steps')}; {CLOSE_OTHERS}")
+        if not self.behind:
+            return found
         if self._is_reached:
             return missing(f"{uncounted}In the others, {found.missing}, and {MORE_GENERATOR}")
-        evidence = (found.missing or "").partition(";")[0]
-        others = f"In the others, {evidence}. " if any(self.counted.values()) else ""
-        return missing(f"{uncounted}{others}So the limit may be that of the load generator; {MORE_GENERATOR}")
+        return missing(f"{evidence}. So the limit may be that of the load generator; {MORE_GENERATOR}")
+
+    @property
+    def _may_be_theirs(self) -> bool:
+        """Whether other programs may be why no limit was found: not if all steps met the objective."""
+        return bool(self.behind) or self._is_reached
 
     @property
     def _is_reached(self) -> bool:
@@ -122,6 +135,24 @@ class Search:
     def behind_near(self) -> list[SearchStep]:
         """Those of ``near`` that do not count."""
         return [step for step in self.near if not step.counts.is_kept]
+
+    @property
+    def disturbance(self) -> str:
+        """That the limit may be the doing of other programs, as they took the CPU in most of the steps near it or, if
+        no limit was found, in most of all; empty if they did not."""
+        if not self.capacity.is_measured:
+            is_theirs = self._others(self.steps).took_most and self._may_be_theirs
+            return f"the capacity was not found, because {self.capacity.missing}" if is_theirs else ""
+        others = self._others(self.near)
+        if not others.took_most:
+            return ""
+        return (
+            f"{others.said('steps at rates near the limit')}. So this is how much it carries beside them, and not "
+            f"its capacity; {CLOSE_OTHERS}"
+        )
+
+    def _others(self, steps: Sequence[SearchStep]) -> Others:
+        return others_of(step.counts.others_percent for step in steps)
 
     @property
     def may_be_generators(self) -> bool:

@@ -2,7 +2,7 @@
 
 A rate is *answered* in a round if at least 99% of the requests due at it were answered, and the queue did not grow: the
 number of unanswered requests did not rise within the step. Else the deployment was *overloaded*, or the load generator
-did not keep the rate, which says nothing of the deployment.
+did not keep the rate. That says nothing of the deployment, so such a step is looked over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from analysis.measure.others import Others, others_of
 from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, missing
 from analysis.measure.rounds import Measurement, over_rounds
 from analysis.measure.trend import PARTS, drift, is_steady
@@ -48,12 +49,12 @@ WHICH = "due in the measured part of the step"
 class RoundStep:
     """What became of the requests that were due at one rate in one round, in the measured part of its block.
 
-    ``times_ms``: the response times of those that were answered. ``failed``: answered with an error. ``late``: sent,
-    but more than 10 ms after they were due. ``dropped``: the load generator did not send them. ``over_bound`` and
-    ``unanswered``: as in ``runfiles.events.UNSENT``. ``in_time``: the answers that came within the measured part.
-    ``growth``: by how many the unanswered requests were more at its end than at its beginning; ``is_growing``: they
-    rose steadily. ``drift``: the share by which response times rose or fell within it (None: they did not, or too few
-    to tell).
+    ``times_ms``: the response times of those that were answered. ``failed``: answered with an error, the first of which
+    is ``first_error``. ``late``: sent, but more than 10 ms after they were due. ``dropped``: the load generator did not
+    send them. ``over_bound`` and ``unanswered``: as in ``runfiles.events.UNSENT``. ``in_time``: the answers that came
+    within the measured part. ``growth``: by how many the unanswered requests were more at its end than at its
+    beginning; ``is_growing``: they rose steadily. ``drift``: the share by which response times rose or fell within it
+    (None: they did not, or too few to tell). ``others_percent``: the CPU that other programs took (NaN: not known).
     """
 
     rate_per_s: float
@@ -68,6 +69,8 @@ class RoundStep:
     growth: int
     is_growing: bool
     drift: float | None
+    others_percent: float
+    first_error: str
 
     @property
     def answered(self) -> int:
@@ -79,8 +82,19 @@ class RoundStep:
 
     @property
     def lost(self) -> int:
-        """Requests that the deployment did not answer, or with an error."""
+        """Requests that failed or that the deployment did not answer."""
         return self.failed + self.over_bound + self.unanswered
+
+    @property
+    def share_lost(self) -> float:
+        """``lost`` as a share of the requests that were answered or lost; 0 if there were none."""
+        return self.lost / (self.answered + self.lost) if self.answered + self.lost else 0.0
+
+    @property
+    def lost_text(self) -> str:
+        """What became of those: ``failed``, ``not answered``, or both."""
+        is_failed, is_left = self.failed > 0, self.lost > self.failed
+        return "failed or not answered" if is_failed and is_left else "failed" if is_failed else "not answered"
 
     @property
     def behind(self) -> int:
@@ -135,6 +149,16 @@ class Step:
         """The drift of each round that has one."""
         return [step.drift for step in self.rounds.values() if step.drift is not None]
 
+    @property
+    def others(self) -> Others:
+        """What other programs took in its rounds."""
+        return others_of(step.others_percent for step in self.rounds.values())
+
+    @property
+    def first_error(self) -> str:
+        """Why the first request that failed did so; empty if none did."""
+        return next((step.first_error for step in self.rounds.values() if step.first_error), "")
+
 
 @dataclass(frozen=True, eq=False)
 class Staircase:
@@ -154,16 +178,16 @@ class Staircase:
 
     @cached_property
     def knees_per_s(self) -> dict[int, float]:
-        """Of each round, by its number: the highest rate that was answered, as were all lower ones; 0: not even the
-        lowest was."""
+        """Of each round, by its number: the highest rate that was answered, below the first at which the deployment was
+        overloaded; 0: none was. A rate that the load generator did not keep is looked over."""
         found: dict[int, float] = {}
         over: set[int] = set()
         for step in self.steps:
             for number, own in step.rounds.items():
                 found.setdefault(number, 0.0)
-                if own.state != ANSWERED:
+                if own.state == OVERLOADED:
                     over.add(number)
-                elif number not in over:
+                elif own.state == ANSWERED and number not in over:
                     found[number] = step.rate_per_s
         return found
 
@@ -183,6 +207,11 @@ class Staircase:
     def next(self) -> Step | None:
         """The first step above the knee; None if none was measured."""
         return next((step for step in self.steps if step.rate_per_s > self.knee_per_s), None)
+
+    @property
+    def reaching(self) -> int:
+        """In how many rounds the knee was at this rate or at a higher one."""
+        return sum(knee >= self.knee_per_s for knee in self.knees_per_s.values())
 
     @property
     def agreeing(self) -> int:
@@ -205,7 +234,7 @@ def staircase(load: Measurement, planned_per_s: Sequence[float]) -> Staircase | 
     for number, run in load.deployment.loads.items():
         for step in round_steps(run):
             by_rate.setdefault(step.rate_per_s, {})[number] = step
-    steps = [Step(rate, by_rate[rate], _estimates([*by_rate[rate].values()])) for rate in sorted(by_rate)]
+    steps = [Step(rate, by_rate[rate], _estimates(by_rate[rate])) for rate in sorted(by_rate)]
     return Staircase(load, steps, max(planned_per_s)) if steps else None
 
 
@@ -280,6 +309,8 @@ def _round_step(block: pd.Series, requests: pd.DataFrame) -> RoundStep:
         growth=growth,
         is_growing=growth > max(FEW, GROWTH_LIMIT * due) and _is_rising(np.array(queues)),
         drift=drift(own["started_at_unix_s"].to_numpy()[is_answered], times, (start, end)),
+        others_percent=float(block["others_cpu_percent"]),
+        first_error=str(own["error"].to_numpy()[~is_answered][0]) if not is_answered.all() else "",
     )
 
 
@@ -298,29 +329,32 @@ def _is_rising(queues: np.ndarray) -> bool:
     return bool(queues[-1] > queues[0]) and is_steady(queues)
 
 
-def _estimates(rounds: Sequence[RoundStep]) -> dict[str, Estimate]:
-    """Percentiles and throughput of a rate over its rounds."""
-    each = [_percentiles(step) | {"throughput_per_s": _throughput(step)} for step in rounds]
-    found = over_rounds(each)
+def _estimates(rounds: Mapping[int, RoundStep]) -> dict[str, Estimate]:
+    """Percentiles and throughput of a rate over its rounds, by their numbers. A percentile that one round lacks is
+    missing, as the mean of the others would be that of other requests than those of the row."""
+    each = {number: _percentiles(step) | {"throughput_per_s": _throughput(step)} for number, step in rounds.items()}
+    found = over_rounds([*each.values()])
     for key, quantile in QUANTILES.items():
-        beyond = next((own[key] for own in each if not own[key].is_measured), None)
-        n = sum(own[key].n for own in each)
-        if beyond is not None:
-            found[key] = replace(beyond, n=n)
+        lacking_in = [number for number, own in each.items() if not own[key].is_measured]
+        n = sum(own[key].n for own in each.values())
+        if lacking_in:
+            worst = max(lacking_in, key=lambda number: rounds[number].share_lost)
+            where = f" in round {worst}" if len(rounds) > 1 else ""
+            found[key] = replace(missing(f"{each[worst][key].missing}{where}"), n=n)
         elif n * (1 - quantile) < LEAST_ABOVE - 1e-6:
             found[key] = replace(missing(f"fewer than {LEAST_ABOVE} were slower"), n=n)
     return found
 
 
 def _percentiles(step: RoundStep) -> dict[str, Estimate]:
-    """Of all requests that were sent, or would have been but for the bound. One that was not answered is slower than
-    all that were, so a percentile that falls on it is missing."""
+    """Of all requests that were sent, or would have been but for the bound. One that failed or was not answered is
+    slower than all that were, so a percentile that falls on it is missing."""
     n = step.answered + step.lost
     if not step.answered:
         return dict.fromkeys(QUANTILES, replace(missing("no request was answered"), n=n))
     times = np.concatenate([step.times_ms, np.full(step.lost, np.inf)])
     values = np.quantile(np.sort(times), [*QUANTILES.values()], method="inverted_cdf" if step.lost else "linear")
-    why = f"{step.lost / n:.1%} not answered"
+    why = f"{step.share_lost:.1%} {step.lost_text}"
     return {
         key: Estimate(float(value), n, "requests", which=WHICH) if np.isfinite(value) else replace(missing(why), n=n)
         for key, value in zip(QUANTILES, values, strict=True)

@@ -8,7 +8,7 @@ from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
 from analysis.judge.changes import name_of, until
-from analysis.judge.staircases import highest, rate, rounds_agreeing
+from analysis.judge.staircases import highest, rate, rounds_reaching
 from analysis.judge.verdicts import MAIN, NAMES, NONE, PROVEN, Verdict, against_first
 from analysis.measure.effects import Effect
 from analysis.measure.quantity import Estimate
@@ -82,7 +82,7 @@ def _measured(
 
 def _of_rates(staircase: Staircase, style: str) -> list[Value]:
     """The highest rate that was answered, and the response times there."""
-    values = [Value(highest(staircase), f"answered\n{rounds_agreeing(staircase)}", style)]
+    values = [Value(highest(staircase), f"answered\n{rounds_reaching(staircase)}", style)]
     if staircase.knee is not None:
         values += [
             _value(staircase.knee.estimates[key], 2, " ms", f"{NAMES[key]} at {rate(staircase.knee_per_s)}/s", style)

@@ -109,7 +109,8 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """A table with its heading; ``label`` names it for screen readers. ``columns`` begin with that of the titles.
-    ``copied``: what its button puts on the clipboard; without it there is no button."""
+    ``copied``: what its button puts on the clipboard; without it there is no button. ``is_dense``: it has so many
+    columns that they must be narrow."""
 
     heading: str
     label: str
@@ -118,6 +119,7 @@ class Table:
     how_to_read: str = ""
     id: str = ""
     copied: str = ""
+    is_dense: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ HOW_TABLE_IS_READ = (
     "more than 10 ms late, or not at all."
 )
 
+NOT_VALID = "not valid: other programs took the CPU"
+
 
 def search_section(analysis: Analysis) -> Section:
     """The whole section; empty if the capacity was not searched."""
@@ -79,7 +81,8 @@ def _row(search: Search, compared: dict[str, Verdict]) -> Row:
     rounds = f"{count} round{'s' if count != 1 else ''}"
     if capacity.is_measured:
         interval = low_to_high(capacity)
-        found = Cell(carried(capacity), f"95% interval {interval}" if interval else "")
+        said = [f"95% interval {interval}"] if interval else []
+        found = Cell(carried(capacity), "\n".join([*said, *([NOT_VALID] if search.disturbance else [])]))
         steps = Cell(f"{capacity.n:,} {capacity.which}", f"of {len(search.steps):,} in {rounds}")
     else:
         found = Cell(carried(capacity), capacity.missing or "")

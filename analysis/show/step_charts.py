@@ -8,14 +8,17 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.measure.quantity import Estimate
-from analysis.measure.steps import Staircase, Step
+from analysis.measure.steps import ANSWERED, NOT_KEPT, OVERLOADED, Staircase
 from analysis.show.chart_style import GREY, SYMBOLS, colour, empty_chart, or_none, round_numbers, title_of
 
 LINES = (("median_ms", "median", "solid"), ("p95_ms", "p95", "dot"), ("p99_ms", "p99", "dash"))
 """The percentiles that are drawn: their names, and how their lines look."""
 FEW_RATES = 7
 """With no more rates each is a tick of the axis."""
-RING = "highest rate answered"
+WIDE = 20
+"""If the highest rate is more than so many times the lowest, the chart of the answers has logarithmic axes: on linear
+ones the low rates would be one heap."""
+RING = "highest rate answered in most rounds"
 Staircases = Sequence[Staircase]
 
 
@@ -46,25 +49,37 @@ def answers(staircases: Staircases) -> go.Figure:
     """Answers per second at each rate, a line for each deployment, and a dashed one on which all requests are answered
     at once."""
     chart = empty_chart()
-    most = max(_all_rates(staircases))
+    rates = _all_rates(staircases)
     ideal = {"color": GREY, "dash": "dash"}
-    chart.add_scatter(x=[0, most], y=[0, most], mode="lines", line=ideal, hoverinfo="skip", showlegend=False)
+    ends = [min(rates) if is_wide(staircases) else 0, max(rates)]
+    shown = [*ends]
+    chart.add_scatter(x=ends, y=ends, mode="lines", line=ideal, hoverinfo="skip", showlegend=False)
     for number, staircase in enumerate(staircases):
-        _add_line(chart, staircase, "throughput_per_s", {"width": 2.5})
+        shown += _add_line(chart, staircase, "throughput_per_s", {"width": 2.5})
         chart.data[-1].update(
             legendgroup=f"deployment {number}",
             hovertemplate="%{x:,}/s: %{y:.1f} answers per second<extra>%{fullData.name}</extra>",
         )
         _add_ring(chart, staircase, "throughput_per_s", number)
-    chart.update_xaxes(title="requests due per second", rangemode="tozero")
-    chart.update_yaxes(title="answers per second", rangemode="tozero")
+    if is_wide(staircases):
+        chart.update_xaxes(**_rates(staircases))
+        chart.update_yaxes(**_logarithmic(shown), title="answers per second (logarithmic)")
+    else:
+        chart.update_xaxes(title="requests due per second", rangemode="tozero")
+        chart.update_yaxes(title="answers per second", rangemode="tozero")
     return chart
 
 
+def is_wide(staircases: Staircases) -> bool:
+    """Whether the rates are so far apart that the chart of the answers needs logarithmic axes."""
+    rates = _all_rates(staircases)
+    return max(rates) > WIDE * min(rates)
+
+
 def _add_line(chart: go.Figure, staircase: Staircase, key: str, line: dict[str, Any]) -> list[float]:
-    """One quantity at each rate with its intervals; the marks of rates that were not answered are open. Returns the
-    values."""
+    """One quantity at each rate with its intervals; its marks say what became of the rate. Returns the values."""
     symbol = SYMBOLS.get(staircase.name, "circle")
+    marks = {ANSWERED: symbol, OVERLOADED: f"{symbol}-open", NOT_KEPT: "x"}
     estimates = [step.estimates[key] for step in staircase.steps]
     chart.add_scatter(
         x=[step.rate_per_s for step in staircase.steps],
@@ -73,7 +88,7 @@ def _add_line(chart: go.Figure, staircase: Staircase, key: str, line: dict[str, 
         mode="lines+markers",
         line={"color": colour(staircase.name), **line},
         marker={
-            "symbol": [symbol if _is_answered(staircase, step) else f"{symbol}-open" for step in staircase.steps],
+            "symbol": [marks[step.state] for step in staircase.steps],
             "size": 8,
         },
         error_y={
@@ -89,13 +104,10 @@ def _add_line(chart: go.Figure, staircase: Staircase, key: str, line: dict[str, 
     return [estimate.value for estimate in estimates if estimate.is_measured]
 
 
-def _is_answered(staircase: Staircase, step: Step) -> bool:
-    return step.rate_per_s <= staircase.knee_per_s
-
-
 def _arm(estimate: Estimate, length: float) -> float | str:
-    """As in ``chart_style``: Plotly does not draw text. An arm that reaches 0 has no end on a logarithmic axis."""
-    return round(length, 6) if estimate.has_interval and length < estimate.value else "none"
+    """As in ``chart_style``: Plotly does not draw text. On a logarithmic axis it draws an arm that reaches 0 down to
+    the end of the axis."""
+    return round(length, 6) if estimate.has_interval else "none"
 
 
 def _add_ring(chart: go.Figure, staircase: Staircase, key: str, number: int) -> None:

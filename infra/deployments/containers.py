@@ -39,6 +39,9 @@ METRICS_FILE = "docker_system_inference_metrics.csv"
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp (Linux, net/tcp_states.h)."""
 
+KILLED = "killed by a person or another program, or by the kernel because memory was short"
+"""What a container tells that ended with ``SIGKILL_CODE``, if its engine saw no lack of memory."""
+
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What an engine calls its machine -> what images call it."""
 
@@ -52,7 +55,7 @@ def why_gone(container: Any) -> str | None:
         state = container.attrs["State"]
         code = state["ExitCode"]
         memory = " (out of memory)" if state.get("OOMKilled") else ""
-        memory = memory or (" (killed; out of memory suspected)" if code == SIGKILL_CODE else "")
+        memory = memory or (f" ({KILLED})" if code == SIGKILL_CODE else "")
         words = f"{last_words(container)}{_why_other_machine(container)}"
         return f"container {container.name} ended with exit code {code}{memory}: {words}"
     except docker.errors.NotFound:

@@ -80,10 +80,11 @@ class Host:
         metrics, log = live_folder(folder) / METRICS_FILE, folder / SERVICE_LOG_FILE
         if service.metrics.variable is not None:
             metrics.parent.mkdir(parents=True, exist_ok=True)
+        killed_before = _killed_for_memory()
         process = _start_process(service, port, settings.service_cpus, metrics.resolve(), log)
 
         def gone() -> str | None:
-            return _why_ended(process, log)
+            return _why_ended(process, log, killed_before)
 
         def evidence() -> str:
             if reason := gone():
@@ -242,13 +243,35 @@ def _end(process: psutil.Process, seconds: float) -> None:
     psutil.wait_procs(left, seconds)
 
 
-def _why_ended(process: subprocess.Popen[bytes], log: Path) -> str | None:
+def _why_ended(process: subprocess.Popen[bytes], log: Path, killed_before: int | None) -> str | None:
+    """Why a service has ended; None as long as it runs. ``killed_before``: ``_killed_for_memory`` before its start."""
     code = process.poll()
     if code is None:
         return None
-    how = f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
-    suspected = "; out of memory suspected" if code == -signal.SIGKILL else ""
-    return f"the service {how}{suspected}: {last_line(tail(log))}"
+    words = last_line(tail(log))
+    if code >= 0:
+        return f"the service ended with exit code {code}: {words}"
+    how = f"the service ended by signal {-code} ({signal.strsignal(-code)})"
+    if code != -signal.SIGKILL:
+        return f"{how}: {words}"
+    return f"{how}; {_who_killed(killed_before, _killed_for_memory())}; the last line of its log: {words}"
+
+
+def _who_killed(before: int | None, after: int | None) -> str:
+    """Whose the signal SIGKILL probably was, by how many processes the kernel had killed before and after it."""
+    if before is None or after is None:
+        return "a person or another program killed it, or the kernel because memory was short"
+    if after > before:
+        return "the kernel killed a process because memory was short, probably this one"
+    return "a person or another program killed it (the kernel killed no process for lack of memory)"
+
+
+def _killed_for_memory() -> int | None:
+    """How many processes the kernel has killed since it started because memory was short; None: it does not say so."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("oom_kill ")))
+    return None
 
 
 def _left() -> psutil.Process | None:

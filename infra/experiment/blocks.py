@@ -37,15 +37,8 @@ from runfiles.files import (
 BLOCKS_FILE = "blocks.json"
 """What Locust is told of the load, in the group's folder."""
 
-SETTLE_S = 0.2
-"""How long the load goes to a deployment before its block is measured."""
-
-CAPACITY_SETTLE_S = 1.0
 LAST_STEPS = 5
 """The last steps of a search, which tell where the limit is."""
-
-OPEN_SETTLE_SHARE = 0.2
-"""Of an open workload at least this share of a block's length: the queue has to fill."""
 
 
 def blocks_of(
@@ -62,7 +55,7 @@ def blocks_of(
     return {
         "group": step.group,
         "block_s": plan.block_s,
-        "settle_s": settle_s(plan),
+        "settle_s": plan.settle_s,
         "rates": () if plan.capacity else plan.all_rates,
         "capacity": capacity_load(plan, len(targets)),
         "warm_up_blocks": plan.warm_up_blocks,
@@ -81,13 +74,6 @@ def blocks_of(
             for name, (url, replicas, prefix) in targets.items()
         ],
     }
-
-
-def settle_s(plan: Plan) -> float:
-    """How long the load goes to a deployment before its block is measured, in seconds."""
-    if plan.capacity is not None:
-        return CAPACITY_SETTLE_S
-    return max(SETTLE_S, OPEN_SETTLE_SHARE * plan.block_s) if plan.all_rates else SETTLE_S
 
 
 def capacity_load(plan: Plan, deployments: int) -> dict[str, Any] | None:

@@ -60,7 +60,8 @@ def capacity_of(percent: Callable[[Any], float], value: Any) -> Capacity | None:
         value: the table.
 
     Raises:
-        ValueError: it says something that can't be.
+        ValueError: it is no table.
+        NotValid: it says something that can't be.
     """
     if value is None:
         return None
@@ -72,15 +73,14 @@ def capacity_of(percent: Callable[[Any], float], value: Any) -> Capacity | None:
         "lowest": number("a number of requests per second", 0.1, 100_000),
         "highest": number("a number of requests per second", 0.1, 100_000),
     }
-    try:
-        found = toml.checked(value, checks, "[capacity]", "[capacity]", _default)
-    except toml.NotValid as error:
-        raise ValueError(f"a table that says what is searched for ({error})") from error
+    found = toml.checked(value, checks, "[capacity]", "[capacity]", _default)
     if "slo" not in found:
-        raise ValueError(f'a table that says what is searched for; add slo = "{EXAMPLE}"')
+        raise toml.NotValid(f'[capacity]: slo is missing, the objective; add slo = "{EXAMPLE}"')
     capacity = Capacity(**found)
     if capacity.lowest >= capacity.highest:
-        raise ValueError(f"a table whose lowest, {capacity.lowest:g}, is below its highest, {capacity.highest:g}")
+        raise toml.NotValid(
+            f"[capacity]: lowest = {capacity.lowest:g} is not below highest = {capacity.highest:g}; change one of them"
+        )
     return capacity
 
 
@@ -90,7 +90,7 @@ def _objective(value: Any) -> str:
 
 def _default(key: str) -> Any:
     found = next(field.default for field in fields(Capacity) if field.name == key)
-    return EXAMPLE if found is MISSING else found
+    return toml.NO_DEFAULT if found is MISSING else found
 
 
 def as_table(capacity: Capacity | None) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ from infra.experiment.groups import why_one_port
 from infra.experiment.journal import Journal, now
 from infra.experiment.load import end_leftovers
 from infra.experiment.plan import MIB, Plan
-from infra.experiment.progress import View
+from infra.experiment.progress import View, staircase_in_words
 from infra.experiment.rounds import Rounds
 from infra.paths import ROOT
 from runfiles.deployments import HOST, title_of
@@ -193,6 +193,8 @@ class Experiment:
         rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
         how = f"in {rounds}" if plan.rounds is not None else until
         self._view.say(f"Fourfold measures {names} {how}; everything lands in {self._folder}")
+        if plan.rates:
+            self._view.say(staircase_in_words(plan))
         for warning in warnings:
             self._view.say(f"warning: {warning}")
         code = 0

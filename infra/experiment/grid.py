@@ -49,20 +49,18 @@ def grid_of(value: Any) -> Grid | None:
     """What the table ``grid`` of a plan says; None: there is none.
 
     Raises:
-        ValueError: it says something that can't be.
+        ValueError: it is no table.
+        NotValid: it says something that can't be.
     """
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise ValueError("a table, such as [grid] with replicas = [1, 2, 3]")  # noqa: TRY004  no caller's slip
-    try:
-        grid = Grid(**toml.checked(value, _CHECKS, "[grid]", "[grid]", _default))
-    except toml.NotValid as error:
-        raise ValueError(f"a table that says what is combined ({error})") from error
+    grid = Grid(**toml.checked(value, _CHECKS, "[grid]", "[grid]", _default))
     if grid.users and grid.rate:
-        raise ValueError("a table that can be: users and rate are both in it; leave one of them out")
+        raise toml.NotValid("[grid]: users and rate are both in it; leave one of them out")
     if grid.cells > MOST_CELLS:
-        raise ValueError(f"a table of at most {MOST_CELLS} cells, and has {grid.cells:,}; leave out some values")
+        raise toml.NotValid(f"[grid]: it has {grid.cells:,} cells, more than {MOST_CELLS}; leave out some values")
     return grid
 
 

@@ -7,7 +7,7 @@ plan with a comment on each key.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -42,6 +42,14 @@ OPEN_LOAD = "open_load"
 """The locustfile of an open workload."""
 
 MOST_RATES = 100
+
+SETTLE_S = 0.2
+"""How long the load goes to a deployment before its block is measured."""
+
+CAPACITY_SETTLE_S = 1.0
+
+OPEN_SETTLE_SHARE = 0.2
+"""Of an open workload at least this share of a block's length: the queue has to fill."""
 
 AUTO_RATES = tuple(float(round(10 * 2 ** (step / 2))) for step in range(21))
 """10 to 10,000 requests per second, each 1.41 times the one before. A deployment that is overloaded gets no higher one.
@@ -111,6 +119,13 @@ class Plan:
         if self.rates:
             return len(self.rates)
         return max(FEWEST_BLOCKS, round(self.seconds / self.block_s))
+
+    @property
+    def settle_s(self) -> float:
+        """How long the load goes to a deployment before each block is measured, in seconds."""
+        if self.capacity is not None:
+            return CAPACITY_SETTLE_S
+        return max(SETTLE_S, OPEN_SETTLE_SHARE * self.block_s) if self.all_rates else SETTLE_S
 
     @property
     def load_s(self) -> float:
@@ -188,8 +203,11 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
         PlanError: the file can't be read, or a key or value in it, or in an override, is not one.
     """
     values = {} if path is None else _checked(_read(path), str(path))
+    of_file = Plan(**values)
+    refuse_idle(of_file, [key for key in values if values[key] != _default(key)], str(path))
     if only is not None:
         values |= _checked({"deployments": _from_text("deployments", only)}, "--only")
+    keys_set = []
     for override in overrides:
         key, has_value, text = override.partition("=")
         if not has_value:
@@ -198,8 +216,11 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
         value = _from_text(key, text)
         if is_in_table and table in TABLES:
             key, value = table, (TABLES[table](values.get(table)) or {}) | {name: value}
+        keys_set.append(key)
         values |= _checked({key: value}, "--set")
-    return consistent(Plan(**values))
+    plan = consistent(Plan(**values))
+    refuse_idle(plan, [key for key in keys_set if values[key] is not None], "--set")
+    return plan
 
 
 def plan_of(record: PlanRecord, where: str) -> Plan:
@@ -209,7 +230,7 @@ def plan_of(record: PlanRecord, where: str) -> Plan:
         PlanError: a value of it is not one that a plan may have.
     """
     earlier = {} if record.layout is not None else {"layout": TURNS}
-    said = {key: value for key, value in record.to_json().items() if value is not None or key not in NEWER}
+    said = {key: value for key, value in record.to_json().items() if value not in (None, []) or key not in NEWER}
     return consistent(Plan(**_checked(said | earlier, where)))
 
 
@@ -272,6 +293,34 @@ def _with_changes(plan: Plan) -> Plan:
     return replace(consistent(alone), changes=plan.changes)
 
 
+def refuse_idle(plan: Plan, keys: Collection[str], where: str) -> None:
+    """Refuse keys that have no effect in a plan, although they were given: something else was meant.
+
+    Args:
+        plan: what is carried out.
+        keys: those that were given.
+        where: the file, or the option, for messages.
+
+    Raises:
+        PlanError: one of the keys has no effect.
+    """
+    idle: tuple[str, ...]
+    remedy = ""
+    if plan.capacity is not None:
+        load, idle = "the load is a search for the capacity", ("users", "seconds", "requests", "precision")
+    elif plan.rates:
+        load, idle = "the load is a staircase of rates", ("users", "block_s", "precision")
+    elif plan.rate is not None:
+        load, idle = "the load has a rate", ("users",)
+    elif plan.grid is None or not plan.grid.rate:
+        load, idle, remedy = "the load has users and no rate", ("arrivals",), "add a rate (rate=50), or "
+    else:
+        return
+    for key in idle:
+        if key in keys:
+            raise PlanError(f"{where}: {key} has no effect, because {load}; {remedy}leave {key} out")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return toml.read(path, "plan", "plans/default.toml")
@@ -316,11 +365,13 @@ def _percent(value: Any) -> float:
 
 
 def _rates(value: Any) -> tuple[float, ...]:
-    """Rates that rise, each of which has a block."""
-    what = f'a list of rising rates, such as [20, 40, 80], at most {MOST_RATES}, or "auto"'
+    """Rates that rise, each of which has a block; None: there are none."""
+    what = f'a list of 1 to {MOST_RATES} rising rates, such as [20, 40, 80], or "auto"'
+    if value is None:
+        return ()
     if value == AUTO:
         return AUTO_RATES
-    if not isinstance(value, list | tuple) or len(value) > MOST_RATES:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_RATES:
         raise ValueError(what)
     try:
         rates = tuple(float(_rate(rate)) for rate in value)
