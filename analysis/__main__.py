@@ -16,6 +16,7 @@ from analysis import precision
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
+from analysis.judge.changes import effect_in_words, name_of
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.staircases import highest, rounds_reaching
@@ -166,6 +167,9 @@ def cases_of(analysis: Analysis) -> list[Case]:
         said = f"{carried(search.capacity)}{interval or f': {search.capacity.missing}'}"
         said = f"not valid: {search.disturbance}" if search.disturbance else said
         cases.append(Case("capacity", f"{search.title}: {search.objective}", said=said))
+    for effect in analysis.effects:
+        name = f"{effect.title}: change {effect.number}, {name_of(effect.planned)}"
+        cases.append(Case("changes", name, said=effect_in_words(effect)))
     for staircase in analysis.staircases:
         said = f"{highest(staircase)}, {rounds_reaching(staircase)}"
         cases.append(Case("highest rate", staircase.title, said=said))
@@ -183,7 +187,7 @@ def _print_summary(analysis: Analysis) -> None:
         console.print(analysis.results.note)
     for doubt in analysis.validity.invalid:
         console.print(f"not valid: {doubt.title}: {doubt.text}", style="red")
-    if analysis.loads and not analysis.results.has_several_rates:
+    if analysis.loads and not analysis.results.is_mixed:
         console.print(_figures(analysis.loads), soft_wrap=False)
     for line in _remarks(analysis):
         console.print(line)
@@ -208,7 +212,7 @@ def _figures(loads: Sequence[Measurement]) -> Table:
 def _remarks(analysis: Analysis) -> Iterator[str]:
     """The lines below the figures: verdicts, deployments that were not measured, caveats."""
     loads = analysis.loads
-    if not analysis.results.has_several_rates and not all(
+    if not analysis.results.is_mixed and not all(
         is_memory_comparable(loads[0].deployment, load.deployment) for load in loads
     ):
         yield "MB: counted differently for the host process and for containers, so not comparable"

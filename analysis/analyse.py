@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.judge.capacities import capacity_finding, capacity_verdicts
+from analysis.judge.changes import change_findings
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, findings
 from analysis.judge.headline import headline
@@ -12,6 +13,7 @@ from analysis.judge.staircases import staircase_finding
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import Balance, evenness, keeps_connections, replica_shares
+from analysis.measure.effects import Effect, effects_of
 from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.measure.searches import Search, search_of, with_capacity
@@ -23,7 +25,8 @@ from analysis.read.results import Results
 class Analysis:
     """An experiment and what it says. ``headline`` is what was found: one plain sentence, and
     then its numbers. ``staircases``: one for each of the loads if the plan has several rates; then there are no
-    verdicts. ``searches``: one for each of the loads if the capacity was searched; then the verdicts are on that."""
+    verdicts. ``searches``: one for each of the loads if the capacity was searched; then the verdicts are on that.
+    ``effects``: one for each change of each of the loads if the plan has changes; then there are no verdicts."""
 
     results: Results
     blank: Blank
@@ -31,6 +34,7 @@ class Analysis:
     loads: tuple[Measurement, ...]
     staircases: tuple[Staircase, ...]
     searches: tuple[Search, ...]
+    effects: tuple[Effect, ...]
     passes: tuple[Measurement, ...]
     validity: Validity
     verdicts: tuple[Verdict, ...]
@@ -55,7 +59,7 @@ def measure(results: Results) -> Measured:
 
 def _loads(results: Results, blank: Blank) -> tuple[Measurement, ...]:
     return tuple(
-        measure_load(deployment, blank, has_several_rates=results.has_several_rates)
+        measure_load(deployment, blank, has_several_rates=results.has_several_rates, has_changes=results.has_changes)
         for deployment in results.deployments
         if deployment.loads
     )
@@ -71,20 +75,25 @@ def analyse(results: Results) -> Analysis:
         loads = tuple(with_capacity(load, search) for load, search in zip(loads, searches, strict=True))
     each = (staircase(load, results.experiment.plan.rates) for load in loads)
     staircases = tuple(own for own in each if own is not None)
+    effects = effects_of(loads, results.experiment.plan.changes)
     validity = examine(results, loads, searches)
-    verdicts = [] if results.has_several_rates else judge(loads, validity, results.engine_elsewhere)
+    verdicts = [] if results.is_mixed else judge(loads, validity, results.engine_elsewhere)
     if searches:
         verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)
-    balances = tuple(_balances(loads))
+    balances = () if results.has_changes else tuple(_balances(loads))
     found = [*staircase_finding(staircases, validity), *capacity_finding(searches, verdicts, validity)]
-    found += findings(loads, verdicts, balances, validity, results.engine_elsewhere)
+    found += change_findings(effects, validity)
+    found += [] if results.has_changes else findings(loads, verdicts, balances, validity, results.engine_elsewhere)
     return Analysis(
         results=results,
         blank=blank,
-        headline=headline(loads, verdicts, balances, validity, results.experiment.command, staircases, searches),
+        headline=headline(
+            loads, verdicts, balances, validity, results.experiment.command, staircases, searches, effects
+        ),
         loads=loads,
         staircases=staircases,
         searches=searches,
+        effects=effects,
         passes=tuple(measure_pass(deployment, blank) for deployment in results.deployments if deployment.single_passes),
         validity=validity,
         verdicts=tuple(verdicts),

@@ -52,11 +52,13 @@ def precision(results: Results) -> dict[str, Any]:
     """How many rounds were measured, and each pair with its ratio, interval and half width in percent.
 
     They are those of the verdicts: None until there are rounds enough for them. Pairs that may not be compared are left
-    out, as no round makes them known. So are all pairs of a staircase: one median of several rates says little.
+    out, as no round makes them known. So are all pairs of a staircase, or of loads with changes: one median of several
+    rates, or of before and after, says little.
     """
     deployments = [deployment for deployment in results.deployments if deployment.loads]
     rounds = max((len(deployment.loads) for deployment in deployments), default=0)
-    return {"rounds": rounds, "pairs": [] if results.is_staircase else _pairs(results, deployments)}
+    is_unknown = results.is_staircase or results.has_changes
+    return {"rounds": rounds, "pairs": [] if is_unknown else _pairs(results, deployments)}
 
 
 def _pairs(results: Results, deployments: Sequence[Deployment]) -> list[dict[str, Any]]:

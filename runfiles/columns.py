@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runfiles.events import DISTURBED, MEASURED, PHASES, WARM_UP
+from runfiles.events import ACTIONS, DISTURBED, MEASURED, PHASES, WARM_UP
 from runfiles.fields import FIRST_UNIX_S, LAST_UNIX_S, MOST_BYTES
 from runfiles.rates import MOST_RATE_PER_S
 
@@ -57,6 +57,7 @@ BYTES_PER_S = Unit("bytes/s")
 NUMBER = Unit("number")
 PER_S = Unit("1/s", 0, MOST_RATE_PER_S)
 HTTP_STATUS = Unit("number", 0, 999)
+ACTION = Unit("text", is_text=True, words=ACTIONS)
 YES_OR_NO = Unit("1 or 0", 0, 1)
 TEXT = Unit("text", is_text=True)
 NAME = Unit("text", most=1000, is_text=True)
@@ -372,6 +373,22 @@ REPLICA_EVENTS_COLUMNS = (
     Column("node", LABEL, NAME, "name of the Docker engine or machine it runs on"),
     Column("detail", LABEL, TEXT, "exit code, the task's error, or what kept it from being sampled"),
 )
+
+CHANGES_COLUMNS = (
+    Column(
+        "began_at_unix_s", LABEL, UNIX_S, "when Fourfold began to make the change, by the load generator's clock", True
+    ),
+    Column("number", LABEL, NUMBER, "which change of the plan it is, from 1", True),
+    Column(
+        "action", LABEL, Unit("text", is_text=True, words=ACTIONS), "kill, stop, pause, resume, scale or update", True
+    ),
+    Column("due_at_unix_s", LABEL, UNIX_S, "when it was due", True),
+    Column("ended_at_unix_s", LABEL, UNIX_S, "when it was made: the command had ended"),
+    Column("replica", LABEL, NAME, "the replica that it was made to, as in the samples; empty: to all"),
+    Column("detail", LABEL, TEXT, "what was done"),
+    Column("error", LABEL, TEXT, "why it could not be made; empty: it was made"),
+)
+"""Of a run with planned changes."""
 
 MACHINE_STATS_COLUMNS = (
     Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample was taken, by the load generator's clock", True),

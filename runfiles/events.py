@@ -90,6 +90,17 @@ ENGINE_ANSWERS = "engine answers again"
 """What becomes of a replica, and the last two of the Docker engine: the column ``event`` of ``REPLICA_EVENTS_COLUMNS``,
 which explains them."""
 
+KILL = "kill"
+STOP = "stop"
+PAUSE = "pause"
+RESUME = "resume"
+SCALE = "scale"
+UPDATE = "update"
+PLANNED = (KILL, STOP, PAUSE, SCALE, UPDATE)
+ACTIONS = (*PLANNED, RESUME)
+"""What a plan may change while the load goes on: end a replica at once (SIGKILL) or as ``docker stop`` does; halt it,
+and let it go on after some seconds (``RESUME``); another number of replicas; all replicas anew, one after another."""
+
 ROWS_LOST = "rows lost"
 INCOMPLETE = "incomplete"
 UNSAMPLED = "unsampled"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, STATUSES, STOPPED_BY
+from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, PLANNED, STATUSES, STOPPED_BY
 from runfiles.fields import (
     Address,
     Between,
@@ -104,6 +104,21 @@ class CapacityRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangeRecord(Record):
+    """A change while the load goes on, ``at_s`` after its measured part began.
+
+    ``replica``: which one is killed, stopped or paused, from 1. ``seconds``: how long a pause lasts. ``replicas``: to
+    how many is scaled. None: the action has no such value.
+    """
+
+    at_s: Seconds
+    action: Annotated[str, OneOf(PLANNED)]
+    replica: Count | None = None
+    seconds: Seconds | None = None
+    replicas: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord(Record):
     """The plan that was carried out, with the keys of a plan's file.
 
@@ -128,6 +143,7 @@ class PlanRecord(Record):
     rates: tuple[Rate, ...] = ()
     arrivals: Annotated[str, OneOf(ARRIVALS)] | None = None
     capacity: CapacityRecord | None = None
+    changes: tuple[ChangeRecord, ...] = ()
     seed: Seed | None = None
     cpus: Cpus | None = None
     memory_mb: Count | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from runfiles.columns import (
     BLOCK_COLUMNS,
+    CHANGES_COLUMNS,
     MACHINE_STATS_COLUMNS,
     REPLICA_EVENTS_COLUMNS,
     REPLICA_STATS_COLUMNS,
@@ -25,6 +26,7 @@ from runfiles.events import ALL_BLOCKS, ALL_TEXTS, DISTURBED, MEASURED, RUN_TIME
 from runfiles.files import (
     BLANK_FOLDER,
     BLOCKS_SUFFIX,
+    CHANGES_SUFFIX,
     EXPERIMENT_FILE,
     FORM,
     MACHINE_STATS_SUFFIX,
@@ -102,6 +104,7 @@ def write_run(
     after_s: float = 0,
     at_s: float | None = None,
     blocks: Iterable[Mapping[str, Any]] | None = None,
+    changes: Iterable[Mapping[str, Any]] | None = None,
     **record: Any,
 ) -> None:
     """The files of one run of 2 s of warm-up and 10 s measured, by 4 users, in a round of the deployment's folder.
@@ -149,6 +152,8 @@ def write_run(
         (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS, machine_samples),
     ):
         _write(folder / f"{prefix}{suffix}", columns, [_moved(row, later_s) for row in rows])
+    if changes is not None:
+        _write(folder / f"{prefix}{CHANGES_SUFFIX}", CHANGES_COLUMNS, [_moved(row, later_s) for row in changes])
     if blocks is not None:
         _write(folder / f"{prefix}{BLOCKS_SUFFIX}", BLOCK_COLUMNS, [_moved(row, later_s) for row in blocks])
 

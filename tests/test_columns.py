@@ -8,6 +8,7 @@ from runfiles.columns import (
     BLOCK_COLUMNS,
     BYTES,
     BYTES_PER_S,
+    CHANGES_COLUMNS,
     COUNTER,
     GAUGE,
     LABEL,
@@ -29,7 +30,14 @@ from runfiles.columns import (
 
 from _counters import Counters
 
-TABLES = (REQUEST_COLUMNS, REPLICA_STATS_COLUMNS, REPLICA_EVENTS_COLUMNS, MACHINE_STATS_COLUMNS, BLOCK_COLUMNS)
+TABLES = (
+    REQUEST_COLUMNS,
+    REPLICA_STATS_COLUMNS,
+    REPLICA_EVENTS_COLUMNS,
+    CHANGES_COLUMNS,
+    MACHINE_STATS_COLUMNS,
+    BLOCK_COLUMNS,
+)
 UNITS = {
     "_unix_s": (UNIX_S, UNIX_S_ELSEWHERE),
     "_bytes_per_s": (BYTES_PER_S,),
@@ -51,7 +59,7 @@ def test_a_name_carries_the_unit(column: Column) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", TABLES, ids=["requests", "replica_stats", "replica_events", "machine_stats", "blocks"]
+    "table", TABLES, ids=["requests", "replica_stats", "replica_events", "changes", "machine_stats", "blocks"]
 )
 def test_a_file_begins_with_the_time_of_a_row(table: tuple[Column, ...]) -> None:
     assert table[0].unit is UNIX_S

@@ -20,10 +20,11 @@ def test_the_plan_that_is_shipped_is_the_default() -> None:
     path = ROOT / "plans" / "default.toml"
     assert read_plan(path) == Plan() == read_plan(None)
     said = path.read_text(encoding="utf-8")
-    keys = Plan.__dataclass_fields__.keys() - {"capacity", "grid"}
+    keys = Plan.__dataclass_fields__.keys() - {"capacity", "grid", "changes"}
     assert all(f"{key} = " in said for key in keys)
     assert "[capacity]" in said
     assert "[grid]" in said
+    assert "[[changes]]" in said
 
 
 def test_the_plan_of_a_capacity_is_shipped_and_searches_in_the_time_that_it_names() -> None:

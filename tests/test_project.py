@@ -53,7 +53,7 @@ def test_a_shared_module_imports_only_the_standard_library(module: str) -> None:
 
 def test_the_form_of_a_run_is_documented_as_it_is() -> None:
     text = (ROOT / "docs" / "run-files.md").read_text(encoding="utf-8")
-    kinds = ("REQUEST", "REPLICA_STATS", "REPLICA_EVENTS", "MACHINE_STATS", "BLOCK")
+    kinds = ("REQUEST", "REPLICA_STATS", "REPLICA_EVENTS", "CHANGES", "MACHINE_STATS", "BLOCK")
     for name in (f"{kind}_COLUMNS" for kind in kinds):
         table = text[text.index(f"<!-- columns: {name} -->") :].split("\n\n")[0]
         documented = re.findall(r"^\| `\w+` \| .+ \|$", table, re.MULTILINE)

@@ -35,9 +35,9 @@ def generator_doubts(run: Run) -> Reasons:
     ]
 
 
-def load_doubts(run: Run, *, has_several_rates: bool = False) -> Reasons:
-    """Whether a load ran as long as it should, was steady, and had the machine to itself. A staircase of rates is not
-    steady as a whole."""
+def load_doubts(run: Run, *, is_mixed: bool = False) -> Reasons:
+    """Whether a load ran as long as it should, was steady, and had the machine to itself. A staircase of rates, or a
+    load with changes, ``is_mixed``: not steady as a whole."""
     found: Reasons = []
     if run.measured_requests.empty:
         found.append(("no request was measured", INCOMPLETE))
@@ -46,13 +46,18 @@ def load_doubts(run: Run, *, has_several_rates: bool = False) -> Reasons:
         took_s = ended - run.record.started_at_unix_s
         if took_s < asked_s - RUN_TIME_SLACK_S:
             found.append((f"the run took {took_s:.0f} s, not {asked_s:g} s", "cut off"))
-    if not has_several_rates:
-        found += _of_throughput(run) + _of_trend(run)
+    if not is_mixed:
+        found += steady_doubts(run)
     others = _cpu_of_others(run) if run.axis is None else None  # blocks tell it themselves
     if others is not None and others > OTHERS_LIMIT_PERCENT:
         text = f"other programs and the system took {others:.0f}% of a core during the run; close what is not needed"
         found.append((text, ""))
     return found
+
+
+def steady_doubts(run: Run) -> Reasons:
+    """Whether a load was steady."""
+    return _of_throughput(run) + _of_trend(run)
 
 
 def _of_throughput(run: Run) -> Reasons:

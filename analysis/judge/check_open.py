@@ -16,6 +16,8 @@ from runfiles.events import KEPT, LATE_MS, MEASURED, NEW
 from runfiles.records import OpenWorkload, PlanRecord
 
 MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"
+OVERLOAD = "overload"
+"""The kind of the reason that the service did not answer too many requests."""
 KEPT_CLASS = "keep_alive"
 """The user class of a plan whose connections are kept."""
 
@@ -92,7 +94,7 @@ def _of_one_rate(run: Run, counts: OpenWorkload) -> list[Shortfall]:
             "without an answer, or not sent because too many others waited for theirs. So the percentiles lack the "
             "slowest requests; use a lower rate, or measure several rates (--set rates=[20,40,80])"
         )
-        found.append(Shortfall(lost / due, text, "overload"))
+        found.append(Shortfall(lost / due, text, OVERLOAD))
     return found
 
 

@@ -26,6 +26,7 @@ KINDS = {
     "gap": "samples have gaps over 5 s",
     "errors": "over 1% of the requests failed",
     "few requests": "there were too few requests",
+    "change": "a planned change was not made",
     "trend": "response times rose or fell within a run",
     "cut off": "a run was cut off",
     INCOMPLETE: "the measurement is incomplete",

@@ -12,7 +12,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.verdicts import JUDGED, NAMES, NONE, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance, Evenness, reopened, replicas_of
 from analysis.measure.quantity import CAPACITY, FEWEST_ROUNDS, HIDDEN, PARTS_OF_TIME, QUANTITIES
-from analysis.measure.rounds import RATES_MIXED, Measurement
+from analysis.measure.rounds import MIXED, Measurement
 from runfiles.machines import EngineElsewhere
 from runfiles.reconnect import read_reconnect_every
 
@@ -122,17 +122,17 @@ def how_to_read(loads: Sequence[Measurement]) -> str:
     """What stands in the brackets of the findings without a verdict."""
     if not loads:
         return ""
-    has_rates = any(load.summary["median_ms"].missing == RATES_MIXED for load in loads)
+    is_mixed = any(load.summary["median_ms"].missing in MIXED for load in loads)
     rounds = [load.summary["requests"].rounds for load in loads]
     if min(rounds) < FEWEST_ROUNDS:
         said = "Fewer than three rounds give no interval."
         if any(CAPACITY in load.summary for load in loads):
             said = "Fewer than three rounds give no interval. Only a capacity has one: it comes from the steps."
-        said += "" if has_rates else " Only response times have verdicts, and not from one round."
+        said += "" if is_mixed else " Only response times have verdicts, and not from one round."
     else:
         said = "Below, brackets without a name are 95% intervals."
-        said += " Only response times have verdicts." if len(loads) > 1 and not has_rates else ""
-    return f"{said} {words.HOW_ROUND_BY_ROUND}" if len(loads) > 1 and max(rounds) > 1 and not has_rates else said
+        said += " Only response times have verdicts." if len(loads) > 1 and not is_mixed else ""
+    return f"{said} {words.HOW_ROUND_BY_ROUND}" if len(loads) > 1 and max(rounds) > 1 and not is_mixed else said
 
 
 def _told(loads: Sequence[Measurement], *keys: str) -> list[Measurement]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from analysis.judge import words
 from analysis.judge.advice import command_with
 from analysis.judge.capacities import capacity_headline
+from analysis.judge.changes import change_headline
 from analysis.judge.doubts import Validity
 from analysis.judge.staircases import staircase_headline
 from analysis.judge.verdicts import FASTER, NAMES, NONE, ONE_ROUND, SLOWER, UNPROVEN, Verdict, against_first
 from analysis.measure.balance import Balance
+from analysis.measure.effects import Effect
 from analysis.measure.quantity import FEWEST_ROUNDS, QUANTITIES
 from analysis.measure.rounds import Measurement
 from analysis.measure.searches import Search
@@ -29,12 +31,15 @@ def headline(
     command: str,
     staircases: Sequence[Staircase] = (),
     searches: Sequence[Search] = (),
+    effects: Sequence[Effect] = (),
 ) -> tuple[str, ...]:
     """What was found: first one plain sentence, then the numbers of each deployment. ``command`` ran the experiment."""
     if not validity.is_valid:
         return (_not_valid(validity),)
     if not loads:
         return ("Nothing was measured: no deployment has a load that can be read.",)
+    if effects:
+        return change_headline(effects)
     if staircases:
         return staircase_headline(staircases)
     if searches:

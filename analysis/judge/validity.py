@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from analysis.judge.check_blocks import block_doubts, trend_doubts
+from analysis.judge.check_changes import change_doubts, changed_load_doubts, changed_rate_doubts
 from analysis.judge.check_comparison import comparison_doubts, round_doubts
 from analysis.judge.check_generator import generator_caveats
 from analysis.judge.check_load import generator_doubts, load_doubts
@@ -34,8 +35,9 @@ def examine(results: Results, loads: Iterable[Measurement], searches: Sequence[S
     found += [doubt for each in results.deployments for doubt in _of_deployment(each, results)]
     found += search_doubts(searches)
     found += _of_failed_rounds(results) + plan_doubts(results) + time_doubts(results) + trend_doubts(results)
+    found += change_doubts(results)
     loads = list(loads)
-    found += _of_percentiles([] if results.has_several_rates else loads) + generator_caveats(results, loads)
+    found += _of_percentiles([] if results.is_mixed else loads) + generator_caveats(results, loads)
     found += comparison_doubts(results) + round_doubts(results)
     return Validity(tuple(sorted(_merged(found), key=lambda doubt: not doubt.is_invalid)))
 
@@ -82,10 +84,10 @@ def _of_failed_rounds(results: Results) -> list[Doubt]:
 def _of_failed_requests(results: Results) -> list[Doubt]:
     """Runs with too many failed requests: each cause once, by the first run that it hit, with all that it hit.
 
-    In a staircase, failed requests of a load belong to the step in which they failed.
+    In a staircase, failed requests of a load belong to the step in which they failed, and after a change to that.
     """
     runs = [
-        (deployment, round_, name, run.as_recorded)
+        (deployment, round_, name, run.as_recorded.before_changes)
         for deployment in results.deployments
         for round_ in deployment.rounds
         for name, run in _named_runs(round_)
@@ -159,11 +161,16 @@ def _of_rates(deployment: Deployment, results: Results) -> list[Doubt]:
         for name, run in _named_runs(round_):
             if run is not round_.single_pass:
                 runs.setdefault(name, {})[round_.number] = run
-    return [
-        Doubt(f"{deployment.title}, {name}{_rounds(deployment, numbers)}: {text}", kind, (deployment.name,))
-        for name, own in runs.items()
-        for numbers, text, kind in open_doubts(own, has_several_rates=results.has_several_rates)
-    ]
+    found = []
+    for name, own in runs.items():
+        if results.has_changes:
+            reasons = changed_rate_doubts(own)
+        else:
+            reasons = open_doubts(own, has_several_rates=results.has_several_rates)
+        for numbers, text, kind in reasons:
+            where = f"{deployment.title}, {name}{_rounds(deployment, numbers)}"
+            found.append(Doubt(f"{where}: {text}", kind, (deployment.name,) if kind else ()))
+    return found
 
 
 def _rounds(deployment: Deployment, numbers: list[int]) -> str:
@@ -204,8 +211,10 @@ def _of_pass(run: Run) -> Reasons:
 
 
 def _of_load(run: Run, results: Results) -> Reasons:
+    if results.has_changes:
+        return changed_load_doubts(run)
     found = _of_run(run, is_search=results.is_search)
-    return found + load_doubts(run, has_several_rates=results.has_several_rates)
+    return found + load_doubts(run, is_mixed=results.has_several_rates)
 
 
 def _of_run(run: Run, *, is_search: bool = False) -> Reasons:

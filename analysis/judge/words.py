@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from analysis.judge.verdicts import NAMES, NONE, PROVEN, Verdict
+from analysis.measure.effects import Effect
 from analysis.measure.parts import Blank
 from analysis.measure.quantity import PARTS_OF_TIME, QUANTITIES, REVERSE_PROXY, Estimate, Quantity
-from analysis.measure.rounds import RATES_MIXED, Measurement
+from analysis.measure.recovery import TIMES
+from analysis.measure.rounds import MIXED, Measurement
 from analysis.measure.searches import Search
 from analysis.measure.steps import NOT_KEPT, RoundStep, Staircase, Step
 from analysis.read.results import Deployment
@@ -162,7 +164,7 @@ def rows_of(measurements: Sequence[Measurement]) -> list[Quantity]:
         for key, quantity in QUANTITIES.items()
         if any(key in measurement.summary for measurement in measurements)
         and (key != REVERSE_PROXY or has_reverse_proxy(measurements))
-        and not all(key in each.summary and each.summary[key].missing == RATES_MIXED for each in measurements)
+        and not all(key in each.summary and each.summary[key].missing in MIXED for each in measurements)
     ]
 
 
@@ -175,8 +177,9 @@ def has_reverse_proxy(measurements: Sequence[Measurement]) -> bool:
 
 
 def is_memory_mixed(measured: Sequence[Measurement]) -> bool:
-    """Whether there is both a host process and containers: their memory is counted differently."""
-    return len({measurement.deployment.is_host for measurement in measured}) > 1
+    """Whether there is memory of both a host process and containers: it is counted differently."""
+    shown = [each for each in measured if each.summary[COUNTED_APART[0]].missing not in MIXED]
+    return len({measurement.deployment.is_host for measurement in shown}) > 1
 
 
 def status(deployment: Deployment) -> str:
@@ -236,6 +239,7 @@ def figures_csv(
     verdicts: Sequence[Verdict],
     staircases: Sequence[Staircase] = (),
     searches: Sequence[Search] = (),
+    effects: Sequence[Effect] = (),
 ) -> str:
     """All estimates and ratios as CSV. What is missing is an empty field. No text is a formula to a spreadsheet."""
     file = io.StringIO(newline="")
@@ -249,6 +253,8 @@ def figures_csv(
         writer.writerows(_csv_steps(staircase))
     for search in searches:
         writer.writerows(_csv_search(search))
+    for effect in effects:
+        writer.writerows(_csv_change(effect))
     for found in verdicts:
         pair = no_formula(f"{found.subject.title} / {found.baseline.title}")
         values = [_cell(value) for value in (found.comparison.ratio, found.comparison.low, found.comparison.high)]
@@ -302,6 +308,31 @@ def _csv_search(search: Search) -> Iterator[list[object]]:
                 counts = [missed, "", "", step.told.offered, "requests", 1, note]
                 run = f"step of block {step.block} at {step.rate_per_s:g}/s"
                 yield [run, number_of_round, title, f"missed {condition.text}", "", *counts]
+
+
+def _csv_change(effect: Effect) -> Iterator[list[object]]:
+    """What a change did, over all rounds and in each: counts of requests, and times."""
+    title = no_formula(effect.title)
+    run = f"load, change {effect.number}: {effect.planned.action}"
+    requests = effect.total("requests")
+    counts = {name: effect.total(name) for name in ("lost", "failed", "retried", "slowed")}
+    counts |= {name: effect.unsent(name) for name in ("over_bound", "unanswered", "dropped")}
+    for name, count in counts.items():
+        yield [run, "all", title, name, "", count, "", "", requests, "requests", len(effect.rounds), ""]
+    for error, count in effect.errors:
+        note = no_formula(error)
+        yield [run, "all", title, "failed with", "", count, "", "", requests, "requests", len(effect.rounds), note]
+    for key in TIMES:
+        figure = effect.figure(key)
+        values = [_cell(value) for value in (figure.estimate.value, figure.estimate.low, figure.estimate.high)]
+        note = f"not in {figure.never} of {figure.asked} rounds" if figure.never else _note(figure.estimate)
+        yield [run, "all", title, key, "s", *values, figure.estimate.n, "rounds", len(effect.rounds), note]
+        for number_of_round, recovery in effect.rounds.items():
+            own = recovery.times[key]
+            note = "not before the end" if own.is_never else no_formula(own.missing)
+            yield [run, number_of_round, title, key, "s", _cell(own.value), "", "", "", "", 1, note]
+    for number_of_round, recovery in effect.rounds.items():
+        yield [run, number_of_round, title, "lost", "", recovery.lost, "", "", recovery.requests, "requests", 1, ""]
 
 
 def _csv_counts(step: Step | RoundStep) -> Iterator[list[object]]:

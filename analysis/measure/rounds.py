@@ -38,6 +38,11 @@ OF_ANY_RATE = (
 )
 """The quantities that are shown of a staircase as a whole. All others depend on the rate."""
 RATES_MIXED = "one figure for several rates says little"
+OF_ANY_STATE = ("requests", "failures", "seconds_to_healthy")
+"""The quantities that are shown of a load in which the deployment was changed. All others mix before and after."""
+CHANGES_MIXED = "one figure from before and after a change says little"
+MIXED = (RATES_MIXED, CHANGES_MIXED)
+"""Why a figure of a whole load is left out."""
 SUMMED = ("requests", "failures")
 """Counts are those of all rounds; other estimates are means over the rounds."""
 
@@ -77,14 +82,24 @@ def over_rounds(rounds: Sequence[Estimates]) -> dict[str, Estimate]:
 
 
 def _over_rounds(key: str, estimates: Sequence[Estimate]) -> Estimate:
+    if key not in SUMMED:
+        return mean_over_rounds(estimates)
+    told = [estimate for estimate in estimates if estimate.is_measured]
+    if not told:
+        return estimates[0]
+    total = float(sum(estimate.value for estimate in told))
+    return replace(told[0], value=total, n=sum(estimate.n for estimate in told), rounds=len(told))
+
+
+def mean_over_rounds(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of the rounds in which it was measured, at least one estimate, with its t interval; that is cut off at 0
+    if no value is negative."""
     told = [estimate for estimate in estimates if estimate.is_measured]
     if not told:
         return estimates[0]
     values = np.array([estimate.value for estimate in told])
     n = sum(estimate.n for estimate in told)
     is_part = any(estimate.is_part for estimate in told)
-    if key in SUMMED:
-        return replace(told[0], value=float(values.sum()), n=n, rounds=len(told))
     low, high = t_interval(values)
     if low < 0 <= values.min():  # never true of NaN: an interval that is missing stays missing
         low = 0.0
@@ -123,9 +138,12 @@ class Measurement:
         return {number: estimate.value for number, estimate in told.items() if estimate.is_measured}
 
 
-def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, has_several_rates: bool = False) -> Measurement:
+def measure_load(
+    deployment: Deployment, blank: Blank = NO_BLANK, *, has_several_rates: bool = False, has_changes: bool = False
+) -> Measurement:
     """A deployment under load, without the percentiles that have too few requests above them. Of a staircase of rates
-    it has the quantities that do not depend on the rate."""
+    it has the quantities that do not depend on the rate; of a load with changes those that do not mix before and
+    after."""
     starts = {round_.number: round_.seconds_to_healthy for round_ in deployment.rounds}
     rounds = {}
     for number, run in deployment.loads.items():
@@ -133,15 +151,17 @@ def measure_load(deployment: Deployment, blank: Blank = NO_BLANK, *, has_several
         timed = missing("the start was not timed") if start is None else Estimate(float(start), 1, "starts")
         own = {"seconds_to_healthy": timed, "idle_cpu_percent": idle_cpu_percent(run)}
         rounds[number] = summarize(run, blank) | own
-    if has_several_rates:
-        rounds = {number: _without_rates(estimates) for number, estimates in rounds.items()}
+    if has_changes:
+        rounds = {number: _only(OF_ANY_STATE, estimates, CHANGES_MIXED) for number, estimates in rounds.items()}
+    elif has_several_rates:
+        rounds = {number: _only(OF_ANY_RATE, estimates, RATES_MIXED) for number, estimates in rounds.items()}
     return Measurement(deployment, rounds, without_thin_percentiles(over_rounds([*rounds.values()])))
 
 
-def _without_rates(estimates: Estimates) -> dict[str, Estimate]:
+def _only(keys: Sequence[str], estimates: Estimates, why_not: str) -> dict[str, Estimate]:
+    """The estimates with these keys; the others are missing."""
     return {
-        key: estimate if key in OF_ANY_RATE else replace(missing(RATES_MIXED), n=estimate.n)
-        for key, estimate in estimates.items()
+        key: estimate if key in keys else replace(missing(why_not), n=estimate.n) for key, estimate in estimates.items()
     }
 
 

@@ -170,6 +170,16 @@ class Results:
         return self.is_staircase or self.is_search
 
     @property
+    def has_changes(self) -> bool:
+        """Whether the plan changes the deployments while the load goes on."""
+        return bool(self.experiment.plan.changes)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether one figure for a whole load would mix several states: several rates, or before and after a change."""
+        return self.has_several_rates or self.has_changes
+
+    @property
     def runs(self) -> list[Run]:
         """All runs of all measured rounds of all deployments, single passes too."""
         rounds = [each for deployment in self.deployments for each in deployment.measured_rounds]

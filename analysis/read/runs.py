@@ -16,6 +16,7 @@ from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults, read_record, unreadable
 from runfiles.columns import (
     BLOCK_COLUMNS,
+    CHANGES_COLUMNS,
     MACHINE_STATS_COLUMNS,
     REPLICA_EVENTS_COLUMNS,
     REPLICA_STATS_COLUMNS,
@@ -25,6 +26,7 @@ from runfiles.events import KEPT, MEASURED
 from runfiles.fields import LONGEST_RUN_S
 from runfiles.files import (
     BLOCKS_SUFFIX,
+    CHANGES_SUFFIX,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
@@ -51,6 +53,7 @@ FILES = (
     (REPLICA_EVENTS_SUFFIX, REPLICA_EVENTS_COLUMNS),
     (MACHINE_STATS_SUFFIX, MACHINE_STATS_COLUMNS),
     (BLOCKS_SUFFIX, BLOCK_COLUMNS),
+    (CHANGES_SUFFIX, CHANGES_COLUMNS),
 )
 """The CSV files of a run: how their names end, and their columns. The first column says when a row is from, by the load
 generator's clock."""
@@ -59,8 +62,9 @@ generator's clock."""
 @dataclass(frozen=True, eq=False)
 class Run:
     """One Locust run: its record, one row a request, one a sample of a replica, one for what became of a replica, one
-    a sample of the machine, one a block (columns as in ``runfiles``). ``events`` and ``machine`` are empty where an
-    earlier version recorded, ``blocks`` where the load came in one piece.
+    a sample of the machine, one a block, one a planned change (columns as in ``runfiles``). ``events`` and ``machine``
+    are empty where an earlier version recorded, ``blocks`` where the load came in one piece, ``changes`` where nothing
+    was changed.
     ``absent``: those of its files that are not there, though replicas were sampled.
 
     If it came in blocks, the measured parts of its blocks are laid end to end: all times of ``requests``, ``samples``,
@@ -77,6 +81,7 @@ class Run:
     machine: pd.DataFrame
     absent: tuple[str, ...] = ()
     blocks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    changes: pd.DataFrame = field(default_factory=pd.DataFrame)
     axis: Axis | None = None
     recorded: Run | None = None
 
@@ -142,6 +147,24 @@ class Run:
             last = self.finished_unix_s.max() if len(self.requests) else start
             ended = last if ended is None else min(last, ended)
         return start, max(start, ended)
+
+    @cached_property
+    def before_changes(self) -> Run:
+        """The part before the first planned change, as a run of its own, with the requests that were over by then; the
+        run itself where nothing was changed. Its record has no counts: those are of the whole run."""
+        if self.changes.empty:
+            return self
+        end = float(self.changes["began_at_unix_s"].iloc[0])
+        record = replace(self.record, ended_at_unix_s=end, run_time_s=None, requests=None, failures=None)
+        return replace(
+            self,
+            record=record,
+            requests=_rows(self.requests, self.finished_unix_s < end),
+            samples=_rows(self.samples, self.samples["sampled_at_unix_s"] < end),
+            events=_rows(self.events, self.events["at_unix_s"] < end),
+            machine=_rows(self.machine, self.machine["sampled_at_unix_s"] < end),
+            changes=self.changes.iloc[:0],
+        )
 
     @cached_property
     def rates_per_s(self) -> tuple[float, ...]:
@@ -213,12 +236,13 @@ def read_run(folder: Path, prefix: str) -> Run | None:
     paths = [inside(folder, f"{prefix}{suffix}") for suffix, _ in FILES]
     frames = [read_csv(own, columns) for own, (_, columns) in zip(paths, FILES, strict=True)]
     frames[0] = _with_errors(frames[0])
-    requests, samples, events, machine, blocks = frames
+    requests, samples, events, machine, blocks, changes = frames
+    *_, of_blocks, _ = paths
     is_sampled = any(replica.sampled for replica in record.replicas.list)
     absent = tuple(own.name for own in paths[1:3] if is_sampled and not own.exists())
-    run = Run(record, requests, samples, events, machine, absent, blocks)
+    run = Run(record, requests, samples, events, machine, absent, blocks, changes)
     if reason := why_wrong(blocks):
-        raise UnreadableFile(f"{paths[-1]} can't be read ({reason}); measure again")
+        raise UnreadableFile(f"{of_blocks} can't be read ({reason}); measure again")
     start, end = run.window_unix_s
     if end - start > LONGEST_RUN_S:
         raise unreadable(path, f"it tells of a run of {end - start:,.0f} s")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
+from analysis.judge.changes import name_of, until
 from analysis.judge.staircases import highest, rate, rounds_reaching
 from analysis.judge.verdicts import MAIN, NAMES, NONE, PROVEN, Verdict, against_first
+from analysis.measure.effects import Effect
 from analysis.measure.quantity import Estimate
 from analysis.measure.rounds import Measurement
 from analysis.measure.searches import Search
@@ -58,7 +60,10 @@ def _measured(
 ) -> Card:
     invalid = analysis.validity.of(load.name)
     style = "none" if invalid else ""
-    if isinstance(at_rates, Staircase):
+    if analysis.results.has_changes:
+        own = [effect for effect in analysis.effects if effect.name == load.name]
+        values = [value for effect in own for value in _of_change(effect, style)]
+    elif isinstance(at_rates, Staircase):
         values = _of_rates(at_rates, style)
     elif isinstance(at_rates, Search):
         values = [_of_search(at_rates, style)]
@@ -95,6 +100,20 @@ def _of_search(search: Search, style: str) -> Value:
     said = [f"capacity at {search.limiting.text}", *([f"95% interval {interval}"] if interval else [])]
     rounds = f"{capacity.rounds} round{'s' if capacity.rounds != 1 else ''}"
     return Value(carried(capacity), "\n".join([*said, f"{capacity.n:,} steps {capacity.which}, {rounds}"]), style)
+
+
+def _of_change(effect: Effect, style: str) -> list[Value]:
+    """How many requests a change lost, and how long errors lasted."""
+    lost = f"{effect.total('lost'):,} lost"
+    values = [Value(lost, f"of {effect.total('requests'):,} requests: {name_of(effect.planned)}", style)]
+    ends = effect.figure("errors_end_s")
+    rounds = f"\nin {ends.never} of {ends.asked} rounds" if ends.asked > 1 else ""
+    if ends.never:
+        said = "down" if effect.down == ends.never else "errors to the end"
+        values.append(Value(said, f"until {until(effect)}{rounds}", style))
+    if ends.estimate.is_measured and effect.total("lost"):
+        values.append(_value(ends.estimate, 1, " s", "until errors ended", style))
+    return values
 
 
 def _value(estimate: Estimate, digits: int, unit: str, name: str, style: str) -> Value:

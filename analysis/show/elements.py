@@ -8,14 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``height_rem``: None is the usual
-    one."""
+    """A chart with its title and how to read it; ``plot`` is what Plotly draws. ``height_rem``: None is the usual one.
+    ``is_wide``: it needs the whole width."""
 
     id: str
     title: str
     how_to_read: str
     plot: dict[str, Any]
     height_rem: float | None = None
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from analysis.analyse import Analysis
 from analysis.judge import words
+from analysis.judge.changes import name_of
 from analysis.judge.check_open import is_open
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Results
@@ -102,7 +103,15 @@ def header_facts(analysis: Analysis) -> tuple[Fact, ...]:
         *([Fact("Service", told)] if (told := service(results)) else []),
         Fact("Model", ", ".join(models_that_answered(results)) or _no_model(results)),
         Fact("Load", _load(analysis)),
+        *([Fact("Changes", told)] if (told := _changes(results)) else []),
     )
+
+
+def _changes(results: Results) -> str:
+    """What was changed while the load went on; empty if nothing was."""
+    planned = results.experiment.plan.changes
+    said = "; ".join(f"{name_of(change)} at {change.at_s:g} s" for change in planned)
+    return f"{said}, since the measured part began" if planned else ""
 
 
 def run_facts(analysis: Analysis) -> tuple[Fact, ...]:

@@ -41,8 +41,9 @@ class Kind:
 
 
 def kinds_of(analysis: Analysis) -> tuple[Kind, ...]:
-    """The loads and the single passes, if a deployment has one; the loads alone if nothing was measured."""
-    loads = Kind("Under load", analysis.loads, is_pass=False)
+    """The loads and the single passes, if a deployment has one; the loads alone if nothing was measured. Loads with
+    changes have no such figures."""
+    loads = Kind("Under load", () if analysis.results.has_changes else analysis.loads, is_pass=False)
     passes = Kind("Single pass: one user, each text once", analysis.passes, is_pass=True)
     return tuple(kind for kind in (loads, passes) if kind.measured) or (loads,)
 

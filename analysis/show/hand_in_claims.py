@@ -158,6 +158,9 @@ class _Figures:
         if absent:
             return Claim(OPEN, f"It is not known whether {this} or {other} {more}.", self.why_not(*absent))
         found = self._verdict(subject, baseline)
+        if found is None and self._analysis.results.has_changes:
+            text = f"There is no verdict on whether {this} or {other} is faster, because they were changed meanwhile."
+            return Claim(OPEN, text, NOT_MEASURED)
         if found is None:
             text = f"There is no verdict on whether {this} or {other} is faster, because several rates were measured."
             return Claim(OPEN, text, self._highest_rates(subject, baseline))
@@ -199,6 +202,8 @@ class _Figures:
             for balance in self._analysis.balances
             if balance.measurement.name == name and balance.even is not None
         ]
+        if not told and self._analysis.results.has_changes:
+            return NOT_MEASURED
         if not told:
             return NOT_TOLD if name in self._loads else self.why_not(name)
         shares = [balance.even.largest for balance in told if balance.even is not None]

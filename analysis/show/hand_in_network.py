@@ -72,6 +72,8 @@ def _first(analysis: Analysis, name: str) -> Balance | None:
 def _why_none(analysis: Analysis) -> str:
     deployment = next((each for each in analysis.results.deployments if each.name == THREE), None)
     reason = why_not_measured(deployment) if deployment else NOT_MEASURED
+    if deployment is not None and deployment.loads and analysis.results.has_changes:
+        reason = f"{NOT_MEASURED}: replicas were changed while the load went on"
     command = command_with(analysis.results.experiment.command, only="swarm-1,swarm-3")
     return (
         f"{title_of(THREE)}: {safe(reason)}. So this report has no figures of three replicas. `make doctor` says "

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from analysis.analyse import Analysis
 from analysis.judge.doubts import Doubt
 from analysis.read.results import Deployment
-from analysis.show import facts
+from analysis.show import changes, facts
 from analysis.show.elements import Fact
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.hand_in_claims import Claim, claims
@@ -96,14 +96,17 @@ def _images(analysis: Analysis) -> Iterator[str]:
 
 def _figures(analysis: Analysis) -> list[str]:
     tables = hand_in_tables(analysis)
-    if not tables:
+    if not tables and not analysis.effects:
         return ["Nothing was measured."]
+    how_to_read = f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}"
+    first = [how_to_read] if tables else [safe(changes.HOW_TO_READ)]
     if analysis.staircases:
         tables = (*tables, staircase_table(analysis.staircases))
     if analysis.searches:
         tables = (*tables, search_table(analysis))
-    lines = [line for table in tables for line in table_lines(table)]
-    return [f"{safe(HOW_TO_READ)} {about_intervals(analysis, 'Two numbers in brackets are a 95% interval.')}", *lines]
+    if analysis.effects:
+        tables = (*tables, changes.changes_table(analysis))
+    return [*first, *(line for table in tables for line in table_lines(table))]
 
 
 def _plots() -> list[str]:

@@ -9,7 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge import findings, words
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
-from analysis.show import facts, search, staircase
+from analysis.show import changes, facts, search, staircase
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Row, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
@@ -27,6 +27,7 @@ def render_markdown(analysis: Analysis) -> str:
         *_verdicts(analysis),
         *_staircase(analysis),
         *_search(analysis),
+        *_changes(analysis),
         *_caveats(analysis),
         *_hand_in(analysis),
         *_findings(analysis),
@@ -102,6 +103,19 @@ def _search(analysis: Analysis) -> list[str]:
     section = search.search_section(analysis)
     lines = [line for table in section.tables for line in table_lines(table)]
     return ["", f"## {section.title}", "", safe(section.how_to_read), *lines]
+
+
+def _changes(analysis: Analysis) -> list[str]:
+    """What each change did to each deployment."""
+    if not analysis.effects:
+        return []
+    return [
+        "",
+        f"## {changes.TITLE}",
+        "",
+        safe(changes.HOW_TO_READ),
+        *table_lines(changes.changes_table(analysis)),
+    ]
 
 
 def _hand_in(analysis: Analysis) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runfiles.files import (
+    CHANGES_SUFFIX,
     EXPERIMENT_FILE,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
@@ -24,6 +25,7 @@ RECORDED = (
     REPLICA_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     MACHINE_STATS_SUFFIX,
+    CHANGES_SUFFIX,
     "_counters.csv",
     "_stats_history.csv",
     "_failures.csv",

@@ -40,7 +40,8 @@ function save(id, format) {
   const title = plot(id).closest("figure").querySelector("h3").textContent;
   layout.title = {text: title.replace(/[<>&]/g, " "), font: {size: 15}, x: 0.02, xanchor: "left"};
   layout.margin = {...layout.margin, t: 90};
-  Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height: 560});
+  const height = Math.max(560, 1.5 * plot(id).offsetHeight);
+  Plotly.downloadImage({data: charts.get(id).data, layout}, {format, filename: "fourfold-" + id, width: 900, height});
 }
 for (const button of document.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => save(button.dataset.chart, button.dataset.save));

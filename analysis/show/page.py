@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -13,6 +15,7 @@ from analysis.judge.findings import Finding, how_to_read
 from analysis.read.results import Results
 from analysis.show import facts, replica_sections, sections
 from analysis.show.cards import cards
+from analysis.show.changes import changes_section
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.search import search_section
@@ -72,7 +75,12 @@ def page(analysis: Analysis) -> Page:
         sections=found,
         plots=tuple((chart.id, chart.plot) for section in found for chart in section.all_charts),
         csv=words.figures_csv(
-            analysis.loads, analysis.passes, analysis.verdicts, analysis.staircases, analysis.searches
+            analysis.loads,
+            analysis.passes,
+            analysis.verdicts,
+            analysis.staircases,
+            analysis.searches,
+            analysis.effects,
         ),
     )
 
@@ -80,20 +88,22 @@ def page(analysis: Analysis) -> Page:
 def page_sections(analysis: Analysis) -> tuple[Section, ...]:
     """The sections in the order in which they are read; those without content are left out."""
     loads = analysis.loads
-    at_one_rate = () if analysis.results.has_several_rates else loads
+    at_one_rate = () if analysis.results.is_mixed else loads
+    at_any_rate = () if analysis.results.has_changes else loads
+    first = _changes(analysis) if analysis.results.has_changes else _key(analysis)
     found = (
-        _key(analysis),
+        first,
         staircase_section(analysis.staircases),
         search_section(analysis),
         _validity(analysis),
         _hand_in(analysis),
         sections.latency(at_one_rate, analysis.passes),
         sections.cpu(at_one_rate),
-        sections.memory(loads),
-        sections.network(loads),
+        sections.memory(at_any_rate),
+        sections.network(at_any_rate),
         sections.where_the_time_goes(at_one_rate, analysis.blank),
         replica_sections.replicas(analysis.balances),
-        replica_sections.events(loads),
+        replica_sections.events(loads, has_changes=analysis.results.has_changes),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),
     )
@@ -105,6 +115,8 @@ def _subject(results: Results) -> str:
     if not count:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
+    if results.has_changes:
+        return f"One inference service ran in {where}. The page shows what happens if replicas change under load."
     shown = "how many requests per second each can carry" if results.is_search else "response times, throughput, CPU"
     return f"One inference service ran in {where}. The page shows {shown}, memory and network."
 
@@ -129,6 +141,11 @@ def _key(analysis: Analysis) -> Section:
         charts=sections.ratio_charts(analysis.verdicts),
         tables=pair_tables(analysis),
     )
+
+
+def _changes(analysis: Analysis) -> Section:
+    """What takes the place of the key figures if the deployments were changed."""
+    return replace(changes_section(analysis), findings=paragraphs(analysis.findings))
 
 
 def _how_cards_are_read(analysis: Analysis) -> str:

@@ -26,14 +26,14 @@ HOW_REQUESTS_ARE_DEALT = (
 )
 
 
-def events(loads: Loads) -> Section:
+def events(loads: Loads, *, has_changes: bool = False) -> Section:
     """What happened to the replicas, where that was recorded: a chart only if anything did after they were found."""
     runs = [run for load in loads for run in load.deployment.loads.values()]
     kinds = {str(kind) for run in runs for kind in run.events["event"].unique()}
     title = "Replica events"
     if kinds == {FOUND}:
         return Section("events", title, title, "No replica ended, restarted or was added during the runs.")
-    return section_of("events", title, *(_events(loads) if kinds else ()))
+    return section_of("events", title, *(_events(loads, has_changes=has_changes) if kinds else ()))
 
 
 def replicas(balances: Sequence[Balance]) -> Section:
@@ -43,14 +43,18 @@ def replicas(balances: Sequence[Balance]) -> Section:
     return Section("replicas", title, title, tabs=_tabs(balances), tables=tuple(map(share_table, balances)))
 
 
-def _events(loads: Loads) -> tuple[Chart, ...]:
+def _events(loads: Loads, *, has_changes: bool) -> tuple[Chart, ...]:
+    said = (
+        "Replicas ended and started because the plan asked for it."
+        if has_changes
+        else "A run in which a replica ended or restarted is not valid: its figures are those of fewer replicas, or of "
+        "a replica that was not warm."
+    )
     return (
         chart_of(
             "events",
             "What happened to the replicas",
-            "One row for each replica and round, on the time axis of its run. A run in which a replica ended or "
-            "restarted is not valid: its figures are those of fewer replicas, or of a replica that was not warm."
-            f"{time_axis(loads)}",
+            f"One row for each replica and round, on the time axis of its run. {said}{time_axis(loads)}",
             replica_charts.events(loads),
         ),
     )

@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
+from infra.deployments.change import RESTART, Change, Made, change_container
 from infra.deployments.compose_project import Model, Project, filled, without_variables
 from infra.deployments.confinement import PIDS, STOP_SIGNAL, TMP_BYTES, healthcheck, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
@@ -37,7 +38,7 @@ from infra.deployments.ready import until_ready
 from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
-from runfiles.events import COMPOSE_SERVICE
+from runfiles.events import COMPOSE_SERVICE, UPDATE
 from servicefile.service_file import ComposeFile, ServiceFile
 
 PROJECT = Project("fourfold-bench", kind="compose", down="compose")
@@ -92,6 +93,12 @@ class Compose:
             found = container()
             return found and why_nobody_reaches(found, service.port)
 
+        def change(change: Change) -> Made:
+            if change.action != UPDATE:
+                return change_container(change, PROJECT.containers(engine, answering))
+            PROJECT.up(model, again=True)
+            return Made("", "docker compose up --force-recreate")
+
         until_ready(self.facts.url(settings), service, settings.start_timeout_s, evidence, why_not_reached)
         (running,) = PROJECT.containers(engine, answering)
         return Service(
@@ -101,6 +108,7 @@ class Compose:
             limits_of(running),
             gone=lambda: why_gone(running),
             last_words=lambda: last_words(running),
+            change=change,
         )
 
     def log(self, folder: Path) -> str:
@@ -163,6 +171,8 @@ def model_of(project: Project, settings: Settings, port: int, metrics_folder: Pa
         )
     answering.pop("build", None)
     answering.pop("ports", None)
+    if settings.restarts:
+        answering.setdefault("restart", RESTART["Name"])  # a policy of the user's file stays
     answering["image"] = without_variables(settings.image)
     if settings.service_cpus is not None:
         answering["cpuset"] = settings.service_cpus

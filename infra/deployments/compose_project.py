@@ -14,6 +14,7 @@ from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from infra.deployments.change import unpause
 from infra.deployments.confinement import user
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
@@ -65,8 +66,8 @@ class Project:
                 return reason
         return None
 
-    def up(self, model: Model) -> None:
-        """Start what is in a model, with Fourfold's labels on it.
+    def up(self, model: Model, *, again: bool = False) -> None:
+        """Start what is in a model, with Fourfold's labels on it. ``again``: make all containers anew, though they run.
 
         Raises:
             DeploymentError: Compose could not.
@@ -77,13 +78,15 @@ class Project:
             each["labels"] = each.get("labels", {}) | ours
         model.setdefault("networks", {}).setdefault("default", {})
         label_all(model["networks"], ours)
-        self.run(["--file", "-", "up", "--detach", "--no-build"], model)
+        anew = ["--force-recreate"] if again else []
+        self.run(["--file", "-", "up", "--detach", "--no-build", *anew], model)
 
     def remove(self) -> list[str]:
         """Remove the project if this checkout made it."""
         found = self._labels_found(connect())
         if not found or not all(map(is_ours, found)):
             return []
+        unpause(self.containers(connect()))
         self.run(["down", "--volumes", "--remove-orphans"])
         return [f"Compose project {self.name}"]
 

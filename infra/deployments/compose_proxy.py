@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
+from infra.deployments.change import change_container
 from infra.deployments.compose import answering_of, model_of, published, why_no_compose
 from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
@@ -147,6 +148,7 @@ class ComposeProxy:
             limits_of(running[0]),
             gone=lambda: _why_gone(everybody),
             last_words=lambda: _last_words(running),
+            change=lambda change: change_container(change, running),
         )
 
     def log(self, folder: Path) -> str:

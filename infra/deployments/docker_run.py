@@ -9,6 +9,7 @@ from typing import Any
 import docker
 
 from addresses import LOOPBACK
+from infra.deployments.change import RESTART, Change, Made, change_container, unpause
 from infra.deployments.confinement import (
     CPU_NS,
     PIDS,
@@ -39,7 +40,7 @@ from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
-from runfiles.events import CONTAINER
+from runfiles.events import CONTAINER, UPDATE
 
 NAME = "llm-inference-container"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  an engine elsewhere has to publish on its own network to be reached at all
@@ -102,6 +103,13 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
             raise DeploymentError(reason)
         return f"the container is {container.status}; its log says: {last_error_of(container)}"
 
+    def change(change: Change) -> Made:
+        if change.action != UPDATE:
+            return change_container(change, [engine.client.containers.get(name)])
+        remove_container(engine, name)
+        _create(engine, name, facts, settings, network).start()
+        return Made("", f"docker stop, docker rm and docker run of {name}")
+
     service = settings.service
     until_ready(
         facts.url(settings),
@@ -117,6 +125,7 @@ def run_container(engine: Engine, name: str, facts: Facts, settings: Settings, n
         limits_of(container),
         gone=lambda: why_gone(container),
         last_words=lambda: last_words(container),
+        change=change,
     )
 
 
@@ -136,6 +145,7 @@ def _create(engine: Engine, name: str, facts: Facts, settings: Settings, network
         cpuset_cpus=settings.service_cpus,
         pids_limit=PIDS if confined.hardened else None,
         init=True,
+        restart_policy=RESTART if settings.restarts else None,
         **network.host_config,
     )
     # The convenience of containers.run() has no stop_timeout.
@@ -166,6 +176,7 @@ def remove_container(engine: Engine, name: str) -> list[str]:
     container = _find(engine, name)
     if container is None or not is_ours(container.labels):
         return []
+    unpause([container])
     container.stop(timeout=container.attrs["Config"].get("StopTimeout"))
     container.remove(v=True, force=True)
     return [f"container {name}"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from addresses import LOOPBACK
+from infra.deployments.change import change_process
 from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
@@ -102,6 +103,7 @@ class Host:
             Limits(cpuset=settings.service_cpus),
             gone,
             last_words=lambda: last_line(tail(log)),
+            change=lambda change: change_process(change, psutil.Process(process.pid)),
         )
 
     def log(self, folder: Path) -> str:
@@ -230,6 +232,9 @@ def _end(process: psutil.Process, seconds: float) -> None:
     """End a process and its children, such as the workers of a server."""
     family: Sequence[psutil.Process] = [process, *process.children(recursive=True)]
     process.terminate()
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.resume()  # it may be paused
     _, left = psutil.wait_procs(family[:1], seconds)
     _, left = psutil.wait_procs(family, 1 if not left else 0)
     for each in left:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.deployments.change import MakeChange, no_change
 from runfiles.records import Limits
 
 
@@ -15,6 +16,8 @@ class Service:
 
     ``copy_metrics`` copies the service's own metrics CSV into a folder and returns the files; ``metrics_place`` tells a
     person where that CSV is, or which command copies it; None: the service writes none.
+
+    ``change`` changes a replica, or all, while a load goes on.
 
     ``gone`` says why the service no longer runs, with its last words; None as long as it runs. ``last_words`` is the
     last line that it has written. Both raise one of ``API_FAILURES`` if a Docker engine has to be asked and does not
@@ -27,6 +30,7 @@ class Service:
     limits: Limits
     gone: Callable[[], str | None]
     last_words: Callable[[], str]
+    change: MakeChange = no_change
 
 
 def live_folder(folder: Path) -> Path:

@@ -18,6 +18,7 @@ class Settings:
     takes any form that ``addresses`` knows. ``other_start_timeout_s`` takes the place of the service's ``ready_s``.
 
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: no limit. The host process has neither limit.
+    ``restarts``: the engine restarts single containers that have died (Swarm always does).
     ``service_cpus`` is the CPU set that the service may use, also as a host process (see ``cpus.py``); None: all.
     """
 
@@ -29,6 +30,7 @@ class Settings:
     cpus: float | None = None
     memory_bytes: int = MEMORY_BYTES
     service_cpus: str | None = None
+    restarts: bool = False
 
     @property
     def image(self) -> str | None:

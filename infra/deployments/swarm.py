@@ -14,6 +14,7 @@ import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
 from infra.deployments import stack
+from infra.deployments.change import change_swarm, unpause
 from infra.deployments.confinement import (
     CPU_NS,
     PIDS,
@@ -102,6 +103,7 @@ class Swarm:
             limits_of(service),
             gone=Watch(service).why_gone,
             last_words=partial(last_words, service),
+            change=lambda change: change_swarm(change, service, partial(containers_of, service)),
         )
 
     def log(self, folder: Path) -> str:
@@ -202,6 +204,7 @@ def _remove_service(engine: Engine, stop_s: int) -> list[str]:
     service = find(engine, NAME)
     if service is None or not is_ours(labels_of(service)):
         return []
+    unpause(containers_of(service))
     service.remove()
     if not until_true(lambda: not containers_of(service), stop_s + 20):
         raise DeploymentError(f"containers of {NAME} are still there; try docker ps and docker rm -f")

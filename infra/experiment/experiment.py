@@ -167,6 +167,7 @@ class Experiment:
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,
             service_cpus=self._plan.service_cpus,
+            restarts=bool(self._plan.changes),
         )
         budget = Budget(self._plan.budget_minutes, spent_s(folder, journal.record))
         self._view = view or View(journal, Console(highlight=False), budget)

@@ -15,11 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from infra.deployments.change import Change
 from infra.deployments.confinement import MEMORY_BYTES, RESERVED_MEMORY_BYTES
 from infra.deployments.cpus import FORM as CPUSET_FORM
 from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
 from infra.experiment.capacity import LOAD_SHARE, ROUNDS, Capacity, as_table, capacity_of
+from infra.experiment.changes import ROUNDS as ROUNDS_OF_CHANGES
+from infra.experiment.changes import changes_of
 from infra.experiment.grid import Grid, grid_of
 from infra.experiment.grid import as_table as grid_as_table
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
@@ -52,7 +55,7 @@ AUTO_RATES = tuple(float(round(10 * 2 ** (step / 2))) for step in range(21))
 """10 to 10,000 requests per second, each 1.41 times the one before. A deployment that is overloaded gets no higher one.
 """
 
-NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates")
+NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates", "changes")
 """Keys that records of earlier versions lack, and that can't be none."""
 
 
@@ -75,7 +78,8 @@ class Plan:
     With ``rate`` the workload is an open one: so many requests are due per second, ``arrivals`` says how, and ``users``
     does not count. With ``rates`` each block has the next of these rates: a staircase, which takes ``seconds`` at each.
     With ``capacity`` the load of each round is a search for the highest rate that meets an objective. With ``grid``
-    each of its cells is an experiment with a plan of its own (infra/experiment/cells.py).
+    each of its cells is an experiment with a plan of its own (infra/experiment/cells.py). ``changes`` are made while
+    the load goes on.
 
     ``seed`` shuffles the texts of the load, the same way each time; 0 leaves them in the order of their file. ``cpus``
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
@@ -101,6 +105,7 @@ class Plan:
     arrivals: str = POISSON
     capacity: Capacity | None = None
     grid: Grid | None = None
+    changes: tuple[Change, ...] = ()
     seed: int = 1
     cpus: float | None = None
     memory_mb: int = MEMORY_BYTES // MIB
@@ -235,6 +240,8 @@ def consistent(plan: Plan) -> Plan:
     Raises:
         PlanError: they can't.
     """
+    if plan.changes:
+        return _with_changes(plan)
     if plan.grid is not None and (plan.rates or plan.capacity):
         raise PlanError("a grid has one load in each cell; leave rates and capacity out, or leave the grid out")
     if plan.grid is not None and plan.grid.users and plan.rate is not None:
@@ -264,6 +271,26 @@ def consistent(plan: Plan) -> Plan:
     if plan.rates:
         return replace(plan, block_s=float(plan.seconds))
     return replace(plan, block_s=min(plan.block_s, plan.seconds / FEWEST_BLOCKS))
+
+
+def _with_changes(plan: Plan) -> Plan:
+    """A plan with changes. Each deployment is alone: a load in blocks would be elsewhere when something changes.
+
+    Raises:
+        PlanError: its values can't be true together.
+    """
+    if plan.rates or plan.capacity or plan.grid:
+        raise PlanError("changes need one load; leave rates, capacity and grid out, or leave changes out")
+    if plan.requests is not None:
+        raise PlanError("changes need a load of known length; leave requests out")
+    last = plan.changes[-1]
+    if last.at_s + (last.seconds or 0) >= plan.seconds:
+        raise PlanError(
+            f"the last change ({last.action} at_s = {last.at_s:g}) must end before the load does; set seconds = "
+            f"{int(last.at_s + (last.seconds or 0)) + 20} or more"
+        )
+    alone = replace(plan, changes=(), layout=TURNS, rounds=plan.rounds or ROUNDS_OF_CHANGES)
+    return replace(consistent(alone), changes=plan.changes)
 
 
 def refuse_idle(plan: Plan, keys: Collection[str], where: str) -> None:
@@ -399,6 +426,7 @@ _CHECKS: dict[str, toml.Check] = {
     "arrivals": one_of(ARRIVALS),
     "capacity": partial(capacity_of, _percent),
     "grid": grid_of,
+    "changes": changes_of,
     "seed": whole(0, 2**31 - 1),
     "cpus": or_none(number("a number of cores", 0.01, 1024)),
     "memory_mb": whole(RESERVED_MEMORY_BYTES // MIB, 2**22),

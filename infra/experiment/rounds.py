@@ -11,6 +11,7 @@ from infra.deployments.docker_engine import connect
 from infra.deployments.table import BY_NAME, why_not
 from infra.experiment.bench import Bench
 from infra.experiment.blocks import measure_group
+from infra.experiment.changes import why_not_changed
 from infra.experiment.enough import Budget, Pair, ask_precision, in_words, why_enough
 from infra.experiment.groups import grouped, memory_of
 from infra.experiment.turns import measure_turn
@@ -116,7 +117,9 @@ class Rounds:
         for name in names:
             needs_image = BY_NAME[name].facts.needs_engine
             if name not in self._out and (
-                reason := (no_image if needs_image else None) or why_not(name, self._bench.settings)
+                reason := why_not_changed(name, self._plan.changes)
+                or (no_image if needs_image else None)
+                or why_not(name, self._bench.settings)
             ):
                 found.setdefault(reason, []).append(name)
         for reason, hit in found.items():

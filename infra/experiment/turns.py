@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.experiment.bench import Bench, Seldom
+from infra.experiment.changes import Schedule
 from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
@@ -62,10 +64,20 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
     arguments += ["--requests", str(plan.requests)] if plan.requests is not None else []
     seldom = Seldom()
 
+    schedule = Schedule(plan.changes, prefix, plan.warm_up_s, running.service.change)
+
     def show() -> None:
+        if said := schedule.make_due():
+            bench.view.say(f"{bench.title(title_of(name), number)}: {said}")
         if seldom.is_due():
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
     load = bench.load(plan.locustfile, prefix, arguments, show)
-    bench.refuse_failed(run_locust(load, [Target(name, prefix, running.service)])[name], title, running, number)
+    # What a change ends is not gone: that is what is measured.
+    service = replace(running.service, gone=lambda: None) if plan.changes else running.service
+    try:
+        outcome = run_locust(load, [Target(name, prefix, service)])[name]
+    finally:
+        schedule.close()
+    bench.refuse_failed(outcome, title, running, number)
     bench.journal.note_round(name, number, runs=(SINGLE_PASS, LOAD))

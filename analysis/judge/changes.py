@@ -1,0 +1,192 @@
+"""What planned changes did to each deployment, in words: findings, the headline, and what the table shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.judge import words
+from analysis.judge.doubts import Validity
+from analysis.judge.findings import Finding, Number, Part
+from analysis.measure.effects import Effect
+from analysis.measure.quantity import Estimate
+from runfiles.events import KILL, PAUSE, SCALE, STOP
+from runfiles.records import ChangeRecord
+
+DIGITS = 1
+"""Of seconds."""
+RUN_END = "the end of the run"
+NOTICED_S = 1.0
+"""A time without any answer that is worth a sentence."""
+
+
+def effect_anchor(effect: Effect) -> str:
+    """The anchor of a change's row in the page's table."""
+    return f"change-{effect.name}-{effect.number}"
+
+
+def what_was_done(planned: ChangeRecord) -> str:
+    """``a replica was killed``: a change within a sentence."""
+    if planned.action in (KILL, STOP):
+        return f"a replica was {'killed' if planned.action == KILL else 'stopped'}"
+    if planned.action == PAUSE:
+        return "a replica was paused" + (f" for {planned.seconds:g} s" if planned.seconds is not None else "")
+    if planned.action == SCALE:
+        return f"the number of replicas was set to {planned.replicas}"
+    return "all replicas were replaced (update)"
+
+
+def name_of(planned: ChangeRecord) -> str:
+    """``kill``, ``pause 5 s``, ``scale to 3``: a change as a label."""
+    if planned.action == PAUSE and planned.seconds is not None:
+        return f"{planned.action} {planned.seconds:g} s"
+    return f"{planned.action} to {planned.replicas}" if planned.action == SCALE else planned.action
+
+
+def until(effect: Effect) -> str:
+    """What ends the span of a change."""
+    is_last = all(recovery.is_last for recovery in effect.rounds.values())
+    return RUN_END if is_last else "the next change"
+
+
+def in_rounds(count: int, effect: Effect) -> str:
+    """`` in 2 of 3 rounds``; nothing if it is all of them."""
+    return "" if count == len(effect.rounds) else f" in {count} of {len(effect.rounds)} rounds"
+
+
+def seconds(estimate: Estimate) -> str:
+    """``1.2 s (0.9 to 1.5)``."""
+    interval = f" ({words.low_to_high(estimate, DIGITS)})" if estimate.has_interval else ""
+    return f"{words.number(estimate, DIGITS)} s{interval}"
+
+
+def why_down(effect: Effect) -> str:
+    """Why nothing was answered any more, as far as the replicas tell."""
+    down = [recovery for recovery in effect.rounds.values() if recovery.is_down]
+    if any(recovery.new_replicas for recovery in down):
+        return "what was started did not answer"
+    return "nobody restarted it"
+
+
+def change_findings(effects: Sequence[Effect], validity: Validity) -> list[Finding]:
+    """A paragraph for each change of each valid deployment."""
+    return [
+        Finding(f"finding-{effect_anchor(effect)}", f"{effect.title}: {name_of(effect.planned)}", tuple(_of(effect)))
+        for effect in effects
+        if not validity.of(effect.name)
+    ]
+
+
+def change_headline(effects: Sequence[Effect]) -> tuple[str, ...]:
+    """What the first change of the plan did to all deployments in one sentence, and then each change of each."""
+    first = [effect for effect in effects if effect.number == effects[0].number]
+    each = "; ".join(f"{words.named(effect.measurement)} {_in_short(effect)}" for effect in first)
+    return (f"When {what_was_done(first[0].planned)}, {each}.", *map(effect_in_words, effects))
+
+
+def effect_in_words(effect: Effect) -> str:
+    """What a change did to a deployment, in a few sentences."""
+    return "".join(map(_text, _of(effect)))
+
+
+def _text(part: Part) -> str:
+    return part if isinstance(part, str) else part.text
+
+
+def _in_short(effect: Effect) -> str:
+    if effect.down:
+        return f"was down until {until(effect)}{in_rounds(effect.down, effect)}"
+    silent = effect.figure("silent_s").estimate
+    lost = "".join(map(_text, _lost(effect)))
+    if silent.is_measured and silent.value >= NOTICED_S:
+        return f"{lost} and answered nothing for {seconds(silent)}"
+    first = effect.figure("first_answer_s").estimate
+    if effect.planned.action == SCALE and first.is_measured:
+        return f"{lost}, and a new replica answered first after {seconds(first)}"
+    return lost
+
+
+def _of(effect: Effect) -> list[Part]:
+    """``Swarm, 3 replicas lost 3 of 979 requests when a replica was killed, and served without errors again after 1.2 s
+    (0.9 to 1.5). Its median response time stayed as before.``"""
+    who = words.first_letter(words.named(effect.measurement))
+    said = [f"{who} ", *_lost(effect), f" when {what_was_done(effect.planned)}", *_errors_end(effect), "."]
+    return [*said, *_silence(effect), *_latency(effect), *_new(effect)]
+
+
+def _lost(effect: Effect) -> list[Part]:
+    lost, requests = effect.total("lost"), effect.total("requests")
+    share = f"{lost:,} of {requests:,}" if lost else f"none of {requests:,}"
+    rounds = f" (in {len(effect.rounds)} rounds)" if len(effect.rounds) > 1 else ""
+    return ["lost ", Number(share, effect_anchor(effect)), f" requests{rounds}"]
+
+
+def _errors_end(effect: Effect) -> list[Part]:
+    """How long requests failed."""
+    found = effect.figure("errors_end_s")
+    said: list[Part] = []
+    if effect.down:
+        said.append(f", and was down until {until(effect)}{in_rounds(effect.down, effect)}: {why_down(effect)}")
+    if failing := found.never - effect.down:
+        said.append(f", and requests still failed at {until(effect)}{in_rounds(failing, effect)}")
+    if not effect.total("lost") or not found.estimate.is_measured:
+        return said
+    again = "; in the others it served" if found.never else ", and served"
+    return [*said, f"{again} without errors again after ", Number(seconds(found.estimate), effect_anchor(effect))]
+
+
+def _silence(effect: Effect) -> list[Part]:
+    found = effect.figure("silent_s").estimate
+    if effect.down or not found.is_measured or found.value < NOTICED_S:
+        return []
+    return [" It answered nothing for ", Number(seconds(found), effect_anchor(effect)), "."]
+
+
+def _latency(effect: Effect) -> list[Part]:
+    """When response times were as before; nothing of a deployment that was down."""
+    found = effect.figure("latency_back_s")
+    never = found.never - effect.down
+    if not found.asked or effect.down == len(effect.rounds):
+        return []
+    said: list[Part] = []
+    if found.estimate.is_measured:
+        if found.estimate.value:
+            time = Number(seconds(found.estimate), effect_anchor(effect))
+            said = [" Its median response time was as before after ", time]
+        else:
+            said = [" Its median response time stayed as before"]
+        said += [in_rounds(found.asked - found.never, effect), "."]
+    if never > 0:
+        said.append(f" It was not as before until {until(effect)}{in_rounds(never, effect)}.")
+    return said
+
+
+def _new(effect: Effect) -> list[Part]:
+    """When new replicas answered, and when they had their share."""
+    first, fair = effect.figure("first_answer_s"), effect.figure("fair_share_s")
+    if not first.asked:
+        return []
+    anchor = effect_anchor(effect)
+    is_one = all(recovery.new_replicas == 1 for recovery in effect.rounds.values())
+    said: list[Part] = []
+    if first.estimate.is_measured:
+        told = in_rounds(first.asked - first.never, effect)
+        said += [" A new replica answered first after ", Number(seconds(first.estimate), anchor), f"{told}."]
+    if first.never:
+        said.append(f" No new replica answered until {until(effect)}{in_rounds(first.never, effect)}.")
+    if fair.estimate.is_measured:
+        told = in_rounds(fair.asked - fair.never, effect)
+        who = "It had its" if is_one else "All new ones had their"
+        said += [f" {who} fair share after ", Number(seconds(fair.estimate), anchor), f"{told}."]
+    if unfair := fair.never - first.never:
+        told = in_rounds(unfair, effect)
+        who = "It did not get its" if is_one else "Not all new ones got their"
+        said.append(f" {who} fair share until {until(effect)}{told}{_why_unfair(effect)}.")
+    return said
+
+
+def _why_unfair(effect: Effect) -> str:
+    """That kept connections lead to the replicas that were there before, if they did."""
+    kept, reached = effect.total("kept"), effect.total("reached")
+    if not kept:
+        return ""
+    return f": of {kept:,} answers over kept connections they gave {reached:,}"

@@ -1,0 +1,132 @@
+"""Whether what Fourfold says of a killed service agrees with what a plain client sees that knows nothing of Fourfold.
+
+    python -m benchmarks.recovery [--only docker,compose] [--rounds 3] [--json FILE]
+
+While ``python -m infra run plans/kill_one.toml`` measures, a second program asks the same service 20 times a second,
+each time over a new connection, and notes when it got no answer. For each round the table has the requests that were
+lost and when errors ended, by both. They should agree within one request and one second. A round takes about 45 s.
+
+Exit code: 1 if they do not agree in some round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.needs import Figures, output_file, positive, require, run, why_no_packages
+
+ROOT = Path(__file__).resolve().parents[1]
+EVERY_S = 0.05
+TIMEOUT_S = 2.0
+CLOSE_S, CLOSE_REQUESTS = 1.0, 1
+BODY = b'{"text": "This movie was fantastic!"}'
+HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
+
+
+@dataclass
+class Client:
+    """Asks a service at a constant rate, whether or not it answers: (when it was asked, whether it answered)."""
+
+    url: str
+    asked: list[tuple[float, bool]] = field(default_factory=list)
+    _ends: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self) -> None:
+        threading.Thread(target=self._ask_all, daemon=True).start()
+
+    def end(self) -> None:
+        self._ends.set()
+
+    def _ask_all(self) -> None:
+        due = time.monotonic()
+        while not self._ends.wait(max(0.0, due - time.monotonic())):
+            due += EVERY_S
+            threading.Thread(target=self._ask, daemon=True).start()
+
+    def _ask(self) -> None:
+        at, place = time.time(), urlsplit(self.url)
+        connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=TIMEOUT_S)
+        try:
+            connection.request("POST", "/infer", BODY, HEADERS)
+            self.asked.append((at, connection.getresponse().status == 200))
+        except (OSError, http.client.HTTPException):
+            self.asked.append((at, False))
+        finally:
+            connection.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recovery", description=(__doc__ or "").split("\n", 1)[0]
+    )
+    parser.add_argument("--only", default="docker,compose", help="deployments, by commas (docker,compose)")
+    parser.add_argument("--rounds", type=positive, default=3, help="of each deployment (3)")
+    parser.add_argument("--json", type=output_file, help="write the table there")
+    arguments = parser.parse_args()
+    require(why_no_packages("psutil", "pandas", "docker"))
+    from infra.deployments.settings import Settings
+    from infra.deployments.table import BY_NAME, PORTS
+
+    figures = Figures(arguments.json, every_s=EVERY_S, rounds=arguments.rounds)
+    rows: list[dict[str, Any]] = []
+    print(f"{'deployment':<12} {'round':>5} {'lost':>6} {'client':>7} {'errors end':>11} {'client':>8}")
+    for name in arguments.only.split(","):
+        client = Client(BY_NAME[name].facts.url(Settings(ports=PORTS)))
+        client.begin()
+        try:
+            with TemporaryDirectory(prefix="fourfold-") as folder:
+                rows += _measure(name, arguments.rounds, Path(folder), client)
+        finally:
+            client.end()
+        figures.keep(rows=rows)
+    return int(not all(row["agrees"] for row in rows))
+
+
+def _measure(name: str, rounds: int, results: Path, client: Client) -> list[dict[str, Any]]:
+    """A row for each round of a deployment."""
+    from analysis.measure.recovery import recoveries
+    from analysis.read.results import read_results
+
+    command = [sys.executable, "-m", "infra", "run", "plans/kill_one.toml", "--only", name, "--results", str(results)]
+    command += ["--set", f"rounds={rounds}", f"rate={1 / EVERY_S:g}", "arrivals=constant", "user_class=new_connection"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    (folder,) = results.iterdir()
+    deployment = next(each for each in read_results(folder).deployments if each.name == name)
+    if not deployment.loads:
+        raise SystemExit(f"error: {name} was not measured: {done.stdout}{done.stderr}")
+    return [_row(name, number, recoveries(load)[0], client) for number, load in sorted(deployment.loads.items())]
+
+
+def _row(name: str, number: int, said: Any, client: Client) -> dict[str, Any]:
+    """What both say of one round; the client's requests count from the change to the end of the load."""
+    began = said.change.began_unix_s
+    own = sorted((at - began, answered) for at, answered in client.asked if began <= at < began + said.length_s)
+    failed = [at for at, answered in own if not answered]
+    after = [at for at, _ in own if not failed or at > failed[-1]]
+    ended_s = after[0] if failed and after else 0.0
+    lost, told = len(failed), said.times["errors_end_s"]
+    agrees = abs(lost - said.lost) <= CLOSE_REQUESTS and abs(ended_s - told.value) <= CLOSE_S
+    print(f"{name:<12} {number:>5} {said.lost:>6} {lost:>7} {told.value:>9.2f} s {ended_s:>6.2f} s", flush=True)
+    return {
+        "deployment": name,
+        "round": number,
+        "lost": said.lost,
+        "client_lost": lost,
+        "errors_end_s": None if told.is_never else round(told.value, 3),
+        "client_errors_end_s": round(ended_s, 3),
+        "agrees": agrees,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

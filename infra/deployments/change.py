@@ -1,0 +1,148 @@
+"""Changes to a deployment that runs: a replica is killed, stopped or paused; a Swarm service is scaled or updated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from infra.errors import DeploymentError
+from runfiles.deployments import COMPOSE_PROXY, HOST, SWARM
+from runfiles.events import KILL, PAUSE, RESUME, SCALE, STOP, UPDATE
+
+OF_ONE_REPLICA = (KILL, STOP, PAUSE)
+OF_KIND: Mapping[str, Sequence[str]] = {
+    SWARM: (*OF_ONE_REPLICA, SCALE, UPDATE),
+    COMPOSE_PROXY: OF_ONE_REPLICA,
+    HOST: OF_ONE_REPLICA,
+}
+"""Kind of deployment -> what can be changed; of the others, all single containers, ``OF_ONE_CONTAINER``."""
+
+OF_ONE_CONTAINER = (*OF_ONE_REPLICA, UPDATE)
+
+WHY_NOT = {
+    SCALE: "it is a single process or container, or stands behind a proxy that knows its replicas from the start",
+    UPDATE: "nobody replaces a host process, and a proxy knows its replicas only from the start",
+}
+
+ALL_ITS_PROCESSES = ["sh", "-c", "kill -KILL -1"]
+"""Ends all processes of a container but the first, by SIGKILL, as the kernel does when the memory is used up."""
+
+RESTART = {"Name": "unless-stopped"}
+"""What ``docker run --restart unless-stopped`` sets: of an experiment with changes, so that the engine restarts
+what has died."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is changed, ``at_s`` after the measured part of a load began (runfiles.records.ChangeRecord)."""
+
+    at_s: float
+    action: str
+    replica: int | None = None
+    seconds: float | None = None
+    replicas: int | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was done. ``replica``: to which one, by the name that its samples have; empty: to all."""
+
+    replica: str
+    detail: str
+
+
+MakeChange = Callable[[Change], Made]
+
+
+def actions_of(kind: str) -> Sequence[str]:
+    """What can be changed in a deployment of this kind."""
+    return OF_KIND.get(kind, OF_ONE_CONTAINER)
+
+
+def no_change(change: Change) -> Made:
+    """Of a service whose deployment can't be changed."""
+    raise DeploymentError(f"{change.action} is not possible here")
+
+
+def change_process(change: Change, process: psutil.Process) -> Made:
+    """Change the host process, and the processes that it has started.
+
+    Raises:
+        DeploymentError: it has ended.
+    """
+    try:
+        family = [process, *process.children(recursive=True)]
+        for each in family if change.action != STOP else family[:1]:
+            if change.action == KILL:
+                each.kill()
+            elif change.action == STOP:
+                each.terminate()
+            elif change.action == PAUSE:
+                each.suspend()
+            else:
+                each.resume()
+    except psutil.NoSuchProcess as error:
+        raise DeploymentError(f"process {process.pid} has ended") from error
+    signals = {KILL: "SIGKILL", STOP: "SIGTERM", PAUSE: "SIGSTOP", RESUME: "SIGCONT"}
+    return Made(HOST, f"{signals[change.action]} to process {process.pid}")
+
+
+def change_container(change: Change, containers: Sequence[Any]) -> Made:
+    """Change one of a deployment's containers, which stand in their order.
+
+    Raises:
+        DeploymentError: there is no such replica.
+    """
+    number = change.replica or 1
+    if number > len(containers):
+        raise DeploymentError(f"there is no replica {number}, only {len(containers)}")
+    container = containers[number - 1]
+    replica = re.sub(r"\.[a-z0-9]{25}$", "", container.name)
+    if change.action == STOP:
+        container.stop(timeout=container.attrs["Config"].get("StopTimeout"))
+        return Made(replica, "docker stop")
+    if change.action == PAUSE:
+        container.pause()
+        return Made(replica, "docker pause")
+    if change.action == RESUME:
+        container.unpause()
+        return Made(replica, "docker unpause")
+    return Made(replica, _kill(container))
+
+
+def _kill(container: Any) -> str:
+    """End a container as a crash does. ``docker kill`` is no crash: the engine then restarts nothing."""
+    if container.attrs["HostConfig"].get("Init"):
+        code, _ = container.exec_run(ALL_ITS_PROCESSES)
+        if code != 126 and code != 127:  # noqa: PLR1714  126 and 127: there is no shell
+            return "SIGKILL to all its processes"
+    container.kill()
+    return "docker kill"
+
+
+def change_swarm(change: Change, service: Any, containers: Callable[[], Sequence[Any]]) -> Made:
+    """Change a Swarm service, or one of its replicas on this engine.
+
+    Raises:
+        DeploymentError: as in ``change_container``.
+    """
+    service.reload()
+    if change.action == SCALE:
+        service.scale(change.replicas)
+        return Made("", f"docker service scale {service.name}={change.replicas}")
+    if change.action == UPDATE:
+        service.force_update()
+        return Made("", f"docker service update --force {service.name}")
+    running = [each for each in containers() if each.status in ("running", "paused")]
+    return change_container(change, sorted(running, key=lambda each: str(each.name)))
+
+
+def unpause(containers: Sequence[Any]) -> None:
+    """Let those go on that are paused: the engine can't stop them."""
+    for container in containers:
+        if container.status == "paused":
+            container.unpause()

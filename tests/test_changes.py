@@ -1,0 +1,194 @@
+"""Changes under load: what a plan may say of them, when they are made, and what becomes of the service."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import ROOT, free_port
+from recorded_runs import write_run
+from test_infra import infra, said_by
+
+from infra.deployments.change import RESTART, Change, Made, change_container, change_process
+from infra.deployments.docker_engine import Engine
+from infra.deployments.waiting import until_true
+from infra.errors import DeploymentError, PlanError
+from infra.experiment.changes import Schedule, why_not_changed
+from infra.experiment.plan import Plan, plan_of, read_plan
+from runfiles.columns import CHANGES_COLUMNS
+from runfiles.events import KILL, PAUSE, RESUME, SCALE, STOP, UPDATE
+
+KILLED = 'changes=[{at_s=4, action="kill"}]'
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_plan_that_kills_one_is_shipped() -> None:
+    plan = read_plan(ROOT / "plans" / "kill_one.toml")
+    assert plan.changes == (Change(10.0, KILL, replica=1),)
+    assert (plan.layout, plan.rounds, plan.rate) == ("turns", 3, 20.0)
+    assert plan_of(plan.record, "experiment.json") == plan
+
+
+def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> None:
+    plan = read_plan(None, ['changes=[{at_s=5, action="scale", replicas=3}, {at_s=1, action="pause", seconds=2}]'])
+    assert plan.changes == (Change(1.0, PAUSE, seconds=2.0), Change(5.0, SCALE, replicas=3))
+    assert (plan.layout, plan.rounds) == ("turns", 3)
+    assert plan_of(plan.record, "experiment.json") == plan
+    assert Plan().record.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["changes=3"], "is not a list of tables, such as [[changes]] with at_s = 5"),
+        (["changes=[3]"], "is not a list of tables"),
+        (['changes=[{action="kill"}]'], "at_s is missing"),
+        (["changes=[{at_s=1}]"], "action is missing"),
+        (
+            ['changes=[{at_s=1, action="explode"}]'],
+            'action = "explode" is not kill or stop or pause or scale or update',
+        ),
+        (['changes=[{at_s=1, action="pause"}]'], "pause needs seconds"),
+        (['changes=[{at_s=1, action="scale"}]'], "scale needs replicas"),
+        (['changes=[{at_s=1, action="kill", seconds=3}]'], "kill has no seconds"),
+        (['changes=[{at_s=1, action="update", replica=1}]'], "update has no replica"),
+        (['changes=[{at_s=1, action="kill", replcia=1}]'], "did you mean replica?"),
+        (['changes=[{at_s=9, action="kill"}]'], "must end before the load does; set seconds = 29 or more"),
+        (['changes=[{at_s=4, action="pause", seconds=4}]'], "must end before the load does"),
+        ([KILLED, "requests=100"], "changes need a load of known length; leave requests out"),
+        ([KILLED, "rates=[4, 8]"], "changes need one load; leave rates, capacity and grid out"),
+        ([KILLED, "grid.users=[4]"], "changes need one load"),
+    ],
+)
+def test_slips_are_named(overrides: list[str], expected: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(expected)):
+        read_plan(None, overrides)
+
+
+def test_what_a_deployment_can_not_do_is_said_before_it_starts() -> None:
+    scale, update = Change(1.0, SCALE, replicas=3), Change(1.0, UPDATE)
+    third = Change(2.0, KILL, replica=3)
+    assert why_not_changed("swarm-1", [scale, update, third]) is None
+    assert why_not_changed("docker", [Change(1.0, KILL), Change(2.0, PAUSE, seconds=1.0)]) is None
+    assert "the plan has scale, which is not possible here: it is a single process or container" in str(
+        why_not_changed("docker", [scale])
+    )
+    assert "nobody replaces a host process" in str(why_not_changed("host", [update]))
+    assert why_not_changed("compose", [update]) is None
+    assert why_not_changed("compose-2", [third]) == ("the plan has kill of replica 3, and there are never more than 2")
+
+
+class Changed:
+    """A deployment that can be changed, and cannot be scaled."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def __call__(self, change: Change) -> Made:
+        self.done.append(change.action)
+        if change.action == SCALE:
+            raise DeploymentError("no\nroom")
+        return Made("web-1", change.action.upper())
+
+
+def test_what_is_due_is_made_once_and_told_in_the_file(tmp_path: Path) -> None:
+    prefix, deployment = tmp_path / "round-1" / "load", Changed()
+    changes = [Change(0.0, PAUSE, seconds=60.0), Change(1.0, SCALE, replicas=2), Change(500.0, KILL)]
+    schedule = Schedule(changes, prefix, 2.0, deployment)
+    assert schedule.make_due() is None  # the load has not begun
+    began = time.time() - 5
+    write_run(tmp_path, "load", [], started_at_unix_s=began, ended_at_unix_s=None)
+    assert schedule.make_due() == "scale: no room"
+    assert schedule.make_due() is None
+    schedule.close()
+    assert deployment.done == [PAUSE, SCALE, RESUME]
+    told = rows(Path(f"{prefix}_changes.csv"))
+    assert list(told[0]) == [column.name for column in CHANGES_COLUMNS]
+    assert [(row["number"], row["action"], row["replica"], row["detail"], row["error"]) for row in told] == [
+        ("1", "pause", "web-1", "PAUSE", ""),
+        ("2", "scale", "", "", "no room"),
+        ("1", "resume", "web-1", "RESUME", ""),
+    ]
+    assert [float(row["due_at_unix_s"]) - began for row in told[:2]] == pytest.approx([2.0, 3.0])
+
+
+@pytest.fixture
+def child() -> Iterator[psutil.Process]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            process.kill()
+
+
+def test_a_process_is_halted_goes_on_and_is_ended(child: psutil.Process) -> None:
+    assert change_process(Change(0.0, PAUSE), child) == Made("host", f"SIGSTOP to process {child.pid}")
+    assert until_true(lambda: child.status() == psutil.STATUS_STOPPED, 10)
+    change_process(Change(0.0, RESUME), child)
+    assert until_true(lambda: child.status() != psutil.STATUS_STOPPED, 10)
+    change_process(Change(0.0, STOP), child)
+    assert until_true(lambda: child.status() == psutil.STATUS_ZOMBIE, 10)
+
+
+@pytest.mark.engine
+def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_not(
+    engine: Engine, service_image: str
+) -> None:
+    container: Any = engine.client.containers.run(
+        service_image, ["sleep", "600"], init=True, detach=True, restart_policy=RESTART, cap_drop=["ALL"], user="1000"
+    )
+
+    def restarts() -> int:
+        container.reload()
+        return int(container.attrs["RestartCount"])
+
+    def status() -> str:
+        container.reload()
+        return str(container.status)
+
+    try:
+        made = change_container(Change(0.0, KILL, replica=1), [container])
+        assert made == Made(container.name, "SIGKILL to all its processes")
+        assert until_true(lambda: restarts() == 1 and status() == "running", 30)
+        change_container(Change(0.0, PAUSE, seconds=1.0), [container])
+        assert status() == "paused"
+        change_container(Change(0.0, RESUME), [container])
+        assert status() == "running"
+        with pytest.raises(DeploymentError, match="there is no replica 2, only 1"):
+            change_container(Change(0.0, KILL, replica=2), [container])
+        change_container(Change(0.0, STOP), [container])
+        assert status() == "exited"
+    finally:
+        container.remove(force=True)
+
+
+def test_a_service_that_a_plan_kills_is_measured_until_the_end_of_the_load(tmp_path: Path) -> None:
+    service = tmp_path / "service.toml"
+    app = ROOT / "tests" / "apps" / "small_app.py"
+    service.write_text(f'command = "python {app}"\nport_variable = "PORT"\n[metrics]\nvariable = ""\n')
+    options = ["--service", str(service), "--port", f"host={free_port()}", "--results", str(tmp_path / "results")]
+    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", KILLED]
+    said = said_by(infra("run", *options, "--only", "host", "--set", *settings))
+    assert "Host process, round 1 of 1: kill: SIGKILL to process" in said
+    (folder,) = (tmp_path / "results").glob("*/host/round-1")
+    (change,) = rows(folder / "load_changes.csv")
+    at = float(change["ended_at_unix_s"])
+    requests = rows(folder / "load_requests.csv")
+    before = [row for row in requests if float(row["started_at_unix_s"]) < float(change["began_at_unix_s"]) - 0.5]
+    after = [row for row in requests if float(row["started_at_unix_s"]) > at + 0.5]
+    assert before
+    assert after
+    assert not any(row["error"] for row in before)
+    assert all("refused" in row["error"] for row in after)
