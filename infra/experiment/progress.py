@@ -218,15 +218,16 @@ def expected_s(
 
 
 def staircase_in_words(plan: Plan) -> str:
-    """For people: how long a round of a staircase takes at most."""
+    """For people: how long a round of a staircase takes."""
     each_s = START_AND_END_S + SINGLE_PASS_S + (plan.warm_up_blocks + plan.blocks) * (plan.block_s + plan.settle_s)
     number = len(plan.deployments)
     whole_s = each_s * number
     steps = "1 rate" if plan.blocks == 1 else f"{plan.blocks} rates"
     whose = "1 deployment" if number == 1 else f"each of {number} deployments"
     said = (
-        f"A round takes about {time_in_words(whole_s)} at most: {steps} of {plan.seconds} s for {whose}. A deployment "
-        "that is overloaded gets no higher rate, and the round ends earlier."
+        f"A round takes about {time_in_words(whole_s)} if all is answered: {steps} of {plan.seconds} s for {whose}. It "
+        "is shorter if a deployment is overloaded, which then gets no higher rate, and longer if steps are repeated "
+        "because other programs disturbed them."
     )
     if plan.rounds is None and whole_s > plan.budget_minutes * 60:
         said += f" The first round is measured to its end, even if it takes longer than {plan.budget_minutes:g} min."
