@@ -41,7 +41,8 @@ def changes_of(value: Any) -> tuple[Change, ...]:
     """What the tables ``changes`` of a plan say, in the order of time.
 
     Raises:
-        ValueError: one of them says something that can't be.
+        ValueError: they are no tables, or too many.
+        NotValid: one of them says something that can't be.
     """
     example = 'a list of tables, such as [[changes]] with at_s = 5 and action = "kill"'
     if not isinstance(value, list | tuple) or len(value) > MOST_CHANGES:
@@ -52,21 +53,18 @@ def changes_of(value: Any) -> tuple[Change, ...]:
 def _change_of(table: Any, example: str) -> Change:
     if not isinstance(table, Mapping):
         raise ValueError(example)  # noqa: TRY004  no caller's slip
-    try:
-        found = toml.checked(table, _CHECKS, "[[changes]]", "[[changes]]", lambda _: None)
-    except toml.NotValid as error:
-        raise ValueError(f"{example} ({error})") from error
+    found = toml.checked(table, _CHECKS, "[[changes]]", "[[changes]]", lambda _: None)
     for key in ("at_s", "action"):
         if key not in found:
-            raise ValueError(f"{example}; {key} is missing")
+            raise toml.NotValid(f"[[changes]]: {key} is missing")
     change = Change(**found)
     needed = NEEDED.get(change.action)
     if needed is not None and found.get(needed) is None:
-        raise ValueError(f"{example}; {change.action} needs {needed}")
+        raise toml.NotValid(f"[[changes]]: {change.action} needs {needed}")
     for key in ("replica", "seconds", "replicas"):
         is_right = key == needed or (key == "replica" and change.action in ONE_REPLICA)
         if found.get(key) is not None and not is_right:
-            raise ValueError(f"{example}; {change.action} has no {key}")
+            raise toml.NotValid(f"[[changes]]: {change.action} has no {key}; leave it out")
     return change
 
 

@@ -146,9 +146,9 @@ class Rounds:
         return why_enough(self._plan, rounds, self._pairs or [], running, self._budget)
 
     def _ask_precision(self, rounds: int) -> None:
-        """Ask how precise the pairs are, and show it. One round says nothing of it, and a staircase has no pairs."""
+        """Ask how precise the pairs are, and show it. One round says nothing of it."""
         self._pairs = []
-        if rounds < FEWEST_ROUNDS_TOLD or len(self._plan.deployments) == 1 or self._plan.rates:
+        if rounds < FEWEST_ROUNDS_TOLD or len(self._plan.deployments) == 1 or self._has_no_pairs:
             return
         self._view.do("computing how precise the results are")
         try:
@@ -157,6 +157,11 @@ class Rounds:
             self._view.say(f"it is not known how precise the results are: {tidy(str(error))}")
             return
         self._view.note_precision(rounds, self._pairs)
+
+    @property
+    def _has_no_pairs(self) -> bool:
+        """Whether the load is of several rates, or something changes in it: no ratio of the whole says much."""
+        return bool(self._plan.rates or self._plan.changes)
 
     def say_why_it_ended(self) -> None:
         """One line: why there was no further round, and how precise the pairs are."""
