@@ -35,10 +35,11 @@ HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
 
 @dataclass
 class Client:
-    """Asks a service at a constant rate, whether or not it answers: (when it was asked, whether it answered)."""
+    """Asks a service at a constant rate, whether or not it answers. Of each request: when it was sent, when it was
+    over, and whether it was answered."""
 
     url: str
-    asked: list[tuple[float, bool]] = field(default_factory=list)
+    asked: list[tuple[float, float, bool]] = field(default_factory=list)
     _ends: threading.Event = field(default_factory=threading.Event)
 
     def begin(self) -> None:
@@ -58,11 +59,12 @@ class Client:
         connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=TIMEOUT_S)
         try:
             connection.request("POST", "/infer", BODY, HEADERS)
-            self.asked.append((at, connection.getresponse().status == 200))
+            answered = connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
-            self.asked.append((at, False))
+            answered = False
         finally:
             connection.close()
+        self.asked.append((at, time.time(), answered))
 
 
 def main() -> int:
@@ -108,9 +110,11 @@ def _measure(name: str, rounds: int, results: Path, client: Client) -> list[dict
 
 
 def _row(name: str, number: int, said: Any, client: Client) -> dict[str, Any]:
-    """What both say of one round; the client's requests count from the change to the end of the load."""
+    """What both say of one round; the client's requests count that were over after the change, and sent before the end
+    of the load."""
     began = said.change.began_unix_s
-    own = sorted((at - began, answered) for at, answered in client.asked if began <= at < began + said.length_s)
+    until = began + said.length_s
+    own = sorted((at - began, answered) for at, over, answered in client.asked if over >= began and at < until)
     failed = [at for at, answered in own if not answered]
     after = [at for at, _ in own if not failed or at > failed[-1]]
     ended_s = after[0] if failed and after else 0.0
