@@ -169,10 +169,10 @@ class Listeners:
             self.open_load.give_up()
 
     def _leave(self, msg: Any, **_: Any) -> None:
+        if self.open_load is not None:
+            self.open_load.leave()  # while there is a visit that what is still due can belong to
         if isinstance(self.visits, BlockVisits):
             self.visits.leave(msg.data)
-        if self.open_load is not None:
-            self.open_load.leave()
 
     def _begin_blocks(self, **_: Any) -> None:
         """All users run. This event comes again when workers come or go."""

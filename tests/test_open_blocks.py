@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from _blocks import Block, is_overloaded, read_blocks, step_of
-from conftest import free_port
+from conftest import ROOT, free_port
 from test_open_load import one_at_a_time
 from test_visits import NAMES, Named, Recorded, check_blocks, check_requests, recorded, services, start, write_blocks
 
@@ -132,3 +132,37 @@ def test_a_slip_in_the_search_is_named(tmp_path: Path) -> None:
     capacity = {"objective": "p95 < 20", "lowest_per_s": 1, "highest_per_s": 9, "budget_s": 60, "tolerance": 0.03}
     with pytest.raises(ValueError, match=r"capacity.objective.*its unit is ms or s"):
         read_blocks(write_blocks(tmp_path, [], targets=[], capacity=capacity))
+
+
+SLOW_READING = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT / "locustfiles")!r})
+from open_load import *
+from _block_recording import BlockRecording
+
+read_cpu = BlockRecording.read_cpu
+
+def read_slowly(recording):
+    until_s = time.perf_counter() + 0.3
+    while time.perf_counter() < until_s:
+        pass
+    return read_cpu(recording)
+
+BlockRecording.read_cpu = read_slowly
+"""
+
+
+def test_what_is_due_while_the_cpu_is_read_at_the_end_of_a_block_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_READING)
+    with services("host", pause_s=0.001) as fast:
+        blocks = write_blocks(tmp_path, fast, rates=[20], blocks=2, block_s=1.0)
+        options = ("--blocks", str(blocks), "--arrivals", "constant", "-u", "1", "-r", "1")
+        run = start(tmp_path, *options, locustfile=str(tmp_path / "slow"))
+        try:
+            assert run.wait(60) == 0
+        finally:
+            run.kill()
+    found = recorded(tmp_path, "host")
+    assert [block["dropped"] for block in found.blocks] == ["0"] * 3
+    for block in found.blocks[1:]:  # 1.6 s, with both readings
+        assert measured_and_unsent(found, block) >= 24
