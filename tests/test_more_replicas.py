@@ -183,7 +183,8 @@ def test_the_two_ways_of_balancing_stand_side_by_side_if_users_keep_their_connec
         "The users kept their connections. Swarm, 3 replicas, which distributes connections: the busiest replica gave "
         "50.0% of the answers; 33.3% would be an even share. Compose, 3 replicas behind a proxy, which distributes "
         "requests: the busiest replica gave 33.3% of the answers; 33.3% would be an even share. A proxy can share the "
-        "load of few users evenly. Swarm needs many connections for that."
+        "load of few users evenly. Swarm needs many connections for that, or new ones from time to time "
+        "(--set reconnect_every=100)."
     )
     proxied = next(finding for finding in analysis.findings if finding.id == "finding-network-compose-3")
     assert "The proxy gives each request to the replica with the fewest open requests" in proxied.text

@@ -210,21 +210,23 @@ def told(header: str) -> tuple[float, float]:
 
 
 def test_the_server_serves_one_request_at_a_time_in_order(server: tuple[str, int]) -> None:
-    """What one is late does not delay the next. That is tried three times, since a busy machine delays all of them."""
+    """What one is late does not delay the next. That is tried three times: a busy machine delays all of them, and may
+    read two that were sent one after the other in another order."""
     services, port = server
-    late_ms = []
+    tries = []
     for _ in range(3):
         answers = answers_to_twenty_at_once(port)
+        assert services == EXPONENTIAL or {served for _, served, _ in answers} == {SERVICE_MS}
         before_ms = 0.0  # what the services of all those took that came before
+        is_in_order = True
         for waited, served, ended in answers:
-            assert waited <= before_ms + 1e-3
+            is_in_order &= waited <= before_ms + 1e-3
             before_ms += served
-            assert ended >= before_ms
-            assert services == EXPONENTIAL or served == SERVICE_MS
-        late_ms.append(max(ended for *_, ended in answers) - before_ms)
-        if late_ms[-1] < 60:
+            is_in_order &= ended >= before_ms
+        tries.append((is_in_order, max(ended for *_, ended in answers) - before_ms))
+        if is_in_order and tries[-1][1] < 60:
             break
-    assert min(late_ms) < 60
+    assert any(is_in_order and late_ms < 60 for is_in_order, late_ms in tries), tries
 
 
 def answers_to_twenty_at_once(port: int) -> list[tuple[float, float, float]]:
