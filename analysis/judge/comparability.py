@@ -63,7 +63,8 @@ def why_unlike(
     loads = [circumstances(run) for deployment in both for run in deployment.loads.values()]
     passes = [circumstances(run) for deployment in both for run in deployment.single_passes.values()]
     differing, untold = [], []
-    for name in (name for name in loads[0] if name not in may_differ):
+    own_rates = {"rate"} if all(deployment.is_searched for deployment in both) else set()
+    for name in (name for name in loads[0] if name not in {*may_differ, *own_rates}):
         values = {run[name] for run in ([*loads, *passes] if name in OF_EVERY_RUN else loads)}
         told = values if name in NONE_IS_A_VALUE else values - {None}
         if len(told) > 1:

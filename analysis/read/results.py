@@ -67,7 +67,7 @@ class Deployment:
     """One row of the experiment. ``status`` is measured, failed or not run; ``reason`` says why, where not measured.
 
     ``tells_model``: its service should say which model answers. ``python``: what the host process runs on; None: not
-    known, or no Python.
+    known, or no Python. ``is_searched``: its load was a search for its capacity, which chooses the rates itself.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Deployment:
     rounds: tuple[Round, ...]
     tells_model: bool = True
     python: Python | None = None
+    is_searched: bool = False
 
     @property
     def is_host(self) -> bool:
@@ -259,6 +260,7 @@ def _read_deployment(folder: Path, experiment: ExperimentRecord, record: Deploym
         image=record.image,
         rounds=tuple(_read_round(folder, each) for each in rounds),
         tells_model=experiment.service is None or experiment.service.tells_model,
+        is_searched=experiment.plan.capacity is not None,
         python=record.python,
     )
 
