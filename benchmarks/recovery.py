@@ -79,10 +79,13 @@ def main() -> int:
     from infra.deployments.settings import Settings
     from infra.deployments.table import BY_NAME, PORTS
 
+    names = arguments.only.split(",")
+    if unknown := [name for name in names if name not in BY_NAME]:
+        parser.error(f"there is no deployment {unknown[0]!r}")
     figures = Figures(arguments.json, every_s=EVERY_S, rounds=arguments.rounds)
     rows: list[dict[str, Any]] = []
     print(f"{'deployment':<12} {'round':>5} {'lost':>6} {'client':>7} {'errors end':>11} {'client':>8}")
-    for name in arguments.only.split(","):
+    for name in names:
         client = Client(BY_NAME[name].facts.url(Settings(ports=PORTS)))
         client.begin()
         try:
@@ -102,9 +105,9 @@ def _measure(name: str, rounds: int, results: Path, client: Client) -> list[dict
     command = [sys.executable, "-m", "infra", "run", "plans/kill_one.toml", "--only", name, "--results", str(results)]
     command += ["--set", f"rounds={rounds}", f"rate={1 / EVERY_S:g}", "arrivals=constant", "user_class=new_connection"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    (folder,) = results.iterdir()
-    deployment = next(each for each in read_results(folder).deployments if each.name == name)
-    if not deployment.loads:
+    deployments = [each for folder in results.iterdir() for each in read_results(folder).deployments]
+    deployment = next((each for each in deployments if each.name == name), None)
+    if deployment is None or not deployment.loads:
         raise SystemExit(f"error: {name} was not measured: {done.stdout}{done.stderr}")
     return [_row(name, number, recoveries(load)[0], client) for number, load in sorted(deployment.loads.items())]
 

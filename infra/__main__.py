@@ -97,8 +97,9 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     if arguments.resume is None:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
-        run = run_new if plan.grid is None else run_new_grid
-        return run(plan, settings, arguments.results)
+        if plan.grid is not None:
+            return run_new_grid(plan, plan.grid, settings, arguments.results)
+        return run_new(plan, settings, arguments.results)
     given = (
         arguments.plan,
         arguments.set,

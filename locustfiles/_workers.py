@@ -27,8 +27,8 @@ LAST_REPORTS_S = 10.0
 ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
 IN_FLIGHT, COUNTS, STEADY_S = "fourfold_in_flight", "fourfold_open_counts", "fourfold_steady_s"
 """Keys of a worker's report. ``IN_FLIGHT`` is ``OpenLoad.in_flight``, ``COUNTS`` what it has counted since the report
-before. ``STEADY_S`` is the worker's
-``time.monotonic()``: in the report when it was sent, in each row when the request began."""
+before. ``STEADY_S`` is the worker's ``time.monotonic()``: in the report when it was sent, in each row when the request
+began."""
 
 logger = logging.getLogger("fourfold")
 

@@ -15,13 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_locust_runs import locust, record
 from test_open_load import one_at_a_time, rows_so_far
 
-from analysis.measure import steps
 from infra.deployments.host import _who_killed
 from infra.deployments.waiting import until_true
 from infra.errors import PlanError
 from infra.experiment.plan import plan_of, read_plan
 from infra.experiment.progress import staircase_in_words
-from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 
 
 def test_a_run_of_the_web_ui_keeps_its_own_options_and_tells_what_was_changed(tmp_path: Path) -> None:
@@ -91,10 +89,6 @@ def test_a_run_by_hand_says_at_its_end_that_the_service_could_not_keep_up(tmp_pa
     assert "requests are due at 200 per second (--rate), constant" in said
     assert "the service could not keep up with the rate" in said
     assert f"{record(prefix)['open']['over_bound']:,} (" in said
-
-
-def test_what_is_too_much_is_the_same_for_locust_and_for_the_analysis() -> None:
-    assert (steps.LOST_LIMIT, steps.GENERATOR_LIMIT) == (LOST_LIMIT, GENERATOR_LIMIT)
 
 
 def test_what_was_late_or_lost_is_warned_of_from_one_percent_on() -> None:

@@ -16,10 +16,10 @@ from analysis.judge.check_requests import request_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons
 from analysis.measure.recovery import FEW_BEFORE, latency_limit_ms
 from analysis.measure.spans import end_of_load, spans
-from analysis.measure.steps import GENERATOR_LIMIT
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from runfiles.events import LATE_MS, PAUSE, RESUME, UNSAMPLED
+from runfiles.rates import GENERATOR_LIMIT
 from runfiles.records import ChangeRecord
 
 CHANGE = "change"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from analysis.judge.doubts import Doubt
 from analysis.measure.others import CLOSE_OTHERS, Others, others_of
 from analysis.measure.searches import Search
-from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, OVERLOADED, expected_due, lacking, round_steps
+from analysis.measure.steps import ANSWERED, OVERLOADED, expected_due, lacking, round_steps
 from analysis.read.results import Deployment
 from analysis.read.runs import Run
 from runfiles.events import KEPT, LATE_MS, MEASURED, NEW
+from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 from runfiles.records import OpenWorkload, PlanRecord
 
 MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"

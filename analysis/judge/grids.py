@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.judge.across import why_other_circumstances
+from analysis.judge.check_open import OVERLOAD
 from analysis.judge.doubts import Doubt
 from analysis.measure.grid import (
     CellFigures,
@@ -22,7 +23,6 @@ from runfiles.grid import GridCell
 from runfiles.objective import Objective
 
 MEETS, MISSES, NOT_PROVEN = "meets it", "misses it", "not proven"
-OVERLOAD = "overload"
 BY_OVERLOAD = (OVERLOAD, "trend", "errors")
 """The kinds of doubts that a service causes which gets more requests than it can answer. If it is overloaded, and there
 is no other doubt, its cell misses the objective, although its percentiles must not be used."""

@@ -9,7 +9,8 @@ from analysis.judge.check_open import remedy
 from analysis.judge.doubts import LONGEST_QUOTE, Validity
 from analysis.judge.findings import Finding, Number, Part
 from analysis.measure.others import CLOSE_OTHERS, others_of
-from analysis.measure.steps import ANSWERED, GENERATOR_LIMIT, LOST_LIMIT, NOT_KEPT, OVERLOADED, Staircase, Step
+from analysis.measure.steps import ANSWERED, NOT_KEPT, OVERLOADED, Staircase, Step
+from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 
 
 def step_anchor(name: str, step: Step) -> str:

@@ -21,15 +21,11 @@ from analysis.measure.rounds import Measurement, over_rounds
 from analysis.measure.trend import PARTS, drift, is_steady
 from analysis.read.runs import Run
 from runfiles.events import LATE_MS, MEASURED, RUN_TIME
-from runfiles.rates import is_too_high
+from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT, is_too_high
 
 ANSWERED, OVERLOADED, NOT_KEPT = "answered", "overloaded", "not kept by the load generator"
 """What became of a rate: it was answered; the deployment was overloaded; the load generator did not keep it."""
 
-LOST_LIMIT = 0.01
-"""The deployment did not answer a rate if more than this share of the requests due was not answered."""
-GENERATOR_LIMIT = 0.01
-"""The load generator did not keep a rate if more than this share of the requests due was sent late, or not at all."""
 GROWTH_LIMIT = 0.01
 """The queue grew if it is longer at the end than at the beginning by more than this share of the requests due, and if
 it rose steadily: the mean queues of the step's tenths, by Kendall's tau (``trend.is_steady``)."""

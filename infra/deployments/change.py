@@ -14,14 +14,13 @@ from runfiles.deployments import COMPOSE_PROXY, HOST, SWARM
 from runfiles.events import KILL, PAUSE, RESUME, SCALE, STOP, UPDATE
 
 OF_ONE_REPLICA = (KILL, STOP, PAUSE)
+OF_ONE_CONTAINER = (*OF_ONE_REPLICA, UPDATE)
 OF_KIND: Mapping[str, Sequence[str]] = {
     SWARM: (*OF_ONE_REPLICA, SCALE, UPDATE),
     COMPOSE_PROXY: OF_ONE_REPLICA,
     HOST: OF_ONE_REPLICA,
 }
 """Kind of deployment -> what can be changed; of the others, all single containers, ``OF_ONE_CONTAINER``."""
-
-OF_ONE_CONTAINER = (*OF_ONE_REPLICA, UPDATE)
 
 WHY_NOT = {
     SCALE: "it is a single process or container, or stands behind a proxy that knows its replicas from the start",

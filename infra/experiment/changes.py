@@ -14,11 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from infra.deployments.change import WHY_NOT, Change, Made, MakeChange, actions_of
+from infra.deployments.change import OF_ONE_REPLICA, WHY_NOT, Change, Made, MakeChange, actions_of
 from infra.deployments.docker_engine import FAILURES
 from runfiles.columns import CHANGES_COLUMNS
 from runfiles.deployments import DEPLOYMENTS, MOST_REPLICAS
-from runfiles.events import KILL, PAUSE, PLANNED, RESUME, SCALE, STOP
+from runfiles.events import PAUSE, PLANNED, RESUME, SCALE
 from runfiles.files import CHANGES_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.lines import tidy
 from runfiles.records import RunRecord
@@ -33,8 +33,6 @@ LONGEST_TEXT = 200
 
 NEEDED = {PAUSE: "seconds", SCALE: "replicas"}
 """Action -> the key that it needs."""
-
-ONE_REPLICA = (KILL, STOP, PAUSE)
 
 
 def changes_of(value: Any) -> tuple[Change, ...]:
@@ -62,7 +60,7 @@ def _change_of(table: Any, example: str) -> Change:
     if needed is not None and found.get(needed) is None:
         raise toml.NotValid(f"[[changes]]: {change.action} needs {needed}")
     for key in ("replica", "seconds", "replicas"):
-        is_right = key == needed or (key == "replica" and change.action in ONE_REPLICA)
+        is_right = key == needed or (key == "replica" and change.action in OF_ONE_REPLICA)
         if found.get(key) is not None and not is_right:
             raise toml.NotValid(f"[[changes]]: {change.action} has no {key}; leave it out")
     return change

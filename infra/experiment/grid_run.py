@@ -14,7 +14,7 @@ from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.settings import Settings
-from infra.errors import DeploymentError, PlanError, RecordError, ResumeError
+from infra.errors import DeploymentError, RecordError, ResumeError
 from infra.experiment.cells import cells_of, in_words
 from infra.experiment.circumstances import circumstances_here
 from infra.experiment.experiment import (
@@ -29,7 +29,7 @@ from infra.experiment.experiment import (
     sigterm_as_ctrl_c,
     write_page,
 )
-from infra.experiment.grid import ROUNDS
+from infra.experiment.grid import ROUNDS, Grid
 from infra.experiment.grid_view import CellView, GridClock, round_s
 from infra.experiment.journal import Journal, now
 from infra.experiment.plan import Plan
@@ -37,6 +37,7 @@ from infra.experiment.progress import time_in_words
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import inside, write_whole
 from runfiles.grid import GRID_FILE, GridCell, GridRecord
+from servicefile.service_file import ServiceFile
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,13 @@ class Cell:
     experiment: Experiment
 
 
-def run_new_grid(plan: Plan, settings: Settings, results: Path) -> int:
+def run_new_grid(plan: Plan, grid: Grid, settings: Settings, results: Path) -> int:
     """Measure a plan that has a grid, in a new folder of ``results``. Returns the exit code.
 
     Raises:
         PlanError, NotValid, DeploymentError, RecordError: as in ``experiment.run_new``, of any cell.
     """
-    if plan.grid is None:
-        raise PlanError("the plan has no grid")
-    cells, left_out = cells_of(plan, plan.grid)
+    cells, left_out = cells_of(plan, grid)
     warnings = [warning for _, each in cells for warning in refuse_impossible(each, settings)]
     names = _names([cell for cell, _ in cells])
     with alone_on_machine(), alone_on_engine(names):
@@ -71,14 +70,14 @@ def run_new_grid(plan: Plan, settings: Settings, results: Path) -> int:
         record = GridRecord(
             started_at=now(),
             command=command_line(),
-            slo=plan.grid.slo,
+            slo=grid.slo,
             rounds=plan.rounds or ROUNDS,
             cells=tuple(cell for cell, _ in cells),
             left_out=tuple(left_out),
         )
-        grid = GridExperiment(folder, record, journals, settings)
-        grid.note()
-        return grid.run(warnings)
+        experiment = GridExperiment(folder, record, journals, settings.service)
+        experiment.note()
+        return experiment.run(warnings)
 
 
 def resume_grid(folder: Path) -> int:
@@ -90,9 +89,7 @@ def resume_grid(folder: Path) -> int:
     with alone_on_machine():
         folder = folder.resolve()
         record, journals = _read(folder)
-        first = journals[0]
-        settings = Settings(service=service_of(first, folder))
-        grid = GridExperiment(folder, record, journals, settings)
+        grid = GridExperiment(folder, record, journals, service_of(journals[0], folder))
         grid.end_leftovers()
         with alone_on_engine(_names(record.cells)):
             return grid.resume()
@@ -131,20 +128,18 @@ def _names(cells: Sequence[GridCell]) -> list[str]:
 class GridExperiment:
     """All cells of a grid, and the order in which they are measured."""
 
-    def __init__(self, folder: Path, record: GridRecord, journals: Sequence[Journal], settings: Settings) -> None:
+    def __init__(self, folder: Path, record: GridRecord, journals: Sequence[Journal], service: ServiceFile) -> None:
         self._folder = folder
         self._record = record
         self._console = Console(highlight=False)
         self._clock = GridClock(max(map(round_s, journals)))
         self._said: set[str] = set()
         self._is_first = True
-        self._cells = [
-            self._cell(cell, journal, settings) for cell, journal in zip(record.cells, journals, strict=True)
-        ]
+        self._cells = [self._cell(cell, journal, service) for cell, journal in zip(record.cells, journals, strict=True)]
 
-    def _cell(self, cell: GridCell, journal: Journal, settings: Settings) -> Cell:
+    def _cell(self, cell: GridCell, journal: Journal, service: ServiceFile) -> Cell:
         view = CellView(journal, self._console, in_words(cell), self._clock, self._said)
-        return Cell(cell, journal, view, Experiment(self._folder / cell.folder, journal, settings.service, view))
+        return Cell(cell, journal, view, Experiment(self._folder / cell.folder, journal, service, view))
 
     def say(self, text: str) -> None:
         self._cells[0].view.say(text)
