@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from infra.deployments.images import _succeeds
 from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
+from infra import alone
 from infra.experiment import experiment
 from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
@@ -64,8 +65,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is read as an experiment is one of other circumstances."""
+def nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever is read as an experiment is one of other circumstances. The locks are the test's own: nothing here runs,
+    so what runs elsewhere from this folder goes on."""
+    monkeypatch.setattr(alone, "CHECKOUT_LOCK", tmp_path / "locks" / "checkout.lock")
+    monkeypatch.setattr(alone, "MACHINE_LOCK", str(tmp_path / "locks" / "machine.lock"))
 
     def connect() -> None:
         raise DeploymentError("there is no engine here")
