@@ -3,8 +3,8 @@
     python -m benchmarks.faults [--only NAME,NAME] [--short] [--json FILE] [--docs FILE]
 
 Makes one fault after the other, and counts what came of it. What this machine lacks for a fault is said in its row.
-All of them take about an hour; --short repeats less, as the tests do, and takes some minutes. --docs writes the table into
-a page such as docs/reliability.md.
+All of them take about an hour; --short repeats less, as the tests do, and takes some minutes. --docs writes the table
+into a page such as docs/reliability.md.
 
 Exit code: 1 if something that is promised did not hold.
 """

@@ -29,7 +29,7 @@ class Fault:
     """What must hold, as docs/reliability.md says it."""
 
     measure: Callable[[bool], Outcome]
-    """Makes the fault and looks what comes of it. True: briefly, with few repetitions, as the tests do. Cleans up after itself."""
+    """Makes the fault, looks what comes of it, and cleans up. True: briefly, with few repetitions, as the tests do."""
 
     why_not: Callable[[], str | None]
     """What this machine lacks for it, with the remedy; None: nothing."""

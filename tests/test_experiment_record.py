@@ -15,10 +15,10 @@ from conftest import OWN, OWN_RECORD
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from infra import alone
 from infra.deployments.images import _succeeds
 from infra.deployments.table import PORTS
 from infra.errors import DeploymentError, RecordError, ResumeError
-from infra import alone
 from infra.experiment import experiment
 from infra.experiment.blocks import measure_group
 from infra.experiment.circumstances import Circumstances
