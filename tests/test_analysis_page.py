@@ -367,3 +367,11 @@ def test_all_figures_can_be_had_as_csv_that_no_spreadsheet_takes_for_a_formula(t
     assert "no network interfaces" in interfaces["note"]
     assert "'=1+1" in {row["deployment"] for row in rows}
     assert json.dumps(text)[1:40] in render(analysis)
+
+
+def test_a_page_can_go_into_a_pipe() -> None:
+    """Where standard output is a pipe, /dev/stdout leads to a name that can't be opened."""
+    command = [sys.executable, "-c"]
+    command += ["from pathlib import Path; from analysis.show.output import write_output"]
+    command[-1] += "; write_output(Path('/dev/stdout'), 'page', True, [])"
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).stdout == b"page"

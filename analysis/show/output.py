@@ -67,8 +67,9 @@ def write_output(path: Path, content: str | bytes, follow_link: bool, results: S
     if place.name.endswith(RECORDED) or is_kept:
         raise RecordedFile(f"{path} is a file of a recording; name another place")
     clean = encoded(content) if isinstance(content, str) else content
-    if follow_link and place.exists() and not place.is_file() and not place.is_dir():
-        place.write_bytes(clean)
+    # Asked of the path itself: where /dev/stdout is a pipe, what it resolves to is no name that can be opened.
+    if follow_link and path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(clean)
     else:
         write_whole(place, clean)
 
