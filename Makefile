@@ -7,6 +7,7 @@ python := .venv/bin/python -E -X utf8
 image := llm-inference-image
 # These come from the command line alone, as in make bench ARGS=...
 ARGS :=
+EXAMPLE := engine-keep-alive
 REGISTRY :=
 TAG := latest
 
@@ -21,9 +22,9 @@ help: ## List the commands
 bench: setup ## Measure every deployment that this machine allows, and make the page (ARGS="--only host --set seconds=20")
 	@$(python) -m infra run $(ARGS)
 
-report: setup ## Make the page of a recorded run, results/example.html
+report: setup ## Make the page of a recorded experiment, results/example.html (EXAMPLE=engine-kill-one)
 	@mkdir -p results
-	@$(python) -m analysis examples/engine-keep-alive --output results/example.html
+	@$(python) -m analysis examples/$(EXAMPLE) --output results/example.html
 
 test: ## Run all tests that this machine allows (ARGS="-k metrics")
 	@infra/setup.sh tests/requirements.txt

@@ -1,4 +1,4 @@
-"""docs/deployments.md: its figures are those of the recorded runs, and what it quotes stands in the files."""
+"""docs/deployments.md and docs/changes.md: their figures are those of the recorded runs, and what they quote stands in the files."""
 
 from __future__ import annotations
 
@@ -82,6 +82,14 @@ def test_the_figures_are_those_of_the_recorded_run(name: str) -> None:
 @pytest.mark.parametrize("name", ["mesh-keep-alive", "mesh-new-connection"])
 def test_the_shares_are_those_of_the_recorded_run(name: str) -> None:
     assert table_after(f"examples/{name}") == shares_of(EXAMPLES / name)
+
+
+def test_what_a_kill_cost_is_quoted_from_the_recorded_experiment() -> None:
+    """docs/changes.md quotes the first sentence of the page."""
+    quoted = re.search(r"(?m)^> ((?:.+\n> )*.+)$", (ROOT / "docs" / "changes.md").read_text(encoding="utf-8"))
+    assert quoted
+    headline = " ".join(analyse(read_results(EXAMPLES / "engine-kill-one")).headline)
+    assert quoted[1].replace("\n> ", " ") in headline
 
 
 def test_each_line_that_is_quoted_stands_in_its_file() -> None:
