@@ -36,6 +36,7 @@ from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.rates import Rate
 from runfiles.reconnect import why_not_reconnect_every
+from runfiles.spikes import why_not_spike
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
@@ -48,6 +49,8 @@ GroupNumber = Annotated[int, Between(1, MOST_GROUPS)]
 Port = Annotated[int, Between(1, 65535)]
 ReconnectEvery = Annotated[str, why_not_reconnect_every]
 """As ``runfiles.reconnect`` writes it."""
+SpikeText = Annotated[str, why_not_spike]
+"""As ``runfiles.spikes`` writes it."""
 Status = Annotated[str, OneOf(STATUSES)]
 RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
 
@@ -426,14 +429,16 @@ class OpenWorkload(Record):
     """An open workload: requests were due at ``rate_per_s`` (None: each block had its own), whatever was answered.
 
     ``arrivals`` and ``connection`` are words of ``runfiles.events``. ``most_in_flight``: how many requests a process
-    may have unanswered. The others count arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound``
-    and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
+    may have unanswered. ``spikes``: when the rate was how many times as high (``runfiles.spikes``). The others count
+    arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound`` and ``unanswered`` as in
+    ``runfiles.events.UNSENT``, which have no row.
     """
 
     rate_per_s: Rate | None = None
     arrivals: Annotated[str, OneOf(ARRIVALS)]
     connection: Annotated[str, OneOf(CONNECTIONS)]
     most_in_flight: Count
+    spikes: tuple[SpikeText, ...] = ()
     late: Count
     dropped: Count
     over_bound: Count
