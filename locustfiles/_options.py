@@ -291,10 +291,8 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
-    if reason := keeps_no_connections(environment):
+    if reason := keeps_no_connections(environment) or _spikes_overlap(options):
         return reason
-    if reason := why_overlap([*map(read_spike, getattr(options, "spike", ()))]):
-        return f"--spike can't be used: {reason}; leave one of them out"
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
         return _against_repeats(options, single_pass=single_pass)
@@ -306,6 +304,11 @@ def contradiction(environment: Environment) -> str | None:
         return NOT_IN_BLOCKS
     given = [flag for flag, is_given in _said_by_blocks(options).items() if is_given]
     return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
+
+
+def _spikes_overlap(options: argparse.Namespace) -> str | None:
+    reason = why_overlap([*map(read_spike, getattr(options, "spike", ()))])
+    return reason and f"--spike can't be used: {reason}; leave one of them out"
 
 
 def keeps_no_connections(environment: Environment) -> str | None:

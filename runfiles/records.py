@@ -36,7 +36,7 @@ from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.rates import Rate
 from runfiles.reconnect import why_not_reconnect_every
-from runfiles.spikes import why_not_spike
+from runfiles.spikes import LEAST_TIMES, MOST_TIMES, why_not_spike
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
@@ -110,8 +110,9 @@ class CapacityRecord(Record):
 class ChangeRecord(Record):
     """A change while the load goes on, ``at_s`` after its measured part began.
 
-    ``replica``: which one is killed, stopped or paused, from 1. ``seconds``: how long a pause lasts. ``replicas``: to
-    how many is scaled. None: the action has no such value.
+    ``replica``: which one is killed, stopped or paused, from 1. ``seconds``: how long a pause, a drain or a spike
+    lasts. ``replicas``: to how many is scaled. ``cpus``: the new CPU limit of each replica. ``times``: how many times
+    as high the rate is in a spike. None: the action has no such value.
     """
 
     at_s: Seconds
@@ -119,6 +120,8 @@ class ChangeRecord(Record):
     replica: Count | None = None
     seconds: Seconds | None = None
     replicas: Count | None = None
+    cpus: Cpus | None = None
+    times: Annotated[float, Between(LEAST_TIMES, MOST_TIMES)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +226,7 @@ class Python(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Record):
-    """What each replica may use, as the Docker engine says. None: as much as there is.
+    """What each replica may use when it is started, as the Docker engine says. None: as much as there is.
 
     ``cpuset``: the processors that it may use, such as ``1`` or ``0-1,3``.
     """

@@ -6,6 +6,7 @@ three times as high for 5 s.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def why_not_spike(value: str) -> str | None:
 def why_overlap(spikes: Sequence[Spike]) -> str | None:
     """Which two spikes overlap, so that nobody knows what the rate is; None if none do."""
     in_order = sorted(spikes, key=lambda spike: spike.at_s)
-    for before, after in zip(in_order, in_order[1:], strict=False):
+    for before, after in itertools.pairwise(in_order):
         if after.at_s < before.end_s:
             return f"the spike at {after.at_s:g} s begins before that at {before.at_s:g} s has ended"
     return None
@@ -70,7 +71,5 @@ def why_overlap(spikes: Sequence[Spike]) -> str | None:
 
 def weighted_s(spikes: Sequence[Spike], from_s: float, to_s: float) -> float:
     """How many seconds at the usual rate would make as many requests due as these, with their spikes."""
-    extra = sum(
-        (spike.times - 1) * max(0.0, min(to_s, spike.end_s) - max(from_s, spike.at_s)) for spike in spikes
-    )
+    extra = sum((spike.times - 1) * max(0.0, min(to_s, spike.end_s) - max(from_s, spike.at_s)) for spike in spikes)
     return to_s - from_s + extra
