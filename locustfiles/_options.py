@@ -291,7 +291,7 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
-    if reason := keeps_no_connections(environment) or _spikes_overlap(options):
+    if reason := keeps_no_connections(environment) or _against_spikes(options):
         return reason
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
@@ -306,8 +306,11 @@ def contradiction(environment: Environment) -> str | None:
     return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
 
 
-def _spikes_overlap(options: argparse.Namespace) -> str | None:
-    reason = why_overlap([*map(read_spike, getattr(options, "spike", ()))])
+def _against_spikes(options: argparse.Namespace) -> str | None:
+    spikes = [*map(read_spike, getattr(options, "spike", ()))]
+    if spikes and options.blocks:
+        return "--spike is for a load in one piece; leave --spike or --blocks out"
+    reason = why_overlap(spikes)
     return reason and f"--spike can't be used: {reason}; leave one of them out"
 
 
@@ -344,7 +347,6 @@ def _said_by_blocks(options: argparse.Namespace) -> dict[str, bool]:
         "--run-time": bool(options.run_time),
         "--warm-up": options.warm_up > 0,
         "--requests": options.requests is not None,
-        "--spike": bool(getattr(options, "spike", ())),
     }
 
 

@@ -21,6 +21,7 @@ from test_locust_runs import locust, record, rows, totals_agree
 
 from infra.deployments.waiting import until_true
 from runfiles.files import REQUESTS_SUFFIX
+from runfiles.spikes import Spike
 
 from _arrivals import Arrivals
 
@@ -48,6 +49,20 @@ def test_poisson_arrivals_have_exponential_distances_that_the_seed_decides() -> 
     assert statistics.stdev(gaps) == pytest.approx(0.02, rel=0.03)
     assert sum(gap > 0.02 for gap in gaps) / len(gaps) == pytest.approx(0.368, abs=0.015)  # 1/e
     assert due("poisson", "1/0", 5) == times[:5] != due("poisson", "1/1", 5)
+
+
+def test_arrivals_in_a_spike_come_so_many_times_as_often_and_nothing_else_changes() -> None:
+    spikes = [Spike(2.1, 3, 2.0), Spike(10.0, 2, 1.0)]
+    for kind, slack in (("constant", 1), ("poisson", 400)):  # 400: five standard deviations of 6,000
+        arrivals, at, times = Arrivals(kind, "1/0"), 0.0, []
+        while at < 20:
+            times.append(at := arrivals.next_after(at, 1000.0, spikes))
+        for begin, end, expected in ((0, 2.1, 2100), (2.1, 4.1, 6000), (4.1, 10, 5900), (10, 11, 2000), (11, 20, 9000)):
+            assert sum(begin < at <= end for at in times) == pytest.approx(expected, abs=slack)
+    # A distance of 10 s begins 4 s before a spike. In the spike 6 s of it take 2 s.
+    assert Arrivals("constant", "0").next_after(0.0, 0.1, [Spike(4.0, 3, 5.0)]) == pytest.approx(6.0)
+    # A spike of 1 s takes 3 s of it; the other 3 s come after that.
+    assert Arrivals("constant", "0").next_after(0.0, 0.1, [Spike(4.0, 3, 1.0)]) == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize("connection", ["kept", "new"])
@@ -81,7 +96,7 @@ def test_four_workers_share_the_rate_and_lose_nothing(
     shared_service: Service, tmp_path: Path, number: signal.Signals | None
 ) -> None:
     prefix, port = tmp_path / "shared", str(free_port())
-    end = ["-t", "6"] if number is None else []
+    end = ["-t", "6", "--warm-up", "1", "--spike", "3:3:1"] if number is None else []
     options = ["--rate", "40", "--arrivals", "poisson", "--processes", "4"]
     options += ["--master-bind-port", port, "--master-port", port]
     run = locust("open_load", shared_service, prefix, *options, *end)
@@ -94,6 +109,11 @@ def test_four_workers_share_the_rate_and_lose_nothing(
     steady = [at for at in sent if sent[0] + 1 < at < sent[0] + 3]
     assert 40 - record(prefix)["open"]["dropped"] < len(steady) < 120  # 80 are due, with a standard deviation of 9
     assert record(prefix)["users"] == 4
+    if number is None:
+        began = record(prefix)["started_at_unix_s"] + 1 + 3
+        in_spike = [at for at in sent if began <= at < began + 1]
+        assert len(in_spike) > 75  # 120 are due, with a standard deviation of 11; without a spike 40
+        assert record(prefix)["open"]["spikes"] == ["3:3:1"]
 
 
 def end(run: subprocess.Popen[str]) -> None:
