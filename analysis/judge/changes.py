@@ -46,7 +46,7 @@ def cores(planned: ChangeRecord) -> str:
 
 def _times(planned: ChangeRecord) -> str:
     times = planned.times or 1.0
-    return {2: "doubled", 3: "tripled"}.get(times, f"{times:g} times as high")
+    return {2.0: "doubled", 3.0: "tripled"}.get(times, f"{times:g} times as high")
 
 
 def name_of(planned: ChangeRecord) -> str:
