@@ -306,18 +306,24 @@ def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_
         container.remove(force=True)
 
 
-def test_a_service_that_a_plan_kills_is_measured_until_the_end_of_the_load(tmp_path: Path) -> None:
+def test_a_spike_is_sent_and_a_service_that_a_plan_kills_is_measured_until_the_end_of_the_load(tmp_path: Path) -> None:
     service = tmp_path / "service.toml"
     app = ROOT / "tests" / "apps" / "small_app.py"
     service.write_text(f'command = "python {app}"\nport_variable = "PORT"\n[metrics]\nvariable = ""\n')
     options = ["--service", str(service), "--port", f"host={free_port()}", "--results", str(tmp_path / "results")]
-    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", KILLED]
+    changes = f'changes=[{SPIKED}, {{at_s=4, action="kill"}}]'
+    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", "arrivals=constant", changes]
     said = said_by(infra("run", *options, "--only", "host", "--set", *settings))
+    assert "Host process, round 1 of 1: spike: 3 times the rate" in said
     assert "Host process, round 1 of 1: kill: SIGKILL to process" in said
     (folder,) = (tmp_path / "results").glob("*/host/round-1")
-    (change,) = rows(folder / "load_changes.csv")
+    spike, over, change = rows(folder / "load_changes.csv")
+    assert [own["action"] for own in (spike, over, change)] == ["spike", "spike over", "kill"]
     at = float(change["ended_at_unix_s"])
     requests = rows(folder / "load_requests.csv")
+    begin, end = (float(own["began_at_unix_s"]) for own in (spike, over))
+    in_spike = [row for row in requests if begin <= float(row["started_at_unix_s"]) < end]
+    assert len(in_spike) == pytest.approx(120, abs=12)  # without a spike 40
     before = [row for row in requests if float(row["started_at_unix_s"]) < float(change["began_at_unix_s"]) - 0.5]
     after = [row for row in requests if float(row["started_at_unix_s"]) > at + 0.5]
     assert before
