@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -16,15 +17,18 @@ from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImm
 from locust.runners import MasterRunner, WorkerRunner
 
 from runfiles.events import DROPPED, KEPT, LATE_MS, OVER_BOUND, UNANSWERED
+from runfiles.spikes import Spike, read_spike
 
 from _arrivals import Arrivals
 from _client import Client
 from _exchange import Exchange, new_client, report, url_of
+from _recording import Recording
 from _timer import Timer
 from _visits import Visit
 
 ALL_USERS = "fourfold_all_users"
-"""The message with which a master tells its workers how many users there are in all."""
+"""The message with which a master tells its workers how many users there are in all, and for how long its run has gone
+on."""
 
 GIVEN_UP_AFTER_S = 1.0
 """An arrival whose time is so long past when its turn comes is dropped: the load generator can't keep the rate."""
@@ -49,6 +53,7 @@ class OpenLoad:
         self._environment = environment
         self._timer = Timer()
         self._due_s = self._rate_per_s = 0.0
+        self._spikes: Sequence[Spike] = ()  # by the clock of ``_due_s``
         self._block: Any = _NONE_YET  # of the last arrival since the load turned to where it goes now
         self._users = 0
         self._all_users = 0
@@ -73,9 +78,22 @@ class OpenLoad:
     def _begin_to_count(self, **_: Any) -> None:
         self.counts.clear()
         options = self._environment.parsed_options
+        if not isinstance(self._environment.runner, WorkerRunner):
+            self._know_the_spikes(self._run_s())
         if not options.blocks and not isinstance(self._environment.runner, WorkerRunner):
             whose = " of each user" if self._environment.shape_class is not None else ""
             logger.info("requests are due at %g per second%s (--rate), %s", options.rate, whose, options.arrivals)
+
+    def _run_s(self) -> float:
+        """For how long the run has gone on, by its record if there is one."""
+        recording = self._environment.fourfold.recording
+        return recording.run_s() if isinstance(recording, Recording) else 0.0
+
+    def _know_the_spikes(self, run_s: float) -> None:
+        options = self._environment.parsed_options
+        measured_from_s = time.perf_counter() - run_s + options.warm_up
+        in_order = sorted(map(read_spike, options.spike), key=lambda spike: spike.at_s)
+        self._spikes = [replace(spike, at_s=measured_from_s + spike.at_s) for spike in in_order]
 
     def take_counts(self) -> dict[str, int]:
         """What was counted since this was asked last."""
@@ -88,14 +106,18 @@ class OpenLoad:
         users than there are, or the workers together would send more than the rate."""
         runner = self._environment.runner
         if isinstance(runner, MasterRunner):
-            runner.send_message(ALL_USERS, max(number, runner.target_user_count))
+            self._tell_workers(runner, max(number, runner.target_user_count))
 
     def _note_all_users(self, msg: Any, **_: Any) -> None:
-        self._all_users = msg.data
+        self._all_users, run_s = msg.data
+        self._know_the_spikes(run_s)
         self.begin_anew()
 
     def _tell_all_users(self, **_: Any) -> None:
-        self._environment.runner.send_message(ALL_USERS, self._environment.runner.target_user_count)
+        self._tell_workers(self._environment.runner, self._environment.runner.target_user_count)
+
+    def _tell_workers(self, master: MasterRunner, users: int) -> None:
+        master.send_message(ALL_USERS, (users, self._run_s()))
 
     @property
     def in_flight(self) -> int | None:
@@ -149,7 +171,7 @@ class OpenLoad:
         self._stop_scheduler()
         while has_begun and self._due_s < now_s:
             self._arrive(self._due_s)
-            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s, self._spikes)
         self._block = _NONE_YET
 
     def _stop_scheduler(self) -> None:
@@ -177,7 +199,7 @@ class OpenLoad:
                 gevent.sleep(LOOK_EVERY_S)
                 self._due_s = time.perf_counter()
                 continue
-            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s)
+            self._due_s = self._arrivals.next_after(self._due_s, self._rate_per_s, self._spikes)
             self._timer.wait_until(self._due_s)
             if self._environment.fourfold.visits.is_on:
                 self._arrive(self._due_s)

@@ -18,6 +18,7 @@ from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT, NEW
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
 from runfiles.rates import LEAST_RATE_PER_S, MOST_RATE_PER_S
 from runfiles.reconnect import read_reconnect_every
+from runfiles.spikes import read_spike, why_overlap
 from servicefile.service_file import SERVICE
 from servicefile.toml import NotValid
 
@@ -69,6 +70,14 @@ def reconnect_every(text: str) -> str:
     """``--reconnect-every``: in the form in which the run's record has it."""
     try:
         return str(read_reconnect_every(text))
+    except ValueError as expected:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from expected
+
+
+def spike(text: str) -> str:
+    """``--spike``: in the form in which the run's record has it. Locust sends it to its workers."""
+    try:
+        return str(read_spike(text))
     except ValueError as expected:
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from expected
 
@@ -232,13 +241,21 @@ OPEN_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "help": "Requests that each process of Locust may have unanswered. Those that are due above it are not sent, "
         "and counted (1000)",
     },
+    "--spike": {
+        "type": spike,
+        "action": "append",
+        "default": [],
+        "metavar": "AT_S:TIMES:SECONDS",
+        "include_in_web_ui": False,
+        "help": "From second AT_S of the measured load on the rate is TIMES as high for SECONDS; repeatable",
+    },
 }
 """The options of an open workload."""
 
 FIELDS: Mapping[str, Callable[[str], Any]] = {
     flag.removeprefix("--").replace("-", "_"): argument["type"]
     for flag, argument in {**ARGUMENTS, **OPEN_ARGUMENTS}.items()
-    if "type" in argument and flag not in ("--service", "--blocks", "--repeat-s")
+    if "type" in argument and flag not in ("--service", "--blocks", "--repeat-s", "--spike")
 }
 """Fourfold's own fields of the web UI's form -> the check of each."""
 
@@ -274,7 +291,7 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
-    if reason := keeps_no_connections(environment):
+    if reason := keeps_no_connections(environment) or _against_spikes(options):
         return reason
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
@@ -287,6 +304,14 @@ def contradiction(environment: Environment) -> str | None:
         return NOT_IN_BLOCKS
     given = [flag for flag, is_given in _said_by_blocks(options).items() if is_given]
     return f"{options.blocks} says what {' and '.join(given)} would say; leave {_them(given)} out" if given else None
+
+
+def _against_spikes(options: argparse.Namespace) -> str | None:
+    spikes = [*map(read_spike, getattr(options, "spike", ()))]
+    if spikes and options.blocks:
+        return "--spike is for a load in one piece; leave --spike or --blocks out"
+    reason = why_overlap(spikes)
+    return reason and f"--spike can't be used: {reason}; leave one of them out"
 
 
 def keeps_no_connections(environment: Environment) -> str | None:

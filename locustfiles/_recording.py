@@ -154,6 +154,10 @@ class Recording:
         self._started_at_unix_s = time.time()
         self._phases.begin(self._started_at_unix_s)
 
+    def run_s(self) -> float:
+        """For how long the run has gone on."""
+        return time.time() - self._started_at_unix_s
+
     def add_request(self, row: dict[str, Any]) -> None:
         if row["error"]:
             self._failures += 1

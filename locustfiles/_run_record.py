@@ -103,6 +103,7 @@ class Run:
             "arrivals": options.arrivals,
             "connection": options.connection,
             "most_in_flight": options.most_in_flight,
+            "spikes": tuple(options.spike),
         }
 
 

@@ -380,7 +380,11 @@ CHANGES_COLUMNS = (
     ),
     Column("number", LABEL, NUMBER, "which change of the plan it is, from 1", True),
     Column(
-        "action", LABEL, Unit("text", is_text=True, words=ACTIONS), "kill, stop, pause, resume, scale or update", True
+        "action",
+        LABEL,
+        Unit("text", is_text=True, words=ACTIONS),
+        "what was changed: an action of the plan; resume, drain over or spike over: its end",
+        True,
     ),
     Column("due_at_unix_s", LABEL, UNIX_S, "when it was due", True),
     Column("ended_at_unix_s", LABEL, UNIX_S, "when it was made: the command had ended"),

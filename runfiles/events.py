@@ -96,10 +96,18 @@ PAUSE = "pause"
 RESUME = "resume"
 SCALE = "scale"
 UPDATE = "update"
-PLANNED = (KILL, STOP, PAUSE, SCALE, UPDATE)
-ACTIONS = (*PLANNED, RESUME)
+CPU = "cpu"
+DRAIN = "drain"
+DRAIN_OVER = "drain over"
+SPIKE = "spike"
+SPIKE_OVER = "spike over"
+PLANNED = (KILL, STOP, PAUSE, SCALE, UPDATE, CPU, DRAIN, SPIKE)
+ENDS = {PAUSE: RESUME, DRAIN: DRAIN_OVER, SPIKE: SPIKE_OVER}
+ACTIONS = (*PLANNED, *ENDS.values())
 """What a plan may change while the load goes on: end a replica at once (SIGKILL) or as ``docker stop`` does; halt it,
-and let it go on after some seconds (``RESUME``); another number of replicas; all replicas anew, one after another."""
+and let it go on after some seconds (``RESUME``); another number of replicas; all replicas anew, one after another;
+another CPU limit of each replica; for some seconds no tasks on the node of a swarm, or a higher rate of the load.
+``ENDS``: those that end by themselves -> what ends them."""
 
 ROWS_LOST = "rows lost"
 INCOMPLETE = "incomplete"

@@ -36,6 +36,7 @@ from runfiles.lines import tidy
 from runfiles.machines import DockerEngine, Machine
 from runfiles.rates import Rate
 from runfiles.reconnect import why_not_reconnect_every
+from runfiles.spikes import LEAST_TIMES, MOST_TIMES, why_not_spike
 from runfiles.strict_json import read_record
 
 MOST_ROUNDS = 10_000
@@ -48,6 +49,8 @@ GroupNumber = Annotated[int, Between(1, MOST_GROUPS)]
 Port = Annotated[int, Between(1, 65535)]
 ReconnectEvery = Annotated[str, why_not_reconnect_every]
 """As ``runfiles.reconnect`` writes it."""
+SpikeText = Annotated[str, why_not_spike]
+"""As ``runfiles.spikes`` writes it."""
 Status = Annotated[str, OneOf(STATUSES)]
 RunPrefix = Annotated[str, OneOf((SINGLE_PASS, LOAD))]
 
@@ -107,8 +110,9 @@ class CapacityRecord(Record):
 class ChangeRecord(Record):
     """A change while the load goes on, ``at_s`` after its measured part began.
 
-    ``replica``: which one is killed, stopped or paused, from 1. ``seconds``: how long a pause lasts. ``replicas``: to
-    how many is scaled. None: the action has no such value.
+    ``replica``: which one is killed, stopped or paused, from 1. ``seconds``: how long a pause, a drain or a spike
+    lasts. ``replicas``: to how many is scaled. ``cpus``: the new CPU limit of each replica. ``times``: how many times
+    as high the rate is in a spike. None: the action has no such value.
     """
 
     at_s: Seconds
@@ -116,6 +120,8 @@ class ChangeRecord(Record):
     replica: Count | None = None
     seconds: Seconds | None = None
     replicas: Count | None = None
+    cpus: Cpus | None = None
+    times: Annotated[float, Between(LEAST_TIMES, MOST_TIMES)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +226,7 @@ class Python(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Record):
-    """What each replica may use, as the Docker engine says. None: as much as there is.
+    """What each replica may use when it is started, as the Docker engine says. None: as much as there is.
 
     ``cpuset``: the processors that it may use, such as ``1`` or ``0-1,3``.
     """
@@ -426,14 +432,16 @@ class OpenWorkload(Record):
     """An open workload: requests were due at ``rate_per_s`` (None: each block had its own), whatever was answered.
 
     ``arrivals`` and ``connection`` are words of ``runfiles.events``. ``most_in_flight``: how many requests a process
-    may have unanswered. The others count arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound``
-    and ``unanswered`` as in ``runfiles.events.UNSENT``, which have no row.
+    may have unanswered. ``spikes``: when the rate was how many times as high (``runfiles.spikes``). The others count
+    arrivals of the measured phase: sent too ``late``; ``dropped``, ``over_bound`` and ``unanswered`` as in
+    ``runfiles.events.UNSENT``, which have no row.
     """
 
     rate_per_s: Rate | None = None
     arrivals: Annotated[str, OneOf(ARRIVALS)]
     connection: Annotated[str, OneOf(CONNECTIONS)]
     most_in_flight: Count
+    spikes: tuple[SpikeText, ...] = ()
     late: Count
     dropped: Count
     over_bound: Count

@@ -283,7 +283,7 @@ def test_a_pause_delays_and_loses_nothing(tmp_path: Path) -> None:
     # 200 requests, due at even distances in 4 s, wait 2 s in the mean.
     assert found.slowed == 200
     assert found.times["extra_s"].value == pytest.approx(400.0)
-    assert found.change.resumed_unix_s - found.change.began_unix_s == pytest.approx(4.0)
+    assert found.change.over_unix_s - found.change.began_unix_s == pytest.approx(4.0)
 
 
 def test_new_replicas_answer_and_get_their_share(tmp_path: Path) -> None:

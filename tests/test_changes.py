@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -18,14 +19,20 @@ from recorded_runs import write_run
 from test_infra import infra, said_by
 
 from infra.deployments.change import RESTART, Change, Made, change_container, change_process
+from infra.deployments.containers import limits_of
 from infra.deployments.docker_engine import Engine
+from infra.deployments.ownership import labels
+from infra.deployments.swarm_mode import ACTIVE, DRAINED, set_availability
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError, PlanError
-from infra.experiment.changes import Schedule, why_not_changed
+from infra.experiment import changes
+from infra.experiment.changes import Schedule, spikes_of, why_not_changed, why_not_here
 from infra.experiment.plan import Plan, plan_of, read_plan
 from runfiles.columns import CHANGES_COLUMNS
-from runfiles.events import KILL, PAUSE, RESUME, SCALE, STOP, UPDATE
+from runfiles.deployments import DEPLOYMENTS
+from runfiles.events import CPU, DRAIN, DRAIN_OVER, KILL, PAUSE, RESUME, SCALE, SPIKE, STOP, UPDATE
 
+SPIKED = '{at_s=1, action="spike", times=3, seconds=2}'
 KILLED = 'changes=[{at_s=4, action="kill"}]'
 
 
@@ -38,6 +45,13 @@ def test_the_plan_that_kills_one_is_shipped() -> None:
     plan = read_plan(ROOT / "plans" / "kill_one.toml")
     assert plan.changes == (Change(10.0, KILL, replica=1),)
     assert (plan.layout, plan.rounds, plan.rate) == ("turns", 3, 20.0)
+    assert plan_of(plan.record, "experiment.json") == plan
+
+
+def test_the_plan_with_a_spike_is_shipped() -> None:
+    plan = read_plan(ROOT / "plans" / "spike.toml")
+    assert plan.changes == (Change(20.0, SPIKE, seconds=10.0, times=3.0),)
+    assert list(map(str, spikes_of(plan.changes))) == ["20:3:10"]
     assert plan_of(plan.record, "experiment.json") == plan
 
 
@@ -58,7 +72,7 @@ def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> Non
         (["changes=[{at_s=1}]"], "action is missing"),
         (
             ['changes=[{at_s=1, action="explode"}]'],
-            'action = "explode" is not kill or stop or pause or scale or update',
+            'action = "explode" is not kill or stop or pause or scale or update or cpu or drain or spike',
         ),
         (['changes=[{at_s=1, action="pause"}]'], "pause needs seconds"),
         (['changes=[{at_s=1, action="scale"}]'], "scale needs replicas"),
@@ -67,6 +81,36 @@ def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> Non
         (['changes=[{at_s=1, action="kill", replcia=1}]'], "did you mean replica?"),
         (['changes=[{at_s=9, action="kill"}]'], "must end before the load does; set seconds = 29 or more"),
         (['changes=[{at_s=4, action="pause", seconds=4}]'], "must end before the load does"),
+        (
+            ['changes=[{at_s=1, action="pause", seconds=9}, {at_s=2, action="kill"}]'],
+            "the last change (pause at_s = 1) must end before the load does; set seconds = 30",
+        ),
+        (['changes=[{at_s=1, action="cpu"}]'], "cpu needs cpus"),
+        (['changes=[{at_s=1, action="cpu", cpus=0}]'], "cpus = 0 is not a number of cores from 0.01"),
+        (['changes=[{at_s=1, action="kill", cpus=1}]'], "kill has no cpus"),
+        (['changes=[{at_s=1, action="drain"}]'], "drain needs seconds"),
+        (
+            ['changes=[{at_s=1, action="drain", seconds=3}, {at_s=3, action="drain", seconds=1}]'],
+            "the drain at_s = 3 begins before that at_s = 1 has ended",
+        ),
+        (["rate=9", 'changes=[{at_s=1, action="spike", seconds=3}]'], "spike needs times"),
+        (["rate=9", 'changes=[{at_s=1, action="spike", times=3}]'], "spike needs seconds"),
+        (
+            ["rate=9", 'changes=[{at_s=1, action="spike", times=1, seconds=3}]'],
+            "times = 1 is not how many times as high the rate is, from 1.1 to 100",
+        ),
+        (
+            ["rate=9", 'changes=[{at_s=1, action="spike", times=3, seconds=3, replica=1}]'],
+            "spike has no replica",
+        ),
+        (
+            ['changes=[{at_s=1, action="spike", times=3, seconds=3}]'],
+            "spike makes the rate of an open workload higher, and the plan has users; set rate",
+        ),
+        (
+            ["rate=9", f"changes=[{SPIKED}, {SPIKED.replace('at_s=1', 'at_s=2')}]"],
+            "the spike at_s = 2 begins before that at_s = 1 has ended",
+        ),
         ([KILLED, "requests=100"], "changes need a load of known length; leave requests out"),
         ([KILLED, "rates=[4, 8]"], "changes need one load; leave rates, capacity and grid out"),
         ([KILLED, "grid.users=[4]"], "changes need one load"),
@@ -87,6 +131,13 @@ def test_what_a_deployment_can_not_do_is_said_before_it_starts() -> None:
     )
     assert "nobody replaces a host process" in str(why_not_changed("host", [update]))
     assert why_not_changed("compose", [update]) is None
+    cpu, drain = Change(1.0, CPU, cpus=0.5), Change(1.0, DRAIN, seconds=2.0)
+    assert why_not_changed("swarm-1", [cpu, drain]) is None
+    assert why_not_changed("compose-2", [cpu]) is None
+    assert "a host process has no CPU limit" in str(why_not_changed("host", [cpu]))
+    assert "only a swarm has nodes" in str(why_not_changed("docker", [drain]))
+    for name in DEPLOYMENTS:
+        assert why_not_changed(name, [Change(1.0, SPIKE, seconds=2.0, times=3.0)]) is None
     assert why_not_changed("compose-2", [third]) == ("the plan has kill of replica 3, and there are never more than 2")
 
 
@@ -122,6 +173,83 @@ def test_what_is_due_is_made_once_and_told_in_the_file(tmp_path: Path) -> None:
         ("1", "resume", "web-1", "RESUME", ""),
     ]
     assert [float(row["due_at_unix_s"]) - began for row in told[:2]] == pytest.approx([2.0, 3.0])
+
+
+def test_a_spike_begins_when_it_is_due_and_a_drain_is_ended_with_the_load(tmp_path: Path) -> None:
+    prefix, deployment = tmp_path / "round-1" / "load", Changed()
+    changes = [Change(1.0, SPIKE, seconds=1.0, times=3.0), Change(1.5, DRAIN, seconds=60.0)]
+    schedule = Schedule(changes, prefix, 2.0, deployment)
+    began = time.time() - 9
+    write_run(tmp_path, "load", [], started_at_unix_s=began, ended_at_unix_s=None)
+    assert schedule.make_due() == "spike over: the rate of before"
+    schedule.close()
+    assert deployment.done == [DRAIN, DRAIN_OVER]
+    told = rows(Path(f"{prefix}_changes.csv"))
+    assert [(row["number"], row["action"]) for row in told] == [
+        ("1", "spike"),
+        ("2", "drain"),
+        ("1", "spike over"),
+        ("2", "drain over"),
+    ]
+    assert [float(told[place]["began_at_unix_s"]) - began for place in (0, 2)] == pytest.approx([3.0, 4.0])
+
+
+def test_the_record_is_read_again_as_its_time_begins_to_count_later(tmp_path: Path) -> None:
+    deployment = Changed()
+    schedule = Schedule([Change(1.0, KILL)], tmp_path / "round-1" / "load", 2.0, deployment)
+    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 2.9, ended_at_unix_s=None)
+    assert schedule.make_due() is None
+    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 1, ended_at_unix_s=None)
+    time.sleep(0.2)
+    assert schedule.make_due() is None
+    assert not deployment.done
+
+
+class Node:
+    """The node of an engine in a swarm, with these services; ``labels`` are those of the swarm."""
+
+    def __init__(self, labels: dict[str, str], services: Sequence[dict[str, str]], nodes: int = 1) -> None:
+        self.attrs: dict[str, Any] = {"Spec": {"Availability": "active", "Role": "manager"}}
+        others = [SimpleNamespace(name="web", attrs={"Spec": {"Labels": labels}}) for labels in services]
+        swarm = SimpleNamespace(attrs={"Spec": {"Labels": labels}}, reload=lambda: None)
+        listed = SimpleNamespace(list=lambda: [self] * nodes, get=lambda _: self)
+        client = SimpleNamespace(swarm=swarm, nodes=listed, services=SimpleNamespace(list=lambda: others))
+        state = {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n"}
+        self.engine: Any = SimpleNamespace(client=client, swarm=lambda: state)
+
+    def update(self, spec: dict[str, Any]) -> None:
+        self.attrs = {"Spec": spec}
+
+
+def test_a_node_is_drained_in_a_swarm_that_is_fourfolds_alone() -> None:
+    own = labels("swarm")
+    node = Node(own, [own])
+    assert set_availability(node.engine, DRAINED) == "docker node update --availability drain"
+    assert node.attrs["Spec"] == {"Availability": "drain", "Role": "manager"}
+    set_availability(node.engine, ACTIVE)
+    assert node.attrs["Spec"]["Availability"] == "active"
+    for foreign, expected in (
+        (Node({}, [own]), "in a swarm that Fourfold did not make"),
+        (Node(own, [own, {}]), "holds what it did not make (service web), which a drain would end"),
+        (Node(own, [own], nodes=2), "(2 nodes)"),
+    ):
+        with pytest.raises(DeploymentError, match=re.escape(expected)):
+            set_availability(foreign.engine, DRAINED)
+        assert foreign.attrs["Spec"]["Availability"] == "active"
+
+
+def test_what_this_engine_can_not_do_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Node({}, []).engine
+    engine.cpu_count = 2
+    monkeypatch.setattr(changes, "connect", lambda: engine)
+    drain = Change(1.0, DRAIN, seconds=1.0)
+    assert "Fourfold did not make" in str(why_not_here("swarm-1", [drain]))
+    assert why_not_here("docker", [Change(1.0, CPU, cpus=2.0)]) is None
+    assert why_not_here("docker", [Change(1.0, CPU, cpus=2.5)]) == (
+        "the plan has cpu of 2.5 cores, and the engine's machine has 2"
+    )
+    engine.swarm = lambda: {"LocalNodeState": "inactive"}
+    assert why_not_here("swarm-1", [drain]) is None
 
 
 @pytest.fixture
@@ -166,6 +294,10 @@ def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_
         assert status() == "paused"
         change_container(Change(0.0, RESUME), [container])
         assert status() == "running"
+        for cpus in (0.5, 1.0):
+            assert change_container(Change(0.0, CPU, cpus=cpus), [container]).replica == ""
+            container.reload()
+            assert limits_of(container).cpus == cpus
         with pytest.raises(DeploymentError, match="there is no replica 2, only 1"):
             change_container(Change(0.0, KILL, replica=2), [container])
         change_container(Change(0.0, STOP), [container])
@@ -174,18 +306,24 @@ def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_
         container.remove(force=True)
 
 
-def test_a_service_that_a_plan_kills_is_measured_until_the_end_of_the_load(tmp_path: Path) -> None:
+def test_a_spike_is_sent_and_a_service_that_a_plan_kills_is_measured_until_the_end_of_the_load(tmp_path: Path) -> None:
     service = tmp_path / "service.toml"
     app = ROOT / "tests" / "apps" / "small_app.py"
     service.write_text(f'command = "python {app}"\nport_variable = "PORT"\n[metrics]\nvariable = ""\n')
     options = ["--service", str(service), "--port", f"host={free_port()}", "--results", str(tmp_path / "results")]
-    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", KILLED]
+    changes = f'changes=[{SPIKED}, {{at_s=4, action="kill"}}]'
+    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", "arrivals=constant", changes]
     said = said_by(infra("run", *options, "--only", "host", "--set", *settings))
+    assert "Host process, round 1 of 1: spike: 3 times the rate" in said
     assert "Host process, round 1 of 1: kill: SIGKILL to process" in said
     (folder,) = (tmp_path / "results").glob("*/host/round-1")
-    (change,) = rows(folder / "load_changes.csv")
+    spike, over, change = rows(folder / "load_changes.csv")
+    assert [own["action"] for own in (spike, over, change)] == ["spike", "spike over", "kill"]
     at = float(change["ended_at_unix_s"])
     requests = rows(folder / "load_requests.csv")
+    begin, end = (float(own["began_at_unix_s"]) for own in (spike, over))
+    in_spike = [row for row in requests if begin <= float(row["started_at_unix_s"]) < end]
+    assert 80 < len(in_spike) < 132  # 120 are due, without a spike 40
     before = [row for row in requests if float(row["started_at_unix_s"]) < float(change["began_at_unix_s"]) - 0.5]
     after = [row for row in requests if float(row["started_at_unix_s"]) > at + 0.5]
     assert before

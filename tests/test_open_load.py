@@ -21,6 +21,7 @@ from test_locust_runs import locust, record, rows, totals_agree
 
 from infra.deployments.waiting import until_true
 from runfiles.files import REQUESTS_SUFFIX
+from runfiles.spikes import Spike
 
 from _arrivals import Arrivals
 
@@ -48,6 +49,51 @@ def test_poisson_arrivals_have_exponential_distances_that_the_seed_decides() -> 
     assert statistics.stdev(gaps) == pytest.approx(0.02, rel=0.03)
     assert sum(gap > 0.02 for gap in gaps) / len(gaps) == pytest.approx(0.368, abs=0.015)  # 1/e
     assert due("poisson", "1/0", 5) == times[:5] != due("poisson", "1/1", 5)
+
+
+def test_arrivals_in_a_spike_come_so_many_times_as_often_and_nothing_else_changes() -> None:
+    spikes = [Spike(2.1, 3, 2.0), Spike(10.0, 2, 1.0)]
+    for kind, slack in (("constant", 1), ("poisson", 400)):  # 400: five standard deviations of 6,000
+        arrivals, at, times = Arrivals(kind, "1/0"), 0.0, []
+        while at < 20:
+            times.append(at := arrivals.next_after(at, 1000.0, spikes))
+        for begin, end, expected in ((0, 2.1, 2100), (2.1, 4.1, 6000), (4.1, 10, 5900), (10, 11, 2000), (11, 20, 9000)):
+            assert sum(begin < at <= end for at in times) == pytest.approx(expected, abs=slack)
+    # A distance of 10 s begins 4 s before a spike. In the spike 6 s of it take 2 s.
+    assert Arrivals("constant", "0").next_after(0.0, 0.1, [Spike(4.0, 3, 5.0)]) == pytest.approx(6.0)
+    # A spike of 1 s takes 3 s of it; the other 3 s come after that.
+    assert Arrivals("constant", "0").next_after(0.0, 0.1, [Spike(4.0, 3, 1.0)]) == pytest.approx(8.0)
+
+
+TELL_A_WORKER = """
+import _users
+import time
+from types import SimpleNamespace
+from _open import OpenLoad
+from _recording import Recording
+
+recording, sent = object.__new__(Recording), []
+recording._started_at_unix_s = time.time() - 2.5
+environment = SimpleNamespace(
+    fourfold=SimpleNamespace(recording=recording),
+    parsed_options=SimpleNamespace(spike=["10:2:1", "4:3:1"], warm_up=2.0),
+    runner=SimpleNamespace(send_message=lambda name, data: sent.append(data), target_user_count=4),
+)
+OpenLoad(environment)._tell_all_users()
+worker = OpenLoad(environment)
+worker._note_all_users(SimpleNamespace(data=list(sent[0])))
+print(worker._all_users, *(spike.at_s - time.perf_counter() for spike in worker._spikes))
+"""
+
+
+def test_workers_know_from_their_master_when_a_spike_begins() -> None:
+    """In a process of its own: Locust patches sockets."""
+    command = [sys.executable, "-c", TELL_A_WORKER]
+    told = subprocess.run(command, cwd=ROOT / "locustfiles", capture_output=True, text=True, timeout=60, check=True)
+    users, *begin_in_s = map(float, told.stdout.split())
+    assert users == 4
+    # 2.5 s of the run are over, of which 2 s are warm-up: the spike of second 4 begins in 3.5 s.
+    assert begin_in_s == pytest.approx([3.5, 9.5], abs=0.5)
 
 
 @pytest.mark.parametrize("connection", ["kept", "new"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from _replicas import host_argument
+
+from runfiles.spikes import Spike, why_overlap
 
 import _options
 
@@ -69,6 +72,26 @@ def test_a_number_is_a_number_of_its_kind(check: Callable[[str], Any], good: lis
     for text in bad:
         with pytest.raises(ArgumentTypeError, match="is not a"):
             check(text)
+
+
+def test_a_spike_is_three_numbers() -> None:
+    assert _options.spike(" 10:3.0:5 ") == "10:3:5"
+    for text in ("", "10", "10:3", "10:3:5:1", "10:1:5", "10:101:5", "-1:3:5", "nan:3:5", "inf:3:5", "10:3:0", "x:3:5"):
+        with pytest.raises(ArgumentTypeError, match="is not AT_S:TIMES:SECONDS, such as 10:3:5"):
+            _options.spike(text)
+    spikes = [Spike(20.0, 2, 1.0), Spike(10.0, 3, 10.0)]
+    assert why_overlap(spikes) is None
+    assert why_overlap([*spikes, Spike(19.0, 2, 0.5)]) == "the spike at 19 s begins before that at 10 s has ended"
+
+
+def test_spikes_that_overlap_and_spikes_in_blocks_are_refused() -> None:
+    options = SimpleNamespace(reconnect_every=None, repeat_s=0.0, spike=["1:3:5", "2:3:5"], blocks=None)
+    environment: Any = SimpleNamespace(parsed_options=options, user_classes=[], web_ui=None)
+    assert "--spike can't be used: the spike at 2 s begins before" in str(_options.contradiction(environment))
+    options.spike = ["1:3:5"]
+    assert _options.contradiction(environment) is None
+    options.blocks = "blocks.json"
+    assert "--spike is for a load in one piece" in str(_options.contradiction(environment))
 
 
 def test_a_seed_that_is_too_large_is_told_why() -> None:

@@ -9,7 +9,7 @@ from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, Number, Part
 from analysis.measure.effects import Effect
 from analysis.measure.quantity import Estimate
-from runfiles.events import KILL, PAUSE, SCALE, STOP
+from runfiles.events import CPU, DRAIN, KILL, PAUSE, SCALE, SPIKE, STOP, UPDATE
 from runfiles.records import ChangeRecord
 
 DIGITS = 1
@@ -26,20 +26,40 @@ def effect_anchor(effect: Effect) -> str:
 
 def what_was_done(planned: ChangeRecord) -> str:
     """``a replica was killed``: a change within a sentence."""
-    if planned.action in (KILL, STOP):
-        return f"a replica was {'killed' if planned.action == KILL else 'stopped'}"
-    if planned.action == PAUSE:
-        return "a replica was paused" + (f" for {planned.seconds:g} s" if planned.seconds is not None else "")
-    if planned.action == SCALE:
-        return f"the number of replicas was set to {planned.replicas}"
-    return "all replicas were replaced (update)"
+    lasting = f" for {planned.seconds:g} s" if planned.seconds is not None else ""
+    return {
+        KILL: "a replica was killed",
+        STOP: "a replica was stopped",
+        PAUSE: f"a replica was paused{lasting}",
+        SCALE: f"the number of replicas was set to {planned.replicas}",
+        UPDATE: "all replicas were replaced (update)",
+        CPU: f"the CPU limit of each replica was set to {cores(planned)}",
+        DRAIN: f"the node was drained{lasting}",
+        SPIKE: f"the rate was {_times(planned)}{lasting}",
+    }[planned.action]
+
+
+def cores(planned: ChangeRecord) -> str:
+    """The new CPU limit: ``1 core``."""
+    return "1 core" if planned.cpus == 1 else f"{planned.cpus or 0:g} cores"
+
+
+def _times(planned: ChangeRecord) -> str:
+    times = planned.times or 1.0
+    return {2.0: "doubled", 3.0: "tripled"}.get(times, f"{times:g} times as high")
 
 
 def name_of(planned: ChangeRecord) -> str:
-    """``kill``, ``pause 5 s``, ``scale to 3``: a change as a label."""
-    if planned.action == PAUSE and planned.seconds is not None:
-        return f"{planned.action} {planned.seconds:g} s"
-    return f"{planned.action} to {planned.replicas}" if planned.action == SCALE else planned.action
+    """``kill``, ``pause 5 s``, ``scale to 3``, ``spike 3 times for 10 s``: a change as a label."""
+    lasting = f" {planned.seconds:g} s" if planned.seconds is not None else ""
+    more = {
+        PAUSE: lasting,
+        DRAIN: lasting,
+        SCALE: f" to {planned.replicas}",
+        CPU: f" to {cores(planned)}",
+        SPIKE: f" {planned.times or 1:g} times for{lasting}",
+    }
+    return f"{planned.action}{more.get(planned.action, '')}"
 
 
 def until(effect: Effect) -> str:

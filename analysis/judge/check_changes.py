@@ -18,7 +18,7 @@ from analysis.measure.recovery import FEW_BEFORE, latency_limit_ms
 from analysis.measure.spans import end_of_load, spans
 from analysis.read.results import Results
 from analysis.read.runs import Run
-from runfiles.events import LATE_MS, PAUSE, RESUME, UNSAMPLED
+from runfiles.events import ENDS, LATE_MS, UNSAMPLED
 from runfiles.rates import GENERATOR_LIMIT
 from runfiles.records import ChangeRecord
 
@@ -79,7 +79,7 @@ def _of_run(run: Run, planned: tuple[ChangeRecord, ...]) -> Reasons:
     found: Reasons = []
     for number, change in enumerate(planned, 1):
         own = [row for row in rows if row["number"] == number]
-        actions = [change.action, *([RESUME] if change.action == PAUSE else [])]
+        actions = [change.action, *([ENDS[change.action]] if change.action in ENDS else [])]
         for action in actions:
             row = next((row for row in own if row["action"] == action), None)
             what = f"change {number} ({action}, {change.at_s:g} s after the measured part began)"

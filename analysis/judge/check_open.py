@@ -12,9 +12,10 @@ from analysis.measure.searches import Search
 from analysis.measure.steps import ANSWERED, OVERLOADED, expected_due, lacking, round_steps
 from analysis.read.results import Deployment
 from analysis.read.runs import Run
-from runfiles.events import KEPT, LATE_MS, MEASURED, NEW
+from runfiles.events import KEPT, LATE_MS, MEASURED, NEW, SPIKE
 from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 from runfiles.records import OpenWorkload, PlanRecord
+from runfiles.spikes import Spike
 
 MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"
 OVERLOAD = "overload"
@@ -118,8 +119,13 @@ def is_open(plan: PlanRecord) -> bool:
     return plan.rate is not None or bool(plan.rates) or plan.capacity is not None
 
 
+def planned_spikes(plan: PlanRecord) -> list[Spike]:
+    """The spikes of a plan, in the order of time."""
+    return [Spike(each.at_s, each.times or 1.0, each.seconds or 0.0) for each in plan.changes if each.action == SPIKE]
+
+
 def open_plan_doubts(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
-    """Whether rates, arrivals and connections of a deployment's loads were those of the plan."""
+    """Whether rates, spikes, arrivals and connections of a deployment's loads were those of the plan."""
     found = []
     for number, run in deployment.loads.items():
         where = f"{deployment.title}, round {number}"
@@ -129,7 +135,11 @@ def open_plan_doubts(deployment: Deployment, plan: PlanRecord) -> list[Doubt]:
             found.append(f"{where}: the load was made by {was}, the plan says by {says}")
         elif told is not None:
             connection = KEPT if plan.user_class == KEPT_CLASS else NEW
-            compared = (("arrivals", told.arrivals, plan.arrivals), ("connection", told.connection, connection))
+            compared = (
+                ("arrivals", told.arrivals, plan.arrivals),
+                ("connection", told.connection, connection),
+                ("spikes", ", ".join(told.spikes) or "none", ", ".join(map(str, planned_spikes(plan))) or "none"),
+            )
             found += [f"{where}: {what} was {had}, the plan says {says}" for what, had, says in compared if had != says]
             planned = plan.rates or ((plan.rate,) if plan.rate is not None else run.rates_per_s)
             if run.rates_per_s != planned[: len(run.rates_per_s)]:

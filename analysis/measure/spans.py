@@ -1,7 +1,7 @@
 """The spans of planned changes: which rows of a run belong to which change.
 
-A change counts from its begin to the begin of the next one, or to the end of the load (its *span*); that a paused
-replica goes on belongs to the pause. docs/changes.md says more.
+A change counts from its begin to the begin of the next one, or to the end of the load (its *span*). The end of a change
+that lasts, such as a pause, belongs to it. docs/changes.md says more.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from analysis.measure.offered import due_between
 from analysis.measure.quantity import NAN
 from analysis.read.runs import Run
-from runfiles.events import DROPPED, OVER_BOUND, RESUME, RUN_TIME, UNANSWERED
+from runfiles.events import DROPPED, ENDS, OVER_BOUND, RUN_TIME, UNANSWERED
 
 BEFORE_S = 20
 """A change is compared with so many whole seconds before it, or with as many as there are since the change before."""
@@ -43,13 +44,13 @@ NEVER = Outcome(is_never=True)
 @dataclass(frozen=True)
 class Change:
     """A change that was made. ``number``: its place in the plan, from 1. ``replica`` is empty if it was made to all.
-    ``resumed_unix_s``: when a paused replica went on; NaN: it was not paused, or did not go on."""
+    ``over_unix_s``: when one that lasts was over, such as a pause; NaN: it does not last, or was not ended."""
 
     number: int
     action: str
     began_unix_s: float
     replica: str = ""
-    resumed_unix_s: float = NAN
+    over_unix_s: float = NAN
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +90,17 @@ class Span:
 def changes_of(run: Run) -> list[Change]:
     """The changes that were made, in the order of time."""
     rows = [row for row in run.changes.to_dict("records") if not row["error"]]
-    resumed = {int(row["number"]): row["began_at_unix_s"] for row in rows if row["action"] == RESUME}
+    over = {int(row["number"]): row["began_at_unix_s"] for row in rows if row["action"] in ENDS.values()}
     return [
         Change(
             number=int(row["number"]),
             action=str(row["action"]),
             began_unix_s=float(row["began_at_unix_s"]),
             replica=str(row["replica"]),
-            resumed_unix_s=float(resumed.get(int(row["number"]), NAN)),
+            over_unix_s=float(over.get(int(row["number"]), NAN)),
         )
         for row in rows
-        if row["action"] != RESUME
+        if row["action"] not in ENDS.values()
     ]
 
 
@@ -114,7 +115,8 @@ def end_of_load(run: Run) -> float:
 def spans(run: Run) -> list[Span]:
     """The span of each change that was made. Also a change that failed ends the span before it: it may have done
     something."""
-    tried = run.changes[(run.changes["action"] != RESUME).to_numpy()]["began_at_unix_s"].to_numpy()
+    is_end = run.changes["action"].isin(ENDS.values()).to_numpy()
+    tried = run.changes[~is_end]["began_at_unix_s"].to_numpy()
     measured = run.measured_requests.sort_values("started_at_unix_s", kind="stable")
     due = measured["started_at_unix_s"].to_numpy()
     over = due + measured["response_time_ms"].to_numpy() / 1000
@@ -140,8 +142,11 @@ def _unsent(run: Run, found: Sequence[Span]) -> list[dict[str, int]]:
     as the rows are that lack there at the rate of the run."""
     if run.record.open is None:
         return [dict.fromkeys(UNSENT.values(), 0) for _ in found]
-    rate = next(iter(run.rates_per_s), 0.0)
-    lacking = np.array([max(0.0, rate * span.length_s - len(span.due)) for span in found])
+    start = run.window_unix_s[0]
+    places = [(span.change.began_unix_s - start, span.end_unix_s - start) for span in found]
+    lacking = np.array(
+        [max(0.0, due_between(run, *own) - len(span.due)) for own, span in zip(places, found, strict=True)]
+    )
     counts = {name: divided(getattr(run.record.open, name), lacking) for name in UNSENT.values()}
     return [{name: own[place] for name, own in counts.items()} for place in range(len(found))]
 

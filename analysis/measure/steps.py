@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from analysis.measure.offered import due_between
 from analysis.measure.others import Others, others_of
 from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, missing
 from analysis.measure.rounds import Measurement, over_rounds
@@ -269,11 +270,10 @@ def lacking(expected: float, due: int) -> int:
 def expected_due(run: Run) -> float:
     """How many requests of one rate should have been due in the measured phase; 0 if the run does not say how long it
     was."""
-    rate = next(iter(run.rates_per_s), 0.0)
     if run.axis is not None:
-        return rate * float(run.axis.lengths_s.sum())
+        return next(iter(run.rates_per_s), 0.0) * float(run.axis.lengths_s.sum())
     if run.record.ended_by == RUN_TIME and run.record.run_time_s is not None:
-        return rate * max(0.0, run.record.run_time_s - run.record.warm_up_s)
+        return due_between(run, 0.0, max(0.0, run.record.run_time_s - run.record.warm_up_s))
     return 0.0
 
 

@@ -14,7 +14,7 @@ from analysis.measure.recovery import Recovery
 from analysis.measure.timeline import Life, Timeline, lives_of, timeline_of
 from analysis.read.runs import Run
 from analysis.show.chart_style import GREY, MOST_POINTS, colour, empty_chart, round_numbers
-from runfiles.events import RESUME
+from runfiles.events import ENDS
 
 FAILED = "#C62828"
 SHADE = "rgba(136, 136, 136, 0.22)"
@@ -158,8 +158,8 @@ def _add_changes(chart: go.Figure, run: Run, drawn: Drawn) -> None:
         at_s = recovery.change.began_unix_s - start
         _shade(chart, at_s, recovery)
         marks.append((at_s, recovery.change.action))
-        resumed_s = recovery.change.resumed_unix_s - start
-        marks += [] if math.isnan(resumed_s) else [(resumed_s, RESUME)]
+        over_s = recovery.change.over_unix_s - start
+        marks += [] if math.isnan(over_s) else [(over_s, ENDS[recovery.change.action])]
     for place, (at_s, word) in enumerate(marks):
         _mark(chart, at_s, word, WORDS_AT[place % len(WORDS_AT)])
 

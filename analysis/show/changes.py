@@ -19,9 +19,10 @@ from analysis.show.elements import Cell, Chart, Column, Row, Section, Table
 
 TITLE = "What a change does"
 HOW_TO_READ = (
-    "The deployments were changed while the load went on. Times count from the begin of a change. A change counts "
-    "until the next one, or until the end of the run. Response times, CPU, memory and network of the whole load would "
-    "mix before and after, so this page does not show them, and gives no verdict on them."
+    "The deployments, or their load, were changed while the load went on. Times count from the begin of a change, also "
+    "of one that lasts, such as a pause or a spike. A change counts until the next one, or until the end of the run. "
+    "Response times, CPU, memory and network of the whole load would mix before and after, so this page does not show "
+    "them, and gives no verdict on them."
 )
 HOW_CHART_IS_READ = (
     "Above: requests that were answered (plain) and that failed (striped) in each second. In the middle: median "

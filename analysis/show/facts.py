@@ -11,14 +11,14 @@ from typing import Any
 
 from analysis.analyse import Analysis
 from analysis.judge import words
-from analysis.judge.changes import name_of
+from analysis.judge.changes import cores, name_of
 from analysis.judge.check_open import is_open
 from analysis.measure.rounds import Measurement
 from analysis.read.results import Results
 from analysis.read.runs import Run
 from analysis.show.elements import Fact
 from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
-from runfiles.events import STATUS_MEASURED
+from runfiles.events import CPU, STATUS_MEASURED
 from runfiles.machines import Machine
 from runfiles.reconnect import read_reconnect_every
 from runfiles.records import ExperimentRecord, GitState, InferenceEngine, PlanRecord
@@ -261,9 +261,16 @@ def images(results: Results) -> list[Fact]:
 
 def _limits(plan: PlanRecord) -> str:
     memory = plan.memory_mb
-    return f"{plan.cpus or 'no'} CPU limit, " + (
+    return f"{plan.cpus or 'no'} CPU limit{_changed_limits(plan)}, " + (
         f"{memory} MB of memory per container" if memory else "no memory limit"
     )
+
+
+def _changed_limits(plan: PlanRecord) -> str:
+    """From when on containers had another CPU limit than at the start of a load; empty if they never had."""
+    changed = [change for change in plan.changes if change.action == CPU]
+    said = ", ".join(f"{cores(change)} from {change.at_s:g} s of the load on" for change in changed)
+    return f" at the start ({said})" if said else ""
 
 
 def _processors(plan: PlanRecord) -> list[str]:

@@ -116,7 +116,7 @@ def _subject(results: Results) -> str:
         return "No deployment was measured."
     where = "one deployment" if count == 1 else f"{count} deployments, and each got the same texts"
     if results.has_changes:
-        return f"One inference service ran in {where}. The page shows what happens if replicas change under load."
+        return f"One inference service ran in {where}. The page shows what happens if replicas or the load change."
     shown = "how many requests per second each can carry" if results.is_search else "response times, throughput, CPU"
     return f"One inference service ran in {where}. The page shows {shown}, memory and network."
 

@@ -1,4 +1,5 @@
-"""Changes to a deployment that runs: a replica is killed, stopped or paused; a Swarm service is scaled or updated."""
+"""Changes to a deployment that runs: a replica is killed, stopped or paused, all get another CPU limit; a Swarm service
+is scaled or updated."""
 
 from __future__ import annotations
 
@@ -9,22 +10,26 @@ from typing import Any
 
 import psutil
 
+from infra.deployments.confinement import CPU_NS
 from infra.errors import DeploymentError
 from runfiles.deployments import COMPOSE_PROXY, HOST, SWARM
-from runfiles.events import KILL, PAUSE, RESUME, SCALE, STOP, UPDATE
+from runfiles.events import CPU, DRAIN, KILL, PAUSE, RESUME, SCALE, SPIKE, STOP, UPDATE
 
 OF_ONE_REPLICA = (KILL, STOP, PAUSE)
-OF_ONE_CONTAINER = (*OF_ONE_REPLICA, UPDATE)
+OF_ONE_CONTAINER = (*OF_ONE_REPLICA, UPDATE, CPU)
 OF_KIND: Mapping[str, Sequence[str]] = {
-    SWARM: (*OF_ONE_REPLICA, SCALE, UPDATE),
-    COMPOSE_PROXY: OF_ONE_REPLICA,
+    SWARM: (*OF_ONE_REPLICA, SCALE, UPDATE, CPU, DRAIN),
+    COMPOSE_PROXY: (*OF_ONE_REPLICA, CPU),
     HOST: OF_ONE_REPLICA,
 }
-"""Kind of deployment -> what can be changed; of the others, all single containers, ``OF_ONE_CONTAINER``."""
+"""Kind of deployment -> what can be changed; of the others, all single containers, ``OF_ONE_CONTAINER``. The load of
+each can have a spike."""
 
 WHY_NOT = {
     SCALE: "it is a single process or container, or stands behind a proxy that knows its replicas from the start",
     UPDATE: "nobody replaces a host process, and a proxy knows its replicas only from the start",
+    CPU: "a host process has no CPU limit",
+    DRAIN: "only a swarm has nodes",
 }
 
 ALL_ITS_PROCESSES = ["sh", "-c", "kill -KILL -1"]
@@ -44,6 +49,8 @@ class Change:
     replica: int | None = None
     seconds: float | None = None
     replicas: int | None = None
+    cpus: float | None = None
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ MakeChange = Callable[[Change], Made]
 
 def actions_of(kind: str) -> Sequence[str]:
     """What can be changed in a deployment of this kind."""
-    return OF_KIND.get(kind, OF_ONE_CONTAINER)
+    return (*OF_KIND.get(kind, OF_ONE_CONTAINER), SPIKE)
 
 
 def no_change(change: Change) -> Made:
@@ -91,11 +98,15 @@ def change_process(change: Change, process: psutil.Process) -> Made:
 
 
 def change_container(change: Change, containers: Sequence[Any]) -> Made:
-    """Change one of a deployment's containers, which stand in their order.
+    """Change one of a deployment's containers, which stand in their order, or the CPU limit of all.
 
     Raises:
         DeploymentError: there is no such replica.
     """
+    if change.action == CPU:
+        for container in containers:
+            _limit_cpus(container, change.cpus or 0.0)
+        return Made("", f"docker update --cpus {change.cpus:g}")
     number = change.replica or 1
     if number > len(containers):
         raise DeploymentError(f"there is no replica {number}, only {len(containers)}")
@@ -111,6 +122,13 @@ def change_container(change: Change, containers: Sequence[Any]) -> Made:
         container.unpause()
         return Made(replica, "docker unpause")
     return Made(replica, _kill(container))
+
+
+def _limit_cpus(container: Any, cpus: float) -> None:
+    """As ``docker update --cpus``; docker-py only knows quotas, which the engine refuses beside ``--cpus``."""
+    api = container.client.api
+    url = api._url("/containers/{0}/update", container.id)
+    api._raise_for_status(api._post_json(url, data={"NanoCpus": round(cpus * CPU_NS)}))
 
 
 def _kill(container: Any) -> str:
@@ -130,6 +148,11 @@ def change_swarm(change: Change, service: Any, containers: Callable[[], Sequence
         DeploymentError: as in ``change_container``.
     """
     service.reload()
+    if change.action == CPU:
+        resources = service.attrs["Spec"]["TaskTemplate"].get("Resources") or {}
+        limits = (resources.get("Limits") or {}) | {"NanoCPUs": round((change.cpus or 0.0) * CPU_NS)}
+        service.update(resources=resources | {"Limits": limits}, fetch_current_spec=True)
+        return Made("", f"docker service update --limit-cpu {change.cpus:g} {service.name}")
     if change.action == SCALE:
         service.scale(change.replicas)
         return Made("", f"docker service scale {service.name}={change.replicas}")

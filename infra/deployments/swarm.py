@@ -14,7 +14,7 @@ import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
 from infra.deployments import stack
-from infra.deployments.change import change_swarm, unpause
+from infra.deployments.change import Change, Made, change_swarm, unpause
 from infra.deployments.confinement import (
     CPU_NS,
     PIDS,
@@ -35,7 +35,15 @@ from infra.deployments.preflight import why_no_room, why_no_service_image, why_o
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
-from infra.deployments.swarm_mode import leave_own_swarm, make_swarm, swarm_labels, why_no_mesh
+from infra.deployments.swarm_mode import (
+    ACTIVE,
+    DRAINED,
+    leave_own_swarm,
+    make_swarm,
+    set_availability,
+    swarm_labels,
+    why_no_mesh,
+)
 from infra.deployments.swarm_service import (
     Watch,
     containers_of,
@@ -51,7 +59,7 @@ from infra.deployments.swarm_service import (
 )
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
-from runfiles.events import SWARM_SERVICE
+from runfiles.events import DRAIN, DRAIN_OVER, SWARM_SERVICE
 
 NAME = "llm-inference-service"
 LISTENS_AT = ("0.0.0.0", "::")  # noqa: S104  Swarm can't publish at a single address
@@ -96,6 +104,12 @@ class Swarm:
         until_ready(
             self.facts.url(settings), said, answer_s, _why_no_answer, partial(why_not_reached, service, said.port)
         )
+
+        def change(change: Change) -> Made:
+            if change.action in (DRAIN, DRAIN_OVER):
+                return Made("", set_availability(engine, DRAINED if change.action == DRAIN else ACTIVE))
+            return change_swarm(change, service, partial(containers_of, service))
+
         return Service(
             f"{SWARM_SERVICE}:{service.name}",
             partial(copy_metrics, service, said),
@@ -103,7 +117,7 @@ class Swarm:
             limits_of(service),
             gone=Watch(service).why_gone,
             last_words=partial(last_words, service),
-            change=lambda change: change_swarm(change, service, partial(containers_of, service)),
+            change=change,
         )
 
     def log(self, folder: Path) -> str:

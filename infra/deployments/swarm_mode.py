@@ -20,6 +20,9 @@ IPVS = "ip_vs"
 """The kernel's module, and its file under /proc/net."""
 
 GATEWAY = "docker_gwbridge"
+ACTIVE, DRAINED = "active", "drain"
+"""The availability of a node, as the engine calls it."""
+
 HAD_GATEWAY = f"{LABEL}.had-gateway"
 """A label on a swarm of ours: whether the bridge was there before the swarm. Leaving a swarm does not remove it."""
 
@@ -63,12 +66,46 @@ def make_swarm(engine: Engine) -> None:
         raise DeploymentError(f"the engine made no swarm: {error.explanation or error}") from error
 
 
+def why_no_drain(engine: Engine) -> str | None:
+    """Why this engine's node may not be drained: somebody else may need it. None if it may."""
+    swarm = engine.swarm()
+    if swarm.get("LocalNodeState") != "active":
+        return None  # Fourfold makes a swarm of its own
+    if not swarm.get("ControlAvailable") or not is_ours(swarm_labels(engine)):
+        return (
+            "the engine is in a swarm that Fourfold did not make, and only in its own it drains the node; "
+            "leave drain out, or use an engine that is in no swarm"
+        )
+    client = engine.client
+    foreign = [each.name for each in client.services.list() if not is_ours(each.attrs["Spec"].get("Labels") or {})]
+    nodes = len(client.nodes.list())
+    if foreign or nodes > 1:
+        others = ", ".join([f"service {name}" for name in foreign] + ([f"{nodes} nodes"] if nodes > 1 else []))
+        return f"the swarm that Fourfold made now holds what it did not make ({others}), which a drain would end"
+    return None
+
+
+def set_availability(engine: Engine, availability: str) -> str:
+    """Let this engine's node take tasks (``ACTIVE``), or end those that it has and take none (``DRAINED``). Returns
+    what was done.
+
+    Raises:
+        DeploymentError: the node is not Fourfold's to drain.
+    """
+    if availability != ACTIVE and (reason := why_no_drain(engine)):
+        raise DeploymentError(reason)
+    node = engine.client.nodes.get(engine.swarm()["NodeID"])
+    node.update(node.attrs["Spec"] | {"Availability": availability})
+    return f"docker node update --availability {availability}"
+
+
 def leave_own_swarm(engine: Engine) -> list[str]:
     """Leave the swarm if this checkout made it, and remove the bridge that came with it."""
     made_with = swarm_labels(engine)
     if not is_ours(made_with):
         return []
     if others := _others_in_swarm(engine):
+        set_availability(engine, ACTIVE)  # an experiment that was killed may have left it drained
         raise DeploymentError(
             f"the swarm that Fourfold made now holds what it did not make ({', '.join(others)}), and stays; "
             "when that is gone, leave it (docker swarm leave --force)"

@@ -7,6 +7,7 @@ file tells when it was due, and when it was made.
 from __future__ import annotations
 
 import csv
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from infra.deployments.change import OF_ONE_REPLICA, WHY_NOT, Change, Made, MakeChange, actions_of
-from infra.deployments.docker_engine import FAILURES
+from infra.deployments.docker_engine import FAILURES, connect
+from infra.deployments.swarm_mode import why_no_drain
+from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS
-from runfiles.deployments import DEPLOYMENTS, MOST_REPLICAS
-from runfiles.events import PAUSE, PLANNED, RESUME, SCALE
+from runfiles.deployments import DEPLOYMENTS, HOST, MOST_REPLICAS
+from runfiles.events import CPU, DRAIN, ENDS, PAUSE, PLANNED, SCALE, SPIKE, SPIKE_OVER
 from runfiles.files import CHANGES_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.lines import tidy
 from runfiles.records import RunRecord
+from runfiles.spikes import LEAST_TIMES, MOST_TIMES, Spike
 from servicefile import toml
 from servicefile.toml import Check, number, one_of, or_none, whole
 
@@ -31,8 +35,16 @@ ROUNDS = 3
 MOST_CHANGES = 100
 LONGEST_TEXT = 200
 
-NEEDED = {PAUSE: "seconds", SCALE: "replicas"}
-"""Action -> the key that it needs."""
+NEEDED = {
+    PAUSE: ("seconds",),
+    SCALE: ("replicas",),
+    CPU: ("cpus",),
+    DRAIN: ("seconds",),
+    SPIKE: ("times", "seconds"),
+}
+"""Action -> the keys that it needs."""
+KEYS = ("replica", "seconds", "replicas", "cpus", "times")
+"""The keys that only some actions have."""
 
 
 def changes_of(value: Any) -> tuple[Change, ...]:
@@ -56,11 +68,12 @@ def _change_of(table: Any, example: str) -> Change:
         if key not in found:
             raise toml.NotValid(f"[[changes]]: {key} is missing")
     change = Change(**found)
-    needed = NEEDED.get(change.action)
-    if needed is not None and found.get(needed) is None:
-        raise toml.NotValid(f"[[changes]]: {change.action} needs {needed}")
-    for key in ("replica", "seconds", "replicas"):
-        is_right = key == needed or (key == "replica" and change.action in OF_ONE_REPLICA)
+    needed = NEEDED.get(change.action, ())
+    for key in needed:
+        if found.get(key) is None:
+            raise toml.NotValid(f"[[changes]]: {change.action} needs {key}")
+    for key in KEYS:
+        is_right = key in needed or (key == "replica" and change.action in OF_ONE_REPLICA)
         if found.get(key) is not None and not is_right:
             raise toml.NotValid(f"[[changes]]: {change.action} has no {key}; leave it out")
     return change
@@ -76,7 +89,37 @@ _CHECKS: dict[str, Check] = {
     "replica": or_none(whole(1, MOST_REPLICAS)),
     "seconds": or_none(number("a number of seconds", 0.1, 3600)),
     "replicas": or_none(whole(1, MOST_REPLICAS)),
+    "cpus": or_none(number("a number of cores", 0.01, 1024)),
+    "times": or_none(number("how many times as high the rate is,", LEAST_TIMES, MOST_TIMES)),
 }
+
+
+def end_s(change: Change) -> float:
+    """When a change is over, in s after the measured part of the load began; all that do not last are at once."""
+    return change.at_s + (change.seconds or 0.0)
+
+
+def why_together_wrong(changes: Sequence[Change], seconds: float, *, has_rate: bool) -> str | None:
+    """Why these changes, in the order of time, can't all be made in a load of so many seconds. None if they can."""
+    for action in (SPIKE, DRAIN):
+        own = [change for change in changes if change.action == action]
+        if action == SPIKE and own and not has_rate:
+            return "spike makes the rate of an open workload higher, and the plan has users; set rate"
+        for before, after in itertools.pairwise(own):
+            if after.at_s < end_s(before):
+                return f"the {action} at_s = {after.at_s:g} begins before that at_s = {before.at_s:g} has ended"
+    last = max(changes, key=end_s)
+    if end_s(last) >= seconds:
+        return (
+            f"the last change ({last.action} at_s = {last.at_s:g}) must end before the load does; set seconds = "
+            f"{int(end_s(last)) + 20} or more"
+        )
+    return None
+
+
+def spikes_of(changes: Sequence[Change]) -> list[Spike]:
+    """What the load generator is told of the changes: it makes the spikes."""
+    return [Spike(each.at_s, each.times or 1.0, each.seconds or 0.0) for each in changes if each.action == SPIKE]
 
 
 def why_not_changed(name: str, changes: Sequence[Change]) -> str | None:
@@ -93,12 +136,29 @@ def why_not_changed(name: str, changes: Sequence[Change]) -> str | None:
     return None
 
 
+def why_not_here(name: str, changes: Sequence[Change]) -> str | None:
+    """As ``why_not_changed``, where an engine has to be asked."""
+    kind = DEPLOYMENTS[name].kind
+    asked = [change for change in changes if change.action in (CPU, DRAIN)]
+    if not asked or kind == HOST:
+        return None
+    try:
+        engine = connect()
+        for change in asked:
+            if engine.cpu_count is not None and (change.cpus or 0) > engine.cpu_count:
+                return f"the plan has cpu of {change.cpus:g} cores, and the engine's machine has {engine.cpu_count}"
+        return why_no_drain(engine) if any(change.action == DRAIN for change in asked) else None
+    except DeploymentError as error:
+        return str(error)
+
+
 class Schedule:
-    """The changes of one load. ``make_due`` makes those that are due; ``close`` undoes a pause that has not ended."""
+    """The changes of one load. ``make_due`` makes those that are due; ``close`` ends a pause or drain that has not
+    ended. A spike is made by the load generator, so there is nothing to do, and it comes when it is due."""
 
     def __init__(self, changes: Sequence[Change], prefix: Path, warm_up_s: float, change: MakeChange) -> None:
-        self._left = _with_resumes(changes)
-        self._paused: list[tuple[int, Change]] = []
+        self._left = _with_ends(changes)
+        self._going: list[tuple[int, Change]] = []
         self._record = Path(f"{prefix}{RUN_RECORD_SUFFIX}")
         self._path = Path(f"{prefix}{CHANGES_SUFFIX}")
         self._warm_up_s = warm_up_s
@@ -115,43 +175,52 @@ class Schedule:
         return said
 
     def close(self) -> None:
-        """Let go on what is paused, and close the file."""
-        for which, change in self._paused[:]:
-            self._make(which, replace(change, action=RESUME), time.time())
+        """End what is paused or drained, and close the file."""
+        for which, change in self._going[:]:
+            self._make(which, replace(change, action=ENDS[change.action]), time.time())
         if self._file is not None:
             self._file.close()
 
     def _due_unix_s(self, change: Change) -> float | None:
-        """None: the load has not begun."""
-        if self._began_unix_s is None:
+        """None: the load has not begun. Its record is written anew when its time begins to count, so it is read again
+        before anything is made."""
+        after_s = self._warm_up_s + change.at_s
+        if self._began_unix_s is None or self._began_unix_s + after_s <= time.time():
             with suppress(OSError, ValueError):
                 self._began_unix_s = RunRecord.read(self._record).started_at_unix_s
-        return None if self._began_unix_s is None else self._began_unix_s + self._warm_up_s + change.at_s
+        return None if self._began_unix_s is None else self._began_unix_s + after_s
 
     def _make(self, number: int, change: Change, due_unix_s: float) -> str:
+        if change.action in (SPIKE, SPIKE_OVER):
+            made = Made("", f"{change.times:g} times the rate" if change.action == SPIKE else "the rate of before")
+            self._write(number, change, made, "", due_unix_s, (due_unix_s, due_unix_s))
+            return f"{change.action}: {made.detail}"
         began, error, made = time.time(), "", Made("", "")
         try:
             made = self._change(change)
         except FAILURES as failure:
             error = tidy(str(failure))[:LONGEST_TEXT]
-        self._write(number, change, made, error, due_unix_s, began)
-        if change.action == PAUSE and not error:
-            self._paused.append((number, change))
-        if change.action == RESUME:
-            self._paused = [paused for paused in self._paused if paused[0] != number]
+        self._write(number, change, made, error, due_unix_s, (began, time.time()))
+        if change.action in ENDS and not error:
+            self._going.append((number, change))
+        if change.action in ENDS.values():
+            self._going = [going for going in self._going if going[0] != number]
         return f"{change.action}: {error or made.detail}"
 
-    def _write(self, number: int, change: Change, made: Made, error: str, due_unix_s: float, began: float) -> None:
+    def _write(
+        self, number: int, change: Change, made: Made, error: str, due_unix_s: float, at_unix_s: tuple[float, float]
+    ) -> None:
+        """``at_unix_s``: when it was begun, and made."""
         names = [column.name for column in CHANGES_COLUMNS]
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8", newline="")
             csv.writer(self._file).writerow(names)
         values = {
-            "began_at_unix_s": began,
+            "began_at_unix_s": at_unix_s[0],
             "number": number,
             "action": change.action,
             "due_at_unix_s": due_unix_s,
-            "ended_at_unix_s": time.time(),
+            "ended_at_unix_s": at_unix_s[1],
             "replica": made.replica,
             "detail": made.detail,
             "error": error,
@@ -160,12 +229,12 @@ class Schedule:
         self._file.flush()
 
 
-def _with_resumes(changes: Sequence[Change]) -> list[tuple[int, Change]]:
-    """The changes with their numbers, and after each pause its end."""
+def _with_ends(changes: Sequence[Change]) -> list[tuple[int, Change]]:
+    """The changes with their numbers, and after each that lasts its end."""
     numbered = list(enumerate(changes, 1))
     ends = [
-        (number, replace(change, action=RESUME, at_s=change.at_s + (change.seconds or 0.0)))
+        (number, replace(change, action=ENDS[change.action], at_s=end_s(change)))
         for number, change in numbered
-        if change.action == PAUSE
+        if change.action in ENDS
     ]
     return sorted([*numbered, *ends], key=lambda each: each[1].at_s)

@@ -22,7 +22,7 @@ from infra.deployments.cpus import cpuset
 from infra.errors import PlanError
 from infra.experiment.capacity import LOAD_SHARE, ROUNDS, Capacity, as_table, capacity_of
 from infra.experiment.changes import ROUNDS as ROUNDS_OF_CHANGES
-from infra.experiment.changes import changes_of
+from infra.experiment.changes import changes_of, why_together_wrong
 from infra.experiment.grid import Grid, grid_of
 from infra.experiment.grid import as_table as grid_as_table
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
@@ -283,12 +283,8 @@ def _with_changes(plan: Plan) -> Plan:
         raise PlanError("changes need one load; leave rates, capacity and grid out, or leave changes out")
     if plan.requests is not None:
         raise PlanError("changes need a load of known length; leave requests out")
-    last = plan.changes[-1]
-    if last.at_s + (last.seconds or 0) >= plan.seconds:
-        raise PlanError(
-            f"the last change ({last.action} at_s = {last.at_s:g}) must end before the load does; set seconds = "
-            f"{int(last.at_s + (last.seconds or 0)) + 20} or more"
-        )
+    if reason := why_together_wrong(plan.changes, plan.seconds, has_rate=plan.rate is not None):
+        raise PlanError(reason)
     alone = replace(plan, changes=(), layout=TURNS, rounds=plan.rounds or ROUNDS_OF_CHANGES)
     return replace(consistent(alone), changes=plan.changes)
 

@@ -11,7 +11,7 @@ from infra.deployments.docker_engine import connect
 from infra.deployments.table import BY_NAME, why_not
 from infra.experiment.bench import Bench
 from infra.experiment.blocks import measure_group
-from infra.experiment.changes import why_not_changed
+from infra.experiment.changes import why_not_changed, why_not_here
 from infra.experiment.enough import Budget, Pair, ask_precision, in_words, why_enough
 from infra.experiment.groups import grouped, memory_of
 from infra.experiment.turns import measure_turn
@@ -120,6 +120,7 @@ class Rounds:
                 reason := why_not_changed(name, self._plan.changes)
                 or (no_image if needs_image else None)
                 or why_not(name, self._bench.settings)
+                or why_not_here(name, self._plan.changes)
             ):
                 found.setdefault(reason, []).append(name)
         for reason, hit in found.items():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from infra.deployments.docker_engine import FAILURES
 from infra.deployments.table import Running, deployed
 from infra.experiment.bench import Bench, Seldom
-from infra.experiment.changes import Schedule
+from infra.experiment.changes import Schedule, spikes_of
 from infra.experiment.journal import Step, flush_files, now
 from infra.experiment.load import Target, rows_so_far, run_locust
 from runfiles.deployments import title_of
@@ -62,6 +62,7 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
     arguments += [*plan.load_arguments, "--warm-up", str(plan.warm_up_s)]
     arguments += ["--run-time", str(plan.warm_up_s + plan.seconds)]
     arguments += ["--requests", str(plan.requests)] if plan.requests is not None else []
+    arguments += [part for spike in spikes_of(plan.changes) for part in ("--spike", str(spike))]
     seldom = Seldom()
 
     schedule = Schedule(plan.changes, prefix, plan.warm_up_s, running.service.change)
