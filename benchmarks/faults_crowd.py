@@ -1,0 +1,254 @@
+"""Crowds: very many clients at once, idle ones and slow ones. What do the others notice, and how much memory is used?"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults_crowd_client import BURST, IDLE, SLOW
+from benchmarks.faults_outcome import Fault, Outcome
+from benchmarks.faults_running import NO_ANSWER, ROOT, Answer, Client, Running, by_status, client, service
+
+COUNTS = {BURST: (2000, 500), IDLE: (10_000, 1000), SLOW: (1000, 100)}
+"""Kind -> how many clients, in the long and in the short form."""
+
+RATE_PER_S = 100
+"""How many requests the others send."""
+
+MOST_TIMES = 2.0
+"""How many times as long as usual p99 of the others may be."""
+
+AT_ONCE_S = 1.0
+"""A refusal says when to try again, in so many seconds; so it must not come later."""
+
+SURPLUS = 200
+"""How many more clients come while as many connections are open as the service allows."""
+
+MOST_CONNECTIONS, REQUEST_TIMEOUT_S = 10_000, 75
+"""As docs/service.md says."""
+
+CONNECTION_BYTES = 16 * 1024
+"""The bound of the memory: so much for each connection."""
+
+READY_S, LATE_S = 60, 5.0
+SPARE_FILES = 500
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time in which the others were watched."""
+
+    began_s: float
+    ended_s: float
+
+    def answers(self, all_answers: Sequence[Answer]) -> list[Answer]:
+        return [answer for answer in all_answers if self.began_s <= answer.at_s < self.ended_s]
+
+
+@dataclass
+class Watched:
+    """What came of a kind of crowd."""
+
+    kind: str
+    count: int
+    usual: list[Window] = field(default_factory=list)
+    crowded: list[Window] = field(default_factory=list)
+    answered: dict[int, list[float]] = field(default_factory=dict)
+    """What the crowd was answered: status -> ms."""
+
+    before_bytes: int = 0
+    most_bytes: list[int] = field(default_factory=list)
+    """The most memory of the service, each time that the crowd came."""
+
+    def add(self, answered: Mapping[int, Sequence[float]]) -> None:
+        for status, times_ms in answered.items():
+            self.answered.setdefault(status, []).extend(times_ms)
+
+
+def measure(short: bool) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="fourfold-faults-") as name:
+        folder = Path(name)
+        with service(folder, folder / "metrics.csv") as running, client(running.port, RATE_PER_S) as asking:
+            time.sleep(1.0)
+            watched = [_watch(kind, counts[int(short)], running, asking, short) for kind, counts in COUNTS.items()]
+        parts = [judged(each, asking.answers) for each in watched]
+        said = running.said()
+    broken = [sentence for part in parts for sentence in part.broken]
+    if "Traceback" in said:
+        broken.append("The service's log has a traceback.")
+    return Outcome({words: value for part in parts for words, value in part.figures.items()}, tuple(broken))
+
+
+def _watch(kind: str, count: int, running: Running, asking: Client, short: bool) -> Watched:
+    """Let a crowd come and go, so that the others are watched by turns with it and without it."""
+    found = Watched(kind, count)
+    times, each_s = (2, 1.0) if short else (6, 5.0)
+    found.before_bytes = _memory_bytes(running)
+    for number in range(times):
+        found.usual.append(_window(each_s))
+        with _most_memory(running, found.most_bytes), _crowd(kind, running.port, count) as crowd:
+            if kind == BURST:
+                began_s = time.monotonic()
+                found.add(_end(crowd, "go"))
+                found.crowded.append(Window(began_s, time.monotonic()))
+            else:
+                found.crowded.append(_window(each_s))
+            if kind == IDLE and count == MOST_CONNECTIONS:
+                found.add(_end(crowd, str(SURPLUS)))
+            if kind == SLOW and not short and number == times - 1:
+                time.sleep(REQUEST_TIMEOUT_S + LATE_S - each_s)
+                found.add(_end(crowd, "enough"))
+        time.sleep(each_s / 5)
+    return found
+
+
+def _window(length_s: float) -> Window:
+    began_s = time.monotonic()
+    time.sleep(length_s)
+    return Window(began_s, began_s + length_s)
+
+
+@contextmanager
+def _crowd(kind: str, port: int, count: int) -> Iterator[subprocess.Popen[str]]:
+    """A crowd in a process of its own, whose connections are all open."""
+    command = [sys.executable, "-m", "benchmarks.faults_crowd_client", kind, str(port), str(count)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=allow_files
+    ) as crowd:
+        try:
+            assert crowd.stdout
+            opened = crowd.stdout.readline().strip()
+            if opened != str(count):
+                raise RuntimeError(f"only {opened or 'no'} of {count} connections could be opened")
+            yield crowd
+        finally:
+            crowd.kill()
+
+
+def _end(crowd: subprocess.Popen[str], words: str) -> dict[int, list[float]]:
+    """Tell a crowd what it waits for; what it was answered."""
+    assert crowd.stdin and crowd.stdout
+    crowd.stdin.write(f"{words}\n")
+    crowd.stdin.flush()
+    return {int(status): times_ms for status, times_ms in json.loads(crowd.stdout.readline()).items()}
+
+
+@contextmanager
+def _most_memory(running: Running, found: list[int]) -> Iterator[None]:
+    """Add the most memory that a service uses meanwhile."""
+    over, seen = threading.Event(), [_memory_bytes(running)]
+
+    def look() -> None:
+        while not over.wait(0.1):
+            seen.append(_memory_bytes(running))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        found.append(max(seen))
+
+
+def _memory_bytes(running: Running) -> int:
+    import psutil
+
+    return int(psutil.Process(running.process.pid).memory_info().rss)
+
+
+def p99_ms(answers: Sequence[Answer]) -> float:
+    times_s = sorted(answer.took_s for answer in answers)
+    return times_s[math.ceil(len(times_s) * 0.99) - 1] * 1000 if times_s else math.nan
+
+
+def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
+    """What came of a kind of crowd. ``answers`` are those of the others."""
+    name = {BURST: "at once", IDLE: "idle", SLOW: "slow"}[found.kind]
+    crowd = f"{found.count:,} {name}"
+    usual_ms, crowded_ms = (
+        statistics.median(p99_ms(window.answers(answers)) for window in windows) for windows in (found.usual, found.crowded)
+    )
+    own = [answer for window in found.crowded for answer in window.answers(answers)]
+    grown_bytes = max(found.most_bytes) - found.before_bytes
+    figures: dict[str, object] = {
+        f"{crowd}: p99 of others, usual, ms": usual_ms,
+        f"{crowd}: p99 of others with them, ms": crowded_ms,
+        f"{crowd}: answers to others": by_status(own),
+        f"{crowd}: memory more, MB": grown_bytes / 1e6,
+    }
+    broken = []
+    if found.kind != BURST and crowded_ms > MOST_TIMES * usual_ms:
+        broken.append(f"With {crowd}, p99 of others is {crowded_ms:.1f} ms instead of {usual_ms:.1f} ms.")
+    if grown_bytes > (bound_bytes := found.count * CONNECTION_BYTES):
+        broken.append(f"With {crowd}, the service needs {grown_bytes / 1e6:.0f} MB more, over {bound_bytes / 1e6:.0f} MB.")
+    allowed = (200, 503) if found.kind == BURST else (200,)
+    if wrong := [answer for answer in own if answer.status not in allowed]:
+        broken.append(f"With {crowd}, others did not get their answers ({by_status(wrong)}).")
+    return Outcome(figures | _figures_of_crowd(found, crowd), (*broken, *_broken_to_crowd(found, crowd)))
+
+
+def _figures_of_crowd(found: Watched, crowd: str) -> dict[str, Any]:
+    if not found.answered:
+        return {}
+    counts = ", ".join(f"{status or 'no answer'}: {len(times):,}" for status, times in sorted(found.answered.items()))
+    slowest = {f"{crowd}: slowest {status}, s": max(times) / 1000 for status, times in found.answered.items() if status in (503, 408)}
+    return {f"{crowd}: answers to them": counts} | slowest
+
+
+def _broken_to_crowd(found: Watched, crowd: str) -> list[str]:
+    """What the crowd itself was promised."""
+    broken = []
+    if left := len(found.answered.get(NO_ANSWER, ())):
+        broken.append(f"Of {crowd}, {left} got no answer.")
+    slowest_s = max(found.answered.get(503, [0.0])) / 1000
+    if slowest_s > AT_ONCE_S:
+        broken.append(f"With {crowd}, the slowest 503 took {slowest_s:.2f} s.")
+    expected = {BURST: (200, 503), IDLE: (503,), SLOW: (408,)}[found.kind]
+    if other := {status for status in found.answered if status not in (*expected, NO_ANSWER)}:
+        broken.append(f"With {crowd}, statuses {sorted(other)} instead of {' or '.join(map(str, expected))}.")
+    if found.kind == SLOW and found.answered and (slowest_s := max(found.answered.get(408, [math.inf])) / 1000) > REQUEST_TIMEOUT_S + LATE_S:
+        broken.append(f"With {crowd}, 408 came only after {slowest_s:.0f} s.")
+    return broken
+
+
+def allow_files() -> None:
+    """Raise the soft limit of open files as far as this process may."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def why_not() -> str | None:
+    import resource
+
+    if sys.platform != "linux":
+        return "the crowd is measured on Linux only"
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = MOST_CONNECTIONS + SURPLUS + SPARE_FILES
+    if most != resource.RLIM_INFINITY and most < needed:
+        return f"a process may have {most} files open, and {needed} are needed; raise the hard limit (ulimit -Hn {needed})"
+    return None
+
+
+CROWD = Fault(
+    "crowd",
+    "2,000 requests at once, 10,000 idle connections, 1,000 clients that send a byte a second",
+    f"memory within {CONNECTION_BYTES // 1024} KiB for each connection; p99 of others below twice the usual (with 2,000 at "
+    "once they are answered or refused as all are); surplus gets 503 within a second, and 408 after 75 s",
+    measure,
+    why_not,
+)
