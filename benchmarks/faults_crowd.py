@@ -7,18 +7,16 @@ import math
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.faults_crowd_client import BURST, IDLE, SLOW
 from benchmarks.faults_outcome import Fault, Outcome
-from benchmarks.faults_running import NO_ANSWER, ROOT, Answer, Client, Running, by_status, client, service
+from benchmarks.faults_running import NO_ANSWER, POLL_S, ROOT, Answer, Client, Running, by_status, client, service, working_folder
 
 COUNTS = {BURST: (2000, 500), IDLE: (10_000, 1000), SLOW: (1000, 100)}
 """Kind -> how many clients, in the long and in the short form."""
@@ -41,8 +39,8 @@ MOST_CONNECTIONS, REQUEST_TIMEOUT_S = 10_000, 75
 CONNECTION_BYTES = 16 * 1024
 """The bound of the memory: so much for each connection."""
 
-READY_S, LATE_S = 60, 5.0
-SPARE_FILES = 500
+READY_S, SETTLE_S, LATE_S = 60, 0.2, 5.0
+SPARE_FILES, MOST_OTHER_FILES = 500, 80
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,9 @@ class Watched:
     kind: str
     count: int
     usual: list[Window] = field(default_factory=list)
+    coming: list[Window] = field(default_factory=list)
+    """While the crowd opened its connections."""
+
     crowded: list[Window] = field(default_factory=list)
     answered: dict[int, list[float]] = field(default_factory=dict)
     """What the crowd was answered: status -> ms."""
@@ -77,11 +78,13 @@ class Watched:
 
 
 def measure(short: bool) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="fourfold-faults-") as name:
-        folder = Path(name)
-        with service(folder, folder / "metrics.csv") as running, client(running.port, RATE_PER_S) as asking:
-            time.sleep(1.0)
-            watched = [_watch(kind, counts[int(short)], running, asking, short) for kind, counts in COUNTS.items()]
+    with (
+        working_folder() as folder,
+        service(folder, folder / "metrics.csv") as running,
+        client(running.port, RATE_PER_S) as asking,
+    ):
+        time.sleep(1.0)
+        watched = [_watch(kind, counts[int(short)], running, asking, short) for kind, counts in COUNTS.items()]
         parts = [judged(each, asking.answers) for each in watched]
         said = running.said()
     broken = [sentence for part in parts for sentence in part.broken]
@@ -97,7 +100,10 @@ def _watch(kind: str, count: int, running: Running, asking: Client, short: bool)
     found.before_bytes = _memory_bytes(running)
     for number in range(times):
         found.usual.append(_window(each_s))
+        began_s = time.monotonic()
         with _most_memory(running, found.most_bytes), _crowd(kind, running.port, count) as crowd:
+            _until_open(running, lambda files: files >= count)
+            found.coming.append(Window(began_s, time.monotonic()))
             if kind == BURST:
                 began_s = time.monotonic()
                 found.add(_end(crowd, "go"))
@@ -109,8 +115,20 @@ def _watch(kind: str, count: int, running: Running, asking: Client, short: bool)
             if kind == SLOW and not short and number == times - 1:
                 time.sleep(REQUEST_TIMEOUT_S + LATE_S - each_s)
                 found.add(_end(crowd, "enough"))
-        time.sleep(each_s / 5)
+        _until_open(running, lambda files: files < MOST_OTHER_FILES)
     return found
+
+
+def _until_open(running: Running, condition: Callable[[int], bool]) -> None:
+    """Wait until the service has so many files open, and is idle again: it accepts connections after they are made."""
+    import psutil
+
+    process, until_s = psutil.Process(running.process.pid), time.monotonic() + READY_S
+    while not condition(process.num_fds()):
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"the service has {process.num_fds()} files open after {READY_S} s")
+        time.sleep(POLL_S)
+    time.sleep(SETTLE_S)
 
 
 def _window(length_s: float) -> Window:
@@ -179,13 +197,16 @@ def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
     name = {BURST: "at once", IDLE: "idle", SLOW: "slow"}[found.kind]
     crowd = f"{found.count:,} {name}"
     usual_ms, crowded_ms = (
-        statistics.median(p99_ms(window.answers(answers)) for window in windows) for windows in (found.usual, found.crowded)
+        statistics.median(p99_ms(window.answers(answers)) for window in windows)
+        for windows in (found.usual, found.crowded)
     )
     own = [answer for window in found.crowded for answer in window.answers(answers)]
+    coming = [answer for window in found.coming for answer in window.answers(answers)]
     grown_bytes = max(found.most_bytes) - found.before_bytes
     figures: dict[str, object] = {
         f"{crowd}: p99 of others, usual, ms": usual_ms,
         f"{crowd}: p99 of others with them, ms": crowded_ms,
+        f"{crowd}: slowest of others while they connect, ms": max((each.took_s * 1000 for each in coming), default=0.0),
         f"{crowd}: answers to others": by_status(own),
         f"{crowd}: memory more, MB": grown_bytes / 1e6,
     }
@@ -193,7 +214,9 @@ def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
     if found.kind != BURST and crowded_ms > MOST_TIMES * usual_ms:
         broken.append(f"With {crowd}, p99 of others is {crowded_ms:.1f} ms instead of {usual_ms:.1f} ms.")
     if grown_bytes > (bound_bytes := found.count * CONNECTION_BYTES):
-        broken.append(f"With {crowd}, the service needs {grown_bytes / 1e6:.0f} MB more, over {bound_bytes / 1e6:.0f} MB.")
+        broken.append(
+            f"With {crowd}, the service needs {grown_bytes / 1e6:.0f} MB more, over {bound_bytes / 1e6:.0f} MB."
+        )
     allowed = (200, 503) if found.kind == BURST else (200,)
     if wrong := [answer for answer in own if answer.status not in allowed]:
         broken.append(f"With {crowd}, others did not get their answers ({by_status(wrong)}).")
@@ -204,7 +227,11 @@ def _figures_of_crowd(found: Watched, crowd: str) -> dict[str, Any]:
     if not found.answered:
         return {}
     counts = ", ".join(f"{status or 'no answer'}: {len(times):,}" for status, times in sorted(found.answered.items()))
-    slowest = {f"{crowd}: slowest {status}, s": max(times) / 1000 for status, times in found.answered.items() if status in (503, 408)}
+    slowest = {
+        f"{crowd}: slowest {status}, s": max(times) / 1000
+        for status, times in found.answered.items()
+        if status in (503, 408)
+    }
     return {f"{crowd}: answers to them": counts} | slowest
 
 
@@ -219,7 +246,11 @@ def _broken_to_crowd(found: Watched, crowd: str) -> list[str]:
     expected = {BURST: (200, 503), IDLE: (503,), SLOW: (408,)}[found.kind]
     if other := {status for status in found.answered if status not in (*expected, NO_ANSWER)}:
         broken.append(f"With {crowd}, statuses {sorted(other)} instead of {' or '.join(map(str, expected))}.")
-    if found.kind == SLOW and found.answered and (slowest_s := max(found.answered.get(408, [math.inf])) / 1000) > REQUEST_TIMEOUT_S + LATE_S:
+    if (
+        found.kind == SLOW
+        and found.answered
+        and (slowest_s := max(found.answered.get(408, [math.inf])) / 1000) > REQUEST_TIMEOUT_S + LATE_S
+    ):
         broken.append(f"With {crowd}, 408 came only after {slowest_s:.0f} s.")
     return broken
 
@@ -240,7 +271,9 @@ def why_not() -> str | None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = MOST_CONNECTIONS + SURPLUS + SPARE_FILES
     if most != resource.RLIM_INFINITY and most < needed:
-        return f"a process may have {most} files open, and {needed} are needed; raise the hard limit (ulimit -Hn {needed})"
+        return (
+            f"a process may have {most} files open, and {needed} are needed; raise the hard limit (ulimit -Hn {needed})"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""The real service as a process, a client that asks it at a constant rate, and what its metrics file says afterwards."""
+"""The real service as a process, a client that asks it at a constant rate, and what the metrics file says then."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,9 +73,7 @@ def service(folder: Path, metrics: Path, before: Sequence[str] = ()) -> Iterator
     from infra.errors import DeploymentError
     from servicefile.service_file import read_service
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     own = {"HOST": "127.0.0.1", "PORT": str(port), "METRICS_LOG_FILE": str(metrics), "REPLICA_NAME": "faults"}
     inherited = {name: value for name, value in for_service().items() if not name.startswith("INFERENCE_")}
     environment = inherited | own | {"INFERENCE_MODEL": str(ROOT / "inference" / "bundled_model")}
@@ -94,6 +93,19 @@ def service(folder: Path, metrics: Path, before: Sequence[str] = ()) -> Iterator
         yield running
     finally:
         running.stop()
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder for the files of one fault."""
+    with tempfile.TemporaryDirectory(prefix="fourfold-faults-") as name:
+        yield Path(name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -248,8 +260,3 @@ def first_line(said: str, *words: str) -> str:
     """The first line that has one of these words; else the first line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next((line for line in lines if any(word in line for word in words)), lines[0] if lines else "nothing")
-
-
-def shown(counts: Mapping[str, object]) -> str:
-    """Several figures in one cell."""
-    return ", ".join(f"{name} {value}" for name, value in counts.items())

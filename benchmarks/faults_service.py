@@ -25,6 +25,7 @@ from benchmarks.faults_running import (
     service,
     why_no_setpriv,
     why_rows_differ,
+    working_folder,
 )
 
 RATE_PER_S = 100
@@ -52,8 +53,7 @@ class Episode:
 
 
 def measure_metrics_file(short: bool) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="fourfold-faults-") as name:
-        folder = Path(name)
+    with working_folder() as folder:
         path = folder / "rows" / "metrics.csv"
         path.parent.mkdir()
         with service(folder, path, as_anybody()) as running:
@@ -68,12 +68,15 @@ def measure_metrics_file(short: bool) -> Outcome:
 
 def _episodes(running: Running, asking: Client, times: int, each_s: float) -> list[Episode]:
     """Make the file unwritable in each way, so many times."""
-    ways: dict[str, tuple[Way, bool]] = {"chmod 000, open": (_forbid, True), "replaced by a forbidden file": (_replace, False)}
+    ways: list[tuple[str, Way, bool]] = [
+        ("chmod 000 while open", _forbid, True),
+        ("replaced, chmod 000", _replace, False),
+    ]
     if why_not_immutable(running.metrics.parent) is None:
-        ways["chattr +i"] = (_fix, False)
+        ways.append(("chattr +i", _fix, False))
     episodes = []
     for _ in range(times):
-        for way, (take, keeps_answering) in ways.items():
+        for way, take, keeps_answering in ways:
             time.sleep(each_s / 2)
             give_back = take(running.metrics)
             began_s = time.monotonic()
@@ -82,7 +85,7 @@ def _episodes(running: Running, asking: Client, times: int, each_s: float) -> li
             finally:
                 give_back()
             episodes.append(Episode(way, began_s, time.monotonic(), keeps_answering))
-            asking.until(lambda answer, since_s=episodes[-1].ended_s: answer.status == 200 and answer.at_s > since_s, RETURN_S)  # type: ignore[misc]
+            asking.until(lambda answer: answer.status == 200, RETURN_S)
     time.sleep(each_s / 2)
     return episodes
 
@@ -139,7 +142,12 @@ def judged(
     backs_s = [back_s for episode in episodes if (back_s := _back_s(episode, answers)) is not None]
     if len(backs_s) < len(episodes):
         broken.append(f"No 200 within {RETURN_S:g} s, {len(episodes) - len(backs_s)} times of {len(episodes)}.")
-    usual = [answer for answer in answers if not any(_is_about(episode, answer) for episode in episodes)]
+    affected = [(each.began_s, each.ended_s + (_back_s(each, answers) or RETURN_S)) for each in episodes]
+    usual = [
+        answer
+        for answer in answers
+        if not any(began_s <= answer.at_s + answer.took_s and answer.at_s < ended_s for began_s, ended_s in affected)
+    ]
     if [answer for answer in usual if answer.status != 200]:
         broken.append(f"Not all answers before and after were 200 ({by_status(usual)}).")
     if exit_code != 0:
@@ -165,17 +173,11 @@ def _is_within(episode: Episode, answer: Answer) -> bool:
     return episode.began_s + TOLD_S <= answer.at_s and answer.at_s + answer.took_s <= episode.ended_s
 
 
-def _is_about(episode: Episode, answer: Answer) -> bool:
-    """Whether a request may have met the fault, or the time that the service needs to return."""
-    return episode.began_s <= answer.at_s + answer.took_s and answer.at_s <= episode.ended_s + RETURN_S and (
-        answer.at_s <= episode.ended_s + (_back_s(episode, [answer]) or RETURN_S)
-    )
-
-
 def _back_s(episode: Episode, answers: Sequence[Answer]) -> float | None:
     """How long after the episode the first 200 came."""
-    after = [answer.at_s + answer.took_s - episode.ended_s for answer in answers if answer.status == 200 and answer.at_s >= episode.ended_s]
-    return min((back_s for back_s in after if back_s <= RETURN_S), default=None)
+    after = (answer for answer in answers if answer.status == 200 and answer.at_s >= episode.ended_s)
+    back_s = min((answer.at_s + answer.took_s - episode.ended_s for answer in after), default=RETURN_S)
+    return back_s if back_s < RETURN_S else None
 
 
 METRICS_FILE = Fault(

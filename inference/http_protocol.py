@@ -69,6 +69,8 @@ class Connection(HttpToolsProtocol):
         self._is_ended = self._is_watched = self._is_lost = False
         self._lost_scope: dict[str, Any] | None = None
         """The scope of the request that is being counted after its client has left."""
+        self._is_surplus = False
+        """It was opened while as many connections were open as there may be."""
         self._is_deaf = False
         """No more requests are read."""
         self._framing_bytes = 0
@@ -79,6 +81,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self._answers = OneWrite(transport, self._has_unread)
         super().connection_made(self._answers)  # type: ignore[arg-type]  # it has all methods that are used
+        self._is_surplus = len(self.connections) > MOST_CONNECTIONS
         self.flow = BoundedFlow(transport, self._held)
         # Without this, uvicorn would wait forever for the first request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -275,8 +278,8 @@ class Connection(HttpToolsProtocol):
 
     def _fault_of_head(self) -> HTTPException | None:
         """Why the request whose head has come can't go to a route. Its target becomes a path."""
-        if len(self.connections) > MOST_CONNECTIONS:
-            self.logger.warning("More than %d connections are open: requests are refused with 503.", MOST_CONNECTIONS)
+        if self._is_surplus and len(self.connections) > MOST_CONNECTIONS:
+            self.logger.warning("More than %d connections are open: new ones get 503.", MOST_CONNECTIONS)
             return HTTPException(503, "too many connections are open; try again later", {"Retry-After": "1"})
         if self._unbroken_bytes > MAX_HEAD_BYTES and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
             return long_head()

@@ -72,8 +72,8 @@ class RunFiles:
                 self._disk_error = error
         if self._disk_error is not None and had is None:
             logger.error(
-                "%s_*: rows can't be written (%s); %s before the run ends. Until then they are kept in memory, up to %d MB "
-                "of each file, and tried again every second",
+                "%s_*: rows can't be written (%s); %s before the run ends. Until then they are kept in memory, up to "
+                "%d MB of each file, and tried again every second",
                 self._prefix,
                 self._disk_error.strerror,
                 "make room" if self._disk_error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that",
