@@ -37,6 +37,9 @@ WRITE_STALL_S = 75
 STOP_STALL_S = 5
 """The same while the service stops."""
 
+TICKS_A_SECOND = 10
+"""How often uvicorn calls ``on_tick``."""
+
 
 class Server(uvicorn.Server):
     """A uvicorn server that drains before it stops."""
@@ -58,8 +61,7 @@ class Server(uvicorn.Server):
                 answered, quiet_at = state.total_requests, now + QUIET_S
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % 10 == 0:  # once a second
-            self._drop_stalled(WRITE_STALL_S)
+        self._drop_stalled(WRITE_STALL_S, counter % TICKS_A_SECOND, TICKS_A_SECOND)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -75,9 +77,10 @@ class Server(uvicorn.Server):
             self._drop_stalled(0 if is_late else STOP_STALL_S)
             await asyncio.sleep(0.1)
 
-    def _drop_stalled(self, limit_s: float) -> None:
+    def _drop_stalled(self, limit_s: float, first: int = 0, step: int = 1) -> None:
+        """Look at each ``step``-th connection: to look at 10,000 at once would keep all other clients waiting."""
         now_s = time.monotonic()
-        for connection in list(self.server_state.connections):
+        for connection in list(self.server_state.connections)[first::step]:
             connection.drop_if_stalled(now_s, limit_s)  # type: ignore[union-attr]  # all are of our class
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

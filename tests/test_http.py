@@ -387,8 +387,8 @@ def start_changed(folder: Path, *, slow_s: float = 0.0, **limits_s: float) -> Se
     """The service with limits that a test can wait for. The model takes at least ``slow_s`` for the text "slow"."""
     lines = ["import time", "from inference import http_protocol, server"]
     for name, value in limits_s.items():
-        (module,) = [module for module in (http_protocol, server) if name in vars(module)]
-        lines.append(f"{module.__name__.rpartition('.')[2]}.{name} = {value}")
+        modules = [module for module in (http_protocol, server) if name in vars(module)]
+        lines += [f"{module.__name__.rpartition('.')[2]}.{name} = {value}" for module in modules]
     if slow_s:
         lines += [
             "from inference.engines.onnx_engine import OnnxEngine",
@@ -446,6 +446,21 @@ def send_all(client: socket.socket, sent: bytes) -> bytes:
         answer += part
     thread.join()
     return answer
+
+
+def test_connections_beyond_the_limit_shut_out_none_that_was_open_before(tmp_path: Path) -> None:
+    service = wait_for(start_changed(tmp_path, MOST_CONNECTIONS=3))
+    try:
+        with ExitStack() as clients:
+            first, *_, surplus, waiting = [
+                clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+                for _ in range(5)
+            ]
+            for client, status in ((first, 200), (surplus, 503), (first, 200), (waiting, 503)):
+                client.sendall(infer(BODY))
+                assert statuses(client.recv(65536)) == [status]
+    finally:
+        stop(service)
 
 
 def unread(service: Service) -> socket.socket:
