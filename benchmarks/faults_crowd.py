@@ -1,4 +1,4 @@
-"""Crowds: very many clients at once, idle ones and slow ones. What do the others notice, and how much memory is used?"""
+"""Crowds: very many clients at once, idle ones and slow ones. What do others notice, and how much memory is used?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ from typing import Any
 
 from benchmarks.faults_crowd_client import BURST, IDLE, SLOW
 from benchmarks.faults_outcome import Fault, Outcome
-from benchmarks.faults_running import NO_ANSWER, POLL_S, ROOT, Answer, Client, Running, by_status, client, service, working_folder
+from benchmarks.faults_running import (
+    NO_ANSWER,
+    POLL_S,
+    ROOT,
+    Answer,
+    Client,
+    Running,
+    by_status,
+    client,
+    service,
+    working_folder,
+)
 
 COUNTS = {BURST: (2000, 500), IDLE: (10_000, 1000), SLOW: (1000, 100)}
 """Kind -> how many clients, in the long and in the short form."""
@@ -36,8 +47,15 @@ SURPLUS = 200
 MOST_CONNECTIONS, REQUEST_TIMEOUT_S = 10_000, 75
 """As docs/service.md says."""
 
-CONNECTION_BYTES = 16 * 1024
-"""The bound of the memory: so much for each connection."""
+BASE_BYTES, CONNECTION_BYTES = 20_000_000, 12 * 1024
+"""The bound of the memory that a crowd may take: so much, and so much for each connection."""
+
+CALLED = {BURST: "at once", IDLE: "idle", SLOW: "slow"}
+REFUSALS = {408, 503}
+EXPECTED = {BURST: {200, 503}, IDLE: {503}, SLOW: {408}}
+"""Kind -> the statuses that the crowd may get."""
+
+FEW = 3
 
 READY_S, SETTLE_S, LATE_S = 60, 0.2, 5.0
 SPARE_FILES, MOST_OTHER_FILES = 500, 80
@@ -141,14 +159,11 @@ def _window(length_s: float) -> Window:
 def _crowd(kind: str, port: int, count: int) -> Iterator[subprocess.Popen[str]]:
     """A crowd in a process of its own, whose connections are all open."""
     command = [sys.executable, "-m", "benchmarks.faults_crowd_client", kind, str(port), str(count)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=allow_files
-    ) as crowd:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as crowd:
         try:
-            assert crowd.stdout
-            opened = crowd.stdout.readline().strip()
+            opened = _line_of(crowd)
             if opened != str(count):
-                raise RuntimeError(f"only {opened or 'no'} of {count} connections could be opened")
+                raise OSError(f"only {opened or 'no'} of {count} connections could be opened")
             yield crowd
         finally:
             crowd.kill()
@@ -156,10 +171,14 @@ def _crowd(kind: str, port: int, count: int) -> Iterator[subprocess.Popen[str]]:
 
 def _end(crowd: subprocess.Popen[str], words: str) -> dict[int, list[float]]:
     """Tell a crowd what it waits for; what it was answered."""
-    assert crowd.stdin and crowd.stdout
-    crowd.stdin.write(f"{words}\n")
-    crowd.stdin.flush()
-    return {int(status): times_ms for status, times_ms in json.loads(crowd.stdout.readline()).items()}
+    if crowd.stdin is not None:
+        crowd.stdin.write(f"{words}\n")
+        crowd.stdin.flush()
+    return {int(status): times_ms for status, times_ms in json.loads(_line_of(crowd)).items()}
+
+
+def _line_of(crowd: subprocess.Popen[str]) -> str:
+    return crowd.stdout.readline().strip() if crowd.stdout is not None else ""
 
 
 @contextmanager
@@ -192,31 +211,42 @@ def p99_ms(answers: Sequence[Answer]) -> float:
     return times_s[math.ceil(len(times_s) * 0.99) - 1] * 1000 if times_s else math.nan
 
 
+def p99s_ms(windows: Sequence[Window], answers: Sequence[Answer]) -> list[float]:
+    return [p99_ms(window.answers(answers)) for window in windows]
+
+
+def is_over(usual_ms: Sequence[float], crowded_ms: Sequence[float]) -> bool:
+    """Whether p99 with the crowd is more than MOST_TIMES the usual.
+
+    With fewer than FEW windows a single disturbance could decide. Then only what all of them say counts.
+    """
+    if len(crowded_ms) < FEW:
+        return min(crowded_ms) > MOST_TIMES * max(usual_ms)
+    return statistics.median(crowded_ms) > MOST_TIMES * statistics.median(usual_ms)
+
+
 def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
     """What came of a kind of crowd. ``answers`` are those of the others."""
-    name = {BURST: "at once", IDLE: "idle", SLOW: "slow"}[found.kind]
-    crowd = f"{found.count:,} {name}"
-    usual_ms, crowded_ms = (
-        statistics.median(p99_ms(window.answers(answers)) for window in windows)
-        for windows in (found.usual, found.crowded)
-    )
-    own = [answer for window in found.crowded for answer in window.answers(answers)]
+    crowd = f"{found.count:,} {CALLED[found.kind]}"
+    usual_ms, crowded_ms = p99s_ms(found.usual, answers), p99s_ms(found.crowded, answers)
     coming = [answer for window in found.coming for answer in window.answers(answers)]
+    own = [answer for window in found.crowded for answer in window.answers(answers)]
     grown_bytes = max(found.most_bytes) - found.before_bytes
+    bound_bytes = BASE_BYTES + found.count * CONNECTION_BYTES
     figures: dict[str, object] = {
-        f"{crowd}: p99 of others, usual, ms": usual_ms,
-        f"{crowd}: p99 of others with them, ms": crowded_ms,
+        f"{crowd}: p99 of others usually, ms": statistics.median(usual_ms),
+        f"{crowd}: p99 of others with them, ms": statistics.median(crowded_ms),
         f"{crowd}: slowest of others while they connect, ms": max((each.took_s * 1000 for each in coming), default=0.0),
         f"{crowd}: answers to others": by_status(own),
         f"{crowd}: memory more, MB": grown_bytes / 1e6,
+        f"{crowd}: its bound, MB": bound_bytes / 1e6,
     }
     broken = []
-    if found.kind != BURST and crowded_ms > MOST_TIMES * usual_ms:
-        broken.append(f"With {crowd}, p99 of others is {crowded_ms:.1f} ms instead of {usual_ms:.1f} ms.")
-    if grown_bytes > (bound_bytes := found.count * CONNECTION_BYTES):
-        broken.append(
-            f"With {crowd}, the service needs {grown_bytes / 1e6:.0f} MB more, over {bound_bytes / 1e6:.0f} MB."
-        )
+    if found.kind != BURST and is_over(usual_ms, crowded_ms):
+        usual, crowded = (f"{statistics.median(times_ms):.1f} ms" for times_ms in (usual_ms, crowded_ms))
+        broken.append(f"With {crowd}, p99 of others is {crowded} instead of {usual}.")
+    if grown_bytes > bound_bytes:
+        broken.append(f"With {crowd}, the service needs {grown_bytes / 1e6:.0f} MB more.")
     allowed = (200, 503) if found.kind == BURST else (200,)
     if wrong := [answer for answer in own if answer.status not in allowed]:
         broken.append(f"With {crowd}, others did not get their answers ({by_status(wrong)}).")
@@ -226,41 +256,30 @@ def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
 def _figures_of_crowd(found: Watched, crowd: str) -> dict[str, Any]:
     if not found.answered:
         return {}
-    counts = ", ".join(f"{status or 'no answer'}: {len(times):,}" for status, times in sorted(found.answered.items()))
-    slowest = {
-        f"{crowd}: slowest {status}, s": max(times) / 1000
-        for status, times in found.answered.items()
-        if status in (503, 408)
+    counts = {status: len(times_ms) for status, times_ms in sorted(found.answered.items()) if times_ms}
+    figures: dict[str, Any] = {
+        f"{crowd}: answers to them": ", ".join(
+            f"{status or 'no answer'}: {count:,}" for status, count in counts.items()
+        )
     }
-    return {f"{crowd}: answers to them": counts} | slowest
+    for status in REFUSALS & set(counts):
+        figures[f"{crowd}: slowest {status}, s"] = max(found.answered[status]) / 1000
+    return figures
 
 
 def _broken_to_crowd(found: Watched, crowd: str) -> list[str]:
-    """What the crowd itself was promised."""
+    """What of its promises to the crowd itself the service did not keep."""
     broken = []
     if left := len(found.answered.get(NO_ANSWER, ())):
         broken.append(f"Of {crowd}, {left} got no answer.")
-    slowest_s = max(found.answered.get(503, [0.0])) / 1000
-    if slowest_s > AT_ONCE_S:
+    if (slowest_s := max(found.answered.get(503, [0.0])) / 1000) > AT_ONCE_S:
         broken.append(f"With {crowd}, the slowest 503 took {slowest_s:.2f} s.")
-    expected = {BURST: (200, 503), IDLE: (503,), SLOW: (408,)}[found.kind]
-    if other := {status for status in found.answered if status not in (*expected, NO_ANSWER)}:
-        broken.append(f"With {crowd}, statuses {sorted(other)} instead of {' or '.join(map(str, expected))}.")
-    if (
-        found.kind == SLOW
-        and found.answered
-        and (slowest_s := max(found.answered.get(408, [math.inf])) / 1000) > REQUEST_TIMEOUT_S + LATE_S
-    ):
-        broken.append(f"With {crowd}, 408 came only after {slowest_s:.0f} s.")
+    if (slowest_s := max(found.answered.get(408, [0.0])) / 1000) > REQUEST_TIMEOUT_S + LATE_S:
+        broken.append(f"With {crowd}, the slowest 408 took {slowest_s:.0f} s.")
+    other = {status for status, times_ms in found.answered.items() if times_ms and status != NO_ANSWER}
+    if other := other - EXPECTED[found.kind]:
+        broken.append(f"With {crowd}, some of them got {', '.join(map(str, sorted(other)))}.")
     return broken
-
-
-def allow_files() -> None:
-    """Raise the soft limit of open files as far as this process may."""
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def why_not() -> str | None:
@@ -280,8 +299,9 @@ def why_not() -> str | None:
 CROWD = Fault(
     "crowd",
     "2,000 requests at once, 10,000 idle connections, 1,000 clients that send a byte a second",
-    f"memory within {CONNECTION_BYTES // 1024} KiB for each connection; p99 of others below twice the usual (with 2,000 at "
-    "once they are answered or refused as all are); surplus gets 503 within a second, and 408 after 75 s",
+    "p99 of others at most twice the usual (with 2,000 at once: they are answered, or refused as all are); surplus gets 503 "
+    f"within {AT_ONCE_S:g} s, what is too slow 408 after {REQUEST_TIMEOUT_S} s; at most {BASE_BYTES // 10**6} MB of memory and "
+    f"{CONNECTION_BYTES // 1024} KiB for each connection",
     measure,
     why_not,
 )

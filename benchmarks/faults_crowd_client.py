@@ -6,13 +6,14 @@ It opens COUNT connections and prints a line with their number. What it does the
 - slow: each client sends a byte of its request every second, until a line comes.
 - burst: once a line comes, all clients ask at once.
 
-In the end it prints a JSON object: status -> for each such answer, how many ms after its client began to send it came. The
-status of a client that got no answer is 0. It ends with its standard input.
+In the end it prints a JSON object: status -> for each such answer, how many ms after its client began to send it came.
+The status of a client that got no answer is 0. It ends with its standard input.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import select
 import socket
 import sys
@@ -33,6 +34,8 @@ BYTE_EVERY_S = 1.0
 
 
 def main(kind: str, port: int, count: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     crowd = Crowd(port)
     crowd.come(count)
     print(len(crowd.sockets), flush=True)
@@ -78,7 +81,8 @@ class Crowd:
         until_s = time.monotonic() + ANSWERED_WITHIN_S
         while waiting and (left_s := until_s - time.monotonic()) > 0:
             waiting -= self._read(left_s)
-        self.answers[0] += [(time.monotonic() - self._began_s[client]) * 1000 for client in waiting]
+        if waiting:
+            self.answers[0] += [(time.monotonic() - self._began_s[client]) * 1000 for client in waiting]
 
     def dribble(self) -> None:
         """Send a byte of each request every second, evenly spread, until standard input has a line or ends."""
