@@ -299,9 +299,9 @@ def why_not() -> str | None:
 CROWD = Fault(
     "crowd",
     "2,000 requests at once, 10,000 idle connections, 1,000 clients that send a byte a second",
-    "p99 of others at most twice the usual (with 2,000 at once: they are answered, or refused as all are); surplus gets 503 "
-    f"within {AT_ONCE_S:g} s, what is too slow 408 after {REQUEST_TIMEOUT_S} s; at most {BASE_BYTES // 10**6} MB of memory and "
-    f"{CONNECTION_BYTES // 1024} KiB for each connection",
+    "p99 of others at most twice the usual (with 2,000 at once: an answer or 503, as all get); "
+    f"surplus gets 503 within {AT_ONCE_S:g} s, a request that is too slow 408 after {REQUEST_TIMEOUT_S} s; "
+    f"memory: at most {BASE_BYTES // 10**6} MB and {CONNECTION_BYTES // 1024} KiB for each connection",
     measure,
     why_not,
 )

@@ -36,7 +36,7 @@ SMALL, LARGER = "64k", "32m"
 """The size of the disk for the service and for Locust; for an experiment."""
 
 WAIT_S, RUN_TIMEOUT_S = 30.0, 120.0
-QUICK = ("rounds=2", "users=2", "block_s=0.5", "warm_up_s=0", "rest_s=0")
+QUICK = ("rounds=2", "users=2", "seconds=8", "block_s=0.5", "warm_up_s=0", "rest_s=0")
 FULL_WORDS = ("disk is full", "No space left")
 REMEDIES = ("make room", "free space")
 
@@ -52,7 +52,8 @@ class Ended:
 
 
 def measure(short: bool) -> Outcome:
-    parts = [_service_on_full_disk(short), _locust_on_full_disk(short), _experiment_on_full_disk(short)]
+    experiment = _experiment_that_begins_on_full_disk() if short else _experiment_on_full_disk()
+    parts = [_service_on_full_disk(short), _locust_on_full_disk(short), experiment]
     figures = {words: value for part in parts for words, value in part.figures.items()}
     return Outcome(figures, tuple(sentence for part in parts for sentence in part.broken))
 
@@ -190,12 +191,31 @@ def judged_locust(ended: Ended, files: dict[str, Table], requests: int, read: in
     )
 
 
-def _experiment_on_full_disk(short: bool) -> Outcome:
+def _experiment_that_begins_on_full_disk() -> Outcome:
+    """An experiment that begins on a disk that is full. It takes 2 s, and the other one half a minute."""
+    with working_folder() as folder, small_disk(folder / "disk", SMALL) as disk:
+        fill(disk)
+        began = _infra("run", "--only", "host", "--results", str(disk / "results"), "--port", f"host={free_port()}")
+        with _ended_in_any_case(began):
+            said, _ = began.communicate(timeout=RUN_TIMEOUT_S)
+        left = [path.name for path in disk.glob("results/*")]
+    broken = why_unclear("The experiment", said, "disk")
+    if began.returncode != 1:
+        broken.append(f"The experiment ended with exit code {began.returncode} instead of 1.")
+    if left:
+        broken.append(f"Results of an experiment that has not begun are there ({', '.join(left)}).")
+    figures = {
+        "experiment: exit code": began.returncode,
+        "experiment says": without_folder(first_line(said, *FULL_WORDS)),
+    }
+    return Outcome(figures, tuple(broken))
+
+
+def _experiment_on_full_disk() -> Outcome:
     """The disk of the results is full when the second of two rounds is measured; then there is room again."""
-    seconds = 3 if short else 10
     with working_folder() as folder, small_disk(folder / "disk", LARGER) as disk:
-        settings = ["--set", *QUICK, f"seconds={seconds}", "requests=300"]
-        began = _infra("run", "--only", "host", "--results", str(disk), *settings, "--port", f"host={free_port()}")
+        port = f"host={free_port()}"
+        began = _infra("run", "--only", "host", "--results", str(disk), "--set", *QUICK, "--port", port)
         with _ended_in_any_case(began):
             _until(lambda: began.poll() is not None or bool(list(disk.glob("*/host/round-2"))))
             filler = fill(disk)
@@ -207,19 +227,16 @@ def _experiment_on_full_disk(short: bool) -> Outcome:
         is_page_whole = _is_whole(results / "report.html")
         filler.unlink()
         analysed = _analyse(results)
-        resumed = None
-        if not short:
-            again = _infra("run", "--resume", str(results))
-            with _ended_in_any_case(again):
-                said, _ = again.communicate(timeout=RUN_TIMEOUT_S)
-            resumed = Ended(again.returncode, said)
-    return judged_experiment(ended, tables, on_full, is_page_whole, analysed, resumed)
+        again = _infra("run", "--resume", str(results))
+        with _ended_in_any_case(again):
+            said, _ = again.communicate(timeout=RUN_TIMEOUT_S)
+    return judged_experiment(ended, tables, on_full, is_page_whole, analysed, Ended(again.returncode, said))
 
 
 def judged_experiment(
-    ended: Ended, files: dict[str, Table], on_full: Ended, is_page_whole: bool, analysed: Ended, resumed: Ended | None
+    ended: Ended, files: dict[str, Table], on_full: Ended, is_page_whole: bool, analysed: Ended, resumed: Ended
 ) -> Outcome:
-    """What came of an experiment. ``resumed``: it was continued when there was room again."""
+    """What came of an experiment. ``resumed`` is how it was continued when there was room again."""
     broken = why_unclear("The experiment", ended.said, "disk")
     broken += [f"{table.torn} rows of {name} are torn." for name, table in files.items() if table.torn]
     if ended.code != 1:
@@ -234,11 +251,10 @@ def judged_experiment(
         "experiment: exit code": ended.code,
         "experiment says": without_folder(first_line(ended.said, *FULL_WORDS)),
         "analysis: exit code on the full disk, and with room": f"{on_full.code}, {analysed.code}",
+        "experiment continued: exit code": resumed.code,
     }
-    if resumed is not None:
-        figures["experiment continued: exit code"] = resumed.code
-        if resumed.code not in (0, 3) or "Traceback" in resumed.said:
-            broken.append(f"The experiment could not be continued (exit code {resumed.code}: {resumed.said[-300:]}).")
+    if resumed.code not in (0, 3) or "Traceback" in resumed.said:
+        broken.append(f"The experiment could not be continued (exit code {resumed.code}: {resumed.said[-300:]}).")
     return Outcome(figures, tuple(broken))
 
 
@@ -334,7 +350,8 @@ def fill(disk: Path) -> Path:
 
 
 def without_folder(line: str) -> str:
-    """A line without the names of temporary folders."""
+    """A line without the names of temporary folders, and without what a log puts before it."""
+    line = re.sub(r"^\[.*?\] \S+: ", "", line)
     return re.sub(r"[^\s()]*fourfold-faults-[^/\s]*/", "", line)
 
 
