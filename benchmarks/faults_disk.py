@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults_outcome import Fault, Outcome
 from benchmarks.faults_running import (
@@ -318,7 +319,7 @@ def _python(*arguments: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def _ended_in_any_case(process: subprocess.Popen[str]) -> Iterator[None]:
+def _ended_in_any_case(process: subprocess.Popen[Any]) -> Iterator[None]:
     """See to it that a program that starts others has ended in the end."""
     try:
         yield
