@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from enum import Enum
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,12 +52,16 @@ class Connection(HttpToolsProtocol):
 
     uvicorn and the parser (llhttp) would refuse some requests in plain text or by closing the connection. Here ``app``
     refuses them with a problem document, when it is their turn. An Upgrade is ignored (RFC 9110, 7.8, allows that).
+
+    A connection is in ``sending``, which all share, from each answer until ``drop_if_stalled`` sees that all of it is
+    sent.
     """
 
-    def __init__(self, app: App, *arguments: Any, **options: Any) -> None:
+    def __init__(self, app: App, sending: set[Connection], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.parser = _parser(self)
         self._own_app = app
+        self._sending = sending
         self._owed: deque[RequestResponseCycle] = deque()
         """Requests that wait for their answer. The first one is being answered."""
         self._held = bytearray()
@@ -79,7 +84,7 @@ class Connection(HttpToolsProtocol):
         """How many bytes came since a piece ended with a whole request. No head is longer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        self._answers = OneWrite(transport, self._has_unread)
+        self._answers = OneWrite(transport, self._has_unread, partial(self._sending.add, self))
         super().connection_made(self._answers)  # type: ignore[arg-type]  # it has all methods that are used
         self._is_surplus = len(self.connections) > MOST_CONNECTIONS
         self.flow = BoundedFlow(transport, self._held)
@@ -202,6 +207,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(WATCH_S, self._watch)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._sending.discard(self)
         for cycle in self._owed:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -235,7 +241,9 @@ class Connection(HttpToolsProtocol):
 
     def drop_if_stalled(self, now_s: float, limit_s: float) -> None:
         """Drop the client if it has read nothing of its answer for ``limit_s``."""
-        if self._answers.is_stalled(now_s, limit_s):
+        if self._answers.is_sent():
+            self._sending.discard(self)
+        elif self._answers.is_stalled(now_s, limit_s):
             self._own_app.left()
             self._answers.abort()
 
