@@ -5,6 +5,7 @@ Each case is sent to the real service. If the connection stays open, another req
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -484,6 +486,21 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(tmp_path: Path) -> No
     finally:
         stop(service)
     assert service.log.read_text() == log
+
+
+def test_only_connections_that_still_send_are_watched() -> None:
+    """To look at 10,000 idle ones takes so long that it would delay other clients."""
+    looked_at = []
+
+    class Open:
+        def drop_if_stalled(self, now_s: float, limit_s: float) -> None:
+            looked_at.append(self)
+
+    idle, sending = Open(), Open()
+    made: Any = server.Server(server.uvicorn.Config("none"), {sending})  # type: ignore[arg-type]
+    made.server_state.connections = {idle, sending}
+    asyncio.run(made.on_tick(0))
+    assert looked_at == [sending]
 
 
 def test_clients_that_do_not_read_keep_no_service_from_stopping(tmp_path: Path) -> None:
