@@ -47,11 +47,10 @@ SURPLUS = 200
 MOST_CONNECTIONS, REQUEST_TIMEOUT_S = 10_000, 75
 """As docs/service.md says."""
 
-BASE_BYTES, CONNECTION_BYTES = 20_000_000, 12 * 1024
+BASE_BYTES, CONNECTION_BYTES = 40_000_000, 12 * 1024
 """The bound of the memory that a crowd may take: so much, and so much for each connection."""
 
 CALLED = {BURST: "at once", IDLE: "idle", SLOW: "slow"}
-REFUSALS = {408, 503}
 EXPECTED = {BURST: {200, 503}, IDLE: {503}, SLOW: {408}}
 """Kind -> the statuses that the crowd may get."""
 
@@ -238,8 +237,10 @@ def judged(found: Watched, answers: Sequence[Answer]) -> Outcome:
         f"{crowd}: p99 of others with them, ms": statistics.median(crowded_ms),
         f"{crowd}: slowest of others while they connect, ms": max((each.took_s * 1000 for each in coming), default=0.0),
         f"{crowd}: answers to others": by_status(own),
-        f"{crowd}: memory more, MB": grown_bytes / 1e6,
-        f"{crowd}: its bound, MB": bound_bytes / 1e6,
+        f"{crowd}: memory more, first and last time, MB": ", ".join(
+            f"{(found.most_bytes[number] - found.before_bytes) / 1e6:.0f}" for number in (0, -1)
+        ),
+        f"{crowd}: its bound, MB": round(bound_bytes / 1e6),
     }
     broken = []
     if found.kind != BURST and is_over(usual_ms, crowded_ms):
@@ -262,8 +263,8 @@ def _figures_of_crowd(found: Watched, crowd: str) -> dict[str, Any]:
             f"{status or 'no answer'}: {count:,}" for status, count in counts.items()
         )
     }
-    for status in REFUSALS & set(counts):
-        figures[f"{crowd}: slowest {status}, s"] = max(found.answered[status]) / 1000
+    for status in counts:
+        figures[f"{crowd}: slowest {status or 'no answer'}, s"] = max(found.answered[status]) / 1000
     return figures
 
 

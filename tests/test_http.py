@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+import uvicorn
 from conftest import ROOT, Service, start_service, stop, wait_for
 
 from inference import http_protocol, server
@@ -497,7 +498,7 @@ def test_only_connections_that_still_send_are_watched() -> None:
             looked_at.append(self)
 
     idle, sending = Open(), Open()
-    made: Any = server.Server(server.uvicorn.Config("none"), {sending})  # type: ignore[arg-type]
+    made: Any = server.Server(uvicorn.Config("none"), {sending})  # type: ignore[arg-type]
     made.server_state.connections = {idle, sending}
     asyncio.run(made.on_tick(0))
     assert looked_at == [sending]

@@ -93,7 +93,7 @@ def test_a_crowd_is_judged_by_what_others_notice_and_by_how_it_is_refused() -> N
     assert "some of them got 200" in crowd(IDLE, {200: [20.0]})
     assert "1 got no answer" in crowd(IDLE, {0: [30_000.0]})
     assert "slowest 408 took 90 s" in crowd(SLOW, {408: [90_000.0]})
-    assert "needs 50 MB more" in crowd(IDLE, {}, grown_bytes=50_000_000)
+    assert "needs 60 MB more" in crowd(IDLE, {}, grown_bytes=60_000_000)
 
 
 def test_of_few_windows_one_that_is_disturbed_does_not_decide() -> None:
