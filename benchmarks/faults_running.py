@@ -207,16 +207,12 @@ class Rows:
         return Rows(self.numbers + other.numbers, self.torn + other.torn)
 
 
-def read_rows(path: Path, others: int = 1) -> Rows:
-    """The rows of the metrics file of a service that a Client asked.
-
-    ``others`` is how many rows with other texts it has: each start of the service asks a text to see if it is ready.
-    """
+def read_rows(path: Path) -> Rows:
+    """The rows of the metrics file of a service that only a Client asked."""
     content = path.read_text(encoding="utf-8")
     lines = list(csv.reader(content.splitlines(keepends=True)))[1:]
     whole = [number for line in lines if (number := _number(line)) is not None]
-    torn = max(0, len(lines) - len(whole) - others) + int(not content.endswith("\n"))
-    return Rows(tuple(whole), torn)
+    return Rows(tuple(whole), len(lines) - len(whole) + int(not content.endswith("\n")))
 
 
 def _number(fields: Sequence[str]) -> int | None:

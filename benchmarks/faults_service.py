@@ -61,8 +61,7 @@ def measure_metrics_file(short: bool) -> Outcome:
                 episodes = _episodes(running, asking, times=1 if short else 5, each_s=1.0 if short else 3.0)
             code = running.stop()
             said = running.said()
-        files = sorted(path.parent.iterdir())
-        rows = sum((read_rows(file, others=int(file == files[-1])) for file in files), Rows())
+        rows = sum(map(read_rows, path.parent.iterdir()), Rows())
     return judged(episodes, asking.answers, rows, code, said, path.name)
 
 
