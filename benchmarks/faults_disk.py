@@ -218,7 +218,7 @@ def _experiment_on_full_disk() -> Outcome:
         port = f"host={free_port()}"
         began = _infra("run", "--only", "host", "--results", str(disk), "--set", *QUICK, "--port", port)
         with _ended_in_any_case(began):
-            _until(lambda: began.poll() is not None or bool(list(disk.glob("*/host/round-2"))))
+            _until(lambda: began.poll() is not None or bool(list(disk.glob("*/host/round-2"))), RUN_TIMEOUT_S)
             filler = fill(disk)
             said, _ = began.communicate(timeout=RUN_TIMEOUT_S)
         ended = Ended(began.returncode, said)
@@ -333,8 +333,8 @@ def _ended_in_any_case(process: subprocess.Popen[Any]) -> Iterator[None]:
                 process.wait()
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + WAIT_S
+def _until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    until_s = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < until_s:
         time.sleep(POLL_S)
 
