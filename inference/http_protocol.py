@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from enum import Enum
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,12 +52,16 @@ class Connection(HttpToolsProtocol):
 
     uvicorn and the parser (llhttp) would refuse some requests in plain text or by closing the connection. Here ``app``
     refuses them with a problem document, when it is their turn. An Upgrade is ignored (RFC 9110, 7.8, allows that).
+
+    A connection is in ``sending``, which all share, from each answer until ``drop_if_stalled`` sees that all of it is
+    sent.
     """
 
-    def __init__(self, app: App, *arguments: Any, **options: Any) -> None:
+    def __init__(self, app: App, sending: set[Connection], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.parser = _parser(self)
         self._own_app = app
+        self._sending = sending
         self._owed: deque[RequestResponseCycle] = deque()
         """Requests that wait for their answer. The first one is being answered."""
         self._held = bytearray()
@@ -69,6 +74,8 @@ class Connection(HttpToolsProtocol):
         self._is_ended = self._is_watched = self._is_lost = False
         self._lost_scope: dict[str, Any] | None = None
         """The scope of the request that is being counted after its client has left."""
+        self._is_surplus = False
+        """It was opened while as many connections were open as there may be."""
         self._is_deaf = False
         """No more requests are read."""
         self._framing_bytes = 0
@@ -77,8 +84,9 @@ class Connection(HttpToolsProtocol):
         """How many bytes came since a piece ended with a whole request. No head is longer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        self._answers = OneWrite(transport, self._has_unread)
+        self._answers = OneWrite(transport, self._has_unread, partial(self._sending.add, self))
         super().connection_made(self._answers)  # type: ignore[arg-type]  # it has all methods that are used
+        self._is_surplus = len(self.connections) > MOST_CONNECTIONS
         self.flow = BoundedFlow(transport, self._held)
         # Without this, uvicorn would wait forever for the first request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -199,6 +207,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(WATCH_S, self._watch)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._sending.discard(self)
         for cycle in self._owed:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -232,7 +241,9 @@ class Connection(HttpToolsProtocol):
 
     def drop_if_stalled(self, now_s: float, limit_s: float) -> None:
         """Drop the client if it has read nothing of its answer for ``limit_s``."""
-        if self._answers.is_stalled(now_s, limit_s):
+        if self._answers.is_sent():
+            self._sending.discard(self)
+        elif self._answers.is_stalled(now_s, limit_s):
             self._own_app.left()
             self._answers.abort()
 
@@ -275,8 +286,8 @@ class Connection(HttpToolsProtocol):
 
     def _fault_of_head(self) -> HTTPException | None:
         """Why the request whose head has come can't go to a route. Its target becomes a path."""
-        if len(self.connections) > MOST_CONNECTIONS:
-            self.logger.warning("More than %d connections are open: requests are refused with 503.", MOST_CONNECTIONS)
+        if self._is_surplus and len(self.connections) > MOST_CONNECTIONS:
+            self.logger.warning("More than %d connections are open: new ones get 503.", MOST_CONNECTIONS)
             return HTTPException(503, "too many connections are open; try again later", {"Retry-After": "1"})
         if self._unbroken_bytes > MAX_HEAD_BYTES and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
             return long_head()

@@ -24,12 +24,15 @@ class OneWrite:
     uvicorn writes the head and the body of an answer separately, which would cost two system calls and wake the client
     twice. ``has_unread`` says whether a part of a request has not been read. If so, closing waits for the client, up to
     LINGER_S: the kernel resets a connection that is closed with unread bytes, and then the client loses the answer that
-    it was just sent.
+    it was just sent. ``on_write`` is called when something is to be sent.
     """
 
-    def __init__(self, transport: asyncio.Transport, has_unread: Callable[[], bool]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, has_unread: Callable[[], bool], on_write: Callable[[], object]
+    ) -> None:
         self._transport = transport
         self._has_unread = has_unread
+        self._on_write = on_write
         self._parts: list[bytes] = []
         self._sent_ahead = b""
         self._written_bytes = self._taken_bytes = 0
@@ -41,6 +44,7 @@ class OneWrite:
 
     def write(self, data: bytes) -> None:
         if not self._parts:
+            self._on_write()
             asyncio.get_running_loop().call_soon(self.flush)
         self._parts.append(data)
 
@@ -66,6 +70,10 @@ class OneWrite:
             self._transport.write(data)
             self._sent_ahead = b""
         self._parts.clear()
+
+    def is_sent(self) -> bool:
+        """Whether the kernel has taken all that was written."""
+        return not self._parts and not self._transport.get_write_buffer_size()
 
     def is_stalled(self, now_s: float, limit_s: float) -> bool:
         """Whether the client has read nothing of what was written for ``limit_s``, as far as earlier calls saw."""

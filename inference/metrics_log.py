@@ -11,6 +11,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -131,7 +132,10 @@ class MetricsLog:
             except OSError as error:
                 is_new, self._error = self._error is None, error
                 if is_new:
-                    self._tell("unwritable", f" ({error.strerror}); until it can, requests are answered with 500")
+                    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
+                    self._tell(
+                        "unwritable", f" ({error.strerror}); {remedy}: until then requests are answered with 500"
+                    )
                 if self._closing.is_set():
                     LOG.warning(
                         "warning: the last %d rows are missing from %s (%s)", len(left), self.path, error.strerror
@@ -208,6 +212,7 @@ class _AppendedFile:
 
     def reopen(self) -> None:
         """Continue with the file that has the name now."""
+        self._cut_off_torn()
         old, self._file = self._file, self._open()
         old.close()
         self._begin()
@@ -216,9 +221,16 @@ class _AppendedFile:
         """Write as much of ``rows`` as the system takes at once, and remove from the list those that are written whole.
 
         If the file was deleted meanwhile, all rows stay in the list.
+
+        Raises:
+            OSError: the system takes nothing. The file ends with a whole row, as others may read it now.
         """
         data = self._lead + b"".join(rows)[self._torn :]
-        written = self._file.write(data)
+        try:
+            written = self._file.write(data)
+        except OSError:
+            self._cut_off_torn()
+            raise
         if not os.fstat(self._file.fileno()).st_nlink and self.fault() != "orphaned":
             return
         self._size += written
@@ -233,6 +245,14 @@ class _AppendedFile:
 
     def close(self) -> None:
         self._file.close()
+
+    def _cut_off_torn(self) -> None:
+        """Remove the part of the next row that the file has already, unless another program wrote to it since."""
+        with suppress(OSError):
+            if self._torn and os.fstat(self._file.fileno()).st_size == self._size:
+                self._file.truncate(self._size - self._torn)
+                self._size -= self._torn
+                self._torn = 0
 
     def _open(self) -> FileIO:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY

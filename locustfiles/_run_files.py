@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,10 +72,11 @@ class RunFiles:
                 self._disk_error = error
         if self._disk_error is not None and had is None:
             logger.error(
-                "%s_*: rows can't be written (%s). They are kept in memory, up to %d MB of each file, and tried again "
-                "every second until the run ends",
+                "%s_*: rows can't be written (%s); %s before the run ends. Until then they are kept in memory, up to "
+                "%d MB of each file, and tried again every second",
                 self._prefix,
                 self._disk_error.strerror,
+                "make room" if self._disk_error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that",
                 MOST_KEPT_BYTES / 1e6,
             )
         elif self._disk_error is None and had is not None:

@@ -5,6 +5,7 @@ Each case is sent to the real service. If the connection stays open, another req
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -14,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
+import uvicorn
 from conftest import ROOT, Service, start_service, stop, wait_for
 
 from inference import http_protocol, server
@@ -387,8 +390,8 @@ def start_changed(folder: Path, *, slow_s: float = 0.0, **limits_s: float) -> Se
     """The service with limits that a test can wait for. The model takes at least ``slow_s`` for the text "slow"."""
     lines = ["import time", "from inference import http_protocol, server"]
     for name, value in limits_s.items():
-        (module,) = [module for module in (http_protocol, server) if name in vars(module)]
-        lines.append(f"{module.__name__.rpartition('.')[2]}.{name} = {value}")
+        modules = [module for module in (http_protocol, server) if name in vars(module)]
+        lines += [f"{module.__name__.rpartition('.')[2]}.{name} = {value}" for module in modules]
     if slow_s:
         lines += [
             "from inference.engines.onnx_engine import OnnxEngine",
@@ -448,6 +451,21 @@ def send_all(client: socket.socket, sent: bytes) -> bytes:
     return answer
 
 
+def test_connections_beyond_the_limit_shut_out_none_that_was_open_before(tmp_path: Path) -> None:
+    service = wait_for(start_changed(tmp_path, MOST_CONNECTIONS=3))
+    try:
+        with ExitStack() as clients:
+            first, *_, surplus, waiting = [
+                clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+                for _ in range(5)
+            ]
+            for client, status in ((first, 200), (surplus, 503), (first, 200), (waiting, 503)):
+                client.sendall(infer(BODY))
+                assert statuses(client.recv(65536)) == [status]
+    finally:
+        stop(service)
+
+
 def unread(service: Service) -> socket.socket:
     """A client that has sent requests and read nothing, until the service accepted no more."""
     client = socket.socket()
@@ -469,6 +487,21 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(tmp_path: Path) -> No
     finally:
         stop(service)
     assert service.log.read_text() == log
+
+
+def test_only_connections_that_still_send_are_watched() -> None:
+    """To look at 10,000 idle ones takes so long that it would delay other clients."""
+    looked_at = []
+
+    class Open:
+        def drop_if_stalled(self, now_s: float, limit_s: float) -> None:
+            looked_at.append(self)
+
+    idle, sending = Open(), Open()
+    made: Any = server.Server(uvicorn.Config("none"), {sending})  # type: ignore[arg-type]
+    made.server_state.connections = {idle, sending}
+    asyncio.run(made.on_tick(0))
+    assert looked_at == [sending]
 
 
 def test_clients_that_do_not_read_keep_no_service_from_stopping(tmp_path: Path) -> None:

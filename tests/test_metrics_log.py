@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -242,21 +243,37 @@ def test_rows_wait_for_a_folder_that_was_taken_away(taken: Taken, caplog: pytest
     ]
 
 
+@contextmanager
+def room_for(path: Path, more_bytes: int) -> Iterator[None]:
+    """No file may grow by more than that."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + more_bytes, unlimited[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+
 def test_a_row_that_a_full_disk_tore_is_whole_in_the_next_file(taken: Taken) -> None:
     """The disk takes a part of a row; before it takes the rest, the file is moved."""
     taken.write("before")
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (taken.path.stat().st_size + 10, unlimited[1]))
-    try:
+    with room_for(taken.path, 10):
         taken.log.append(row("torn"))
         wait_until(lambda: taken.told)
         moved = taken.path.rename(taken.path.with_suffix(".old"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     wait_until(lambda: taken.path.is_file() and "torn" in taken.path.read_text())
-    assert moved.read_text().endswith("\n205.87,POS")
-    assert texts(taken.path) == ["torn"]
+    assert (texts(moved), texts(taken.path)) == (["before"], ["torn"])
     assert taken.told == ["unwritable", "moved"]
+
+
+def test_a_file_whose_disk_stays_full_ends_with_a_whole_row(taken: Taken) -> None:
+    taken.write("before")
+    with room_for(taken.path, 10):
+        taken.log.append(row("torn"))
+        wait_until(lambda: taken.told)
+        taken.log.close()
+    assert taken.path.read_bytes().endswith(b"\n")
+    assert texts(taken.path) == ["before"]
 
 
 def test_the_null_device_keeps_no_rows() -> None:
