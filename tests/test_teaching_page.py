@@ -1,4 +1,5 @@
-"""docs/deployments.md and docs/changes.md: their figures are those of the recorded runs, and what they quote stands in the files."""
+"""docs/deployments.md and docs/changes.md: their figures are those of the recorded runs, and what they quote stands in
+the files."""
 
 from __future__ import annotations
 
