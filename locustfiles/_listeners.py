@@ -19,7 +19,6 @@ import gevent
 from _block_load import BlockLoad
 from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
-from _live_changes import LiveChanges
 from _open_counts import open_warnings
 from _passes import repeated_passes
 from locust.env import Environment, Events
@@ -32,6 +31,7 @@ import _ending
 import _locust_files
 import _options
 from _live import Live, show_live
+from _live_changes import LiveChanges
 from _open import OpenLoad
 from _prometheus import serve_metrics
 from _recording import Recording

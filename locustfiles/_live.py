@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _live_changes import SAFE_HEADERS, LiveChanges, add_changes, why_foreign
 from flask import Blueprint, Response, jsonify, render_template_string, request
 from plotly.offline import get_plotlyjs
 
 from runfiles.events import ENDED, NOT_SAMPLED
+
+from _live_changes import SAFE_HEADERS, LiveChanges, add_changes, why_foreign
 
 if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
     from locust.env import Environment
@@ -226,7 +227,7 @@ def _add_charts(
     def charts() -> Response:
         if changes is None:
             return Response(render_template_string(PAGE.read_text(encoding="utf-8"), base=base))
-        if reason := why_foreign(request.headers, request.scheme, changes.web_host, is_change=False):
+        if reason := why_foreign(dict(request.headers), request.scheme, changes.web_host, is_change=False):
             return Response(reason, 403, mimetype="text/plain")
         page = render_template_string(PAGE.read_text(encoding="utf-8"), base=base, token=changes.token)
         return Response(page, headers=SAFE_HEADERS)

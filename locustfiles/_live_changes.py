@@ -195,7 +195,7 @@ def add_changes(pages: Blueprint, web: Any, changes: LiveChanges) -> None:
 
 def _made_as_asked(changes: LiveChanges) -> str:
     """Make the change that this request asks for, if the page of this web UI sent it."""
-    if reason := why_foreign(request.headers, request.scheme, changes.web_host, is_change=True):
+    if reason := why_foreign(dict(request.headers), request.scheme, changes.web_host, is_change=True):
         raise Refused(reason, 403)
     if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), changes.token.encode()):
         raise Refused("the page is of an earlier start of Locust; load it again", 403)

@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from _live_changes import why_foreign
 from conftest import ROOT, Service, free_port
 from playwright.sync_api import Page
 from test_live_browser import LOCKED, tab, web_ui
@@ -28,6 +27,8 @@ from infra.deployments.table import BY_NAME
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS, column_names
+
+from _live_changes import why_foreign
 
 __all__ = ["tab"]  # a fixture
 
@@ -119,7 +120,7 @@ def test_only_the_page_itself_can_ask_and_only_what_infra_started_is_changed(
             refused = requests.get(f"{url}/replicas", headers=foreign, timeout=10)
             assert refused.status_code == 403
             assert own[TOKEN] not in refused.text
-        for wrong in (
+        slips: tuple[Any, ...] = (
             {"action": "update", "replica": "test-replica"},
             {"action": "kill"},
             {"action": "kill", "replica": ["test-replica"]},
@@ -127,7 +128,8 @@ def test_only_the_page_itself_can_ask_and_only_what_infra_started_is_changed(
             {"action": "scale", "replicas": "0"},
             kill | {"replicas": "1"},
             [],
-        ):
+        )
+        for wrong in slips:
             assert status(own, wrong) == 400, wrong
         assert status(own, kill | {"replica": "x" * 3000}) == 413
         assert status(own, kill | {"replica": "--help"}) == 409  # no such replica
