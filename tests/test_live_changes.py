@@ -24,7 +24,6 @@ from infra.deployments.change import Change, Changeable, Made
 from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
-from infra.deployments.table import BY_NAME
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS, column_names
@@ -292,4 +291,10 @@ def test_a_container_is_killed_by_the_button_and_one_of_others_is_not(
     failed, killed = rows(tmp_path / "run_changes.csv")
     assert (failed["action"], failed["number"]) == ("scale", "1")
     assert (killed["action"], killed["number"], killed["replica"], killed["error"]) == ("kill", "2", name, "")
-    assert BY_NAME["docker"].running(Settings()) is None
+    theirs = engine.client.containers.run(service_image, ["sleep", "60"], name=name, detach=True, init=True)
+    try:
+        assert "docker run does not run, as far as this checkout has started it" in infra("change", "docker", "kill")
+        theirs.reload()
+        assert theirs.status == "running"
+    finally:
+        theirs.remove(force=True)
