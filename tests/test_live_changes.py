@@ -93,7 +93,7 @@ def test_only_the_page_itself_can_ask_and_only_what_infra_started_is_changed(
 ) -> None:
     """The service was not started by infra up. The path of the web UI begins with a base, and Locust has a worker."""
     options = ["--live-changes", "--web-base-path", "/load", "--csv", str(tmp_path / "run"), "--processes", "1"]
-    options += ["--autostart", "-u", "1", "-t", "60", "--host", shared_service.url]
+    options += ["--autostart", "-u", "1", "-t", "120", "--host", shared_service.url]
     with web_ui(tmp_path, KEEP_ALIVE, *options) as base:
         url = f"{base}/load"
         assert until_true(lambda: names_at(url) == ["test-replica"], 30)
