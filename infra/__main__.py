@@ -9,11 +9,15 @@ if __name__ == "__main__":
 
 import argparse
 import io
+import json
+import re
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
+from infra.change_now import ACTIONS_NOW, change_now, names_for
 from infra.deployments import docker_context
 from infra.deployments.compose_proxy import why_no_proxy_image
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
@@ -36,6 +40,7 @@ from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
+from runfiles.events import REPLICA_KINDS
 from runfiles.grid import GRID_FILE
 from runfiles.records import LONGEST_START_S
 from servicefile.service_file import SERVICE, read_service
@@ -72,7 +77,10 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
         return _run(arguments, settings)
     if arguments.command == "up":
         with alone_on_machine(), alone_on_engine([arguments.name]):
-            return _up(arguments.name, settings)
+            return _up(arguments.name, replace(settings, restarts=arguments.restart))
+    if arguments.command == "change":
+        with alone_on_machine(), alone_on_engine(names_for(arguments.name)):
+            return _change(arguments, settings)
     if arguments.command == "down":
         with alone_in_checkout():
             return _down_all(settings) if arguments.all else _down(arguments.name, settings)
@@ -134,6 +142,13 @@ def _up(name: str, settings: Settings) -> int:
     if running.service.metrics_place is not None:
         print(f"its metrics file: {running.service.metrics_place}")
     print(f"sample it with --replicas {running.service.replicas}; end it with {INFRA} down {name}")
+    return 0
+
+
+def _change(arguments: argparse.Namespace, settings: Settings) -> int:
+    made = change_now(arguments.name, arguments.action, arguments.replica, arguments.replicas, settings)
+    said = f"{arguments.action}{made.replica and f' of {made.replica}'}: {made.detail}"
+    print(json.dumps(asdict(made)) if arguments.json else said)
     return 0
 
 
@@ -207,6 +222,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments, and make the page"))
     up = commands.add_parser("up", parents=[common], help="start one deployment and leave it running")
     up.add_argument("name", type=_deployment, metavar="NAME", help=NAMES)
+    up.add_argument("--restart", action="store_true", help="let the engine restart a container whose service has died")
+    _add_change_options(
+        commands.add_parser("change", parents=[common], help="kill, stop, pause or scale what infra up has started")
+    )
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
     which = down.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?", type=_deployment, metavar="NAME", help=NAMES)
@@ -257,6 +276,18 @@ def _common_options() -> argparse.ArgumentParser:
     return common
 
 
+def _add_change_options(change: argparse.ArgumentParser) -> None:
+    change.add_argument(
+        "name", type=_deployment_or_target, metavar="NAME", help=f"{NAMES}; or what --replicas of a load takes"
+    )
+    change.add_argument("action", choices=ACTIONS_NOW)
+    change.add_argument("--replica", metavar="N", help="which of those that run: its number, from 1, or its name (1)")
+    change.add_argument(
+        "--replicas", type=_replicas, metavar="N", help="for scale: how many there shall be; +1 or -1: one more or less"
+    )
+    change.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
 def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("plan", nargs="?", type=Path, metavar="PLAN.toml", help="what to measure (plans/default.toml)")
     run.add_argument(
@@ -279,6 +310,21 @@ def _deployment(text: str) -> str:
     if text not in BY_NAME:
         expected = hint_for(text) or f"choose from {NAMES}"
         raise argparse.ArgumentTypeError(f"there is no deployment {text!r}; {expected}")
+    return text
+
+
+def _deployment_or_target(text: str) -> str:
+    kind, is_target, _ = text.partition(":")
+    if not is_target:
+        return _deployment(text)
+    if kind not in REPLICA_KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KIND:NAME, KIND being one of {', '.join(REPLICA_KINDS)}")
+    return text
+
+
+def _replicas(text: str) -> str:
+    if re.fullmatch(r"[+-]1|[1-9][0-9]{0,3}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of replicas, +1 or -1")
     return text
 
 

@@ -31,6 +31,7 @@ import _ending
 import _locust_files
 import _options
 from _live import Live, show_live
+from _live_changes import LiveChanges
 from _open import OpenLoad
 from _prometheus import serve_metrics
 from _recording import Recording
@@ -107,11 +108,14 @@ class Listeners:
         if environment.parsed_options.end_with_stdin:
             gevent.spawn(_ending.end_with_stdin)
         if environment.web_ui is not None:
-            show_live(environment, self._live)
+            is_running = partial(_is_running, environment)
+            changes = None
+            if environment.parsed_options.live_changes:
+                changes = LiveChanges(environment, self._recording_shown, is_running)
+            show_live(environment, self._live, changes)
             serve_metrics(
                 environment, self._live, partial(self._in_flight, environment), partial(self._open_counts, environment)
             )
-            is_running = partial(_is_running, environment)
             _options.check_form(environment, is_running, partial(self._note_wrong_fields, is_running))
             self._note_stop_button(environment)
 
@@ -186,6 +190,9 @@ class Listeners:
     def _note_answer(self, msg: Any, **_: Any) -> None:
         if self._block_load is not None:
             self._block_load.note_answer(msg.node_id, msg.data)
+
+    def _recording_shown(self) -> Recording | None:
+        return self.recording if isinstance(self.recording, Recording) else None
 
     def _live(self) -> Live | None:
         return self.recording.live if isinstance(self.recording, Recording) else None

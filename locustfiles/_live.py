@@ -18,6 +18,8 @@ from plotly.offline import get_plotlyjs
 
 from runfiles.events import ENDED, NOT_SAMPLED
 
+from _live_changes import SAFE_HEADERS, LiveChanges, add_changes, why_foreign
+
 if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
     from locust.env import Environment
 
@@ -87,6 +89,7 @@ class Live:
     """The data of a run that is shown: the last samples of each replica, and how often each replica answered.
 
     ``deployment`` gives the kind of ``--replicas`` that is sampled, such as ``swarm``; empty: none was found so far.
+    ``changes`` are those that were made in the web UI, as rows of ``PREFIX_changes.csv``.
     """
 
     def __init__(self, files: Mapping[str, Path], flush: Callable[[], None], deployment: Callable[[], str]) -> None:
@@ -95,6 +98,7 @@ class Live:
         self.deployment = deployment
         self.started_at_s = time.time()
         self.ended_at_s = float("inf")
+        self.changes: list[dict[str, Any]] = []
         self._samples: dict[str, deque[dict[str, Any]]] = {}
         self._answers: dict[str, Counter[int]] = {}
         self._names: dict[str, str] = {}
@@ -180,8 +184,11 @@ class Live:
         return found
 
 
-def show_live(environment: Environment, current: Callable[[], Live | None]) -> None:
-    """Add the tab, the page and the files to the web UI. ``current`` gives the run that is shown; None before a run."""
+def show_live(environment: Environment, current: Callable[[], Live | None], changes: LiveChanges | None) -> None:
+    """Add the tab, the page and the files to the web UI. ``current`` gives the run that is shown; None before a run.
+
+    ``changes`` makes the changes that the page has buttons for; None: it has none.
+    """
     web = environment.web_ui
     if web is None:
         return
@@ -192,11 +199,14 @@ def show_live(environment: Environment, current: Callable[[], Live | None]) -> N
     web.template_args["extended_tables"] = [
         {"key": "replicas", "structure": [{"key": key, "title": title} for key, title in titles.items()]}
     ]
+    files = FILES | ({"changes": "Replicas: changes"} if changes else {})
     web.template_args["extended_csv_files"] = [
-        {"href": f"{base}/replicas/{name}.csv", "title": f"Download {title} CSV"} for name, title in FILES.items()
-    ] + [{"href": f"{base}/replicas", "title": "Replicas: live charts"}]
+        {"href": f"{base}/replicas/{name}.csv", "title": f"Download {title} CSV"} for name, title in files.items()
+    ] + [{"href": f"{base}/replicas", "title": f"Replicas: live charts{' and changes' if changes else ''}"}]
 
-    _add_charts(pages, web, base, current)
+    _add_charts(pages, web, base, current, changes)
+    if changes is not None:
+        add_changes(pages, web, changes)
     _add_downloads(pages, web, current)
     _add_table(web, base, current)
     web.app.register_blueprint(pages)
@@ -207,13 +217,20 @@ def base_path(environment: Environment) -> str:
     return (environment.parsed_options.web_base_path or "").rstrip("/") if environment.parsed_options else ""
 
 
-def _add_charts(pages: Blueprint, web: Any, base: str, current: Callable[[], Live | None]) -> None:
+def _add_charts(
+    pages: Blueprint, web: Any, base: str, current: Callable[[], Live | None], changes: LiveChanges | None
+) -> None:
     """The page of charts, its data, and the script that draws them."""
 
     @pages.route("/replicas")
     @web.auth_required_if_enabled
-    def charts() -> str:
-        return render_template_string(PAGE.read_text(encoding="utf-8"), base=base)
+    def charts() -> Response:
+        if changes is None:
+            return Response(render_template_string(PAGE.read_text(encoding="utf-8"), base=base))
+        if reason := why_foreign(dict(request.headers), request.scheme, changes.web_host, is_change=False):
+            return Response(reason, 403, mimetype="text/plain")
+        page = render_template_string(PAGE.read_text(encoding="utf-8"), base=base, token=changes.token)
+        return Response(page, headers=SAFE_HEADERS)
 
     @pages.route("/replicas/plotly.js")
     @web.auth_required_if_enabled
@@ -224,7 +241,8 @@ def _add_charts(pages: Blueprint, web: Any, base: str, current: Callable[[], Liv
     @web.auth_required_if_enabled
     def data() -> Response:
         live = current()
-        return jsonify({"charts": live.series() if live else {}, "table": live.table() if live else []})
+        shown = {"charts": live.series() if live else {}, "table": live.table() if live else []}
+        return jsonify(shown if changes is None else shown | {"changes": changes.shown()})
 
 
 def _add_downloads(pages: Blueprint, web: Any, current: Callable[[], Live | None]) -> None:

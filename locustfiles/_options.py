@@ -188,6 +188,12 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "include_in_web_ui": False,
         "help": "End the run after this many requests of the measured phase, unless its run time ends it first",
     },
+    "--live-changes": {
+        "action": "store_true",
+        "include_in_web_ui": False,
+        "help": "Buttons on the web UI's page /replicas kill, pause and scale the deployment, if `python -m infra up` "
+        "of this folder has started it (docs/watching.md)",
+    },
     "--end-with-stdin": {
         "action": "store_true",
         "include_in_web_ui": False,
@@ -291,7 +297,8 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
-    if reason := keeps_no_connections(environment) or _against_spikes(options):
+    reasons = (keeps_no_connections(environment), _against_spikes(options), _changes_without_web_ui(environment))
+    if reason := next(filter(None, reasons), None):
         return reason
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)
     if options.repeat_s:
@@ -326,6 +333,12 @@ def keeps_no_connections(environment: Environment) -> str | None:
         )
     if getattr(options, "connection", KEPT) == NEW:
         return "--reconnect-every is for kept connections; leave it out, or use --connection kept"
+    return None
+
+
+def _changes_without_web_ui(environment: Environment) -> str | None:
+    if environment.parsed_options.live_changes and environment.web_ui is None:
+        return "--live-changes adds buttons to the web UI; leave it or --headless out"
     return None
 
 

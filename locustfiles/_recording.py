@@ -11,7 +11,7 @@ from typing import Any
 from _blocks import Block
 from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
-from _replicas import NoReplicas
+from _replicas import NoReplicas, Target
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
@@ -34,6 +34,7 @@ from runfiles.events import (
     WARM_UP,
 )
 from runfiles.files import (
+    CHANGES_SUFFIX,
     MACHINE_STATS_SUFFIX,
     REPLICA_EVENTS_SUFFIX,
     REPLICA_STATS_SUFFIX,
@@ -61,6 +62,7 @@ LIVE_SUFFIXES = {
     "replica_stats": REPLICA_STATS_SUFFIX,
     "replica_events": REPLICA_EVENTS_SUFFIX,
     "machine_stats": MACHINE_STATS_SUFFIX,
+    "changes": CHANGES_SUFFIX,
 }
 """Name in the URL of a download in the web UI -> file of the run."""
 
@@ -123,7 +125,8 @@ class Recording:
         Raises:
             OSError: a file can't be opened.
         """
-        self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks)
+        has_changes = self.environment.parsed_options.live_changes
+        self.files = RunFiles(self._prefix, has_blocks=self.run.is_in_blocks, has_changes=has_changes)
         self._record_file = RecordFile(self.files.folder, Path(self._prefix).name + RUN_RECORD_SUFFIX)
         self.live = Live(
             {name: Path(self._prefix + suffix) for name, suffix in LIVE_SUFFIXES.items()},
@@ -217,9 +220,18 @@ class Recording:
             self.live.add_event(row)
         self.files.events.write(row)
 
+    def add_change(self, row: dict[str, Any]) -> None:
+        """Note a change that was made in the web UI: a row of ``PREFIX_changes.csv`` without its number."""
+        self.live.changes.append(row)
+        self.files.write_change(row)
+
+    def target(self) -> Target | None:
+        """What is sampled; None: nothing was found so far."""
+        return self._monitor.finder.target if self._monitor is not None else None
+
     def _deployment(self) -> str:
         """The kind of what is sampled, as ``--replicas`` calls it; empty: nothing was found so far."""
-        target = self._monitor.finder.target if self._monitor is not None else None
+        target = self.target()
         return target.kind if target else ""
 
     def add_machine_sample(self, row: dict[str, Any]) -> None:

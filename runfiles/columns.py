@@ -392,7 +392,7 @@ CHANGES_COLUMNS = (
     Column("detail", LABEL, TEXT, "what was done"),
     Column("error", LABEL, TEXT, "why it could not be made; empty: it was made"),
 )
-"""Of a run with planned changes."""
+"""Of a run with changes. Those made in the web UI are numbered as they come, and due when they are asked for."""
 
 MACHINE_STATS_COLUMNS = (
     Column("sampled_at_unix_s", LABEL, UNIX_S, "when the sample was taken, by the load generator's clock", True),

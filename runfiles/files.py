@@ -32,7 +32,7 @@ BLOCKS_SUFFIX = "_blocks.csv"
 """Only of a run whose load came in blocks."""
 
 CHANGES_SUFFIX = "_changes.csv"
-"""Only of a run with planned changes. The experiment writes it, and not the recording."""
+"""Only of a run with changes. The experiment writes the planned ones, the recording those made in the web UI."""
 
 FIRST_PASS_DONE_SUFFIX = "_first_pass_done"
 """An empty file that a single pass with ``--repeat-s`` makes after its first pass over the texts. It goes on as soon as

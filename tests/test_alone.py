@@ -85,9 +85,9 @@ def test_an_experiment_of_another_checkout_on_this_machine_is_named(clone: Path,
         pass
 
 
-def test_what_an_experiment_of_this_checkout_measures_is_not_removed() -> None:
+def test_what_an_experiment_of_this_checkout_measures_is_neither_changed_nor_removed() -> None:
     with alone_on_machine():
-        for arguments in (["down", "host"], ["down", "--all"], ["up", "host"]):
+        for arguments in (["down", "host"], ["down", "--all"], ["up", "host"], ["change", "host", "kill"]):
             run = start_infra(*arguments)
             assert "error: another experiment runs from this folder" in said_by(run)
             assert run.returncode == 1

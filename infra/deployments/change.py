@@ -64,6 +64,44 @@ class Made:
 MakeChange = Callable[[Change], Made]
 
 
+@dataclass(frozen=True)
+class Changeable:
+    """What this checkout has started, in whatever process, and what of it runs now.
+
+    Args:
+        targets: what ``--replicas`` of the locustfiles may call it.
+        names: its replicas that run, by the names that their samples have, in the order of their numbers.
+        change: changes it.
+        replicas: how many replicas a Swarm service is to have; None: it is none.
+    """
+
+    targets: tuple[str, ...]
+    names: tuple[str, ...]
+    change: MakeChange
+    replicas: int | None = None
+
+
+RUNS = ("running", "paused")
+"""The states of a container that can be changed."""
+
+
+def that_run(containers: Sequence[Any]) -> list[Any]:
+    """Those of a deployment's containers that run, in the order of their numbers."""
+    return sorted((each for each in containers if each.status in RUNS), key=lambda each: str(each.name))
+
+
+def changeable_containers(target: str, containers: Sequence[Any]) -> Changeable | None:
+    """A deployment that consists of containers of this checkout; None: none of them runs."""
+    running = that_run(containers)
+    names = tuple(replica_name(each) for each in running)
+    return Changeable((target,), names, lambda change: change_container(change, running)) if running else None
+
+
+def replica_name(container: Any) -> str:
+    """The name of a replica's samples: that of its container, without what Swarm adds for each task."""
+    return re.sub(r"\.[a-z0-9]{25}$", "", container.name)
+
+
 def actions_of(kind: str) -> Sequence[str]:
     """What can be changed in a deployment of this kind."""
     return (*OF_KIND.get(kind, OF_ONE_CONTAINER), SPIKE)
@@ -111,7 +149,7 @@ def change_container(change: Change, containers: Sequence[Any]) -> Made:
     if number > len(containers):
         raise DeploymentError(f"there is no replica {number}, only {len(containers)}")
     container = containers[number - 1]
-    replica = re.sub(r"\.[a-z0-9]{25}$", "", container.name)
+    replica = replica_name(container)
     if change.action == STOP:
         container.stop(timeout=container.attrs["Config"].get("StopTimeout"))
         return Made(replica, "docker stop")
@@ -159,8 +197,7 @@ def change_swarm(change: Change, service: Any, containers: Callable[[], Sequence
     if change.action == UPDATE:
         service.force_update()
         return Made("", f"docker service update --force {service.name}")
-    running = [each for each in containers() if each.status in ("running", "paused")]
-    return change_container(change, sorted(running, key=lambda each: str(each.name)))
+    return change_container(change, that_run(containers()))
 
 
 def unpause(containers: Sequence[Any]) -> None:

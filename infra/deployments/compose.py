@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.change import RESTART, Change, Made, change_container
+from infra.deployments.change import RESTART, Change, Changeable, Made, change_container
 from infra.deployments.compose_project import Model, Project, filled, without_variables
 from infra.deployments.confinement import PIDS, STOP_SIGNAL, TMP_BYTES, healthcheck, user
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
@@ -113,6 +113,9 @@ class Compose:
 
     def log(self, folder: Path) -> str:
         return log_of(PROJECT.containers(connect()))
+
+    def running(self, settings: Settings) -> Changeable | None:
+        return PROJECT.running(connect(), answering_of(settings.service))
 
     def remove(self, settings: Settings) -> list[str]:
         return PROJECT.remove()

@@ -14,7 +14,7 @@ from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from infra.deployments.change import unpause
+from infra.deployments.change import Changeable, changeable_containers, unpause
 from infra.deployments.confinement import user
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
@@ -22,6 +22,7 @@ from infra.deployments.settings import Settings
 from infra.environment import for_docker
 from infra.errors import DeploymentError
 from infra.last_words import last_line
+from runfiles.events import COMPOSE_SERVICE
 
 Model = dict[str, Any]
 """A Compose file, as JSON."""
@@ -44,6 +45,11 @@ class Project:
         labels = [f"com.docker.compose.project={self.name}"]
         labels += [f"com.docker.compose.service={service}"] if service else []
         return list(engine.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
+
+    def running(self, engine: Engine, service: str) -> Changeable | None:
+        """Those containers of one of its services that this checkout made and that run; None: there are none."""
+        own = [each for each in self.containers(engine, service) if is_ours(each.labels)]
+        return changeable_containers(f"{COMPOSE_SERVICE}:{self.name}/{service}", own)
 
     def why_still_there(self, engine: Engine) -> str | None:
         """Why it can't be started: containers of it are left. None if there are none."""

@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from addresses import LOOPBACK
-from infra.deployments.change import change_container
+from infra.deployments.change import Changeable, change_container
 from infra.deployments.compose import answering_of, model_of, published, why_no_compose
 from infra.deployments.compose_project import Model, Project, without_variables
 from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
@@ -153,6 +153,9 @@ class ComposeProxy:
 
     def log(self, folder: Path) -> str:
         return log_of(PROJECT.containers(connect()))
+
+    def running(self, settings: Settings) -> Changeable | None:
+        return PROJECT.running(connect(), answering_of(settings.service))
 
     def remove(self, settings: Settings) -> list[str]:
         return PROJECT.remove()

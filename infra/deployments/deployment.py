@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import addresses
+from infra.deployments.change import Changeable
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from runfiles.deployments import DEPLOYMENTS
@@ -79,6 +80,10 @@ class Deployment(Protocol):
 
     def log(self, folder: Path) -> str:
         """The end of what it has written since ``start``, whose folder this is; empty if it wrote nothing."""
+
+    def running(self, settings: Settings) -> Changeable | None:
+        """What ``start`` of this checkout made, also in another process, and what of it can be changed now. None if
+        nothing of it runs."""
 
     def remove(self, settings: Settings) -> list[str]:
         """Remove what ``start`` made, also in an earlier run that was killed, and nothing else. Returns what it was."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addresses import LOOPBACK
+from infra.deployments.change import Changeable
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
@@ -19,6 +20,7 @@ from infra.deployments.docker_run import (
     log_of_container,
     remove_container,
     run_container,
+    running_container,
     why_another_has_container,
     why_name_is_taken,
 )
@@ -56,6 +58,9 @@ class DockerHostNetwork:
 
     def log(self, folder: Path) -> str:
         return log_of_container(connect(), NAME)
+
+    def running(self, settings: Settings) -> Changeable | None:
+        return running_container(connect(), NAME)
 
     def remove(self, settings: Settings) -> list[str]:
         return remove_container(connect(), NAME)

@@ -9,7 +9,15 @@ from typing import Any
 import docker
 
 from addresses import LOOPBACK
-from infra.deployments.change import RESTART, Change, Made, change_container, unpause
+from infra.deployments.change import (
+    RESTART,
+    Change,
+    Changeable,
+    Made,
+    change_container,
+    changeable_containers,
+    unpause,
+)
 from infra.deployments.confinement import (
     CPU_NS,
     PIDS,
@@ -72,6 +80,9 @@ class DockerRun:
 
     def log(self, folder: Path) -> str:
         return log_of_container(connect(), NAME)
+
+    def running(self, settings: Settings) -> Changeable | None:
+        return running_container(connect(), NAME)
 
     def remove(self, settings: Settings) -> list[str]:
         return remove_container(connect(), NAME)
@@ -169,6 +180,13 @@ def log_of_container(engine: Engine, name: str) -> str:
     """The end of what the container of this name has written, if this checkout made it."""
     container = _find(engine, name)
     return "" if container is None or not is_ours(container.labels) else log_of([container])
+
+
+def running_container(engine: Engine, name: str) -> Changeable | None:
+    """The container of this name, if this checkout made it and it runs."""
+    container = _find(engine, name)
+    is_there = container is not None and is_ours(container.labels)
+    return changeable_containers(f"{CONTAINER}:{name}", [container] if is_there else [])
 
 
 def remove_container(engine: Engine, name: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from addresses import LOOPBACK
-from infra.deployments.change import change_process
+from infra.deployments.change import Changeable, change_process
 from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
@@ -29,6 +29,7 @@ from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
 from infra.paths import ROOT
+from runfiles.deployments import HOST
 from runfiles.events import PROCESS
 from runfiles.files import SERVICE_LOG_FILE, write_whole
 from runfiles.records import Limits
@@ -108,6 +109,14 @@ class Host:
 
     def log(self, folder: Path) -> str:
         return tail(folder / SERVICE_LOG_FILE)
+
+    def running(self, settings: Settings) -> Changeable | None:
+        process = _left()
+        if process is None:
+            return None
+        family = [process, *process.children(recursive=True)]  # a child may be the one that listens
+        targets = tuple(f"{PROCESS}:{each.pid}" for each in family)
+        return Changeable(targets, (HOST,), lambda change: change_process(change, process))
 
     def remove(self, settings: Settings) -> list[str]:
         process = _left()

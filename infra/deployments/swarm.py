@@ -14,7 +14,7 @@ import docker
 from docker.types import EndpointSpec, Mount, Privileges, Resources, RestartPolicy, RollbackConfig, UpdateConfig
 
 from infra.deployments import stack
-from infra.deployments.change import Change, Made, change_swarm, unpause
+from infra.deployments.change import Change, Changeable, Made, change_swarm, replica_name, that_run, unpause
 from infra.deployments.confinement import (
     CPU_NS,
     PIDS,
@@ -124,6 +124,19 @@ class Swarm:
         engine = connect()
         service = find(engine, NAME)
         return log_of(stack.containers(engine) if service is None else containers_of(service))
+
+    def running(self, settings: Settings) -> Changeable | None:
+        engine, said = connect(), settings.service.stack
+        service = find(engine, NAME if said is None else stack.service_name(said))
+        if service is None or not is_ours(labels_of(service)):
+            return None
+        containers = partial(containers_of, service)
+        return Changeable(
+            (f"{SWARM_SERVICE}:{service.name}",),
+            tuple(replica_name(each) for each in that_run(containers())),
+            lambda change: change_swarm(change, service, containers),
+            replicas=service.attrs["Spec"]["Mode"]["Replicated"]["Replicas"],
+        )
 
     def remove(self, settings: Settings) -> list[str]:
         engine = connect()
