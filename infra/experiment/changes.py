@@ -7,13 +7,13 @@ file tells when it was due, and when it was made.
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from infra.clock import unix_s
 from infra.deployments.change import OF_ONE_REPLICA, WHY_NOT, Change, Made, MakeChange, actions_of
 from infra.deployments.docker_engine import FAILURES
 from runfiles.columns import CHANGES_COLUMNS
@@ -109,7 +109,7 @@ class Schedule:
     def make_due(self) -> str | None:
         """Make the changes that are due now. Returns the last one in words; None: none was due."""
         said = None
-        while self._left and (due := self._due_unix_s(self._left[0][1])) is not None and due <= time.time():
+        while self._left and (due := self._due_unix_s(self._left[0][1])) is not None and due <= unix_s():
             number, change = self._left.pop(0)
             said = self._make(number, change, due)
         return said
@@ -117,7 +117,7 @@ class Schedule:
     def close(self) -> None:
         """Let go on what is paused, and close the file."""
         for which, change in self._paused[:]:
-            self._make(which, replace(change, action=RESUME), time.time())
+            self._make(which, replace(change, action=RESUME), unix_s())
         if self._file is not None:
             self._file.close()
 
@@ -129,7 +129,7 @@ class Schedule:
         return None if self._began_unix_s is None else self._began_unix_s + self._warm_up_s + change.at_s
 
     def _make(self, number: int, change: Change, due_unix_s: float) -> str:
-        began, error, made = time.time(), "", Made("", "")
+        began, error, made = unix_s(), "", Made("", "")
         try:
             made = self._change(change)
         except FAILURES as failure:
@@ -151,7 +151,7 @@ class Schedule:
             "number": number,
             "action": change.action,
             "due_at_unix_s": due_unix_s,
-            "ended_at_unix_s": time.time(),
+            "ended_at_unix_s": unix_s(),
             "replica": made.replica,
             "detail": made.detail,
             "error": error,
