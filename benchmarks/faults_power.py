@@ -22,10 +22,12 @@ from runfiles.events import INCOMPLETE, ROWS_LOST
 from runfiles.files import EXPERIMENT_FILE, RUN_RECORD_SUFFIX
 
 FOLDERS, SHORT_FOLDERS = 40, 4
-RESUMED_EACH = 4
-"""Each so many folders are continued too."""
+RESUMED_EACH = 2
+"""Each so many folders of an experiment are continued too."""
 MOST_CUT_BYTES = 4096
 SEED = 40
+SPARED = ((), (EXPERIMENT_FILE,), (EXPERIMENT_FILE, RUN_RECORD_SUFFIX))
+"""Ends of the names of files that stay whole, by turns: records were written to the disk before the power was cut."""
 ROUND_IN_WHICH_IT_ENDS = 2
 WHOLE_EXIT_CODES = (0, 2, 3)
 """Exit codes of the analysis: the page was made, a file can't be read, or the page says that it is not valid."""
@@ -79,11 +81,11 @@ def measure(short: bool) -> Outcome:
         recorded = [finished(place)] if short else [finished(place), interrupted(place)]
         whole = [read(folder) for folder in recorded]
         for at in range(number):
-            which = at % len(recorded)
+            turn, which = divmod(at, len(recorded))
             copy = place.results / f"cut-{at}"
             shutil.copytree(recorded[which], copy)
-            cut(copy, chance, spares_records=at // len(recorded) % 2 == 1)
-            seen.append(look(place, at, copy, whole[which], resumes=at % RESUMED_EACH >= RESUMED_EACH - len(recorded)))
+            cut(copy, chance, SPARED[turn % len(SPARED)])
+            seen.append(look(place, at, copy, whole[which], resumes=turn % RESUMED_EACH == 0))
             print(f"    folder {at + 1}: {' '.join(seen[-1].broken) or 'ok'}", flush=True)
             shutil.rmtree(copy)
     return outcome_of(seen)
@@ -126,12 +128,10 @@ def interrupted(place: Place) -> Path:
     raise RuntimeError(f"the experiment ended by itself: {experiment.wait().last_line}")
 
 
-def cut(folder: Path, chance: random.Random, *, spares_records: bool) -> None:
-    """Take the last bytes from each file. ``spares_records``: the JSON files stay whole, as they are when they were
-    written to the disk before the power was cut."""
+def cut(folder: Path, chance: random.Random, spared: tuple[str, ...]) -> None:
+    """Take the last bytes from each file but those whose names end with one of ``spared``."""
     for path in sorted(folder.rglob("*")):
-        is_record = path.name == EXPERIMENT_FILE or path.name.endswith(RUN_RECORD_SUFFIX)
-        if path.is_file() and not (spares_records and is_record):
+        if path.is_file() and not path.name.endswith(spared):
             size = path.stat().st_size
             with path.open("r+b") as file:
                 file.truncate(max(0, size - chance.randint(0, MOST_CUT_BYTES)))
