@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and (takes_ctrl_c := signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback
+
 import argparse
 import os
 import sys
@@ -261,9 +266,13 @@ if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has not all characters shows their codes
+    if takes_ctrl_c:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         exit_code = main()
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        exit_code = 130
     except BrokenPipeError:  # as behind `| head`: who read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         exit_code = 1

@@ -27,9 +27,15 @@ from benchmarks.needs import Figures, output_file, require, run, why_no_packages
 def faults() -> Sequence[Fault]:
     """All faults, in the order of docs/reliability.md."""
     # Imported here: --help and the list of what is missing need no installed package.
-    from benchmarks import faults_disk, faults_service
+    from benchmarks import faults_clock, faults_disk, faults_power, faults_service, faults_signals
 
-    return (*faults_disk.FAULTS, *faults_service.FAULTS)
+    return (
+        *faults_disk.FAULTS,
+        *faults_service.FAULTS,
+        *faults_signals.FAULTS,
+        *faults_clock.FAULTS,
+        *faults_power.FAULTS,
+    )
 
 
 def main() -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 from infra import environment
 
 if __name__ == "__main__":
+    if takes_ctrl_c := signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback
     environment.settle()  # before anything is imported that PYTHONPATH or PYTHONWARNINGS could change
 
 import argparse
@@ -38,6 +42,7 @@ from infra.deployments.table import (
 from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, why
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
+from infra.interruption import sigterm_as_ctrl_c
 from infra.paths import INFRA, ROOT
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.events import REPLICA_KINDS
@@ -63,7 +68,8 @@ def main() -> int:
             other_start_timeout_s=arguments.start_timeout,
         )
         requests_of(settings.service.request)  # refused now if the texts can't be read
-        return _carry_out(arguments, settings)
+        with sigterm_as_ctrl_c():  # also while the engine is locked, and while the page is made
+            return _carry_out(arguments, settings)
     except (*FAILURES, RecordError, PlanError, ResumeError, NotValid) as error:
         folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
         print(f"error: {why(error, folder)}", file=sys.stderr)
@@ -366,4 +372,6 @@ def _reach(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
+    if takes_ctrl_c:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -21,6 +21,7 @@ from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
 from _open_counts import open_warnings
 from _passes import repeated_passes
+from _steady_time import steady_time
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
@@ -81,6 +82,7 @@ class Listeners:
         events.quit.add_listener(_ending.ignore_signals_to_the_end)
         events.quit.add_listener(_ending.forget_unwritable_output)
         _locust_files.install()
+        steady_time.install()
 
     def _know_the_runner(self, environment: Environment, **_: Any) -> None:
         # gevent counts a time from when its loop last woke. Loading has taken a second or more since then, by which

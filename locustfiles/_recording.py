@@ -12,6 +12,7 @@ from _blocks import Block
 from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
 from _replicas import NoReplicas, Target
+from _steady_time import steady_time
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
@@ -133,6 +134,7 @@ class Recording:
             self.files.flush,
             self._deployment,
         )
+        steady_time.begin()
         self._began_steady_s = time.monotonic()  # Locust's own run time began a moment before
         self._begin_now()
         self._write_record()
@@ -295,6 +297,9 @@ class Recording:
         run_time_s = self.run.run_time_s
         is_over = run_time_s and time.monotonic() - self._began_steady_s > run_time_s - RUN_TIME_SLACK_S
         self._ended_by = ended_by or (RUN_TIME if is_over else STOPPED)
+        if text := steady_time.why_other_than_the_clock():
+            logger.warning(text)
+            self.note_fault(CLOCK, text)
         runner = self.environment.runner
         self._users = runner.target_user_count if runner else None
         workers_s = [worker["cpu_seconds"] for worker in self._workers.values()]

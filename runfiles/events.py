@@ -118,7 +118,8 @@ FAULTS = {
     ROWS_LOST: "rows are not in their file, or were lost with a worker",
     INCOMPLETE: "the single pass sent fewer texts than there are, or a load in blocks went on without some users",
     UNSAMPLED: "a replica answered that was not sampled",
-    CLOCK: "a Locust worker's clock differs from the master's; its rows were moved to the master's clock",
+    CLOCK: "a Locust worker's clock differs from the master's, or the machine's clock was set meanwhile; all times are "
+    "by the master's clock as it was before",
     OPTION: "an option could not be used as it was given (another value was used), or was changed during the load",
 }
 """What can be wrong with a recording -> what that means. ``PREFIX_run.json`` lists each one that happened under

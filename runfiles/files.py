@@ -53,6 +53,10 @@ SINGLE_PASS = "single_pass"
 LOAD = "load"
 """The two runs of a round, and the prefixes of their files."""
 
+CLOCK_VARIABLE = "FOURFOLD_CLOCK"
+"""The environment variable that tells a load generator the time of its experiment: what is added to the machine's clock
+that is never set, in seconds."""
+
 BLANK_FOLDER = "blank"
 """Where the files of the blank lie, within the experiment's folder: those of the run ``LOAD``, against a responder that
 answers at once."""

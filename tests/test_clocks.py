@@ -1,8 +1,9 @@
-"""Workers whose clock is not the master's."""
+"""Workers whose clock is not the master's, and clocks that are set while a run goes on."""
 
 from __future__ import annotations
 
 import pytest
+from _steady_time import SteadyTime
 
 from _clocks import Clocks
 
@@ -49,3 +50,30 @@ def test_two_machines_that_drift_apart_are_compared_as_they_are_now(monkeypatch:
         monkeypatch.setattr("_clocks.time.time", lambda at=sent_at: at)
         clocks.note_report("w", steady(sent_at) * (1 - 1e-4))
     assert clocks.by_this_clock("w", 0, steady(sent_at) * (1 - 1e-4)) == pytest.approx(sent_at, abs=0.02)
+
+
+@pytest.mark.parametrize(("set_by_s", "told"), [(3600.0, "forward by 3,600.0 s"), (-3600.0, "back by 3,600.0 s")])
+def test_a_clock_that_is_set_moves_no_time_of_the_run_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, set_by_s: float, told: str
+) -> None:
+    clock = [NOW_S]
+    monkeypatch.setattr("_steady_time.time.time", lambda: clock[0])
+    steady = SteadyTime()
+    assert steady.why_other_than_the_clock() is None
+    before_s = steady.unix_s()
+    clock[0] += set_by_s
+    assert steady.unix_s() - before_s == pytest.approx(0, abs=0.5)
+    assert f"the clock of this machine was set {told} during the run" in str(steady.why_other_than_the_clock())
+    steady.begin()
+    assert steady.unix_s() == pytest.approx(clock[0], abs=0.5)
+    assert steady.why_other_than_the_clock() is None
+
+
+def test_the_runs_of_an_experiment_have_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("_steady_time.time.time", lambda: NOW_S + 3600)
+    monkeypatch.setattr("_steady_time.time.monotonic", lambda: 500.0)
+    monkeypatch.setenv("FOURFOLD_CLOCK", repr(NOW_S - 500.0))
+    steady = SteadyTime()
+    steady.begin()
+    assert steady.unix_s() == NOW_S
+    assert "forward by 3,600.0 s since the experiment began" in str(steady.why_other_than_the_clock())

@@ -65,6 +65,14 @@ time.time = lambda: real() + 20
 """
 """A worker's sitecustomize.py."""
 
+CLOCK_THAT_IS_SET = """
+import os
+import time
+real = time.time
+time.time = lambda: real() - 3600 * os.path.exists({flag!r})
+"""
+"""A sitecustomize.py: the clock is set back by an hour as soon as there is such a file."""
+
 
 def start(locustfile: str, url: str, prefix: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Locust headless; its output is in PREFIX.log beside the folder of the run, which may be full."""
@@ -305,6 +313,24 @@ def test_workers_requests_are_dated_by_the_masters_clock(tmp_path: Path) -> None
     assert told is not None
     assert float(told[1]) == pytest.approx(20, abs=0.5)  # a busy master gets each report late
     assert log_of(prefix).read_text().count("s clock") == 1
+
+
+def test_a_clock_that_is_set_back_during_a_run_makes_no_figure_negative(
+    shared_service: Service, tmp_path: Path
+) -> None:
+    (tmp_path / "clock").mkdir()
+    flag, prefix = tmp_path / "set", tmp_path / "run" / "run"
+    (tmp_path / "clock" / "sitecustomize.py").write_text(CLOCK_THAT_IS_SET.format(flag=str(flag)))
+    prefix.parent.mkdir()
+    arguments = ["--replicas", "none", "-u", "1", "-t", "4"]
+    locust = start("keep_alive", shared_service.url, prefix, *arguments, PYTHONPATH=str(tmp_path / "clock"))
+    sent = Path(f"{prefix}{REQUESTS_SUFFIX}")
+    assert until_true(lambda: sent.exists() and sent.read_bytes().count(b"\n") > 1, 30)
+    flag.touch()
+    assert locust.wait(60) == 0, log_of(prefix).read_text()
+    assert "was set back by 3,600.0 s during the run" in faults(prefix)["clock"]
+    assert 0 < record(prefix)["ended_at_unix_s"] - record(prefix)["started_at_unix_s"] < 60
+    assert min(float(row["Requests/s"]) for row in rows(Path(f"{prefix}_stats.csv"))) > 1
 
 
 def test_workers_of_this_machine_are_believed(tmp_path: Path) -> None:

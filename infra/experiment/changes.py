@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from infra.clock import unix_s
 from infra.deployments.change import OF_ONE_REPLICA, WHY_NOT, Change, Made, MakeChange, actions_of
 from infra.deployments.docker_engine import FAILURES, connect
 from infra.deployments.swarm_mode import why_no_drain
@@ -169,7 +169,7 @@ class Schedule:
     def make_due(self) -> str | None:
         """Make the changes that are due now. Returns the last one in words; None: none was due."""
         said = None
-        while self._left and (due := self._due_unix_s(self._left[0][1])) is not None and due <= time.time():
+        while self._left and (due := self._due_unix_s(self._left[0][1])) is not None and due <= unix_s():
             number, change = self._left.pop(0)
             said = self._make(number, change, due)
         return said
@@ -177,7 +177,7 @@ class Schedule:
     def close(self) -> None:
         """End what is paused or drained, and close the file."""
         for which, change in self._going[:]:
-            self._make(which, replace(change, action=ENDS[change.action]), time.time())
+            self._make(which, replace(change, action=ENDS[change.action]), unix_s())
         if self._file is not None:
             self._file.close()
 
@@ -185,7 +185,7 @@ class Schedule:
         """None: the load has not begun. Its record is written anew when its time begins to count, so it is read again
         before anything is made."""
         after_s = self._warm_up_s + change.at_s
-        if self._began_unix_s is None or self._began_unix_s + after_s <= time.time():
+        if self._began_unix_s is None or self._began_unix_s + after_s <= unix_s():
             with suppress(OSError, ValueError):
                 self._began_unix_s = RunRecord.read(self._record).started_at_unix_s
         return None if self._began_unix_s is None else self._began_unix_s + after_s
@@ -195,12 +195,12 @@ class Schedule:
             made = Made("", f"{change.times:g} times the rate" if change.action == SPIKE else "the rate of before")
             self._write(number, change, made, "", due_unix_s, (due_unix_s, due_unix_s))
             return f"{change.action}: {made.detail}"
-        began, error, made = time.time(), "", Made("", "")
+        began, error, made = unix_s(), "", Made("", "")
         try:
             made = self._change(change)
         except FAILURES as failure:
             error = tidy(str(failure))[:LONGEST_TEXT]
-        self._write(number, change, made, error, due_unix_s, (began, time.time()))
+        self._write(number, change, made, error, due_unix_s, (began, unix_s()))
         if change.action in ENDS and not error:
             self._going.append((number, change))
         if change.action in ENDS.values():

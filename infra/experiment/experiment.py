@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -215,12 +214,11 @@ class Experiment:
     def _measure_what_is_left(self) -> int:
         """Returns 0, 1 where nothing can be measured, or 130 after Ctrl-C."""
         try:
-            with sigterm_as_ctrl_c():
-                self._fetch_model()
-                self._prepare_python()
-                with self._view.shown():
-                    self._rounds.measure_all(self._prepare_image() if self._containers else None)
-                self._rounds.say_why_it_ended()
+            self._fetch_model()
+            self._prepare_python()
+            with self._view.shown():
+                self._rounds.measure_all(self._prepare_image() if self._containers else None)
+            self._rounds.say_why_it_ended()
         except DeploymentError as error:
             self._view.say(f"error: {error}")
             return 1
@@ -404,20 +402,6 @@ def write_page(folder: Path) -> int:
     """Make the page of what was measured. Returns the exit code of the analysis."""
     command = [sys.executable, "-m", "analysis", str(folder)]
     return subprocess.run(command, cwd=ROOT, env=for_python(), check=False).returncode
-
-
-@contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends the experiment as Ctrl-C does: what was started is removed."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def make_folder(results: Path) -> Path:

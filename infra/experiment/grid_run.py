@@ -26,7 +26,6 @@ from infra.experiment.experiment import (
     refuse_impossible,
     say_how_to_go_on,
     service_of,
-    sigterm_as_ctrl_c,
     write_page,
 )
 from infra.experiment.grid import ROUNDS, Grid
@@ -194,12 +193,11 @@ class GridExperiment:
     def _measure_all(self) -> int:
         """Returns 0, 1 where the rest can't be measured, or 130 after Ctrl-C."""
         try:
-            with sigterm_as_ctrl_c():
-                for number, cell in self._order():
-                    if not self._is_measured(cell, number):
-                        self._measure(number, cell)
-                    if cell.view.is_service_file_wrong:
-                        return 1
+            for number, cell in self._order():
+                if not self._is_measured(cell, number):
+                    self._measure(number, cell)
+                if cell.view.is_service_file_wrong:
+                    return 1
             for cell in self._cells:
                 cell.journal.note(ended_at=now())
             self.note(ended_at=now())

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from infra.clock import unix_s
 from infra.errors import PlanError, RecordError, ResumeError, why
 from infra.experiment.circumstances import Circumstances
 from infra.experiment.plan import Plan, plan_of
@@ -203,7 +204,7 @@ def flush_files(folder: Path) -> None:
 
 
 def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(unix_s(), UTC).isoformat(timespec="seconds")
 
 
 def _nothing_yet(name: str, plan: Plan) -> DeploymentRecord:

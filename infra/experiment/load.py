@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from addresses import LOOPBACK
+from infra import clock
 from infra.deployments.cpus import preexec_pin
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.service import Service
@@ -144,7 +145,7 @@ def started_locust(
         process = subprocess.Popen(
             command,
             cwd=empty,
-            env=for_load(Path(empty)),
+            env=for_load(Path(empty)) | clock.for_load(),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
