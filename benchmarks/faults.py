@@ -3,8 +3,9 @@
     python -m benchmarks.faults [--only NAME,NAME] [--short] [--json FILE] [--docs FILE]
 
 Makes one fault after the other, and counts what came of it. What this machine lacks for a fault is said in its row.
-All of them take about an hour; --short repeats less, as the tests do, and takes some minutes. --docs writes the table
-into a page such as docs/reliability.md.
+All of them take about an hour; --short repeats less, as the tests do, and takes some minutes. If the file of --json is
+there, its rows of other faults stay, so that one can be made after the other, also on several machines. --docs writes
+the table of all rows into a page such as docs/reliability.md.
 
 Exit code: 1 if something that is promised did not hold.
 """
@@ -42,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--only", help="faults by name, by commas (all of them)")
     parser.add_argument("--short", action="store_true", help="repeat less, as the tests do")
-    parser.add_argument("--json", type=output_file, help="write the figures there")
+    parser.add_argument("--json", type=output_file, help="add the figures to this file")
     parser.add_argument("--docs", type=output_file, help="write the table into this Markdown file")
     arguments = parser.parse_args()
     require(why_no_packages("psutil", "pandas", "docker", "requests"))
@@ -50,19 +51,34 @@ def main() -> int:
     names = arguments.only.split(",") if arguments.only else list(chosen)
     if unknown := [name for name in names if name not in chosen]:
         parser.error(f"there is no fault {unknown[0]!r}; there are {', '.join(chosen)}")
-    figures = Figures(arguments.json, short=arguments.short)
-    rows: list[dict[str, Any]] = []
+    rows = {row["name"]: row for row in _known(arguments.json)}
+    figures = Figures(arguments.json)
+    failed = False
     for name in names:
-        rows.append(_row(chosen[name], arguments.short))
-        figures.keep(rows=rows)
+        row = _row(chosen[name], arguments.short)
+        failed = failed or bool(row["broken"])
+        if row["lacking"] is None or name not in rows:  # what another machine could make stays
+            rows[name] = row
+        figures.keep(rows=[rows[each] for each in chosen if each in rows])
     if arguments.docs:
-        write_report(rows, Path(arguments.docs))
-    return int(any(row["broken"] for row in rows))
+        write_report(figures["rows"], arguments.docs)
+    return int(failed)
+
+
+def _known(path: Path | None) -> list[dict[str, Any]]:
+    """The rows that the file of figures already has."""
+    if path is None or not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        known: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (ValueError, KeyError, TypeError):
+        raise SystemExit(f"error: {path} has no figures of this benchmark; name another file") from None
+    return known
 
 
 def _row(fault: Fault, short: bool) -> dict[str, Any]:
     print(f"{fault.title} ...", flush=True)
-    known = {"name": fault.name, "title": fault.title, "promise": fault.promise}
+    known = {"name": fault.name, "title": fault.title, "promise": fault.promise, "short": short}
     lacking = fault.why_not()
     if lacking is not None:
         print(f"  not measured: {lacking}", flush=True)

@@ -28,7 +28,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table with a row for each fault."""
     lines = ["| fault | what must hold | measured | holds |", "|---|---|---|---|"]
     for row in rows:
-        measured = row["lacking"] or "; ".join(f"{words}: {_shown(value)}" for words, value in row["figures"].items())
+        figures = "<br>".join(f"{words}: {_shown(value)}" for words, value in row["figures"].items())
+        measured = row["lacking"] or (f"(short form)<br>{figures}" if row["short"] else figures)
         cells = (row["title"], row["promise"], measured, _verdict(row))
         lines.append(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |")
     return "\n".join([*lines, ""])
