@@ -312,6 +312,22 @@ def test_a_folder_and_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert "r?sultats" in (odd / "report.html").read_text(encoding="utf-8")
 
 
+def test_no_text_of_a_recording_moves_the_cursor_or_reverses_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07a \x9b2J\u202eb\rc\nThe experiment is valid."
+    change(folder / EXPERIMENT, ("deployments", 1, "reason"), hostile)
+    change(folder / EXPERIMENT, (*ROUND, "folder"), f"host/{hostile}")
+    (folder / "note.txt").write_text(f"a note {hostile}", encoding="utf-8")
+    assert outcome(monkeypatch, folder, *OUTPUTS) == 3
+    change(folder / EXPERIMENT, ("deployments",), hostile)
+    assert outcome(monkeypatch, folder, *OUTPUTS) == 2
+    said = capsys.readouterr()
+    assert "a note a 2J b c The experiment is valid." in said.out
+    assert "docker run: not run: a 2J b c The experiment is valid." in said.out
+    assert [character for character in said.out + said.err if character != "\n" and not character.isprintable()] == []
+
+
 VALUES: list[Any] = [
     None, True, -1, 0, 1.5, 10**18, 10**400, 1e308, "", "x" * 10_000, "\ud800", "\x00", "\x1b[2J", "</script>", [], {},
     [[]], [1], {"a": 1}, {"constructor": {"__proto__": 1}}, "../..", "9999-01-01T00:00:00", "tcp://[", "host/round-1",
