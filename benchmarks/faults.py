@@ -27,9 +27,9 @@ from benchmarks.needs import Figures, output_file, require, run, why_no_packages
 def faults() -> Sequence[Fault]:
     """All faults, in the order of docs/reliability.md."""
     # Imported here: --help and the list of what is missing need no installed package.
-    from benchmarks import faults_engine, faults_swarm
+    from benchmarks import faults_engine, faults_swarm, faults_text
 
-    return (*faults_swarm.FAULTS, *faults_engine.FAULTS)
+    return (*faults_swarm.FAULTS, *faults_engine.FAULTS, *faults_text.FAULTS)
 
 
 def main() -> int:
