@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from benchmarks.needs import why_no_image, why_no_packages
 from benchmarks.plain_client import Asked, asking
 from infra.errors import DeploymentError
 from runfiles.deployments import title_of
-from runfiles.events import ENDED, FOUND
+from runfiles.events import ENDED
 
 if TYPE_CHECKING:
     from analysis.measure.recovery import Recovery
@@ -28,8 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 HABITS = ("keep_alive", "new_connection")
 REPLICAS = 3
 IN_MESH = f"swarm-{REPLICAS}"
-RUNS, KILLS = 5, 3
-"""In the long form: rolling updates with each habit, and kills of each deployment with each habit."""
+UPDATES, KILLS = 5, 3
+"""In the long form: rolling updates in one load with each habit, and kills of each deployment with each habit."""
+
+FIRST_S = 10
+"""When the first change is due, in s since the measured load began."""
 
 NOTICED_S = 2.0
 """The monitor looks for the replicas every 2 s: so much later than Swarm it may notice the end of one."""
@@ -37,11 +41,31 @@ NOTICED_S = 2.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """A load during which one change was made, and what the plain client asked meanwhile."""
+    """A change that was made during a load, and what the plain client asked from then on until the next one."""
 
     run: Run
     recovery: Recovery
     asked: tuple[Asked, ...]
+
+    @property
+    def ended(self) -> int:
+        """How many replicas ended from then on until the next change."""
+        events = self.run.events
+        ends = events["at_unix_s"][(events["event"] == ENDED).to_numpy()]
+        return int(ends.between(self.began_unix_s, self.began_unix_s + self.recovery.length_s).sum())
+
+    @property
+    def lost(self) -> int:
+        """Requests that were lost, without those that were on their way when the load ended."""
+        unanswered = self.recovery.unsent["unanswered"]
+        return self.recovery.lost - (min(unanswered, self._most_on_their_way) if self.recovery.is_last else 0)
+
+    @property
+    def _most_on_their_way(self) -> int:
+        """As many as are due in the time that the slowest answer took."""
+        slowest_s = float(self.run.answered["response_time_ms"].max()) / 1000
+        told = self.run.record.open
+        return 0 if told is None else ceil(slowest_s * (told.rate_per_s or 0))
 
     @property
     def began_unix_s(self) -> float:
@@ -62,7 +86,7 @@ class Loaded:
     @property
     def without_row(self) -> int:
         """Requests that were lost, and have no row that says when they were due."""
-        return self.recovery.lost - self.recovery.failed
+        return self.lost - self.recovery.failed
 
 
 @dataclass(frozen=True)
@@ -94,8 +118,11 @@ def answers_again(asked: Sequence[Asked]) -> float | None:
     return min((each.over_unix_s for each in asked if each.is_answered and each.sent_unix_s > failed), default=None)
 
 
-def measure_loads(plan: str, name: str, place: Place, rounds: int, seconds: int, habit: str) -> list[Loaded]:
-    """Measure a deployment by a plan that has one change.
+def measure_loads(
+    plan: str, name: str, place: Place, habit: str, *, seconds: int, rounds: int = 1, changes: int = 1
+) -> list[Loaded]:
+    """Measure a deployment by a plan that has one change. It is made so often in each round, each time with ``seconds``
+    of load.
 
     Raises:
         DeploymentError: it was not measured.
@@ -106,23 +133,33 @@ def measure_loads(plan: str, name: str, place: Place, rounds: int, seconds: int,
     from infra.deployments.table import BY_NAME, PORTS
 
     url = place.url or BY_NAME[name].facts.url(Settings(ports=PORTS))
-    command = [sys.executable, "-m", "infra", "run", f"plans/{plan}.toml", "--only", name, *place.arguments]
-    command += ["--set", f"rounds={rounds}", f"rate={place.rate:g}", f"seconds={seconds}", f"user_class={habit}"]
-    command += ["arrivals=constant"]
     with (
-        TemporaryDirectory(prefix="fourfold-") as results,
+        TemporaryDirectory(prefix="fourfold-") as folder,
         asking(url, place.client_every_s, place.client_timeout_s) as asked,
     ):
+        results, own_plan = Path(folder, "results"), Path(folder, "plan.toml")
+        own_plan.write_text(plan_with(plan, changes, seconds), encoding="utf-8")
+        command = [sys.executable, "-m", "infra", "run", str(own_plan), "--only", name, *place.arguments]
+        command += ["--results", str(results), "--set", f"rounds={rounds}", f"rate={place.rate:g}"]
+        command += [f"seconds={seconds * changes}", f"user_class={habit}", "arrivals=constant"]
         environment = os.environ | place.variables
-        done = subprocess.run(
-            [*command, "--results", results], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        found = [each for folder in Path(results).iterdir() for each in read_results(folder).deployments]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        found = [each for own in results.glob("*") for each in read_results(own).deployments]
         runs = [run for each in found if each.name == name for run in each.loads.values()]
-    loads = [Loaded(run, each, _during(asked, each)) for run in runs for each in recoveries(run)[:1]]
-    if len(loads) < rounds:
-        raise DeploymentError(f"{name}: {len(loads)} of {rounds} rounds were measured: {done.stdout}{done.stderr}")
+    loads = [Loaded(run, each, _during(asked, each)) for run in runs for each in recoveries(run)]
+    if len(loads) < rounds * changes:
+        made = f"{len(loads)} of {rounds * changes} changes were made"
+        raise DeploymentError(f"{name}: {made}: {done.stdout}{done.stderr}")
     return loads
+
+
+def plan_with(plan: str, changes: int, apart_s: int) -> str:
+    """A plan whose only change is made so often, at such a distance."""
+    text = (ROOT / "plans" / f"{plan}.toml").read_text(encoding="utf-8")
+    before, _, change = text.partition("[[changes]]\n")
+    kept = "".join(line for line in change.splitlines(keepends=True) if not line.startswith("at_s"))
+    each = (f"[[changes]]\nat_s = {FIRST_S + number * apart_s}\n{kept}\n" for number in range(changes))
+    return before + "".join(each)
 
 
 def _during(asked: Sequence[Asked], recovery: Recovery) -> tuple[Asked, ...]:
@@ -140,38 +177,34 @@ def measure_rollout(short: bool) -> Outcome:
     loads: list[Loaded] = []
     broken: list[str] = []
     for habit in HABITS:
-        own = measure_loads("rollout", IN_MESH, place, 1 if short else RUNS, place.long_s, habit)
-        broken += [f"{habit}, run {number}: {why}." for number, each in enumerate(own, 1) for why in broken_by(each)]
+        changes = 1 if short else UPDATES
+        own = measure_loads("rollout", IN_MESH, place, habit, seconds=place.long_s, changes=changes)
+        broken += [f"{habit}, update {number}: {why}." for number, each in enumerate(own, 1) for why in broken_by(each)]
         loads += own
-    figures = {
-        "runs": len(loads),
-        "runs without a lost request": sum(each.recovery.lost == 0 for each in loads),
+    answered = [each.run.answered["response_time_ms"].max() for each in loads]
+    figures: dict[str, object] = {
+        "updates": len(loads),
+        "updates without a lost request": sum(each.lost == 0 for each in loads),
+        "replicas replaced": sum(each.ended for each in loads),
         "requests": sum(each.recovery.requests for each in loads),
-        "lost": sum(each.recovery.lost for each in loads),
+        "lost": sum(each.lost for each in loads),
         "lost, by the plain client": _share(
             sum(not asked.is_answered for each in loads for asked in each.asked), sum(len(each.asked) for each in loads)
         ),
         "sent again, as the connection was closed": sum(each.recovery.retried for each in loads),
-        "replicas replaced": sum(replaced(each.run) for each in loads),
+        "longest answer, ms": float(max(answered)),
     }
     return Outcome(figures, tuple(broken))
 
 
 def broken_by(load: Loaded) -> Iterator[str]:
     """What of the promise a rolling update did not hold."""
-    if load.recovery.lost:
-        yield f"{_share(load.recovery.lost, load.recovery.requests)} requests lost ({dict(load.recovery.errors)})"
+    if load.lost:
+        yield f"{_share(load.lost, load.recovery.requests)} requests were lost ({dict(load.recovery.errors)})"
     if failed := sum(not each.is_answered for each in load.asked):
         yield f"the plain client lost {_share(failed, len(load.asked))}"
-    if replaced(load.run) < REPLICAS:
-        yield f"only {replaced(load.run)} of {REPLICAS} replicas were replaced before the load ended"
-
-
-def replaced(run: Run) -> int:
-    """How many replicas that were there at the start ended."""
-    events = run.events
-    there = set(events["replica_id"][(events["event"] == FOUND).to_numpy()])
-    return len(there & set(events["replica_id"][(events["event"] == ENDED).to_numpy()]))
+    if load.ended < REPLICAS:
+        yield f"only {load.ended} of {REPLICAS} replicas were replaced before the load ended"
 
 
 def measure_kill(short: bool) -> Outcome:
@@ -185,7 +218,9 @@ def measure_kill(short: bool) -> Outcome:
         loads = [
             load
             for habit in (HABITS[-1:] if short else HABITS)
-            for load in measure_loads("kill_one", name, place, 1 if short else KILLS, place.short_s, habit)
+            for load in measure_loads(
+                "kill_one", name, place, habit, seconds=place.short_s, rounds=1 if short else KILLS
+            )
         ]
         lost = [lost_by_kill(load, is_alone=name != IN_MESH) for load in loads]
         title = title_of(name)

@@ -32,7 +32,7 @@ class Place:
     rate: float = 20
     client_every_s: float = 0.05
     client_timeout_s: float = 2.0
-    long_s: int = 90
+    long_s: int = 80
     short_s: int = 40
 
 
@@ -76,6 +76,6 @@ def _elsewhere(host: str) -> Place | str:
         rate=5,
         client_every_s=0.5,
         client_timeout_s=10.0,
-        long_s=240,
+        long_s=190,
         short_s=120,
     )
