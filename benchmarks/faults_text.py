@@ -52,7 +52,7 @@ LONG = 1_000_000
 
 KINDS: Mapping[str, Callable[[str], str]] = {
     "HTML": lambda mark: f'<img src=x class={HIT} onerror="{SCRIPT}">{mark}',
-    "script": lambda mark: f"</script><script>{SCRIPT}</script>{mark}",
+    "script": lambda mark: f"</script><script class={HIT}>{SCRIPT}</script>{mark}",
     "attribute": lambda mark: f"\"'><b {HIT}={mark} onmouseover='{SCRIPT}'>{mark}",
     "template": lambda mark: f"{{{{ 7 * 7 }}}}{{% raw %}}${{{SCRIPT}}}{mark}",
     "ANSI escape": lambda mark: f"\x1b[2J\x1b]0;title\x07\x1b[31m{mark}\x9b2J\r",
