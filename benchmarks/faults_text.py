@@ -292,7 +292,12 @@ def look_at_page_in_browser(page: Path) -> Found:
     found = Found()
     with browser() as chromium:
         tab = chromium.new_page()
-        tab.on("dialog", lambda dialog: (found.through.append("a dialog"), dialog.dismiss()))
+
+        def refuse(dialog: Any) -> None:
+            found.through.append("a dialog")
+            dialog.dismiss()
+
+        tab.on("dialog", refuse)
         tab.on("request", lambda asked: found.through.append(asked.url[:80]) if not _is_own(asked.url) else None)
         tab.goto(page.as_uri())
         tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'", timeout=60_000)
@@ -385,7 +390,7 @@ def _download(path: Path) -> str:
     return done.stdout
 
 
-def _python(*arguments: str, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str, more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=for_python() | (more or {}), capture_output=True, check=False
     )
