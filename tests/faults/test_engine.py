@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.faults_engine import Watched, broken_by
 from benchmarks.faults_swarm import Lost, answers_again, lost_of, plan_with
-from benchmarks.faults_text import KINDS, look_at_csv, look_at_html, look_at_junit, look_at_markdown, look_at_terminal
+from benchmarks.faults_text import KINDS
+from benchmarks.hostile_output import look_at_csv, look_at_html, look_at_junit, look_at_markdown, look_at_terminal
 from benchmarks.plain_client import Asked
 from infra.experiment.changes import changes_of
 from runfiles.events import ENGINE_ANSWERS, ENGINE_SILENT
