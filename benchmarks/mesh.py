@@ -76,6 +76,6 @@ def _elsewhere(host: str) -> Place | str:
         rate=5,
         client_every_s=0.5,
         client_timeout_s=10.0,
-        long_s=190,
+        long_s=300,
         short_s=120,
     )
