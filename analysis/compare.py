@@ -19,6 +19,7 @@ from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import RecordedFile, write_output
+from runfiles.lines import printable
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
@@ -72,19 +73,19 @@ def main(arguments: list[str]) -> int:
         else:
             cases, caveats = _compared(said.old, said.new, conditions)
     except (UnusableCondition, UnreadableResults) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     for text in caveats:
-        print(f"caveat: {text}")
+        print(f"caveat: {printable(text)}")
     for case in cases:
-        print(f"{case.name}: {case.failure or case.error or case.said}")
+        print(printable(f"{case.name}: {case.failure or case.error or case.said}"))
     if said.junit:
         try:
             content = render_junit([*cases, *(Case("caveats", text, said=text) for text in caveats)])
             write_output(said.junit, content, follow_link=True, results=[said.old, said.new])
         except (OSError, RecordedFile) as error:
             reason = f"{said.junit} can't be written ({error.strerror})" if isinstance(error, OSError) else error
-            print(f"error: {reason}", file=sys.stderr)
+            print(f"error: {printable(str(reason))}", file=sys.stderr)
             return 2
     is_worse = any(case.failure is not None for case in cases)
     if is_worse and all(are_grids):  # one cell that can't be compared does not hide the others

@@ -25,6 +25,7 @@ from analysis.measure.rounds import Measurement
 from analysis.measure.searches import Search, search_of, with_capacity
 from analysis.read.records import UnreadableResults
 from analysis.read.results import Deployment, Results, read_results
+from runfiles.lines import printable
 
 KEY = "median_ms"
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         found = precision(read_results(said.results))
     except UnreadableResults as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     print(json.dumps(found))
     return 0

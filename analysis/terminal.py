@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from analysis.read.records import UnreadableResults
 from analysis.show.output import KeptFile, RecordedFile
+from runfiles.lines import printable
 
 NOT_MADE = (UnreadableResults, RecordedFile, KeptFile, OSError, ModuleNotFoundError)
 """The errors that a user can cause."""
+
+
+class TextConsole(Console):
+    """A console that takes no text for markup, nor for what moves a cursor or reverses a line: records and notes have
+    texts of other programs. Each text is one line."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **how)
 
 
 def why_not_made(error: Exception, page: Path) -> str:
@@ -20,12 +33,12 @@ def why_not_made(error: Exception, page: Path) -> str:
         return f"{error.filename or page} can't be written ({error.strerror}); name another place"
     if isinstance(error, ModuleNotFoundError):  # a checkout that is newer than its packages
         return f"the Python package {error.name} is not installed; run make setup"
-    return str(error)
+    return printable(str(error))
 
 
 def print_headline(headline: Sequence[str]) -> Console:
-    """Print the sentence and its numbers. Returns the console for what comes below; it takes no text for markup."""
-    console = Console(highlight=False, emoji=False, markup=False, soft_wrap=True)
+    """Print the sentence and its numbers. Returns the console for what comes below."""
+    console = TextConsole()
     first, *numbers = headline
     console.print(first, style="bold")
     for text in numbers:

@@ -12,59 +12,20 @@ Exit code: 1 if they do not agree in some round.
 from __future__ import annotations
 
 import argparse
-import http.client
 import subprocess
 import sys
-import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
 
 from benchmarks.needs import Figures, output_file, positive, require, run, why_no_packages
+from benchmarks.plain_client import Asked, asking
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 0.05
 TIMEOUT_S = 2.0
 CLOSE_S, CLOSE_REQUESTS = 1.0, 1
-BODY = b'{"text": "This movie was fantastic!"}'
-HEADERS = {"Content-Type": "application/json", "Accept": "text/csv"}
-
-
-@dataclass
-class Client:
-    """Asks a service at a constant rate, whether or not it answers. Of each request: when it was sent, when it was
-    over, and whether it was answered."""
-
-    url: str
-    asked: list[tuple[float, float, bool]] = field(default_factory=list)
-    _ends: threading.Event = field(default_factory=threading.Event)
-
-    def begin(self) -> None:
-        threading.Thread(target=self._ask_all, daemon=True).start()
-
-    def end(self) -> None:
-        self._ends.set()
-
-    def _ask_all(self) -> None:
-        due = time.monotonic()
-        while not self._ends.wait(max(0.0, due - time.monotonic())):
-            due += EVERY_S
-            threading.Thread(target=self._ask, daemon=True).start()
-
-    def _ask(self) -> None:
-        at, place = time.time(), urlsplit(self.url)
-        connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=TIMEOUT_S)
-        try:
-            connection.request("POST", "/infer", BODY, HEADERS)
-            answered = connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            answered = False
-        finally:
-            connection.close()
-        self.asked.append((at, time.time(), answered))
 
 
 def main() -> int:
@@ -86,18 +47,14 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     print(f"{'deployment':<12} {'round':>5} {'lost':>6} {'client':>7} {'errors end':>11} {'client':>8}")
     for name in names:
-        client = Client(BY_NAME[name].facts.url(Settings(ports=PORTS)))
-        client.begin()
-        try:
-            with TemporaryDirectory(prefix="fourfold-") as folder:
-                rows += _measure(name, arguments.rounds, Path(folder), client)
-        finally:
-            client.end()
+        url = BY_NAME[name].facts.url(Settings(ports=PORTS))
+        with asking(url, EVERY_S, TIMEOUT_S) as asked, TemporaryDirectory(prefix="fourfold-") as folder:
+            rows += _measure(name, arguments.rounds, Path(folder), asked)
         figures.keep(rows=rows)
     return int(not all(row["agrees"] for row in rows))
 
 
-def _measure(name: str, rounds: int, results: Path, client: Client) -> list[dict[str, Any]]:
+def _measure(name: str, rounds: int, results: Path, asked: Sequence[Asked]) -> list[dict[str, Any]]:
     """A row for each round of a deployment."""
     from analysis.measure.recovery import recoveries
     from analysis.read.results import read_results
@@ -109,15 +66,19 @@ def _measure(name: str, rounds: int, results: Path, client: Client) -> list[dict
     deployment = next((each for each in deployments if each.name == name), None)
     if deployment is None or not deployment.loads:
         raise SystemExit(f"error: {name} was not measured: {done.stdout}{done.stderr}")
-    return [_row(name, number, recoveries(load)[0], client) for number, load in sorted(deployment.loads.items())]
+    return [_row(name, number, recoveries(load)[0], asked) for number, load in sorted(deployment.loads.items())]
 
 
-def _row(name: str, number: int, said: Any, client: Client) -> dict[str, Any]:
+def _row(name: str, number: int, said: Any, asked: Sequence[Asked]) -> dict[str, Any]:
     """What both say of one round; the client's requests count that were over after the change, and sent before the end
     of the load."""
     began = said.change.began_unix_s
     until = began + said.length_s
-    own = sorted((at - began, answered) for at, over, answered in client.asked if over >= began and at < until)
+    own = sorted(
+        (each.sent_unix_s - began, each.is_answered)
+        for each in list(asked)  # it still grows
+        if each.over_unix_s >= began and each.sent_unix_s < until
+    )
     failed = [at for at, answered in own if not answered]
     after = [at for at, _ in own if not failed or at > failed[-1]]
     ended_s = after[0] if failed and after else 0.0

@@ -60,6 +60,9 @@ FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 ROWS_AT_ONCE = 500
 """A download is read in pieces of this many rows. Between two pieces the load goes on."""
 
+LONGEST_CELL = 2**31 - 1
+"""An error of a service may be longer than the 128 KiB that Python's csv module reads by itself."""
+
 NOT_MEASURED = "not measured"
 FILES = {
     "replica_stats": "Replicas: samples",
@@ -281,6 +284,7 @@ def for_spreadsheets(path: Path) -> Iterator[str]:
 
     An apostrophe before such a text makes the spreadsheet show it as text. Numbers stay as they are.
     """
+    csv.field_size_limit(LONGEST_CELL)
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):

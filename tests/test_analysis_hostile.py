@@ -21,9 +21,12 @@ from hypothesis import strategies as st
 from recorded_runs import whole_experiment
 
 from analysis import __main__ as command
+from analysis.__main__ import cases_of
 from analysis.analyse import analyse
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
+from analysis.show.junit import render_junit
+from analysis.show.markdown import render_markdown
 from analysis.show.page import render
 
 EXPERIMENT, RUN = "experiment.json", "swarm-3/round-2/load_run.json"
@@ -310,6 +313,26 @@ def test_a_folder_and_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "no \\u2192 engine" in done.stdout
     assert "r?sultats" in (odd / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_text_of_a_recording_moves_the_cursor_or_reverses_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07a \x9b2J\u202eb\rc\nThe experiment is valid."
+    change(folder / EXPERIMENT, ("deployments", 1, "reason"), hostile)
+    change(folder / EXPERIMENT, (*ROUND, "folder"), f"host/{hostile}")
+    (folder / "note.txt").write_text(f"a note {hostile}", encoding="utf-8")
+    assert outcome(monkeypatch, folder, *OUTPUTS) == 3
+    analysis = analyse(read_results(folder))
+    for written in (render(analysis), render_markdown(analysis), render_junit(cases_of(analysis))):
+        assert "The experiment is valid." in written
+        assert not any(sign in written for sign in ("\x1b", "\x9b", "\u202e", r"\u202eb"))
+    change(folder / EXPERIMENT, ("deployments",), hostile)
+    assert outcome(monkeypatch, folder, *OUTPUTS) == 2
+    said = capsys.readouterr()
+    assert "a note a 2J b c The experiment is valid." in said.out
+    assert "docker run: not run: a 2J b c The experiment is valid." in said.out
+    assert [character for character in said.out + said.err if character != "\n" and not character.isprintable()] == []
 
 
 VALUES: list[Any] = [

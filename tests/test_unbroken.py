@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import psutil
 import pytest
 from conftest import ROOT, free_port
 
+from benchmarks.own_engine import PROJECT, SERVICE, OwnEngine, running_engine, why_no_own_engine
 from infra.deployments.docker_engine import Engine
 from infra.deployments.ready import until_ready
 from infra.deployments.waiting import until_true
@@ -32,7 +32,6 @@ from servicefile.service_file import read_service
 pytestmark = pytest.mark.engine
 
 SECONDS = int(os.environ.get("FOURFOLD_UNBROKEN_S", "90"))
-PROJECT, SERVICE = "fourfold-unbroken", "web"
 WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 """Root that has to ask for permission as everybody else."""
 
@@ -43,99 +42,13 @@ NO_ANSWER, ASKED_S = "no answer within 3 s", 2.9
 
 FEWEST_SAMPLES = 3
 
-BRIDGE, BRIDGE_ADDRESS = "fourfold-test0", "10.253.253.1/24"
-"""A bridge of its own: an engine without any would take away that of the machine's engine."""
-
-
-class OwnEngine:
-    """A Docker engine beside the machine's own. Its containers live on when it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self.door = folder / "door"
-        self.door.mkdir()
-        self.url = f"unix://{self.door}/docker.sock"
-        self._command = ["dockerd", "--host", self.url, "--live-restore", f"--bridge={BRIDGE}"]
-        self._command += [
-            "--iptables=false",
-            "--ip6tables=false",
-            "--ip-forward=false",
-            "--data-root",
-            str(folder / "data"),
-            "--exec-root",
-            str(folder / "exec"),
-        ]
-        self._command += ["--pidfile", str(folder / "dockerd.pid"), "--containerd-namespace", folder.name]
-        own_settings = folder / "daemon.json"  # those of the machine's engine are not for this one
-        own_settings.write_text("{}")
-        self._command += ["--config-file", str(own_settings)]
-        self._log = (folder / "dockerd.log").open("ab")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def begin(self) -> None:
-        for change in ("link add {} type bridge", f"address add {BRIDGE_ADDRESS} dev {{}}", "link set {} up"):
-            subprocess.run(["ip", *change.format(BRIDGE).split()], check=True)
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self._command, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        assert until_true(lambda: self.docker("info", check=False).returncode == 0, 60)
-
-    def tell(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(60)
-
-    def close(self) -> None:
-        """Remove all that was made, also where it did not begin well."""
-        if self.process is not None:
-            self.tell(signal.SIGCONT)
-            ids = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
-            if ids:
-                self.docker("rm", "--force", "--volumes", *ids)
-            self.stop()
-        self._log.close()
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
-
-    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"DOCKER_HOST": self.url}
-        return subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=check)
-
-    def replica(self, number: int, image: str, *command: str, variables: tuple[str, ...] = ()) -> None:
-        """Start one more replica of the Compose service that the test makes up."""
-        labels = {"project": PROJECT, "service": SERVICE, "oneoff": "False", "container-number": str(number)}
-        options = [f"--label=com.docker.compose.{key}={value}" for key, value in labels.items()]
-        options += [f"--env={variable}" for variable in variables]
-        self.docker("run", "--detach", "--init", "--network=host", f"--name=web-{number}", *options, image, *command)
-
 
 @pytest.fixture
 def own_engine(engine: Engine, service_image: str, tmp_path: Path) -> Iterator[OwnEngine]:
-    lacking = [name for name in ("dockerd", "ip", "setpriv") if shutil.which(name) is None]
-    if lacking or os.geteuid() != 0 or engine.is_remote:
-        pytest.skip(f"an engine of the test's own needs root and dockerd here; lacking: {', '.join(lacking) or 'root'}")
-    # Short, since the path of a socket may have but 108 characters.
-    folder = Path("/run") / f"fourfold-{os.getpid()}"
-    folder.mkdir()
-    own = OwnEngine(folder)
-    try:
-        own.begin()
-        with subprocess.Popen(["docker", "save", service_image], stdout=subprocess.PIPE) as save:
-            subprocess.run(["docker", "--host", own.url, "load"], stdin=save.stdout, check=True, capture_output=True)
+    if lacking := why_no_own_engine(engine):
+        pytest.skip(lacking)
+    with running_engine(service_image, keep_log_in=tmp_path) as own:
         yield own
-    finally:
-        os.chown(own.door, 0, 0)
-        own.close()
-        shutil.copy(folder / "dockerd.log", tmp_path)
-        for mounted in [disk.mountpoint for disk in psutil.disk_partitions(all=True)]:
-            if mounted.startswith(f"{folder}/"):  # an engine leaves the mounts of its network behind
-                subprocess.run(["umount", mounted], check=True)
-        shutil.rmtree(folder)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -206,7 +119,7 @@ def load_with_trouble(own: OwnEngine, image: str, prefix: Path) -> tuple[int, st
         recorded.wait_until_engine(ENGINE_ANSWERS)
         os.chown(own.door, DENIED_OWNER, DENIED_OWNER)
         own.door.chmod(0o700)
-        own.stop()
+        own.end()
         own.start()
         recorded.wait_until_engine(ENGINE_SILENT)
         recorded.wait_until_sampled()

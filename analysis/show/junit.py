@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from runfiles.lines import visible
+
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -43,5 +45,5 @@ def render_junit(cases: Sequence[Case]) -> str:
 
 
 def _text(text: str) -> str:
-    """The text without the characters that XML can't hold."""
-    return NOT_XML.sub("?", text)
+    """The text without the characters that XML can't hold, or that reverse what follows."""
+    return visible(NOT_XML.sub("?", text))

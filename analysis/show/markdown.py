@@ -14,6 +14,7 @@ from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Row, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.layout_facts import layout_facts
+from runfiles.lines import printable
 
 LINE = "\n"
 
@@ -190,12 +191,12 @@ def _layout(analysis: Analysis) -> list[str]:
 
 def safe(text: str) -> str:
     """Text on one line in which nothing is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", printable(text))
 
 
 def code(text: str) -> str:
     """Text on one line that can stand between backticks, also in a table."""
-    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return printable(text).replace("`", "'").replace("|", "\\|")
 
 
 def _cell(estimate: Estimate, digits: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,6 +23,7 @@ from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
 from analysis.show.search import search_section
 from analysis.show.staircase import staircase_section
 from analysis.show.tables import figure_tables, pair_tables
+from runfiles.lines import visible
 
 HEADING = "What it costs to run one inference service in different ways"
 HOW_CARDS_ARE_READ = (
@@ -53,10 +56,19 @@ def render(analysis: Analysis) -> str:
 def render_page(content: Page) -> str:
     """A page as HTML, with plotly.js in it, so that it opens without a network."""
     environment = Environment(
-        loader=PackageLoader("analysis.show", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("analysis.show", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    environment.policies["json.dumps_function"] = _visible_json
     plotly = Markup(get_plotlyjs().replace("</script", "<\\/script"))  # noqa: S704 - no text from outside
     return environment.get_template("page.html.j2").render(page=content, plotly=plotly)
+
+
+def _visible_json(value: Any, **how: Any) -> str:
+    return visible(json.dumps(value, **how, ensure_ascii=False))
 
 
 def page(analysis: Analysis) -> Page:
