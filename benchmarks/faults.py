@@ -28,8 +28,16 @@ from benchmarks.needs import Figures, output_file, require, run, why_no_packages
 def faults() -> Sequence[Fault]:
     """All faults, in the order of docs/reliability.md."""
     # Imported here: --help and the list of what is missing need no installed package.
-    from benchmarks import faults_clock, faults_disk, faults_engine, faults_power
-    from benchmarks import faults_service, faults_signals, faults_swarm, faults_text
+    from benchmarks import (
+        faults_clock,
+        faults_disk,
+        faults_engine,
+        faults_power,
+        faults_service,
+        faults_signals,
+        faults_swarm,
+        faults_text,
+    )
 
     return (
         *faults_swarm.FAULTS,

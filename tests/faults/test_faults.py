@@ -9,8 +9,15 @@ from benchmarks.faults_outcome import Fault
 
 pytestmark = pytest.mark.faults
 
+QUICK = ("metrics-file", "hostile-text")
+"""These run with all other tests; the rest with ``-m faults``."""
 
-@pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.name)
+
+def marked(fault: Fault) -> object:
+    return pytest.param(fault, id=fault.name, marks=() if fault.name in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("fault", [marked(fault) for fault in faults()])
 def test_what_is_promised_holds(fault: Fault) -> None:
     lacking = fault.why_not()
     if lacking is not None:
