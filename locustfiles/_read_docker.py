@@ -177,7 +177,7 @@ class OneShot:
         self._id = id
 
     def read(self) -> Counters | None:
-        return counters_of(self._client.api.stats(self._id, stream=False, one_shot=True))
+        return counters_of(_with_counters(self._client.api.stats(self._id, stream=False, one_shot=True)))
 
     def close(self) -> None:
         pass
@@ -197,10 +197,17 @@ class Stream:
         reply = next(self._frames, None)
         if reply is None and self._client.api.inspect_container(self._id)["State"].get("Running"):
             raise ConnectionAbortedError("the engine broke its stream off")
-        return None if reply is None else counters_of(reply)
+        return None if reply is None else counters_of(_with_counters(reply))
 
     def close(self) -> None:
         self._frames.close()
+
+
+def _with_counters(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A reply that has counters. While a container ends, the engine can answer 200 with a message instead."""
+    if "read" not in reply:
+        raise docker.errors.DockerException(str(reply.get("message") or "its answer has no counters"))
+    return reply
 
 
 def explained(error: BaseException) -> str:

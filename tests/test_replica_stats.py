@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from _counters import Counters, Interface, counters_of, parse_time, rates, working_set
+from _read_docker import READ_FAILURES, OneShot
 
 DATA = Path(__file__).parent / "data"
 
@@ -127,3 +129,13 @@ def test_there_is_no_rate_without_a_baseline_or_over_a_reset() -> None:
 def test_nanoseconds_and_offsets_are_read() -> None:
     assert parse_time("1970-01-01T00:00:01.500000000Z") == 1.5
     assert parse_time("1970-01-01T01:00:00+01:00") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [({"message": "it is stopping"}, "it is stopping"), ({}, "no counters")]
+)
+def test_an_answer_without_counters_is_a_failure_that_the_monitor_knows(answer: dict[str, str], expected: str) -> None:
+    """An engine answered so, with status 200, while a container ended. Its samples ended without a word."""
+    client = SimpleNamespace(api=SimpleNamespace(stats=lambda id, **options: answer))
+    with pytest.raises(READ_FAILURES, match=expected):
+        OneShot(client, "1").read()
