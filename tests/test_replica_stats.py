@@ -136,6 +136,6 @@ def test_nanoseconds_and_offsets_are_read() -> None:
 )
 def test_an_answer_without_counters_is_a_failure_that_the_monitor_knows(answer: dict[str, str], expected: str) -> None:
     """An engine answered so, with status 200, while a container ended. Its samples ended without a word."""
-    client = SimpleNamespace(api=SimpleNamespace(stats=lambda id, **options: answer))
+    client = SimpleNamespace(api=SimpleNamespace(stats=lambda container, **options: answer))
     with pytest.raises(READ_FAILURES, match=expected):
         OneShot(client, "1").read()
