@@ -250,6 +250,42 @@ def test_a_spike_begins_when_it_is_due_and_a_drain_is_ended_with_the_load(tmp_pa
     assert [float(told[place]["began_at_unix_s"]) - began for place in (0, 2)] == pytest.approx([3.0, 4.0])
 
 
+def test_one_that_lasts_ends_before_what_begins_at_that_moment(tmp_path: Path) -> None:
+    deployment = Changed()
+    changes = [Change(1.0, PAUSE, seconds=1.0), Change(2.0, PAUSE, seconds=1.0), Change(3.0, KILL)]
+    schedule = Schedule(changes, tmp_path / "round-1" / "load", 0.0, deployment)
+    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 5, ended_at_unix_s=None)
+    schedule.make_due()
+    schedule.close()
+    assert deployment.done == [PAUSE, RESUME, PAUSE, RESUME, KILL]
+
+
+class Paused:
+    """A container that is paused, or is not."""
+
+    name = "web"
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def reload(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "expected"),
+    [
+        ("paused", KILL, "web is paused; resume it first"),
+        ("paused", STOP, "web is paused; resume it first"),
+        ("paused", PAUSE, "web is paused already"),
+        ("running", RESUME, "web is not paused"),
+    ],
+)
+def test_what_is_paused_has_to_go_on_first(status: str, action: str, expected: str) -> None:
+    with pytest.raises(DeploymentError, match=f"^{expected}$"):
+        change_container(Change(0.0, action), [Paused(status)])
+
+
 def test_the_record_is_read_again_as_its_time_begins_to_count_later(tmp_path: Path) -> None:
     deployment = Changed()
     schedule = Schedule([Change(1.0, KILL)], tmp_path / "round-1" / "load", 2.0, deployment)
@@ -348,6 +384,9 @@ def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_
         assert until_true(lambda: restarts() == 1 and status() == "running", 30)
         change_container(Change(0.0, PAUSE, seconds=1.0), [container])
         assert status() == "paused"
+        for action, reason in ((KILL, "is paused; resume it first"), (STOP, "is paused; resume it first")):
+            with pytest.raises(DeploymentError, match=f"{container.name} {reason}"):
+                change_container(Change(0.0, action), [container])
         change_container(Change(0.0, RESUME), [container])
         assert status() == "running"
         for cpus in (0.5, 1.0):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -20,8 +21,9 @@ from playwright.sync_api import Page
 from test_live_browser import LOCKED, tab, web_ui
 
 from infra.change_now import change_now
-from infra.deployments.change import Change, Changeable, Made
+from infra.deployments.change import Change, Changeable, Made, changeable_containers
 from infra.deployments.docker_engine import Engine
+from infra.deployments.docker_run import DockerRun
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.deployments.waiting import until_true
@@ -234,9 +236,28 @@ def test_the_replica_is_found_by_its_name_and_the_number_of_replicas_from_that_w
         ("pause", "3", None, "no replica 3 runs here"),
         ("scale", None, "33", "there can be 1 to 32 replicas, not 33"),
         ("scale", None, None, "scale needs --replicas"),
+        ("scale", "1", "3", "scale has no --replica;"),
+        ("kill", None, "3", "--replicas is for scale; kill takes one replica, by --replica"),
     ):
         with pytest.raises(DeploymentError, match=expected):
             asked(action, replica, replicas)
+
+
+def test_what_has_ended_and_what_was_never_started_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SimpleNamespace(name="web", status="exited")
+    monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", [own]))
+    for name in ("docker", "container:web"):
+        with pytest.raises(DeploymentError, match="docker run is stopped; run .* down docker, then .* up docker"):
+            change_now(name, "kill", None, None, Settings())
+    monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", []))
+    monkeypatch.setattr(DockerRun, "why_another_has_it", lambda _: None)
+    monkeypatch.setattr(DockerRun, "why_not", lambda *_: "there is a container named web")
+    with pytest.raises(DeploymentError, match="does not run, .* can't be started now: there is a container named web"):
+        change_now("docker", "kill", None, None, Settings())
+
+
+def test_nobody_restarts_a_host_process() -> None:
+    assert "Host process: nobody restarts it when it has died; leave --restart out" in infra("up", "host", "--restart")
 
 
 @pytest.mark.browser
@@ -293,7 +314,11 @@ def test_a_container_is_killed_by_the_button_and_one_of_others_is_not(
     assert (killed["action"], killed["number"], killed["replica"], killed["error"]) == ("kill", "2", name, "")
     theirs = engine.client.containers.run(service_image, ["sleep", "60"], name=name, detach=True, init=True)
     try:
-        assert "docker run does not run, as far as this checkout has started it" in infra("change", "docker", "kill")
+        said = infra("change", "docker", "kill")
+        assert (
+            "docker run does not run, as far as this checkout has started it, and can't be started now: there" in said
+        )
+        assert f"there is a container named {name} that Fourfold did not make" in said
         theirs.reload()
         assert theirs.status == "running"
     finally:

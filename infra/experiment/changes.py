@@ -141,8 +141,8 @@ def _why_overlap(before: Change, after: Change) -> str | None:
         return f"the {after.action}{whose} at_s = {after.at_s:g} begins before that at_s = {before.at_s:g} has ended"
     if before.action == PAUSE and after.action in (KILL, STOP, UPDATE, DRAIN) and is_same_replica:
         return (
-            f"the {after.action} at_s = {after.at_s:g} comes while replica {replica} is paused (from {before.at_s:g} to "
-            f"{end_s(before):g} s), and no engine ends what is paused; set at_s = {end_s(before):g} or more"
+            f"the {after.action} at_s = {after.at_s:g} comes while replica {replica} is paused (from {before.at_s:g} "
+            f"to {end_s(before):g} s), and no engine ends what is paused; set at_s = {end_s(before):g} or more"
         )
     if before.action == DRAIN and after.action == PAUSE:
         return (
