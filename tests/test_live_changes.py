@@ -30,7 +30,7 @@ from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS, column_names
 
-from _live_changes import why_foreign
+from _live_changes import is_paused, why_foreign
 
 __all__ = ["tab"]  # a fixture
 
@@ -246,14 +246,31 @@ def test_the_replica_is_found_by_its_name_and_the_number_of_replicas_from_that_w
 def test_what_has_ended_and_what_was_never_started_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     own = SimpleNamespace(name="web", status="exited")
     monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", [own]))
-    for name in ("docker", "container:web"):
-        with pytest.raises(DeploymentError, match="docker run is stopped; run .* down docker, then .* up docker"):
-            change_now(name, "kill", None, None, Settings())
+    with pytest.raises(DeploymentError, match=r"docker run is stopped; run .* down docker, then .* up docker"):
+        change_now("docker", "kill", None, None, Settings())
     monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", []))
     monkeypatch.setattr(DockerRun, "why_another_has_it", lambda _: None)
     monkeypatch.setattr(DockerRun, "why_not", lambda *_: "there is a container named web")
-    with pytest.raises(DeploymentError, match="does not run, .* can't be started now: there is a container named web"):
+    with pytest.raises(DeploymentError, match=r"does not run, .* can't be started now: there is a container named web"):
         change_now("docker", "kill", None, None, Settings())
+
+
+@pytest.mark.parametrize(
+    ("state", "made", "expected"),
+    [
+        ("paused", [], True),
+        ("running", [("pause", "")], False),
+        ("", [], False),
+        ("", [("pause", "")], True),
+        ("", [("pause", ""), ("resume", "")], False),
+        ("", [("pause", ""), ("resume", "failed")], True),
+    ],
+)
+def test_whether_one_is_paused_is_known_from_its_engine_or_from_the_buttons(
+    state: str, made: list[tuple[str, str]], expected: bool
+) -> None:
+    changes = [{"action": action, "replica": "web", "error": error} for action, error in made]
+    assert is_paused("web", state, [*changes, {"action": "kill", "replica": "other", "error": ""}]) is expected
 
 
 def test_nobody_restarts_a_host_process() -> None:
@@ -270,8 +287,14 @@ def test_the_button_halts_lets_go_on_and_kills_the_host_process(tmp_path: Path, 
         page.get_by_text("Done: pause host: SIGSTOP to process").wait_for(timeout=20_000)
         (pid,) = (int(word) for word in page.locator("#said").inner_text().split() if word.isdecimal())
         assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
-        page.get_by_role("button", name="Go on: host").click()
+        page.get_by_text("host (paused)").wait_for(timeout=20_000)
+        assert page.get_by_role("button", name="Pause: host").is_disabled()
+        assert page.get_by_role("button", name="Kill: host").is_disabled()
+        page.wait_for_function("document.querySelector('#cpu .shapelayer .shape-label')?.textContent === 'pause'")
+        page.get_by_role("button", name="Resume: host").click()
         page.get_by_text("Done: resume host").wait_for(timeout=20_000)
+        page.wait_for_function("!document.querySelector('#replicas').textContent.includes('paused')", timeout=20_000)
+        assert page.get_by_role("button", name="Resume: host").is_disabled()
         assert page.locator("#scale").is_hidden()
         page.get_by_role("button", name="Kill: host").click()
         page.get_by_text("Done: kill host: SIGKILL").wait_for(timeout=20_000)
