@@ -128,6 +128,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _up(name: str, settings: Settings) -> int:
     facts = BY_NAME[name].facts
+    if settings.restarts and not facts.needs_engine:
+        raise DeploymentError(f"{facts.title}: nobody restarts it when it has died; leave --restart out")
     reason = why_not(name, settings)
     if reason is not None:
         raise DeploymentError(f"{facts.title} can't run here: {reason}")
@@ -284,10 +286,16 @@ def _common_options() -> argparse.ArgumentParser:
 
 def _add_change_options(change: argparse.ArgumentParser) -> None:
     change.add_argument(
-        "name", type=_deployment_or_target, metavar="NAME", help=f"{NAMES}; or what --replicas of a load takes"
+        "name",
+        type=_deployment_or_target,
+        metavar="NAME",
+        help=f"{NAMES}; or what --replicas of a load takes: "
+        "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID",
     )
     change.add_argument("action", choices=ACTIONS_NOW)
-    change.add_argument("--replica", metavar="N", help="which of those that run: its number, from 1, or its name (1)")
+    change.add_argument(
+        "--replica", metavar="N", help="not for scale: which of those that run, by its number, from 1, or its name (1)"
+    )
     change.add_argument(
         "--replicas", type=_replicas, metavar="N", help="for scale: how many there shall be; +1 or -1: one more or less"
     )

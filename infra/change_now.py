@@ -14,7 +14,7 @@ import docker
 
 from infra.deployments.change import WHY_NOT, Change, Changeable, actions_of
 from infra.deployments.settings import Settings
-from infra.deployments.table import BY_NAME, NAME_OF_KIND, why_another_has_it
+from infra.deployments.table import BY_NAME, NAME_OF_KIND, why_another_has_it, why_not
 from infra.errors import DeploymentError
 from infra.paths import INFRA
 from runfiles.deployments import HOST, MOST_REPLICAS, title_of
@@ -57,6 +57,10 @@ def change_now(asked: str, action: str, replica: str | None, replicas: str | Non
     Raises:
         DeploymentError: this checkout has not started it, or the change can't be made.
     """
+    if replicas is not None and action != SCALE:
+        raise DeploymentError(f"--replicas is for scale; {action} takes one replica, by --replica")
+    if replica is not None and action == SCALE:
+        raise DeploymentError("scale has no --replica; say by --replicas how many there shall be, or +1 or -1")
     name, found = _find(asked, settings)
     if action == SCALE:
         change = Change(0.0, SCALE, replicas=_scaled(found, replicas, name))
@@ -75,16 +79,20 @@ def _find(asked: str, settings: Settings) -> tuple[str, Changeable]:
     running: Mapping[str, Changeable | None] = {name: BY_NAME[name].running(settings) for name in names_for(asked)}
     for name, found in running.items():
         if found is not None and (asked == name or asked in found.targets):
+            if not found.names and found.replicas is None:
+                again = f"run {INFRA} down {name}, then {INFRA} up {name}"
+                raise DeploymentError(f"{title_of(name)} is stopped; {again} (if the engine just restarts it, wait)")
             return name, found
     if asked not in running:
         raise DeploymentError(
             f"{asked} was not started by {INFRA} up of this checkout, or has ended; nothing else is changed"
         )
-    raise DeploymentError(
-        why_another_has_it(asked)
-        or f"{title_of(asked)} does not run, as far as this checkout has started it; start it: {INFRA} up {asked} "
-        f"(what has ended is removed first: {INFRA} down {asked})"
-    )
+    if reason := why_another_has_it(asked):
+        raise DeploymentError(reason)
+    not_there = f"{title_of(asked)} does not run, as far as this checkout has started it"
+    if reason := why_not(asked, settings):
+        raise DeploymentError(f"{not_there}, and can't be started now: {reason}")
+    raise DeploymentError(f"{not_there}; start it: {INFRA} up {asked}")
 
 
 def _scaled(found: Changeable, replicas: str | None, name: str) -> int:

@@ -18,7 +18,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,9 @@ if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures doe
     from _recording import Recording
 
 ROOT = Path(__file__).resolve().parents[1]
+
+PAUSED = "paused"
+"""The state of a container, as an engine says it."""
 
 TO_ONE_REPLICA = (KILL, PAUSE, RESUME)
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105  its name
@@ -99,15 +102,17 @@ class LiveChanges:
             )
 
     def shown(self) -> dict[str, Any]:
-        """What the page shows: which replicas can be changed, whether the service can be scaled, what was done."""
+        """What the page shows: which replicas can be changed, and which of them are paused; whether the service can be
+        scaled; what was done."""
         recording = self._recording()
         if recording is None:
-            return {"replicas": [], "can_scale": False, "made": []}
+            return {"replicas": [], "paused": [], "can_scale": False, "made": []}
         live = recording.live
         target = recording.target() if self._is_running() else None
-        sampled = [each.name for each in live.replicas() if each.last and each.is_up is not False]
+        sampled = [each for each in live.replicas() if each.last and each.is_up is not False]
         return {
-            "replicas": sampled if target is not None else [],
+            "replicas": [each.name for each in sampled] if target is not None else [],
+            "paused": [each.name for each in sampled if is_paused(each.name, each.last["state"], live.changes)],
             "can_scale": target is not None and target.kind == SWARM_SERVICE,
             "made": [
                 {
@@ -254,6 +259,14 @@ def _is_number(replicas: str) -> bool:
     if replicas in ("+1", "-1"):
         return True
     return re.fullmatch("[0-9]{1,4}", replicas) is not None and 1 <= int(replicas) <= MOST_REPLICAS
+
+
+def is_paused(name: str, state: str, made: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a replica is paused, as its engine says. Nobody says that of a process, so the last button tells."""
+    if state:
+        return state == PAUSED
+    own = [row["action"] for row in made if row["replica"] == name and not row["error"]]
+    return own[-1:] == [PAUSE]
 
 
 def in_words(row: Mapping[str, Any]) -> str:

@@ -215,6 +215,8 @@ class Monitor:
                 logger.info("replica %s (%s) on %s", replica.name, replica.id, replica.node)
                 self._event(event, replica, replica.reason or "")
             elif replica.id in self._ended:
+                if not self._is_anew(replica):
+                    continue
                 self._event(RESTARTED, replica, "")
             self._ended.discard(replica.id)
             self._seen[replica.id] = replica
@@ -226,6 +228,13 @@ class Monitor:
         for gone in [seen for id, seen in self._seen.items() if id not in there and id not in self._samplers]:
             self._end(gone)  # a replica that drains is no longer listed, but it is there until its sampler sees its end
         return bool(replicas)
+
+    def _is_anew(self, replica: Replica) -> bool:
+        try:
+            return replica.is_anew()
+        except READ_FAILURES as error:  # the next look asks again
+            logger.debug("%s: %s", replica.name, explained(error))
+            return False
 
     def _note_engine(self, *, answers: bool, detail: str) -> None:
         if answers != self._engine_answers:

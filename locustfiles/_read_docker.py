@@ -67,6 +67,7 @@ class Engine:
         self.node_id = str((about.get("Swarm") or {}).get("NodeID", ""))
         self._readers: dict[str, Reader] = {}
         self._sources: dict[str, Mapping[str, str]] = {}
+        self._started_at: dict[str, str] = {}
         self._is_one_shot_fast: bool | None = None
 
     def container(self, name: str, id: str, generation: str = "", state: str = "") -> Replica:
@@ -99,6 +100,7 @@ class Engine:
             generation,
             state,
             lambda: self._end_of(id),
+            lambda: self._is_anew(id),
             sources,
             lambda: self.names_of(id),
             is_instant=lambda: isinstance(self._readers.get(id), CgroupReader),
@@ -130,6 +132,7 @@ class Engine:
     def _choose_reader(self, id: str) -> Reader:
         """The control group's files if they can be read, else one-shot stats if they are fast, else the stream."""
         about = self.client.api.inspect_container(id)
+        self._started_at[id] = about["State"]["StartedAt"]
         try:
             host = about["HostConfig"]
             limit = host.get("Memory") or psutil.virtual_memory().total
@@ -145,6 +148,14 @@ class Engine:
             self._is_one_shot_fast = time.monotonic() - began < SLOW_ONE_SHOT_S
         return one_shot if self._is_one_shot_fast else Stream(self.client, id)
 
+    def _is_anew(self, id: str) -> bool:
+        """Whether a container runs, and was started later than when it was last read or seen to have ended."""
+        try:
+            state: dict[str, Any] = self.client.api.inspect_container(id)["State"]
+        except docker.errors.NotFound:
+            return False
+        return bool(state["Running"]) and state["StartedAt"] != self._started_at.get(id)
+
     def _end_of(self, id: str) -> str:
         """What the engine says of a container's end."""
         try:
@@ -153,6 +164,7 @@ class Engine:
             return "removed"
         if state.get("Running") and not state.get("Restarting"):
             return "it runs again"
+        self._started_at[id] = state["StartedAt"]
         code = state.get("ExitCode")
         if state.get("OOMKilled"):
             return f"exit code {code}: out of memory"

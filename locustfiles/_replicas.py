@@ -45,6 +45,7 @@ class Replica:
         generation: tells it from its predecessor of the same name.
         state: what the engine last said of it.
         why_ended: what the engine says of its end.
+        is_anew: whether it has been started again since its end. An engine also lists for a moment what has ended.
         sources: how each group of columns is read. It is known after the first reading.
         other_names: names by which it may answer, besides its name and ID.
         doubt: why it may not be the service.
@@ -59,6 +60,7 @@ class Replica:
     generation: str = ""
     state: str = ""
     why_ended: Callable[[], str] = lambda: ""
+    is_anew: Callable[[], bool] = lambda: True
     sources: Callable[[], Mapping[str, str]] = dict
     other_names: Callable[[], Sequence[str]] = list
     doubt: str | None = None

@@ -26,7 +26,7 @@ from infra.deployments.swarm_mode import ACTIVE, DRAINED, set_availability
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError, PlanError
 from infra.experiment import changes
-from infra.experiment.changes import Schedule, spikes_of, why_not_changed, why_not_here
+from infra.experiment.changes import Schedule, spikes_of, why_none_changed, why_not_changed, why_not_here
 from infra.experiment.plan import Plan, plan_of, read_plan
 from runfiles.columns import CHANGES_COLUMNS
 from runfiles.deployments import DEPLOYMENTS
@@ -56,7 +56,9 @@ def test_the_plan_with_a_spike_is_shipped() -> None:
 
 
 def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> None:
-    plan = read_plan(None, ['changes=[{at_s=5, action="scale", replicas=3}, {at_s=1, action="pause", seconds=2}]'])
+    plan = read_plan(
+        None, ["seconds=10", 'changes=[{at_s=5, action="scale", replicas=3}, {at_s=1, action="pause", seconds=2}]']
+    )
     assert plan.changes == (Change(1.0, PAUSE, seconds=2.0), Change(5.0, SCALE, replicas=3))
     assert (plan.layout, plan.rounds) == ("turns", 3)
     assert plan_of(plan.record, "experiment.json") == plan
@@ -72,18 +74,39 @@ def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> Non
         (["changes=[{at_s=1}]"], "action is missing"),
         (
             ['changes=[{at_s=1, action="explode"}]'],
-            'action = "explode" is not kill or stop or pause or scale or update or cpu or drain or spike',
+            'action = "explode" is not an action; choose one of: kill, stop, pause, scale, update, cpu, drain, spike',
         ),
         (['changes=[{at_s=1, action="pause"}]'], "pause needs seconds"),
         (['changes=[{at_s=1, action="scale"}]'], "scale needs replicas"),
         (['changes=[{at_s=1, action="kill", seconds=3}]'], "kill has no seconds"),
         (['changes=[{at_s=1, action="update", replica=1}]'], "update has no replica"),
         (['changes=[{at_s=1, action="kill", replcia=1}]'], "did you mean replica?"),
-        (['changes=[{at_s=9, action="kill"}]'], "must end before the load does; set seconds = 29 or more"),
-        (['changes=[{at_s=4, action="pause", seconds=4}]'], "must end before the load does"),
+        (
+            ['changes=[{at_s=20, action="kill"}]', "seconds=24"],
+            "--set: the last change (kill at_s = 20) must end 5 s before the load does; set seconds = 25 or more; "
+            "40 shows how it recovers",
+        ),
+        (['changes=[{at_s=11.5, action="pause", seconds=0.4}]', "seconds=16"], "set seconds = 17 or more; 32 shows"),
         (
             ['changes=[{at_s=1, action="pause", seconds=9}, {at_s=2, action="kill"}]'],
-            "the last change (pause at_s = 1) must end before the load does; set seconds = 30",
+            "the kill at_s = 2 comes while replica 1 is paused (from 1 to 10 s), and no engine ends what is paused; "
+            "set at_s = 10 or more",
+        ),
+        (
+            ['changes=[{at_s=1, action="pause", seconds=9}, {at_s=2, action="kill", replica=2}]'],
+            "the last change (pause at_s = 1) must end 5 s before the load does; set seconds = 15 or more; 30",
+        ),
+        (
+            ['changes=[{at_s=8, action="pause", seconds=4}, {at_s=10, action="pause", seconds=6, replica=1}]'],
+            "the pause of replica 1 at_s = 10 begins before that at_s = 8 has ended",
+        ),
+        (
+            ['changes=[{at_s=1, action="pause", seconds=9, replica=2}, {at_s=2, action="update"}]'],
+            "the update at_s = 2 comes while replica 2 is paused",
+        ),
+        (
+            ['changes=[{at_s=1, action="drain", seconds=9}, {at_s=2, action="pause", seconds=1}]'],
+            "the pause at_s = 2 comes while the node is drained",
         ),
         (['changes=[{at_s=1, action="cpu"}]'], "cpu needs cpus"),
         (['changes=[{at_s=1, action="cpu", cpus=0}]'], "cpus = 0 is not a number of cores from 0.01"),
@@ -119,6 +142,39 @@ def test_changes_come_in_the_order_of_time_and_each_deployment_is_alone() -> Non
 def test_slips_are_named(overrides: list[str], expected: str) -> None:
     with pytest.raises(PlanError, match=re.escape(expected)):
         read_plan(None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("others", "last"),
+    [
+        ('{at_s=1, action="pause", seconds=4}, {at_s=2, action="pause", seconds=6, replica=2}', 8),
+        ('{at_s=1, action="pause", seconds=4}, {at_s=5, action="pause", seconds=2}', 7),
+        ('{at_s=1, action="pause", seconds=4}, {at_s=2, action="scale", replicas=3}, {at_s=5, action="kill"}', 5),
+        ('{at_s=1, action="drain", seconds=4}, {at_s=2, action="kill"}', 5),
+    ],
+)
+def test_changes_that_do_not_meet_are_taken(others: str, last: int) -> None:
+    assert read_plan(None, [f"changes=[{others}]", f"seconds={last + 5}"]).seconds == last + 5
+
+
+def test_errors_of_changes_name_the_plans_file(tmp_path: Path) -> None:
+    plan = tmp_path / "own.toml"
+    plan.write_text(f"changes = [{SPIKED}]\nseconds = 20\n", encoding="utf-8")
+    with pytest.raises(PlanError, match=f"^{re.escape(str(plan))}: spike makes the rate"):
+        read_plan(plan)
+    with pytest.raises(PlanError, match=f"^{re.escape(str(plan))} and --set: the last change"):
+        read_plan(plan, ["rate=9", "seconds=7"])
+
+
+def test_a_plan_that_no_deployment_can_carry_out_is_refused_at_once(tmp_path: Path) -> None:
+    options = ["--only", "docker,compose", "--results", str(tmp_path)]
+    process = infra("run", *options, "--set", "seconds=20", 'changes=[{at_s=1, action="drain", seconds=2}]')
+    assert said_by(process) == (
+        "error: docker run, Docker Compose: the plan has drain, which is not possible here: only a swarm has nodes\n"
+    )
+    assert process.returncode == 2
+    assert why_none_changed(["docker", "swarm-1"], [Change(1.0, DRAIN, seconds=2.0)]) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_deployment_can_not_do_is_said_before_it_starts() -> None:
@@ -192,6 +248,42 @@ def test_a_spike_begins_when_it_is_due_and_a_drain_is_ended_with_the_load(tmp_pa
         ("2", "drain over"),
     ]
     assert [float(told[place]["began_at_unix_s"]) - began for place in (0, 2)] == pytest.approx([3.0, 4.0])
+
+
+def test_one_that_lasts_ends_before_what_begins_at_that_moment(tmp_path: Path) -> None:
+    deployment = Changed()
+    changes = [Change(1.0, PAUSE, seconds=1.0), Change(2.0, PAUSE, seconds=1.0), Change(3.0, KILL)]
+    schedule = Schedule(changes, tmp_path / "round-1" / "load", 0.0, deployment)
+    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 5, ended_at_unix_s=None)
+    schedule.make_due()
+    schedule.close()
+    assert deployment.done == [PAUSE, RESUME, PAUSE, RESUME, KILL]
+
+
+class Paused:
+    """A container that is paused, or is not."""
+
+    name = "web"
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def reload(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "expected"),
+    [
+        ("paused", KILL, "web is paused; resume it first"),
+        ("paused", STOP, "web is paused; resume it first"),
+        ("paused", PAUSE, "web is paused already"),
+        ("running", RESUME, "web is not paused"),
+    ],
+)
+def test_what_is_paused_has_to_go_on_first(status: str, action: str, expected: str) -> None:
+    with pytest.raises(DeploymentError, match=f"^{expected}$"):
+        change_container(Change(0.0, action), [Paused(status)])
 
 
 def test_the_record_is_read_again_as_its_time_begins_to_count_later(tmp_path: Path) -> None:
@@ -292,6 +384,9 @@ def test_a_container_that_is_killed_is_started_again_and_one_that_is_stopped_is_
         assert until_true(lambda: restarts() == 1 and status() == "running", 30)
         change_container(Change(0.0, PAUSE, seconds=1.0), [container])
         assert status() == "paused"
+        for action, reason in ((KILL, "is paused; resume it first"), (STOP, "is paused; resume it first")):
+            with pytest.raises(DeploymentError, match=f"{container.name} {reason}"):
+                change_container(Change(0.0, action), [container])
         change_container(Change(0.0, RESUME), [container])
         assert status() == "running"
         for cpus in (0.5, 1.0):
@@ -312,7 +407,7 @@ def test_a_spike_is_sent_and_a_service_that_a_plan_kills_is_measured_until_the_e
     service.write_text(f'command = "python {app}"\nport_variable = "PORT"\n[metrics]\nvariable = ""\n')
     options = ["--service", str(service), "--port", f"host={free_port()}", "--results", str(tmp_path / "results")]
     changes = f'changes=[{SPIKED}, {{at_s=4, action="kill"}}]'
-    settings = ["rounds=1", "seconds=6", "warm_up_s=0", "rate=20", "arrivals=constant", changes]
+    settings = ["rounds=1", "seconds=9", "warm_up_s=0", "rate=20", "arrivals=constant", changes]
     said = said_by(infra("run", *options, "--only", "host", "--set", *settings))
     assert "Host process, round 1 of 1: spike: 3 times the rate" in said
     assert "Host process, round 1 of 1: kill: SIGKILL to process" in said

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -20,15 +21,16 @@ from playwright.sync_api import Page
 from test_live_browser import LOCKED, tab, web_ui
 
 from infra.change_now import change_now
-from infra.deployments.change import Change, Changeable, Made
+from infra.deployments.change import Change, Changeable, Made, changeable_containers
 from infra.deployments.docker_engine import Engine
+from infra.deployments.docker_run import DockerRun
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS, column_names
 
-from _live_changes import why_foreign
+from _live_changes import is_paused, why_foreign
 
 __all__ = ["tab"]  # a fixture
 
@@ -234,9 +236,45 @@ def test_the_replica_is_found_by_its_name_and_the_number_of_replicas_from_that_w
         ("pause", "3", None, "no replica 3 runs here"),
         ("scale", None, "33", "there can be 1 to 32 replicas, not 33"),
         ("scale", None, None, "scale needs --replicas"),
+        ("scale", "1", "3", "scale has no --replica;"),
+        ("kill", None, "3", "--replicas is for scale; kill takes one replica, by --replica"),
     ):
         with pytest.raises(DeploymentError, match=expected):
             asked(action, replica, replicas)
+
+
+def test_what_has_ended_and_what_was_never_started_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SimpleNamespace(name="web", status="exited")
+    monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", [own]))
+    with pytest.raises(DeploymentError, match=r"docker run is stopped; run .* down docker, then .* up docker"):
+        change_now("docker", "kill", None, None, Settings())
+    monkeypatch.setattr(DockerRun, "running", lambda *_: changeable_containers("container:web", []))
+    monkeypatch.setattr(DockerRun, "why_another_has_it", lambda _: None)
+    monkeypatch.setattr(DockerRun, "why_not", lambda *_: "there is a container named web")
+    with pytest.raises(DeploymentError, match=r"does not run, .* can't be started now: there is a container named web"):
+        change_now("docker", "kill", None, None, Settings())
+
+
+@pytest.mark.parametrize(
+    ("state", "made", "expected"),
+    [
+        ("paused", [], True),
+        ("running", [("pause", "")], False),
+        ("", [], False),
+        ("", [("pause", "")], True),
+        ("", [("pause", ""), ("resume", "")], False),
+        ("", [("pause", ""), ("resume", "failed")], True),
+    ],
+)
+def test_whether_one_is_paused_is_known_from_its_engine_or_from_the_buttons(
+    state: str, made: list[tuple[str, str]], expected: bool
+) -> None:
+    changes = [{"action": action, "replica": "web", "error": error} for action, error in made]
+    assert is_paused("web", state, [*changes, {"action": "kill", "replica": "other", "error": ""}]) is expected
+
+
+def test_nobody_restarts_a_host_process() -> None:
+    assert "Host process: nobody restarts it when it has died; leave --restart out" in infra("up", "host", "--restart")
 
 
 @pytest.mark.browser
@@ -249,8 +287,14 @@ def test_the_button_halts_lets_go_on_and_kills_the_host_process(tmp_path: Path, 
         page.get_by_text("Done: pause host: SIGSTOP to process").wait_for(timeout=20_000)
         (pid,) = (int(word) for word in page.locator("#said").inner_text().split() if word.isdecimal())
         assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
-        page.get_by_role("button", name="Go on: host").click()
+        page.get_by_text("host (paused)").wait_for(timeout=20_000)
+        assert page.get_by_role("button", name="Pause: host").is_disabled()
+        assert page.get_by_role("button", name="Kill: host").is_disabled()
+        page.wait_for_function("document.querySelector('#cpu .shapelayer .shape-label')?.textContent === 'pause'")
+        page.get_by_role("button", name="Resume: host").click()
         page.get_by_text("Done: resume host").wait_for(timeout=20_000)
+        page.wait_for_function("!document.querySelector('#replicas').textContent.includes('paused')", timeout=20_000)
+        assert page.get_by_role("button", name="Resume: host").is_disabled()
         assert page.locator("#scale").is_hidden()
         page.get_by_role("button", name="Kill: host").click()
         page.get_by_text("Done: kill host: SIGKILL").wait_for(timeout=20_000)
@@ -293,7 +337,11 @@ def test_a_container_is_killed_by_the_button_and_one_of_others_is_not(
     assert (killed["action"], killed["number"], killed["replica"], killed["error"]) == ("kill", "2", name, "")
     theirs = engine.client.containers.run(service_image, ["sleep", "60"], name=name, detach=True, init=True)
     try:
-        assert "docker run does not run, as far as this checkout has started it" in infra("change", "docker", "kill")
+        said = infra("change", "docker", "kill")
+        assert (
+            "docker run does not run, as far as this checkout has started it, and can't be started now: there" in said
+        )
+        assert f"there is a container named {name} that Fourfold did not make" in said
         theirs.reload()
         assert theirs.status == "running"
     finally:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -16,6 +17,7 @@ from gevent.event import Event
 import _monitor
 from _counters import Counters, Interface
 from _monitor import Monitor
+from _read_docker import Engine
 
 DENIED = "permission is denied; for Docker's socket, join its group or run as its user"
 
@@ -27,6 +29,7 @@ class Container:
         self.id = id
         self.runs = True
         self.is_denied = False
+        self.is_anew = True
         self.cpu_seconds = 10.0
         self._at = 1000.0
         self.other_names: list[str] = []
@@ -50,6 +53,7 @@ class Container:
             f"task-{self.id}",
             "running",
             lambda: "exit code 137",
+            lambda: self.is_anew,
             other_names=lambda: self.other_names,
             doubt=self.doubt,
         )
@@ -170,6 +174,38 @@ def test_one_that_is_restarted_keeps_its_name_and_has_no_negative_rate() -> None
     assert [event for event, _, _ in watched.told()] == ["found", "ended", "restarted", "restarted"]
     rates = [row["cpu_percent"] for row in watched.samples if row["cpu_percent"] is not None]
     assert all(rate == pytest.approx(20) for rate in rates)
+
+
+def test_one_that_has_ended_and_is_still_listed_was_not_restarted() -> None:
+    container, service = Container("1"), Service()
+    service.others = [container.replica("web1")]  # listed whether it runs or not
+    watched = Watched(service)
+    watched.until_sampled("1", 1)
+    container.runs, container.is_anew = False, False
+    watched.until_told("found", "ended")
+    gevent.sleep(0.3)  # looks that find it
+    watched.until_told("found", "ended")
+    container.runs = container.is_anew = True
+    watched.until_told("found", "ended", "restarted")
+    watched.monitor.stop()
+
+
+def test_a_container_is_anew_if_it_runs_and_has_begun_again() -> None:
+    state: dict[str, Any] = {"Running": True, "StartedAt": "1", "ExitCode": 0}
+    engine = Engine.__new__(Engine)
+    engine.client = SimpleNamespace(api=SimpleNamespace(inspect_container=lambda _: {"State": state}))
+    engine.name, engine._started_at = "n1", {"id": "1"}
+    container = engine.container("web", "id")
+    assert not container.is_anew()  # the engine has not seen its end yet
+    state |= {"StartedAt": "2"}
+    assert container.is_anew()
+    state |= {"Running": False}
+    assert not container.is_anew()
+    assert container.why_ended() == "exit code 0"
+    state |= {"Running": True}
+    assert not container.is_anew()
+    state |= {"StartedAt": "3"}
+    assert container.is_anew()
 
 
 def test_what_comes_and_goes_is_noted() -> None:

@@ -70,7 +70,8 @@ class Changeable:
 
     Args:
         targets: what ``--replicas`` of the locustfiles may call it.
-        names: its replicas that run, by the names that their samples have, in the order of their numbers.
+        names: its replicas that run, by the names that their samples have, in the order of their numbers; none: it is
+            stopped.
         change: changes it.
         replicas: how many replicas a Swarm service is to have; None: it is none.
     """
@@ -81,7 +82,8 @@ class Changeable:
     replicas: int | None = None
 
 
-RUNS = ("running", "paused")
+PAUSED = "paused"
+RUNS = ("running", PAUSED)
 """The states of a container that can be changed."""
 
 
@@ -91,10 +93,10 @@ def that_run(containers: Sequence[Any]) -> list[Any]:
 
 
 def changeable_containers(target: str, containers: Sequence[Any]) -> Changeable | None:
-    """A deployment that consists of containers of this checkout; None: none of them runs."""
+    """A deployment that consists of containers of this checkout; None: there are none."""
     running = that_run(containers)
     names = tuple(replica_name(each) for each in running)
-    return Changeable((target,), names, lambda change: change_container(change, running)) if running else None
+    return Changeable((target,), names, lambda change: change_container(change, running)) if containers else None
 
 
 def replica_name(container: Any) -> str:
@@ -139,7 +141,7 @@ def change_container(change: Change, containers: Sequence[Any]) -> Made:
     """Change one of a deployment's containers, which stand in their order, or the CPU limit of all.
 
     Raises:
-        DeploymentError: there is no such replica.
+        DeploymentError: there is no such replica, or it is paused and has to go on first, or the reverse.
     """
     if change.action == CPU:
         for container in containers:
@@ -150,6 +152,9 @@ def change_container(change: Change, containers: Sequence[Any]) -> Made:
         raise DeploymentError(f"there is no replica {number}, only {len(containers)}")
     container = containers[number - 1]
     replica = replica_name(container)
+    container.reload()
+    if reason := _why_not_now(change.action, is_paused=container.status == PAUSED):
+        raise DeploymentError(f"{replica} {reason}")
     if change.action == STOP:
         container.stop(timeout=container.attrs["Config"].get("StopTimeout"))
         return Made(replica, "docker stop")
@@ -160,6 +165,14 @@ def change_container(change: Change, containers: Sequence[Any]) -> Made:
         container.unpause()
         return Made(replica, "docker unpause")
     return Made(replica, _kill(container))
+
+
+def _why_not_now(action: str, *, is_paused: bool) -> str | None:
+    if action == RESUME:
+        return None if is_paused else "is not paused"
+    if not is_paused:
+        return None
+    return "is paused already" if action == PAUSE else "is paused; resume it first"
 
 
 def _limit_cpus(container: Any, cpus: float) -> None:
@@ -203,5 +216,5 @@ def change_swarm(change: Change, service: Any, containers: Callable[[], Sequence
 def unpause(containers: Sequence[Any]) -> None:
     """Let those go on that are paused: the engine can't stop them."""
     for container in containers:
-        if container.status == "paused":
+        if container.status == PAUSED:
             container.unpause()

@@ -83,7 +83,7 @@ class Deployment(Protocol):
 
     def running(self, settings: Settings) -> Changeable | None:
         """What ``start`` of this checkout made, also in another process, and what of it can be changed now. None if
-        nothing of it runs."""
+        nothing of it is there."""
 
     def remove(self, settings: Settings) -> list[str]:
         """Remove what ``start`` made, also in an earlier run that was killed, and nothing else. Returns what it was."""

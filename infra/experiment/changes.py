@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -20,8 +21,8 @@ from infra.deployments.docker_engine import FAILURES, connect
 from infra.deployments.swarm_mode import why_no_drain
 from infra.errors import DeploymentError
 from runfiles.columns import CHANGES_COLUMNS
-from runfiles.deployments import DEPLOYMENTS, HOST, MOST_REPLICAS
-from runfiles.events import CPU, DRAIN, ENDS, PAUSE, PLANNED, SCALE, SPIKE, SPIKE_OVER
+from runfiles.deployments import DEPLOYMENTS, HOST, MOST_REPLICAS, title_of
+from runfiles.events import CPU, DRAIN, ENDS, KILL, PAUSE, PLANNED, SCALE, SPIKE, SPIKE_OVER, STOP, UPDATE
 from runfiles.files import CHANGES_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.lines import tidy
 from runfiles.records import RunRecord
@@ -31,6 +32,13 @@ from servicefile.toml import Check, number, one_of, or_none, whole
 
 ROUNDS = 3
 """How often each deployment is loaded, if the plan does not say: intervals come from these."""
+
+LEAST_AFTER_S = 5
+"""So long before the end of the load the last change must be over: one takes some seconds, and comes late if the one
+before is slow."""
+
+USUAL_AFTER_S = 20
+"""So long a load goes on after its last change, for one to see how the service recovers."""
 
 MOST_CHANGES = 100
 LONGEST_TEXT = 200
@@ -63,7 +71,7 @@ def changes_of(value: Any) -> tuple[Change, ...]:
 def _change_of(table: Any, example: str) -> Change:
     if not isinstance(table, Mapping):
         raise ValueError(example)  # noqa: TRY004  no caller's slip
-    found = toml.checked(table, _CHECKS, "[[changes]]", "[[changes]]", lambda _: None)
+    found = toml.checked(table, _CHECKS, "[[changes]]", "[[changes]]", lambda _: toml.NO_DEFAULT)
     for key in ("at_s", "action"):
         if key not in found:
             raise toml.NotValid(f"[[changes]]: {key} is missing")
@@ -83,9 +91,16 @@ def as_tables(changes: Sequence[Change]) -> list[dict[str, Any]]:
     return [asdict(change) for change in changes]
 
 
+def _action(value: Any) -> str:
+    try:
+        return str(one_of(PLANNED)(value))
+    except ValueError:
+        raise ValueError(f"an action; choose one of: {', '.join(PLANNED)}") from None
+
+
 _CHECKS: dict[str, Check] = {
     "at_s": number("a number of seconds", 0, 3600),
-    "action": one_of(PLANNED),
+    "action": _action,
     "replica": or_none(whole(1, MOST_REPLICAS)),
     "seconds": or_none(number("a number of seconds", 0.1, 3600)),
     "replicas": or_none(whole(1, MOST_REPLICAS)),
@@ -101,18 +116,38 @@ def end_s(change: Change) -> float:
 
 def why_together_wrong(changes: Sequence[Change], seconds: float, *, has_rate: bool) -> str | None:
     """Why these changes, in the order of time, can't all be made in a load of so many seconds. None if they can."""
-    for action in (SPIKE, DRAIN):
-        own = [change for change in changes if change.action == action]
-        if action == SPIKE and own and not has_rate:
-            return "spike makes the rate of an open workload higher, and the plan has users; set rate"
-        for before, after in itertools.pairwise(own):
-            if after.at_s < end_s(before):
-                return f"the {action} at_s = {after.at_s:g} begins before that at_s = {before.at_s:g} has ended"
+    if not has_rate and any(change.action == SPIKE for change in changes):
+        return "spike makes the rate of an open workload higher, and the plan has users; set rate"
+    if reason := next(filter(None, itertools.starmap(_why_overlap, itertools.combinations(changes, 2))), None):
+        return reason
     last = max(changes, key=end_s)
-    if end_s(last) >= seconds:
+    if end_s(last) + LEAST_AFTER_S > seconds:
+        end = math.ceil(end_s(last))
         return (
-            f"the last change ({last.action} at_s = {last.at_s:g}) must end before the load does; set seconds = "
-            f"{int(end_s(last)) + 20} or more"
+            f"the last change ({last.action} at_s = {last.at_s:g}) must end {LEAST_AFTER_S} s before the load does; "
+            f"set seconds = {end + LEAST_AFTER_S} or more; {end + USUAL_AFTER_S} shows how it recovers"
+        )
+    return None
+
+
+def _why_overlap(before: Change, after: Change) -> str | None:
+    """Why a change can't be made while one that was made before goes on. None: it can, or that has ended."""
+    if before.action not in ENDS or after.at_s >= end_s(before):
+        return None
+    replica = before.replica or 1
+    is_same_replica = after.action not in OF_ONE_REPLICA or (after.replica or 1) == replica
+    if before.action == after.action and is_same_replica:
+        whose = f" of replica {replica}" if before.action == PAUSE else ""
+        return f"the {after.action}{whose} at_s = {after.at_s:g} begins before that at_s = {before.at_s:g} has ended"
+    if before.action == PAUSE and after.action in (KILL, STOP, UPDATE, DRAIN) and is_same_replica:
+        return (
+            f"the {after.action} at_s = {after.at_s:g} comes while replica {replica} is paused (from {before.at_s:g} "
+            f"to {end_s(before):g} s), and no engine ends what is paused; set at_s = {end_s(before):g} or more"
+        )
+    if before.action == DRAIN and after.action == PAUSE:
+        return (
+            f"the pause at_s = {after.at_s:g} comes while the node is drained (from {before.at_s:g} to "
+            f"{end_s(before):g} s), so there is no replica; set at_s = {end_s(before):g} or more"
         )
     return None
 
@@ -134,6 +169,17 @@ def why_not_changed(name: str, changes: Sequence[Change]) -> str | None:
         if (change.replica or 1) > most:
             return f"the plan has {change.action} of replica {change.replica}, and there are never more than {most}"
     return None
+
+
+def why_none_changed(names: Sequence[str], changes: Sequence[Change]) -> str | None:
+    """Why none of these deployments can be changed as the plan says. None if one can."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        reason = why_not_changed(name, changes)
+        if reason is None:
+            return None
+        found.setdefault(reason, []).append(title_of(name))
+    return "; ".join(f"{', '.join(titles)}: {reason}" for reason, titles in found.items())
 
 
 def why_not_here(name: str, changes: Sequence[Change]) -> str | None:
@@ -230,11 +276,11 @@ class Schedule:
 
 
 def _with_ends(changes: Sequence[Change]) -> list[tuple[int, Change]]:
-    """The changes with their numbers, and after each that lasts its end."""
+    """The changes with their numbers, and after each that lasts its end, before what begins at that moment."""
     numbered = list(enumerate(changes, 1))
     ends = [
         (number, replace(change, action=ENDS[change.action], at_s=end_s(change)))
         for number, change in numbered
         if change.action in ENDS
     ]
-    return sorted([*numbered, *ends], key=lambda each: each[1].at_s)
+    return sorted([*ends, *numbered], key=lambda each: each[1].at_s)

@@ -26,6 +26,7 @@ from infra.deployments.users_files import why_not_valid
 from infra.environment import for_python
 from infra.errors import DeploymentError, ImageError, PlanError, RecordError, ResumeError, why
 from infra.experiment.bench import Bench
+from infra.experiment.changes import why_none_changed
 from infra.experiment.circumstances import Circumstances, changed_file, circumstances_here, differences, service_record
 from infra.experiment.enough import Budget, spent_s
 from infra.experiment.groups import why_one_port
@@ -50,7 +51,7 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
     """Begin an experiment in a new folder of ``results``. Returns the exit code.
 
     Raises:
-        PlanError: two deployments that run side by side have one port.
+        PlanError: two deployments that run side by side have one port, or no deployment can be changed as it says.
         NotValid: a Compose file or stack file that the service file names can't be used.
         DeploymentError: another experiment runs on this machine or on the engine, the load generator can't be pinned,
             or the folder can't be made.
@@ -141,6 +142,8 @@ def refuse_impossible(plan: Plan, settings: Settings) -> list[str]:
         PlanError, DeploymentError, NotValid: as in ``run_new``.
     """
     if plan.layout == BLOCKS and (reason := why_one_port(plan.deployments, settings)):
+        raise PlanError(reason)
+    if reason := why_none_changed(plan.deployments, plan.changes):
         raise PlanError(reason)
     if reason := why_not_pinned(plan.generator_cpus):
         raise DeploymentError(reason)

@@ -218,7 +218,12 @@ def read_plan(path: Path | None, overrides: Sequence[str] = (), only: str | None
             key, value = table, (TABLES[table](values.get(table)) or {}) | {name: value}
         keys_set.append(key)
         values |= _checked({key: value}, "--set")
-    plan = consistent(Plan(**values))
+    try:
+        plan = consistent(Plan(**values))
+    except PlanError as error:
+        where = [str(path)] if path is not None else []
+        where += ["--set"] if keys_set else []
+        raise PlanError(f"{' and '.join(where)}: {error}") from None
     refuse_idle(plan, [key for key in keys_set if values[key] is not None], "--set")
     return plan
 
