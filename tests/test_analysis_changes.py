@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +46,7 @@ from analysis.show.changes import TITLE
 from analysis.show.hand_in_report import render_report
 from analysis.show.markdown import render_markdown
 from analysis.show.page import page, render
-from runfiles.files import CHANGES_SUFFIX
+from runfiles.files import CHANGES_SUFFIX, RUN_RECORD_SUFFIX
 
 WARM_UP_S = 2.0
 RATE = 50
@@ -252,10 +253,11 @@ def test_kill_with_a_gap(tmp_path: Path) -> None:
     # 1,000 requests are due after the kill, 150 of them in the gap of 3 s. One more was waiting for its answer.
     assert (found.lost, found.requests) == (151, 1001)
     assert found.errors == {REFUSED: 150, "RemoteDisconnected()": 1}
-    # The first request after the gap is due 3.01 s after the kill, and answered 8 ms later.
-    assert found.times["errors_end_s"].value == pytest.approx(3.01)
-    assert found.times["silent_s"].value == pytest.approx(3.018)
-    assert found.times["latency_back_s"].value == 3.0
+    # The last one in the gap is due 2.99 s after the kill. The first one after it is answered after 3.018 s; the median
+    # is not as before any sooner.
+    assert found.times["last_failed_s"].value == pytest.approx(2.99)
+    for key in ("silent_s", "served_again_s", "latency_back_s"):
+        assert found.times[key].value == pytest.approx(3.018)
     assert found.times["extra_s"].value == 0.0
     assert found.times["first_answer_s"].value == pytest.approx(3.018)
     assert found.times["fair_share_s"].missing == "there is one replica only"
@@ -268,7 +270,7 @@ def test_down_to_the_end_is_no_number(tmp_path: Path) -> None:
     found = recovery(tmp_path, down())
     assert found.is_down
     assert (found.lost, found.requests) == (1000, 1000)
-    for key in ("errors_end_s", "silent_s", "latency_back_s"):
+    for key in ("last_failed_s", "served_again_s", "silent_s", "latency_back_s"):
         assert found.times[key] == NEVER
     assert found.times["extra_s"].missing == "nothing was answered"
     assert found.times["first_answer_s"].missing == NO_NEW_REPLICA
@@ -277,9 +279,9 @@ def test_down_to_the_end_is_no_number(tmp_path: Path) -> None:
 def test_a_pause_delays_and_loses_nothing(tmp_path: Path) -> None:
     found = recovery(tmp_path, paused(), [PAUSE])
     assert found.lost == 0
-    assert found.times["errors_end_s"].value == 0.0
-    assert found.times["silent_s"].value == pytest.approx(4.008)
-    assert found.times["latency_back_s"].value == 4.0
+    assert found.times["last_failed_s"].value == 0.0
+    for key in ("silent_s", "served_again_s", "latency_back_s"):
+        assert found.times[key].value == pytest.approx(4.008)
     # 200 requests, due at even distances in 4 s, wait 2 s in the mean.
     assert found.slowed == 200
     assert found.times["extra_s"].value == pytest.approx(400.0)
@@ -346,19 +348,144 @@ def test_each_change_counts_to_the_next_one(tmp_path: Path) -> None:
     kill, update = recoveries(run)
     assert (kill.lost, kill.requests, kill.is_last) == (20, 1000, False)
     assert (update.lost, update.requests, update.is_last) == (1, 500, True)
-    assert kill.times["errors_end_s"].value == pytest.approx(0.41)
-    assert update.times["errors_end_s"].value == pytest.approx(5.03)
+    assert kill.times["last_failed_s"].value == pytest.approx(0.39)
+    assert update.times["last_failed_s"].value == pytest.approx(5.01)
+    assert update.times["served_again_s"].value == pytest.approx(5.038)
     assert kill.times["first_answer_s"].missing == "the replicas were not watched"
 
 
 def test_requests_without_a_row(tmp_path: Path) -> None:
-    load = replace(killed(), told={"over_bound": 7, "unanswered": 2, "dropped": 1})
+    load = replace(killed(), told={"over_bound": 7, "unanswered": 6, "dropped": 1})
     found = recovery(tmp_path, load)
-    assert found.unsent == {"over_bound": 7, "unanswered": 2, "dropped": 1}
+    assert found.unsent == {"over_bound": 7, "unanswered": 6, "cut_off": 0, "dropped": 1}
     # What the load generator did not send is not lost, but it was due.
-    assert (found.lost, found.requests) == (160, 1011)
+    assert (found.lost, found.requests) == (164, 1015)
     # When the unanswered ones were due is not known; others were answered to the end.
-    assert found.times["errors_end_s"].value == pytest.approx(3.01)
+    assert found.times["last_failed_s"].value == pytest.approx(2.99)
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "ms", "is_refused", "lost_ones"),
+    [
+        (5, 8.0, False, 0),  # 5 are due in 0.1 s
+        (6, 8.0, False, 6),
+        (20, 400.0, False, 0),  # and 20 in 0.4 s
+        (21, 400.0, False, 21),
+        (5, 8.0, True, 1000),  # the last second failed, but at once
+    ],
+)
+def test_requests_that_the_end_cuts_off(
+    tmp_path: Path, unanswered: int, ms: float, is_refused: bool, lost_ones: int
+) -> None:
+    rows = [lost(at) if is_refused and after(at) >= 0 else row(at, ms, replica="c") for at in due()]
+    load = Load(rows, [change(1, "kill", BEGAN_S)], told={"unanswered": unanswered})
+    analysis = one(tmp_path, load)
+    (found,) = analysis.effects[0].rounds.values()
+    assert found.lost == lost_ones
+    is_cut_off = lost_ones != unanswered
+    assert found.unsent["cut_off"] == (unanswered if is_cut_off else 0)
+    assert f"{unanswered}: under way when the run ended" in render(analysis) or not is_cut_off
+    assert found.requests == len([own for own in rows if own["started_at_unix_s"] + ms / 1000 >= START + 22]) + (
+        0 if is_cut_off else unanswered
+    )
+
+
+def two_pauses(folder: Path) -> Analysis:
+    """Two pauses of 2 s, each over at once; in the first, all requests wait for 2 s, in the second for 1 s. Two
+    requests were under way when the run ended."""
+    planned = [PAUSE | {"at_s": at_s, "seconds": 2} for at_s in (20.0, 22.0)]
+    rows = [row(at, 8.0 + (1000 * (4 - after(at)) if 0 <= after(at) < 4 else 0), replica="c") for at in due()]
+    changes = [change(number, "pause", at_s) for number, at_s in ((1, 20.0), (2, 22.0))]
+    changes += [change(number, "resume", at_s) for number, at_s in ((1, 22.0), (2, 24.0))]
+    return one(folder, Load(rows, changes, told={"unanswered": 30}), planned)
+
+
+def test_of_two_changes_the_last_has_what_was_under_way(tmp_path: Path) -> None:
+    analysis = two_pauses(tmp_path)
+    first, second = (effect.rounds[1] for effect in analysis.effects)
+    assert (first.lost, second.lost) == (0, 30)
+    # Nothing was answered in the first pause, so the second has nothing to be compared with.
+    assert (first.is_disturbed_before, second.is_disturbed_before) == (False, True)
+    assert "Already before this change it was not as before the first one." in said(analysis)
+
+
+def test_of_two_changes_each_is_named(tmp_path: Path) -> None:
+    analysis = two_pauses(tmp_path)
+    assert analysis.headline[0].startswith("When a replica was paused for 2 s (at 22 s), docker run lost 30 of 1,030")
+    assert [finding.title for finding in analysis.findings] == [
+        "docker run: pause 2 s at 20 s",
+        "docker run: pause 2 s at 22 s",
+    ]
+    (card,) = page(analysis).sections[0].cards[:1]
+    assert [value.detail.split("\n")[0] for value in card.values] == [
+        "of 0 requests: pause 2 s at 20 s",
+        "longest time without an answer",
+        "of 1,030 requests: pause 2 s at 22 s",
+        "longest time without an answer",
+    ]
+    assert "as in the 2 to 20 s before" in page(analysis).sections[0].tables[0].how_to_read
+
+
+def test_a_change_that_was_not_made_cuts_no_span(tmp_path: Path) -> None:
+    load = killed()
+    failed = change(2, "kill", BEGAN_S + 2, error="Conflict: the container is paused")
+    planned = [KILL, KILL | {"at_s": BEGAN_S + 2}]
+    analysis = one(tmp_path, replace(load, changes=[*(load.changes or ()), failed]), planned)
+    (effect,) = analysis.effects
+    assert (effect.rounds[1].lost, effect.rounds[1].is_last) == (151, True)
+    made, not_made = page(analysis).sections[0].tables[0].rows
+    assert made.cells[0].text == "151 of 1,001"
+    assert not_made.title == "docker run: 2. kill"
+    assert (not_made.cells[0].text, not_made.cells[0].detail) == ("not made", "Conflict: the container is paused")
+
+
+def test_a_silence_after_the_last_failed_request(tmp_path: Path) -> None:
+    """Requests fail for 0.4 s; those of the next second are answered late, all at once after 1.4 s."""
+
+    def own(at: float) -> dict[str, Any]:
+        if not 0 <= after(at) < 1.4:
+            return row(at, replica="c")
+        return lost(at) if after(at) < 0.4 else row(at, 8 + 1000 * (1.4 - after(at)), replica="c")
+
+    analysis = one(tmp_path, Load([own(at) for at in due()], [change(1, "kill", BEGAN_S)]))
+    (found,) = analysis.effects[0].rounds.values()
+    assert found.times["last_failed_s"].value == pytest.approx(0.39)
+    assert found.times["served_again_s"].value == pytest.approx(1.408)
+    assert "and served without errors again after 1.4 s" in said(analysis)
+    drawn = page(analysis).sections[0]
+    assert [value.text for value in drawn.cards[0].values] == ["20 lost", "1.4 s"]
+    assert drawn.tables[0].rows[0].cells[1].text == "0.39 s"
+    assert drawn.tables[0].rows[0].cells[1].detail.endswith("served again after 1.4 s")
+
+
+def test_a_share_that_was_not_asked_for(tmp_path: Path) -> None:
+    """The only replica starts again, and never answers: there is no share to speak of."""
+    load = down()
+    analysis = one(tmp_path, replace(load, events=[*load.events, event("restarted", "c", "1", BEGAN_S + 1)]))
+    assert "No new replica answered until the end of the run." in said(analysis)
+    assert "fair share" not in said(analysis)
+
+
+def test_a_replica_that_a_change_ended_is_no_caveat(tmp_path: Path) -> None:
+    gone = "replicas of process:7 can't be found: process 7 has ended"
+    for action, is_said in (("kill", False), ("cpu", True)):
+        planned = KILL if action == "kill" else {"at_s": BEGAN_S, "action": "cpu", "cpus": 1}
+        load = replace(down(), changes=[change(1, action, BEGAN_S)])
+        folder = experiment(tmp_path / action, {"docker": [load]}, [planned])
+        record = folder / f"docker/round-1/load{RUN_RECORD_SUFFIX}"
+        content = json.loads(record.read_text())
+        content["replicas"]["problems"] = [gone]
+        record.write_text(json.dumps(content))
+        analysis = analyse(read_results(folder))
+        assert any(gone in doubt.text for doubt in analysis.validity.caveats) is is_said
+
+
+def test_what_is_not_measured_is_no_zero_in_the_csv(tmp_path: Path) -> None:
+    analysis = one(tmp_path, Load([row(at) for at in due()], [change(1, "kill", 1.0)]), [KILL | {"at_s": 1.0}])
+    figures = figures_csv(analysis.loads, analysis.passes, (), effects=analysis.effects)
+    (slowed,) = [own for own in csv.DictReader(io.StringIO(figures)) if own["figure"] == "slowed"]
+    assert slowed["value"] == ""
+    assert slowed["note"].startswith("too few requests before the change")
 
 
 def test_lost_requests_without_a_time(tmp_path: Path) -> None:
@@ -366,7 +493,7 @@ def test_lost_requests_without_a_time(tmp_path: Path) -> None:
     load = Load(rows, [change(1, "pause", BEGAN_S), change(1, "resume", BEGAN_S + 4)], told={"over_bound": 7})
     found = recovery(tmp_path, load, [PAUSE])
     assert (found.lost, found.failed) == (7, 0)
-    assert found.times["errors_end_s"].missing == "when the lost requests were due is not recorded"
+    assert found.times["last_failed_s"].missing == "when the lost requests were due is not recorded"
 
 
 def test_requests_that_wait_to_the_end(tmp_path: Path) -> None:
@@ -412,8 +539,8 @@ def test_a_hole_that_comes_late_counts(tmp_path: Path) -> None:
     """A container that stops slowly: it answers for 6 s, and then not for 3 s."""
     rows = [lost(at) if 6 <= after(at) < 9 else row(at) for at in due()]
     found = recovery(tmp_path, Load(rows, [change(1, "stop", BEGAN_S)]))
-    assert found.times["latency_back_s"].value == 9.0
-    assert found.times["errors_end_s"].value == pytest.approx(9.01)
+    assert found.times["latency_back_s"].value == pytest.approx(9.018)
+    assert found.times["last_failed_s"].value == pytest.approx(8.99)
 
 
 def test_too_little_before_a_change(tmp_path: Path) -> None:
@@ -427,17 +554,17 @@ def test_too_little_before_a_change(tmp_path: Path) -> None:
 
 def test_over_rounds(three_rounds: Analysis) -> None:
     host, docker, compose = three_rounds.effects
-    ends = docker.figure("errors_end_s")
-    # 2.51, 3.51 and 3.01 s: mean 3.01, standard deviation 0.5, and t of two degrees of freedom is 4.303.
+    ends = docker.figure("served_again_s")
+    # 2.518, 3.518 and 3.018 s: mean 3.018, standard deviation 0.5, and t of two degrees of freedom is 4.303.
     assert (ends.never, ends.asked) == (0, 3)
-    assert ends.estimate.value == pytest.approx(3.01)
-    assert ends.estimate.high == pytest.approx(3.01 + 4.303 * 0.5 / math.sqrt(3), abs=0.001)
+    assert ends.estimate.value == pytest.approx(3.018)
+    assert ends.estimate.high == pytest.approx(3.018 + 4.303 * 0.5 / math.sqrt(3), abs=0.001)
     assert docker.total("lost") == 125 + 175 + 150 + 3
-    lasting = compose.figure("errors_end_s")
+    lasting = compose.figure("served_again_s")
     assert (lasting.never, lasting.asked, lasting.estimate.rounds) == (1, 3, 2)
     assert not lasting.estimate.has_interval
-    assert (host.figure("errors_end_s").never, host.down) == (3, 3)
-    assert not host.figure("errors_end_s").estimate.is_measured
+    assert (host.figure("served_again_s").never, host.down) == (3, 3)
+    assert not host.figure("served_again_s").estimate.is_measured
 
 
 def test_errors_that_differ_in_an_address_are_one(tmp_path: Path) -> None:
@@ -584,7 +711,7 @@ def test_page(three_rounds: Analysis) -> None:
     ]
     layout = changes.charts[1].plot["layout"]
     shade, line = layout["shapes"]
-    assert (shade["x0"], shade["x1"]) == (pytest.approx(20.0), pytest.approx(23.01))
+    assert (shade["x0"], shade["x1"]) == (pytest.approx(20.0), pytest.approx(23.018))
     assert line["x0"] == pytest.approx(20.0)
     assert [note["text"] for note in layout["annotations"]] == ["<b>kill</b>"]
     host, docker, compose = changes.tables[0].rows
@@ -595,7 +722,10 @@ def test_page(three_rounds: Analysis) -> None:
         "not within the run",
     ]
     assert docker.cells[1].text == "3.0 s"
-    assert compose.cells[1].detail == "no interval from two rounds\nnot within the run in 1 of 3 rounds"
+    assert (
+        compose.cells[1].detail
+        == "no interval from two rounds\nnot within the run in 1 of 3 rounds\nserved again after 2.8 s"
+    )
     anchors = {part.anchor for finding in changes.findings for part in finding.parts if part.anchor}
     assert anchors == {row.id for row in changes.tables[0].rows}
 
@@ -606,10 +736,10 @@ def test_markdown_csv_junit_and_hand_in(three_rounds: Analysis) -> None:
     assert "| Host process: kill (at 20 s, 3 rounds) | 3,000 of 3,000 (3,000: ConnectionRefusedError" in markdown
     figures = figures_csv(three_rounds.loads, three_rounds.passes, (), effects=three_rounds.effects)
     rows = [own for own in csv.DictReader(io.StringIO(figures)) if own["run"] == "load, change 1: kill"]
-    ends = {(own["deployment"], own["round"]): own for own in rows if own["figure"] == "errors_end_s"}
-    assert float(ends["docker run", "1"]["value"]) == pytest.approx(2.51)
+    ends = {(own["deployment"], own["round"]): own for own in rows if own["figure"] == "last_failed_s"}
+    assert float(ends["docker run", "1"]["value"]) == pytest.approx(2.49)
     assert ends["Host process", "2"]["value"] == ""
-    assert ends["Host process", "2"]["note"] == "not before the end"
+    assert ends["Host process", "2"]["note"] == "not within the run"
     assert ends["Docker Compose", "all"]["note"] == "not in 1 of 3 rounds"
     cases = {case.name: case.said for case in cases_of(three_rounds) if case.suite == "changes"}
     assert "nobody restarted it" in cases["Host process: change 1, kill"]
