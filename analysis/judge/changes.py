@@ -174,6 +174,8 @@ def _of(effect: Effect) -> list[Part]:
 
 def _lost(effect: Effect) -> list[Part]:
     lost, requests = effect.total("lost"), effect.total("requests")
+    if not requests:
+        return ["lost ", Number("no request", effect_anchor(effect))]
     share = f"{lost:,} of {requests:,}" if lost else f"none of {requests:,}"
     rounds = f" (in {len(effect.rounds)} rounds)" if len(effect.rounds) > 1 else ""
     return ["lost ", Number(share, effect_anchor(effect)), f" requests{rounds}"]
