@@ -21,7 +21,7 @@ from analysis import precision
 from analysis.analyse import Analysis, analyse
 from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
-from analysis.judge.changes import effect_in_words, name_of
+from analysis.judge.changes import effect_in_words, label
 from analysis.judge.comparability import is_memory_comparable
 from analysis.judge.doubts import INVALID_EXIT_CODE, KINDS
 from analysis.judge.staircases import highest, rounds_reaching
@@ -173,7 +173,7 @@ def cases_of(analysis: Analysis) -> list[Case]:
         said = f"not valid: {search.disturbance}" if search.disturbance else said
         cases.append(Case("capacity", f"{search.title}: {search.objective}", said=said))
     for effect in analysis.effects:
-        name = f"{effect.title}: change {effect.number}, {name_of(effect.planned)}"
+        name = f"{effect.title}: change {effect.number}, {label(effect)}"
         cases.append(Case("changes", name, said=effect_in_words(effect)))
     for staircase in analysis.staircases:
         said = f"{highest(staircase)}, {rounds_reaching(staircase)}"

@@ -67,6 +67,8 @@ def test_a_spike_that_was_planned_is_no_fault(tmp_path: Path) -> None:
     assert not analysis.validity.invalid
     assert not any("spike" in doubt.text or "not at all" in doubt.text for doubt in analysis.validity.caveats)
     assert "docker run lost none of 1,400 requests when the rate was tripled for 4 s." in said(analysis)
+    # 600 requests in the 4 s of the spike and 100 in the 2 s after it take 100 instead of 8 ms.
+    assert "700 of 1,400 requests were slowed: they waited 64.4 s longer, all together." in said(analysis)
     chart = page(analysis).sections[0].charts[0].plot["layout"]
     assert [note["text"] for note in chart["annotations"]] == ["<b>spike</b>", "<b>spike over</b>"]
     assert "spike 3 times for 4 s at 20 s" in render(analysis)
@@ -82,6 +84,14 @@ def test_a_spike_that_the_load_generator_did_not_make_is_seen(tmp_path: Path) ->
     assert any("16.7% not at all" in doubt.text for doubt in not_kept.validity.caveats)
     no_end = one(tmp_path / "no end", Load(spiked(), changes()[:1], told=TOLD), [SPIKE])
     assert any("change 1 (spike over" in doubt.text for doubt in no_end.validity.invalid)
+
+
+def test_a_spike_that_was_only_sent_late_was_not_lighter(tmp_path: Path) -> None:
+    late = [own | {"send_delay_ms": 50.0 if own["response_time_ms"] > 50 else 0.1} for own in spiked()]
+    analysis = one(tmp_path, Load(late, changes(), told=TOLD | {"late": 700}), [SPIKE])
+    (text,) = [doubt.text for doubt in analysis.validity.caveats if "10 ms late" in doubt.text]
+    assert "late. Response times count from when a request was due, so they contain that" in text
+    assert "lighter" not in text
 
 
 def test_requests_without_a_row_are_those_of_the_spike(tmp_path: Path) -> None:

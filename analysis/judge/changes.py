@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.judge import words
-from analysis.judge.doubts import Validity
+from analysis.judge.doubts import LONGEST_QUOTE, Validity
 from analysis.judge.findings import Finding, Number, Part
 from analysis.measure.effects import Effect
 from analysis.measure.quantity import Estimate
+from analysis.measure.rounds import Measurement
 from runfiles.events import CPU, DRAIN, KILL, PAUSE, SCALE, SPIKE, STOP, UPDATE
 from runfiles.records import ChangeRecord
 
@@ -62,6 +63,30 @@ def name_of(planned: ChangeRecord) -> str:
     return f"{planned.action}{more.get(planned.action, '')}"
 
 
+def label(effect: Effect) -> str:
+    """``kill``, or ``kill at 5 s`` if the plan has several changes."""
+    return f"{name_of(effect.planned)}{_at(effect)}"
+
+
+def _at(effect: Effect) -> str:
+    return f" at {effect.planned.at_s:g} s" if effect.of > 1 else ""
+
+
+def _when(effect: Effect) -> str:
+    at = f" (at {effect.planned.at_s:g} s)" if effect.of > 1 else ""
+    return f"{what_was_done(effect.planned)}{at}"
+
+
+def why_not_made(load: Measurement, number: int) -> dict[int, str]:
+    """The rounds of a deployment in which a change was not made, and why."""
+    found = {}
+    for number_of_round, run in load.deployment.loads.items():
+        own = [row for row in run.changes.to_dict("records") if row["number"] == number]
+        if not own or own[0]["error"]:
+            found[number_of_round] = str(own[0]["error"])[:LONGEST_QUOTE] if own else "there is no record of it"
+    return found
+
+
 def until(effect: Effect) -> str:
     """What ends the span of a change."""
     is_last = all(recovery.is_last for recovery in effect.rounds.values())
@@ -90,17 +115,31 @@ def why_down(effect: Effect) -> str:
 def change_findings(effects: Sequence[Effect], validity: Validity) -> list[Finding]:
     """A paragraph for each change of each valid deployment."""
     return [
-        Finding(f"finding-{effect_anchor(effect)}", f"{effect.title}: {name_of(effect.planned)}", tuple(_of(effect)))
+        Finding(f"finding-{effect_anchor(effect)}", f"{effect.title}: {label(effect)}", tuple(_of(effect)))
         for effect in effects
         if not validity.of(effect.name)
     ]
 
 
 def change_headline(effects: Sequence[Effect]) -> tuple[str, ...]:
-    """What the first change of the plan did to all deployments in one sentence, and then each change of each."""
-    first = [effect for effect in effects if effect.number == effects[0].number]
-    each = "; ".join(f"{words.named(effect.measurement)} {_in_short(effect)}" for effect in first)
-    return (f"When {what_was_done(first[0].planned)}, {each}.", *map(effect_in_words, effects))
+    """What the worst change of each deployment did to it, in a sentence for each such change, and then each change of
+    each."""
+    worst = [
+        max((effect for effect in effects if effect.name == name), key=_badness)
+        for name in dict.fromkeys(effect.name for effect in effects)
+    ]
+    said = []
+    for number in sorted({effect.number for effect in worst}):
+        own = [effect for effect in worst if effect.number == number]
+        each = "; ".join(f"{words.named(effect.measurement)} {_in_short(effect)}" for effect in own)
+        said.append(f"When {_when(own[0])}, {each}.")
+    return (" ".join(said), *map(effect_in_words, effects))
+
+
+def _badness(effect: Effect) -> tuple[int, float]:
+    """By lost requests, then by how long nothing was answered. Of changes that are alike the first is the worst."""
+    silent = effect.figure("silent_s").estimate
+    return effect.total("lost"), silent.value if silent.is_measured else 0.0
 
 
 def effect_in_words(effect: Effect) -> str:
@@ -129,29 +168,33 @@ def _of(effect: Effect) -> list[Part]:
     """``Swarm, 3 replicas lost 3 of 979 requests when a replica was killed, and served without errors again after 1.2 s
     (0.9 to 1.5). Its median response time stayed as before.``"""
     who = words.first_letter(words.named(effect.measurement))
-    said = [f"{who} ", *_lost(effect), f" when {what_was_done(effect.planned)}", *_errors_end(effect), "."]
-    return [*said, *_silence(effect), *_latency(effect), *_new(effect)]
+    said = [f"{who} ", *_lost(effect), f" when {_when(effect)}", *_served_again(effect), "."]
+    return [*said, *_silence(effect), *_latency(effect), *_slowed(effect), *_new(effect), *_before(effect)]
 
 
 def _lost(effect: Effect) -> list[Part]:
     lost, requests = effect.total("lost"), effect.total("requests")
+    if not requests:
+        return ["lost ", Number("no request", effect_anchor(effect))]
     share = f"{lost:,} of {requests:,}" if lost else f"none of {requests:,}"
     rounds = f" (in {len(effect.rounds)} rounds)" if len(effect.rounds) > 1 else ""
     return ["lost ", Number(share, effect_anchor(effect)), f" requests{rounds}"]
 
 
-def _errors_end(effect: Effect) -> list[Part]:
-    """How long requests failed."""
-    found = effect.figure("errors_end_s")
+def _served_again(effect: Effect) -> list[Part]:
+    """When requests were served again."""
+    failed, found = effect.figure("last_failed_s"), effect.figure("served_again_s")
     said: list[Part] = []
     if effect.down:
         said.append(f", and was down until {until(effect)}{in_rounds(effect.down, effect)}: {why_down(effect)}")
-    if failing := found.never - effect.down:
+    if failing := failed.never - effect.down:
         said.append(f", and requests still failed at {until(effect)}{in_rounds(failing, effect)}")
     if not effect.total("lost") or not found.estimate.is_measured:
         return said
-    again = "; in the others it served" if found.never else ", and served"
-    return [*said, f"{again} without errors again after ", Number(seconds(found.estimate), effect_anchor(effect))]
+    again = "; in the others it served" if failed.never else ", and served"
+    told = "" if failed.never else in_rounds(found.asked - found.never, effect)
+    number = Number(seconds(found.estimate), effect_anchor(effect))
+    return [*said, f"{again} without errors again after ", number, *([told] if told else [])]
 
 
 def _silence(effect: Effect) -> list[Part]:
@@ -176,8 +219,30 @@ def _latency(effect: Effect) -> list[Part]:
             said = [" Its median response time stayed as before"]
         said += [in_rounds(found.asked - found.never, effect), "."]
     if never > 0:
-        said.append(f" It was not as before until {until(effect)}{in_rounds(never, effect)}.")
+        end = "the run ended" if until(effect) == RUN_END else "the next change began"
+        said.append(f" Its median was still higher when {end}{in_rounds(never, effect)}.")
     return said
+
+
+def _slowed(effect: Effect) -> list[Part]:
+    """What a spike did to the slowest requests, which a median does not show."""
+    extra = effect.figure("extra_s").estimate
+    if effect.planned.action != SPIKE or not extra.is_measured:
+        return []
+    counts = f"{effect.total('slowed'):,} of {effect.total('requests'):,}"
+    said: list[Part] = [" ", Number(counts, effect_anchor(effect)), " requests were slowed"]
+    if effect.total("slowed"):
+        said += [": they waited ", Number(seconds(extra), effect_anchor(effect)), " longer, all together"]
+        said += [" in a round"] if len(effect.rounds) > 1 else []
+    return [*said, "."]
+
+
+def _before(effect: Effect) -> list[Part]:
+    """That the state before was that of an earlier change."""
+    disturbed = sum(recovery.is_disturbed_before for recovery in effect.rounds.values())
+    if not disturbed:
+        return []
+    return [f" Already before this change it was not as before the first one{in_rounds(disturbed, effect)}."]
 
 
 def _new(effect: Effect) -> list[Part]:
@@ -197,7 +262,7 @@ def _new(effect: Effect) -> list[Part]:
         told = in_rounds(fair.asked - fair.never, effect)
         who = "It had its" if is_one else "All new ones had their"
         said += [f" {who} fair share after ", Number(seconds(fair.estimate), anchor), f"{told}."]
-    if unfair := fair.never - first.never:
+    if (unfair := fair.never - first.never) > 0:
         told = in_rounds(unfair, effect)
         who = "It did not get its" if is_one else "Not all new ones got their"
         said.append(f" {who} fair share until {until(effect)}{told}{_why_unfair(effect)}.")

@@ -15,15 +15,19 @@ from analysis.judge.check_replicas import limit_doubts, replica_doubts
 from analysis.judge.check_requests import request_doubts
 from analysis.judge.doubts import LONGEST_QUOTE, Doubt, Reasons
 from analysis.measure.recovery import FEW_BEFORE, latency_limit_ms
-from analysis.measure.spans import end_of_load, spans
+from analysis.measure.spans import changes_of, end_of_load, spans
 from analysis.read.results import Results
 from analysis.read.runs import Run
-from runfiles.events import ENDS, LATE_MS, UNSAMPLED
+from runfiles.events import DRAIN, ENDS, KILL, LATE_MS, SCALE, STOP, UNSAMPLED, UPDATE
 from runfiles.rates import GENERATOR_LIMIT
 from runfiles.records import ChangeRecord
 
 CHANGE = "change"
 """The kind of the reason that a planned change was not made."""
+ENDING = (KILL, STOP, DRAIN, UPDATE, SCALE)
+"""The changes that end replicas."""
+NOT_FOUND = "can't be found"
+"""So the monitor says that there is no replica."""
 LATE_S = 1.0
 """A change that began so much later than it was due is a caveat."""
 
@@ -34,10 +38,16 @@ def changed_load_doubts(run: Run) -> Reasons:
     before = run.before_changes
     found = generator_doubts(run) + limit_doubts(run) + load_doubts(run, is_mixed=True)
     found += [(text, "" if kind == UNSAMPLED else kind) for text, kind in request_doubts(run)]
-    found += replica_doubts(before) + steady_doubts(before)
+    found += [(text, kind) for text, kind in replica_doubts(before) if not _is_caused(text, run)]
+    found += steady_doubts(before)
     if any(math.isnan(latency_limit_ms(span)) for span in spans(run)):
         found.append((f"{FEW_BEFORE}: let at least 5 s, better 20 s, pass before each change", ""))
     return found
+
+
+def _is_caused(text: str, run: Run) -> bool:
+    """Whether a doubt only says that replicas are gone, and a change ended some."""
+    return NOT_FOUND in text and any(change.action in ENDING for change in changes_of(run))
 
 
 def changed_rate_doubts(runs: Mapping[int, Run]) -> list[tuple[list[int], str, str]]:

@@ -107,10 +107,12 @@ def _others(run: Run) -> Others:
 
 
 def _not_kept(late: int, dropped: int, due: int, others: Others) -> str:
+    sent_late = f"of {due:,} requests {late / due:.1%} were sent more than {LATE_MS:g} ms late"
+    if not dropped:
+        return f"{sent_late}. Response times count from when a request was due, so they contain that; {remedy(others)}"
     return (
-        f"of {due:,} requests {late / due:.1%} were sent more than {LATE_MS:g} ms late, and {dropped / due:.1%} not at "
-        "all. So response times contain the load generator's own delay, and the load was lighter than the plan says; "
-        f"{remedy(others)}"
+        f"{sent_late}, and {dropped / due:.1%} not at all. So response times contain the load generator's own delay, "
+        f"and the load was lighter than the plan says; {remedy(others)}"
     )
 
 

@@ -316,9 +316,12 @@ def _csv_change(effect: Effect) -> Iterator[list[object]]:
     run = f"load, change {effect.number}: {effect.planned.action}"
     requests = effect.total("requests")
     counts = {name: effect.total(name) for name in ("lost", "failed", "retried", "slowed")}
-    counts |= {name: effect.unsent(name) for name in ("over_bound", "unanswered", "dropped")}
+    counts |= {name: effect.unsent(name) for name in ("over_bound", "unanswered", "cut_off", "dropped")}
+    extra = effect.figure("extra_s")
     for name, count in counts.items():
-        yield [run, "all", title, name, "", count, "", "", requests, "requests", len(effect.rounds), ""]
+        is_told = name != "slowed" or extra.asked
+        cell, note = (count, "") if is_told else ("", _note(extra.estimate))
+        yield [run, "all", title, name, "", cell, "", "", requests, "requests", len(effect.rounds), note]
     for error, count in effect.errors:
         note = no_formula(error)
         yield [run, "all", title, "failed with", "", count, "", "", requests, "requests", len(effect.rounds), note]
@@ -329,7 +332,8 @@ def _csv_change(effect: Effect) -> Iterator[list[object]]:
         yield [run, "all", title, key, "s", *values, figure.estimate.n, "rounds", len(effect.rounds), note]
         for number_of_round, recovery in effect.rounds.items():
             own = recovery.times[key]
-            note = "not before the end" if own.is_never else no_formula(own.missing)
+            never = "not within the run" if recovery.is_last else "not before the next change"
+            note = never if own.is_never else no_formula(own.missing)
             yield [run, number_of_round, title, key, "s", _cell(own.value), "", "", "", "", 1, note]
     for number_of_round, recovery in effect.rounds.items():
         yield [run, number_of_round, title, "lost", "", recovery.lost, "", "", recovery.requests, "requests", 1, ""]

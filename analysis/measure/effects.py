@@ -29,12 +29,13 @@ class Figure:
 @dataclass(frozen=True, eq=False)
 class Effect:
     """One change of one deployment. ``number``: its place in the plan, from 1; ``rounds``: what it did in each round in
-    which it was made, by the number of the round; at least one."""
+    which it was made, by the number of the round; at least one. ``of``: how many changes the plan has."""
 
     measurement: Measurement
     number: int
     planned: ChangeRecord
     rounds: Mapping[int, Recovery]
+    of: int
 
     @property
     def name(self) -> str:
@@ -103,12 +104,12 @@ def effects_of(loads: Sequence[Measurement], planned: Sequence[ChangeRecord]) ->
                 by_number.setdefault(recovery.change.number, {})[number] = recovery
         for place, change in enumerate(planned, 1):
             if place in by_number:
-                found.append(Effect(load, place, change, by_number[place]))
+                found.append(Effect(load, place, change, by_number[place], len(planned)))
     return tuple(found)
 
 
 def drawn_of(effects: Sequence[Effect]) -> tuple[Drawn, ...]:
-    """Of each deployment the median round: by the time until errors end, then by the lost requests."""
+    """Of each deployment the median round: by when requests were served without errors again, then by those lost."""
     found = []
     for load in {effect.name: effect.measurement for effect in effects}.values():
         own = [effect for effect in effects if effect.name == load.name]
@@ -121,5 +122,5 @@ def drawn_of(effects: Sequence[Effect]) -> tuple[Drawn, ...]:
 
 
 def _badness(own: Sequence[Recovery]) -> tuple[float, int]:
-    ends = [recovery.times["errors_end_s"] for recovery in own]
+    ends = [recovery.times["served_again_s"] for recovery in own]
     return sum(math.inf if end.is_never else end.value for end in ends), sum(recovery.lost for recovery in own)

@@ -6,6 +6,7 @@ that lasts, such as a pause, belongs to it. docs/changes.md says more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,10 +19,14 @@ from analysis.measure.quantity import NAN
 from analysis.read.runs import Run
 from runfiles.events import DROPPED, ENDS, OVER_BOUND, RUN_TIME, UNANSWERED
 
+MOMENT_S = 0.1
+"""What is under way when a run ends may have been due in so long a time before."""
 BEFORE_S = 20
 """A change is compared with so many whole seconds before it, or with as many as there are since the change before."""
 UNSENT = {DROPPED: "dropped", OVER_BOUND: "over_bound", UNANSWERED: "unanswered"}
 """What may become of a request instead of a row -> its name in the record of a run."""
+CUT_OFF = "cut_off"
+"""The name of the unanswered requests of a run that its end only cut off."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Span:
     ``owned``: the requests that were over (answered or failed) in the span, also those that waited for their answer
     when it began. ``due``: the requests that were due (sent, if users wait for their answers) in it. ``before``: those
     that were over in the ``BEFORE_S`` seconds before. ``unsent``: arrivals of an open workload without a row, by the
-    names of ``UNSENT``. ``is_last``: the span ends with the load, and not with the next change.
+    names of ``UNSENT``, and those that the end of the run only cut off (``CUT_OFF``). ``is_last``: the span ends with
+    the load, and not with the next change.
     """
 
     change: Change
@@ -113,18 +119,17 @@ def end_of_load(run: Run) -> float:
 
 
 def spans(run: Run) -> list[Span]:
-    """The span of each change that was made. Also a change that failed ends the span before it: it may have done
-    something."""
-    is_end = run.changes["action"].isin(ENDS.values()).to_numpy()
-    tried = run.changes[~is_end]["began_at_unix_s"].to_numpy()
+    """The span of each change that was made."""
+    changes = changes_of(run)
+    begins = np.array([change.began_unix_s for change in changes])
     measured = run.measured_requests.sort_values("started_at_unix_s", kind="stable")
     due = measured["started_at_unix_s"].to_numpy()
     over = due + measured["response_time_ms"].to_numpy() / 1000
     start, load_end = run.window_unix_s[0], end_of_load(run)
     found = []
-    for change in changes_of(run):
+    for change in changes:
         began = change.began_unix_s
-        later, earlier = tried[tried > began], tried[tried < began]
+        later, earlier = begins[begins > began], begins[begins < began]
         end = float(later.min(initial=load_end))
         is_last = not len(later)
         past = began - max(start, float(earlier.max(initial=start)))
@@ -138,17 +143,38 @@ def spans(run: Run) -> list[Span]:
 
 
 def _unsent(run: Run, found: Sequence[Span]) -> list[dict[str, int]]:
-    """How many arrivals without a row belong to each span. They have no time, so with several changes they are divided
-    as the rows are that lack there at the rate of the run."""
-    if run.record.open is None:
-        return [dict.fromkeys(UNSENT.values(), 0) for _ in found]
+    """How many arrivals without a row belong to each span. What was under way when the run ended belongs to the last.
+    Those that were not sent have no time, so with several changes they are divided as the rows are that lack there at
+    the rate of the run."""
+    nothing = dict.fromkeys([*UNSENT.values(), CUT_OFF], 0)
+    if run.record.open is None or not found:
+        return [nothing for _ in found]
     start = run.window_unix_s[0]
     places = [(span.change.began_unix_s - start, span.end_unix_s - start) for span in found]
     lacking = np.array(
         [max(0.0, due_between(run, *own) - len(span.due)) for own, span in zip(places, found, strict=True)]
     )
-    counts = {name: divided(getattr(run.record.open, name), lacking) for name in UNSENT.values()}
-    return [{name: own[place] for name, own in counts.items()} for place in range(len(found))]
+    not_sent = [UNSENT[DROPPED], UNSENT[OVER_BOUND]]
+    counts = {name: divided(getattr(run.record.open, name), lacking) for name in not_sent}
+    each = [nothing | {name: own[place] for name, own in counts.items()} for place in range(len(found))]
+    name = CUT_OFF if is_cut_off(run) else UNSENT[UNANSWERED]
+    each[-1][name] = run.record.open.unanswered
+    return each
+
+
+def is_cut_off(run: Run) -> bool:
+    """Whether the requests that were under way when a run ended were only cut off: others were over in its last second,
+    and these are no more than were due within the time that the slowest of those took, at least ``MOMENT_S``."""
+    if run.record.open is None or not run.record.open.unanswered:
+        return False
+    end = end_of_load(run)
+    over = run.measured_requests["started_at_unix_s"] + run.measured_requests["response_time_ms"] / 1000
+    last = run.measured_requests["response_time_ms"][(over >= end - 1).to_numpy()]
+    if last.empty:
+        return False
+    to_s = end - run.window_unix_s[0]
+    usual = due_between(run, to_s - max(MOMENT_S, float(last.max()) / 1000), to_s)
+    return run.record.open.unanswered <= math.ceil(round(usual, 6))
 
 
 def divided(total: int, weights: np.ndarray) -> list[int]:

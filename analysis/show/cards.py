@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.analyse import Analysis
 from analysis.judge import words
 from analysis.judge.capacities import carried, low_to_high
-from analysis.judge.changes import name_of, until
+from analysis.judge.changes import NOTICED_S, label, until
 from analysis.judge.staircases import highest, rate, rounds_reaching
 from analysis.judge.verdicts import MAIN, NAMES, NONE, PROVEN, Verdict, against_first
 from analysis.measure.effects import Effect
@@ -103,16 +103,16 @@ def _of_search(search: Search, style: str) -> Value:
 
 
 def _of_change(effect: Effect, style: str) -> list[Value]:
-    """How many requests a change lost, and how long errors lasted."""
+    """How many requests a change lost, and how long nothing was answered."""
     lost = f"{effect.total('lost'):,} lost"
-    values = [Value(lost, f"of {effect.total('requests'):,} requests: {name_of(effect.planned)}", style)]
-    ends = effect.figure("errors_end_s")
+    values = [Value(lost, f"of {effect.total('requests'):,} requests: {label(effect)}", style)]
+    ends, silent = effect.figure("last_failed_s"), effect.figure("silent_s").estimate
     rounds = f"\nin {ends.never} of {ends.asked} rounds" if ends.asked > 1 else ""
     if ends.never:
         said = "down" if effect.down == ends.never else "errors to the end"
         values.append(Value(said, f"until {until(effect)}{rounds}", style))
-    if ends.estimate.is_measured and effect.total("lost"):
-        values.append(_value(ends.estimate, 1, " s", "until errors ended", style))
+    if silent.is_measured and (effect.total("lost") or silent.value >= NOTICED_S):
+        values.append(_value(silent, 1, " s", "longest time without an answer", style))
     return values
 
 

@@ -181,9 +181,9 @@ def _shade(chart: go.Figure, at_s: float, recovery: Recovery) -> None:
 
 
 def recovered_after_s(recovery: Recovery) -> float:
-    """How long after a change all was as before: errors had ended, and latency was back; the whole span if one of them
-    was not."""
-    both = [recovery.times[key] for key in ("errors_end_s", "latency_back_s")]
+    """How long after a change all was as before: requests were served again, and latency was back; the whole span if
+    one of them was not."""
+    both = [recovery.times[key] for key in ("served_again_s", "latency_back_s")]
     if any(outcome.is_never for outcome in both):
         return recovery.length_s
     return max((outcome.value for outcome in both if outcome.is_told), default=0.0)

@@ -108,7 +108,7 @@ def _search(analysis: Analysis) -> list[str]:
 
 def _changes(analysis: Analysis) -> list[str]:
     """What each change did to each deployment."""
-    if not analysis.effects:
+    if not analysis.results.has_changes or not analysis.loads:
         return []
     return [
         "",
