@@ -222,12 +222,12 @@ def _locust(own: OwnEngine, url: str, prefix: Path, before: Sequence[str]) -> It
 
 
 def _ask_to_end(run: subprocess.Popen[bytes]) -> None:
-    """Interrupt Locust, which may be the child of what was started."""
+    """Ask Locust to end, which may be the child of what was started."""
     import psutil
 
     process = psutil.Process(run.pid)
     children = process.children() if process.name() == UNSEEING[0] else []
-    (children or [process])[0].send_signal(signal.SIGINT)
+    (children or [process])[0].send_signal(signal.SIGTERM)
 
 
 def _log(prefix: Path) -> Path:
