@@ -30,7 +30,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         figures = "<br>".join(f"{words}: {_shown(value)}" for words, value in row["figures"].items())
         measured = row["lacking"] or (f"(short form)<br>{figures}" if row["short"] else figures)
-        cells = (row["title"], row["promise"], measured, _verdict(row))
+        cells = (_sentence(row["title"]), _sentence(row["promise"]), measured, _verdict(row))
         lines.append(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |")
     return "\n".join([*lines, ""])
 
@@ -39,6 +39,10 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["lacking"]:
         return "not measured"
     return f"**no**: {' '.join(row['broken'])}" if row["broken"] else "yes"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _shown(value: object) -> str:

@@ -36,7 +36,7 @@ def test_rows_of_other_calls_stay_and_one_that_can_not_be_made_replaces_none(
     ]
     lines = table(rows).splitlines()[2:]
     assert lines[0] == (
-        "| Title of one | nothing is lost | (short form)<br>requests lost: 1,234<br>a&#124;b: x | yes |"
+        "| Title of one | Nothing is lost | (short form)<br>requests lost: 1,234<br>a&#124;b: x | yes |"
     )
     assert lines[1].endswith("| **no**: One was lost. |")
 
