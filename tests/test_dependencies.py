@@ -53,7 +53,7 @@ def test_a_package_that_only_another_one_brings_is_named_with_its_file(check: Ch
     code, lines = check()
     assert code == 1
     found = [line for line in lines if "flask" in line and line.startswith("locustfiles/")]
-    importing = {f"locustfiles/{name}.py" for name in ("_live", "_options", "_prometheus")}
+    importing = {f"locustfiles/{name}.py" for name in ("_live", "_live_changes", "_options", "_prometheus")}
     assert {line.partition(":")[0] for line in found} == importing
     assert all(line.endswith(": declare it in requirements.txt, with a range") for line in found)
 
