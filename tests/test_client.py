@@ -64,10 +64,12 @@ class Service:
                 threading.Thread(target=self._serve, args=(connection, script), daemon=True).start()
 
     def _serve(self, connection: socket.socket, script: Script) -> None:
-        with suppress(OSError):
+        try:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             self._play(connection, script)
+        except OSError:  # the client has left before it read the answer
+            self.left += 1
         connection.close()
 
     def _play(self, connection: socket.socket, script: Script) -> None:
