@@ -84,6 +84,7 @@ def kill_in_round(run: subprocess.Popen[str], folder: Path, round_folder: str) -
     run.communicate()
 
 
+@pytest.mark.slow  # test_experiment_engine has the same with containers, and the fault `signals` many moments
 def test_one_that_was_killed_and_continued_is_as_one_that_ran_through(tmp_path: Path) -> None:
     options = ["run", "--only", "host", *QUICK, "--port", f"host={free_port()}", "--results"]
     through = infra(*options, str(tmp_path / "through"))

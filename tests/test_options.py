@@ -85,7 +85,8 @@ def test_a_spike_is_three_numbers() -> None:
 
 
 def test_spikes_that_overlap_and_spikes_in_blocks_are_refused() -> None:
-    options = SimpleNamespace(reconnect_every=None, repeat_s=0.0, spike=["1:3:5", "2:3:5"], blocks=None)
+    given = {"reconnect_every": None, "repeat_s": 0.0, "live_changes": False, "blocks": None}
+    options = SimpleNamespace(**given, spike=["1:3:5", "2:3:5"])
     environment: Any = SimpleNamespace(parsed_options=options, user_classes=[], web_ui=None)
     assert "--spike can't be used: the spike at 2 s begins before" in str(_options.contradiction(environment))
     options.spike = ["1:3:5"]
