@@ -3,8 +3,8 @@
     python -m benchmarks.faults [--only NAME,NAME] [--short] [--json FILE] [--docs FILE]
 
 Makes one fault after the other, and counts what came of it. What this machine lacks for a fault is said in its row.
-All of them take about an hour; --short repeats less, as the tests do, and takes some minutes. If the file of --json is
-there, its rows of other faults stay, so that one can be made after the other, also on several machines. --docs writes
+All of them take an hour or more; --short repeats less, as the tests do, and takes some minutes. If --json names a file
+that is there, rows of other faults stay: one can be made after the other, also on several machines. --docs writes
 the table of all rows into a page such as docs/reliability.md.
 
 Exit code: 1 if something that is promised did not hold.

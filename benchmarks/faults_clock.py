@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.faults_experiment import DONE, TRACEBACK, Place
+from benchmarks.faults_experiment import DONE, TRACEBACK, ExperimentFolder
 from benchmarks.faults_outcome import Fault, Outcome
 from benchmarks.faults_signals import ports
 from benchmarks.needs import why_no_packages, why_no_program
@@ -140,7 +140,7 @@ def experiment(folder: Path, clock: Stepped, step_s: int, run: str) -> list[str]
     """``python -m infra run``, and the clock is set during one of its runs: what is wrong then."""
     folder.mkdir()
     clock.set_by(0)
-    place = Place(folder, clock.python)
+    place = ExperimentFolder(folder, clock.python)
     began = place.new(["host"], ports())
     try:
         pattern = f"*/host/round-1/{run}_requests.csv"

@@ -18,7 +18,6 @@ from benchmarks.faults_crowd_client import BURST, IDLE, SLOW
 from benchmarks.faults_outcome import Fault, Outcome
 from benchmarks.faults_running import (
     NO_ANSWER,
-    POLL_S,
     ROOT,
     Answer,
     Client,
@@ -28,6 +27,7 @@ from benchmarks.faults_running import (
     service,
     working_folder,
 )
+from infra.deployments.waiting import until_true
 
 COUNTS = {BURST: (2000, 500), IDLE: (10_000, 1000), SLOW: (1000, 100)}
 """Kind -> how many clients, in the long and in the short form."""
@@ -100,7 +100,7 @@ def measure(short: bool) -> Outcome:
         service(folder, folder / "metrics.csv") as running,
         client(running.port, RATE_PER_S) as asking,
     ):
-        time.sleep(1.0)
+        until_true(lambda: len(asking.answers) >= RATE_PER_S, READY_S)  # it has warmed up
         watched = [_watch(kind, counts[int(short)], running, asking, short) for kind, counts in COUNTS.items()]
         parts = [judged(each, asking.answers) for each in watched]
         said = running.said()
@@ -140,11 +140,9 @@ def _until_open(running: Running, condition: Callable[[int], bool]) -> None:
     """Wait until the service has so many files open, and is idle again: it accepts connections after they are made."""
     import psutil
 
-    process, until_s = psutil.Process(running.process.pid), time.monotonic() + READY_S
-    while not condition(process.num_fds()):
-        if time.monotonic() > until_s:
-            raise RuntimeError(f"the service has {process.num_fds()} files open after {READY_S} s")
-        time.sleep(POLL_S)
+    process = psutil.Process(running.process.pid)
+    if not until_true(lambda: condition(process.num_fds()), READY_S):
+        raise RuntimeError(f"the service has {process.num_fds()} files open after {READY_S} s")
     time.sleep(SETTLE_S)
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +18,19 @@ from typing import Any
 
 from benchmarks.faults_outcome import Fault, Outcome
 from benchmarks.faults_running import (
-    POLL_S,
     ROOT,
     Answer,
     Rows,
     by_status,
     client,
     first_line,
-    free_port,
     read_rows,
     service,
     why_rows_differ,
     working_folder,
 )
+from benchmarks.rounds import free_port
+from infra.deployments.waiting import until_true
 
 RATE_PER_S = 100
 SMALL, LARGER = "64k", "32m"
@@ -136,7 +136,7 @@ def _locust_on_full_disk(short: bool) -> Outcome:
             locust = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=for_load(folder))
         with _ended_in_any_case(locust):
             requests = disk / "run_requests.csv"
-            _until(lambda: requests.exists() and requests.stat().st_size > 0)
+            until_true(lambda: requests.exists() and requests.stat().st_size > 0, WAIT_S)
             fill(disk)
             code = locust.wait(RUN_TIMEOUT_S)
         files = {path.name: read_table(path) for path in sorted(disk.glob("run_*.csv"))}
@@ -218,7 +218,7 @@ def _experiment_on_full_disk() -> Outcome:
         port = f"host={free_port()}"
         began = _infra("run", "--only", "host", "--results", str(disk), "--set", *QUICK, "--port", port)
         with _ended_in_any_case(began):
-            _until(lambda: began.poll() is not None or bool(list(disk.glob("*/host/round-2"))), RUN_TIMEOUT_S)
+            until_true(lambda: began.poll() is not None or bool(list(disk.glob("*/host/round-2"))), RUN_TIMEOUT_S)
             filler = fill(disk)
             said, _ = began.communicate(timeout=RUN_TIMEOUT_S)
         ended = Ended(began.returncode, said)
@@ -331,12 +331,6 @@ def _ended_in_any_case(process: subprocess.Popen[Any]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < until_s:
-        time.sleep(POLL_S)
 
 
 def fill(disk: Path) -> Path:

@@ -22,8 +22,9 @@ from infra.errors import DeploymentError
 from infra.paths import ROOT
 from runfiles.events import STATUS_MEASURED
 from runfiles.files import EXPERIMENT_FILE
+from servicefile.service_file import read_service
 
-IMAGE = "llm-inference-image"
+IMAGE = str(read_service().image)
 QUICK = ("seconds=2", "warm_up_s=0", "rest_s=0", "users=2", "block_s=0.5")
 DONE = (0, 3)
 """Exit codes of an experiment that measured all of its plan; 3: so short a load is not valid on a busy machine."""
@@ -45,7 +46,7 @@ class Said:
         return next((line for line in reversed(self.text.splitlines()) if line.strip()), "nothing")[:300]
 
 
-class Place:
+class ExperimentFolder:
     """A folder of our own, in which experiments run. All their processes have it as TMPDIR, which tells them apart from
     those of others, and so does the lock for one experiment at a time."""
 

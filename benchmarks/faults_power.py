@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from benchmarks.faults_experiment import DONE, TRACEBACK, Place, Said, is_measured
+from benchmarks.faults_experiment import DONE, TRACEBACK, ExperimentFolder, Said, is_measured
 from benchmarks.faults_outcome import Fault, Outcome
 from benchmarks.faults_signals import ports
 from benchmarks.needs import why_no_packages
@@ -76,7 +76,7 @@ def measure(short: bool) -> Outcome:
     number, seen = SHORT_FOLDERS if short else FOLDERS, []
     chance = random.Random(SEED)  # noqa: S311  no secret
     with TemporaryDirectory(prefix="fourfold-faults-") as own, ExitStack() as stack:
-        place = Place(Path(own))
+        place = ExperimentFolder(Path(own))
         stack.callback(place.kill_all)
         recorded = [finished(place)] if short else [finished(place), interrupted(place)]
         whole = [read(folder) for folder in recorded]
@@ -105,7 +105,7 @@ def outcome_of(seen: Sequence[Seen]) -> Outcome:
     return Outcome(figures, tuple(f"Folder {each.number + 1}: {text}." for each in seen for text in each.broken))
 
 
-def finished(place: Place) -> Path:
+def finished(place: ExperimentFolder) -> Path:
     """An experiment that ran to its end."""
     said = place.new(["host"], ports()).wait()
     if said.exit_code not in DONE:
@@ -113,7 +113,7 @@ def finished(place: Place) -> Path:
     return place.folders()[-1]
 
 
-def interrupted(place: Place) -> Path:
+def interrupted(place: ExperimentFolder) -> Path:
     """An experiment of which all was killed while the load of its second round went on."""
     before = place.folders()
     experiment = place.new(["host"], ports(), rounds=ROUND_IN_WHICH_IT_ENDS)
@@ -137,7 +137,7 @@ def cut(folder: Path, chance: random.Random, spared: tuple[str, ...]) -> None:
                 file.truncate(max(0, size - chance.randint(0, MOST_CUT_BYTES)))
 
 
-def look(place: Place, number: int, folder: Path, whole: Read, *, resumes: bool) -> Seen:
+def look(place: ExperimentFolder, number: int, folder: Path, whole: Read, *, resumes: bool) -> Seen:
     """Analyse a folder that was cut, compare its figures with those of the whole one, and continue it."""
     seen = Seen(number)
     files = {path.name for path in folder.rglob("*") if path.is_file()}

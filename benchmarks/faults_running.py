@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from benchmarks.rounds import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,12 +101,6 @@ def working_folder() -> Iterator[Path]:
     """A folder for the files of one fault."""
     with tempfile.TemporaryDirectory(prefix="fourfold-faults-") as name:
         yield Path(name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from benchmarks.faults_experiment import (
     DONE,
     INTERRUPTED,
     TRACEBACK,
-    Place,
+    ExperimentFolder,
     Said,
     bystanders,
     engine_here,
@@ -137,7 +137,7 @@ def time_of_one(folder: Path, deployments: Sequence[str]) -> float:
     """How long an experiment takes that nobody disturbs."""
     with TemporaryDirectory(dir=folder) as own:
         began = time.monotonic()
-        said = Place(Path(own)).new(deployments, ports()).wait()
+        said = ExperimentFolder(Path(own)).new(deployments, ports()).wait()
         if said.exit_code not in DONE:
             raise RuntimeError(f"an experiment that nobody disturbed ended with {said.exit_code}: {said.last_line}")
         return time.monotonic() - began
@@ -148,7 +148,7 @@ def look(moment: Moment, at_s: float, folder: Path, engine: Engine | None) -> Se
     engine = engine if "docker" in moment.deployments else None
     seen = Seen(moment, at_s)
     with ExitStack() as stack:
-        place = Place(Path(stack.enter_context(TemporaryDirectory(dir=folder))))
+        place = ExperimentFolder(Path(stack.enter_context(TemporaryDirectory(dir=folder))))
         stack.callback(place.kill_all)
         stack.enter_context(bystanders(engine, BYSTANDER))
         stranger = stack.enter_context(subprocess.Popen(["sleep", "3600"], stdin=subprocess.DEVNULL))
@@ -204,7 +204,7 @@ def why_not_clean(said: Said, number: signal.Signals, *, is_begun: bool) -> list
     return broken
 
 
-def what_is_left(place: Place, before: dict[str, str], after: dict[str, str]) -> list[str]:
+def what_is_left(place: ExperimentFolder, before: dict[str, str], after: dict[str, str]) -> list[str]:
     """What is of ours and still there, and what is foreign and not as it was."""
     broken = [f"something is left: {', '.join(left)}" for left in [place.left_processes()] if left]
     broken += [f"something is left on the engine: {what}" for what in after if what not in before]

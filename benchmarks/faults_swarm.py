@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -55,19 +54,6 @@ class Loaded:
         return int(ends.between(self.began_unix_s, self.began_unix_s + self.recovery.length_s).sum())
 
     @property
-    def lost(self) -> int:
-        """Requests that were lost, without those that were on their way when the load ended."""
-        unanswered = self.recovery.unsent["unanswered"]
-        return self.recovery.lost - (min(unanswered, self._most_on_their_way) if self.recovery.is_last else 0)
-
-    @property
-    def _most_on_their_way(self) -> int:
-        """As many as are due in the time that the slowest answer took."""
-        slowest_s = float(self.run.answered["response_time_ms"].max()) / 1000
-        told = self.run.record.open
-        return 0 if told is None else ceil(slowest_s * (told.rate_per_s or 0))
-
-    @property
     def began_unix_s(self) -> float:
         return self.recovery.change.began_unix_s
 
@@ -86,7 +72,7 @@ class Loaded:
     @property
     def without_row(self) -> int:
         """Requests that were lost, and have no row that says when they were due."""
-        return self.lost - self.recovery.failed
+        return self.recovery.lost - self.recovery.failed
 
 
 @dataclass(frozen=True)
@@ -184,10 +170,10 @@ def measure_rollout(short: bool) -> Outcome:
     answered = [each.run.answered["response_time_ms"].max() for each in loads]
     figures: dict[str, object] = {
         "updates": len(loads),
-        "updates without a lost request": sum(each.lost == 0 for each in loads),
+        "updates without a lost request": sum(each.recovery.lost == 0 for each in loads),
         "replicas replaced": sum(each.ended for each in loads),
         "requests": sum(each.recovery.requests for each in loads),
-        "lost": sum(each.lost for each in loads),
+        "lost": sum(each.recovery.lost for each in loads),
         "lost, by the plain client": _share(
             sum(not asked.is_answered for each in loads for asked in each.asked), sum(len(each.asked) for each in loads)
         ),
@@ -199,8 +185,8 @@ def measure_rollout(short: bool) -> Outcome:
 
 def broken_by(load: Loaded) -> Iterator[str]:
     """What of the promise a rolling update did not hold."""
-    if load.lost:
-        yield f"{_share(load.lost, load.recovery.requests)} requests were lost ({dict(load.recovery.errors)})"
+    if load.recovery.lost:
+        yield f"{_share(load.recovery.lost, load.recovery.requests)} requests were lost ({dict(load.recovery.errors)})"
     if failed := sum(not each.is_answered for each in load.asked):
         yield f"the plain client lost {_share(failed, len(load.asked))}"
     if load.ended < REPLICAS:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from conftest import ROOT, free_port
 
+from benchmarks.faults_running import WITHOUT_ROOTS_RIGHTS
 from benchmarks.own_engine import PROJECT, SERVICE, OwnEngine, running_engine, why_no_own_engine
 from infra.deployments.docker_engine import Engine
 from infra.deployments.ready import until_ready
@@ -32,9 +33,6 @@ from servicefile.service_file import read_service
 pytestmark = pytest.mark.engine
 
 SECONDS = int(os.environ.get("FOURFOLD_UNBROKEN_S", "90"))
-WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
-"""Root that has to ask for permission as everybody else."""
-
 DENIED_OWNER = 65534
 
 NO_ANSWER, ASKED_S = "no answer within 3 s", 2.9
