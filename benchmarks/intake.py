@@ -6,10 +6,10 @@ The recording is that of a real Locust master with locustfiles/keep_alive.py. It
 Locust's protocol and send reports as ours do, but no requests (intake_workers.py). Its replicas are simulated too, and
 sampled once a second (intake_replicas.py). At the end the rows of the CSV files are counted.
 
-``rows_lost`` are requests that were reported and have no row, ``rows_twice`` those that have two, ``samples_lost`` those
-that are missing between the first and the last of a replica. ``behind_s`` is how long after its sending the last report
-of a worker was taken in, ``most_behind_s`` that of any report. 100% of ``cpu_percent`` is one core; it is that of the
-recording's process, Locust's own work included.
+``rows_lost`` are requests that were reported and have no row, ``rows_twice`` those that have two, ``samples_lost``
+those that are missing between the first and the last of a replica. ``behind_s`` is how long after its sending the last
+report of a worker was taken in, ``most_behind_s`` that of any report. 100% of ``cpu_percent`` is one core; it is that
+of the recording's process, Locust's own work included.
 
 Exit code: 1 if a row or a sample was lost, or the recording fell more than a second behind.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def samples_of(path: Path) -> tuple[int, int]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             at[row["replica"]].append(float(row["sampled_at_unix_s"]))
-    gaps = [later - earlier for own in at.values() for earlier, later in zip(own, own[1:], strict=False)]
+    gaps = [later - earlier for own in at.values() for earlier, later in itertools.pairwise(own)]
     return sum(map(len, at.values())), sum(max(0, round(gap) - 1) for gap in gaps)
 
 

@@ -21,12 +21,13 @@ from locust.env import Environment
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
+from _replicas import Replica, Target
+
 from benchmarks.intake import FIGURES_SUFFIX, REPLICAS_VARIABLE
 from benchmarks.intake_workers import ROWS_OF_REPORT, name_of
 
 import _recording
 from _counters import Counters, Interface
-from _replicas import Replica, Target
 from _workers import STEADY_S
 
 
@@ -54,9 +55,7 @@ class SimulatedReplicas:
         now = time.time()
         counted = int(time.monotonic() * 1000)
         network = Interface(rx_bytes=counted, tx_bytes=counted, rx_packets=counted, tx_packets=counted)
-        return Counters(
-            now, time.monotonic() / 10, 10**8, 2 * 10**9, {"eth0": network}, 0, 0, 10, 0.0, 10**7, counted
-        )
+        return Counters(now, time.monotonic() / 10, 10**8, 2 * 10**9, {"eth0": network}, 0, 0, 10, 0.0, 10**7, counted)
 
 
 class Cost:

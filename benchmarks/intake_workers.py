@@ -89,21 +89,29 @@ class Report:
 
 
 class Times:
-    """A message with times in it, each a float of MessagePack: the byte 0xcb, and eight more."""
+    """A message with times in it: each a float of MessagePack (the byte 0xcb and eight more), those of requests also as
+    text with six decimals."""
 
     def __init__(self, message: bytes, times: set[float]) -> None:
         import numpy as np
 
         self._message = np.frombuffer(message, dtype=np.uint8)
-        packed = {struct.pack(">d", at) for at in times}
-        found = [match.start(1) for match in re.finditer(b"(?=\xcb(.{8}))", message, re.DOTALL) if match[1] in packed]
-        self._places = np.array(found)[:, None] + np.arange(8)
-        self._times = self._message[self._places].copy().view(">f8").astype(float)
+        packed, texts = {struct.pack(">d", at) for at in times}, {repr(at).encode() for at in times}
+        floats = [found.start(1) for found in re.finditer(b"(?=\xcb(.{8}))", message, re.DOTALL) if found[1] in packed]
+        decimals = [found.start() for found in re.finditer(rb"\d{10}\.\d{6}", message) if found[0] in texts]
+        self._floats = np.array(floats)[:, None] + np.arange(8)
+        self._digits = np.array(decimals, dtype=int)[:, None] + np.array([*range(10), *range(11, 17)])
+        self._times = self._message[self._floats].view(">f8").astype(float)
+        digits = self._message[self._digits].astype(np.int64) - ord("0")
+        self._powers = 10 ** np.arange(15, -1, -1)
+        self._texts_us = digits @ self._powers
 
     def later(self, by_s: float) -> bytes:
         """The message with all its times so much later."""
         changed = self._message.copy()
-        changed[self._places] = (self._times + by_s).astype(">f8").view("u1")
+        changed[self._floats] = (self._times + by_s).astype(">f8").view("u1")
+        us = self._texts_us + round(by_s * 1e6)
+        changed[self._digits] = us[:, None] // self._powers % 10 + ord("0")
         return changed.tobytes()
 
 
@@ -140,6 +148,7 @@ def requests_of(number: int, rows: int, replicas: int) -> Iterator[dict[str, Any
     now = time.time()
     for place in range(rows):
         response_time = chance.lognormvariate(2, 0.4)
+        sent = now - REPORT_S * (1 - place / rows) - response_time / 1000
         headers = {
             "x-replica": name_of(chance.randrange(replicas)),
             "server-timing": f"queue;dur={chance.random():.3f}, inference;dur={response_time / 2:.3f}",
@@ -159,7 +168,7 @@ def requests_of(number: int, rows: int, replicas: int) -> Iterator[dict[str, Any
                 "retried": False,
             },
             "exception": ValueError("status 500") if has_failed else None,
-            "start_time": now - REPORT_S * (1 - place / rows) - response_time / 1000,
+            "start_time": float(f"{sent:.5f}{1 + place % 9}"),  # always with six decimals, as ``Times`` needs it
             "url": None,
         }
 

@@ -123,12 +123,10 @@ class Live:
         while kept[0]["sampled_at_unix_s"] < row["sampled_at_unix_s"] - SHOWN_S:
             kept.popleft()
 
-    def add_request(self, row: Mapping[str, Any]) -> None:
-        if row["replica"] and not row["error"]:
-            second = int(row["started_at_unix_s"] + row["response_time_ms"] / 1000)
-            if row["replica"] not in self._answers:
-                self._answers[row["replica"]] = Counter()
-            self._answers[row["replica"]][second] += 1
+    def add_answers(self, answers: Mapping[str, Mapping[int, int]]) -> None:
+        """Note how many requests each replica answered, by the second in which they were over."""
+        for replica, seconds in answers.items():
+            self._answers.setdefault(replica, Counter()).update(seconds)
 
     def replicas(self) -> list[Seen]:
         """All replicas that answered or were sampled, by name."""
