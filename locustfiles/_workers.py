@@ -134,6 +134,9 @@ class Workers:
             recording.note_worker(worker, data[CPU])
         if data.get(IS_LAST):
             self._reported_last.add(worker)
+        # Locust takes the next report at once if it is there. While the master is busy, nobody else would have a turn:
+        # no replica would be sampled, and no row written to the disk.
+        gevent.sleep(0)
 
     def in_flight(self, master: MasterRunner) -> int | None:
         """Requests of an open workload that are not answered yet, as the workers that run reported them last; None:
