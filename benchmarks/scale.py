@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,9 @@ REQUEST_BYTES, SAMPLE_BYTES, REST_BYTES = 250, 500, 200_000_000
 START = 1_700_000_000.0
 SECONDS = 3600
 REPLICAS = 10
+ROWS_AT_ONCE = 1_000_000
+"""So many rows are made at once: all those of a large run would not fit into the memory."""
+
 READ = """
 import sys, time, pandas
 began = time.perf_counter()
@@ -165,29 +168,40 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
     own = folder / "swarm-3" / "round-1"
     own.mkdir(parents=True)
     names = [f"llm-inference-service.{number}" for number in range(1, REPLICAS + 1)]
-    sent = np.sort(noise.uniform(0, SECONDS, requests))
-    queue_ms, inference_ms = (noise.exponential(mean, requests).round(3) for mean in (3, 2))
-    rows = {
-        "started_at_unix_s": START + sent,
-        "response_time_ms": queue_ms + inference_ms + noise.lognormal(2, 0.4, requests),
-        "status": 200,
-        "error": "",
-        "request_bytes": noise.integers(20, 200, requests),
-        "response_bytes": noise.integers(100, 300, requests),
-        "text_id": noise.integers(1, 161, requests),
-        "replica": np.array(names)[noise.integers(0, REPLICAS, requests)],
-        "queue_ms": queue_ms,
-        "inference_ms": inference_ms,
-        "connection_reused": 1,
-        "phase": MEASURED,
-    }
     paths = [own / f"{LOAD}{suffix}" for suffix in (REQUESTS_SUFFIX, REPLICA_STATS_SUFFIX)]
-    pd.DataFrame(rows).to_csv(paths[0], index=False)
+    for first in range(0, requests, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, requests - first)
+        span_s = (START + SECONDS * first / requests, START + SECONDS * (first + count) / requests)
+        rows = pd.DataFrame(request_rows(noise, names, count, span_s))
+        rows.to_csv(paths[0], mode="a", header=first == 0, index=False)
     tables = [pd.DataFrame(replica_samples(noise, number, name, samples)) for number, name in enumerate(names)]
     pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
     (own / f"{LOAD}{RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
     (folder / EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
     return paths
+
+
+def request_rows(
+    noise: np.random.Generator, names: Sequence[str], count: int, span_s: tuple[float, float]
+) -> dict[str, Any]:
+    """The columns of some requests, sent at random between two times."""
+    import numpy as np
+
+    queue_ms, inference_ms = (noise.exponential(mean, count).round(3) for mean in (3, 2))
+    return {
+        "started_at_unix_s": np.sort(noise.uniform(*span_s, count)),
+        "response_time_ms": queue_ms + inference_ms + noise.lognormal(2, 0.4, count),
+        "status": 200,
+        "error": "",
+        "request_bytes": noise.integers(20, 200, count),
+        "response_bytes": noise.integers(100, 300, count),
+        "text_id": noise.integers(1, 161, count),
+        "replica": np.array(names)[noise.integers(0, REPLICAS, count)],
+        "queue_ms": queue_ms,
+        "inference_ms": inference_ms,
+        "connection_reused": 1,
+        "phase": MEASURED,
+    }
 
 
 def replica_samples(noise: np.random.Generator, number: int, name: str, samples: int) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:
     total = 0.0
     for way, name in (("in", "request_bytes"), ("out", "response_bytes")):
         told = answered[name].dropna()
-        size = float(told.sum()) if len(told) else NAN
+        size = float(told.to_numpy().sum(dtype=float)) if len(told) else NAN
         total += size
         counted = Estimate(size, len(told), "requests", which=ANSWERED) if len(told) else missing(NOT_COUNTED)
         estimates[f"body_{way}_mb"] = replace(counted, value=size / 1e6)

@@ -63,13 +63,21 @@ def summarize(run: Run, blank: Blank = NO_BLANK) -> dict[str, Estimate]:
         "throughput_per_s": throughput(run),
         "queue_ms": median_told(queue),
         "inference_ms": median_told(inference),
-        "rest_ms": median_told(times - queue - inference),
+        "rest_ms": median_told(_rest_of(times, queue, inference), is_own=True),
     }
     asked = {key: quantity.quantile for key, quantity in QUANTITIES.items() if quantity.quantile is not None}
     estimates |= dict(zip(asked, quantiles(times, [*asked.values()]), strict=True))
     estimates |= parts(answered, blank)
     estimates |= resources(run) | bodies(answered, end - start) | hidden_cpu(run)
     return {key: estimates[key] for key in QUANTITIES if key in estimates}
+
+
+def _rest_of(times: np.ndarray, *parts: np.ndarray) -> np.ndarray:
+    """The times without their parts, with one copy of them in the memory."""
+    rest: np.ndarray = times.astype(float)
+    for part in parts:
+        rest -= part
+    return rest
 
 
 def over_rounds(rounds: Sequence[Estimates]) -> dict[str, Estimate]:

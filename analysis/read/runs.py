@@ -107,12 +107,15 @@ class Run:
         if self.axis is not None:
             ended = self.as_recorded.answered_unix_s
             return self.axis.place(ended[self.axis.is_inside(ended)])
-        return self.finished_unix_s[(self.requests["error"] == "").to_numpy()].to_numpy()
+        is_answer = (self.requests["error"] == "").to_numpy()
+        return (self.finished_unix_s if is_answer.all() else self.finished_unix_s[is_answer]).to_numpy()
 
     @cached_property
     def finished_unix_s(self) -> pd.Series:
         """When each request was over, also those that failed."""
-        return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
+        finished = self.requests["response_time_ms"] / 1000
+        finished += self.requests["started_at_unix_s"]
+        return finished
 
     @cached_property
     def replica_names(self) -> dict[str, str]:
@@ -195,8 +198,8 @@ class Run:
         """The same for two runs only if one is a copy of the other, at whatever time; None where the response times are
         too few, or too much alike, to tell."""
         times = np.sort(self.requests["response_time_ms"].to_numpy())
-        is_telling = np.count_nonzero(np.diff(times)) >= LEAST_TELLING
-        return hashlib.blake2b(times.tobytes()).digest() if is_telling else None
+        is_telling = np.count_nonzero(times[1:] != times[:-1]) >= LEAST_TELLING
+        return hashlib.blake2b(times).digest() if is_telling else None
 
     @property
     def is_local(self) -> bool:
@@ -209,8 +212,13 @@ class Run:
 
 
 def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
-    """The rows that are wanted; the frame itself, not a copy, where that is all of them."""
-    return frame if wanted.all() else frame[wanted.to_numpy()]
+    """The rows that are wanted; no copy where they follow each other, such as all after a warm-up."""
+    is_wanted = wanted.to_numpy()
+    count = np.count_nonzero(is_wanted)
+    first = int(is_wanted.argmax()) if count else 0
+    if is_wanted[first : first + count].all():
+        return frame if count == len(frame) else frame.iloc[first : first + count]
+    return frame[is_wanted]
 
 
 def _with_errors(requests: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +242,10 @@ def read_run(folder: Path, prefix: str) -> Run | None:
         return None
     record = read_record(path, RunRecord)
     paths = [inside(folder, f"{prefix}{suffix}") for suffix, _ in FILES]
-    frames = [read_csv(own, columns) for own, (_, columns) in zip(paths, FILES, strict=True)]
+    frames = [
+        read_csv(own, columns, is_large=columns is REQUEST_COLUMNS)
+        for own, (_, columns) in zip(paths, FILES, strict=True)
+    ]
     frames[0] = _with_errors(frames[0])
     requests, samples, events, machine, blocks, changes = frames
     *_, of_blocks, _ = paths
