@@ -20,6 +20,7 @@ from analysis.measure.series import (
     memory_per_second,
     throughput_per_second,
 )
+from analysis.read.rows import Rows
 from analysis.read.runs import Run
 from runfiles.events import NO_REPLICAS, PROCESS
 
@@ -156,7 +157,7 @@ def _why_no_interfaces(run: Run) -> str:
     return "the engine told no counters of the interfaces"
 
 
-def bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:
+def bodies(answered: pd.DataFrame | Rows, seconds: float) -> dict[str, Estimate]:
     """Bytes of bodies, as the load generator counted them."""
     estimates = {}
     total = 0.0

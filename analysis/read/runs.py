@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.read.blocks import Axis, axis_of, lay_machine, lay_requests, lay_samples, why_wrong
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults, read_record, unreadable
+from analysis.read.rows import Rows
 from runfiles.columns import (
     BLOCK_COLUMNS,
     CHANGES_COLUMNS,
@@ -96,9 +97,11 @@ class Run:
         return _rows(self.requests, self.requests["phase"] == MEASURED)
 
     @cached_property
-    def answered(self) -> pd.DataFrame:
+    def answered(self) -> pd.DataFrame | Rows:
         """Those of ``measured_requests`` that did not fail."""
-        return _rows(self.measured_requests, self.measured_requests["error"] == "")
+        is_answer = (self.measured_requests["error"] == "").to_numpy()
+        span = _span(is_answer)
+        return Rows(self.measured_requests, is_answer) if span is None else self.measured_requests.iloc[span]
 
     @cached_property
     def answered_unix_s(self) -> np.ndarray:
@@ -213,12 +216,15 @@ class Run:
 
 def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
     """The rows that are wanted; no copy where they follow each other, such as all after a warm-up."""
-    is_wanted = wanted.to_numpy()
-    count = np.count_nonzero(is_wanted)
+    span = _span(wanted.to_numpy())
+    return frame[wanted.to_numpy()] if span is None else frame.iloc[span]
+
+
+def _span(is_wanted: np.ndarray) -> slice | None:
+    """The places of those that are wanted; None if they do not follow each other."""
+    count = int(np.count_nonzero(is_wanted))
     first = int(is_wanted.argmax()) if count else 0
-    if is_wanted[first : first + count].all():
-        return frame if count == len(frame) else frame.iloc[first : first + count]
-    return frame[is_wanted]
+    return slice(first, first + count) if is_wanted[first : first + count].all() else None
 
 
 def _with_errors(requests: pd.DataFrame) -> pd.DataFrame:

@@ -198,7 +198,8 @@ def _binned_quantiles(
     if (place[1:] < place[:-1]).any():  # several rounds
         order = np.argsort(place, kind="stable")
         place, values = place[order], values[order]
-    counts = np.diff(np.searchsorted(place, np.arange(int(place[-1]) + 2, dtype=place.dtype))) if len(place) else np.array([], dtype=int)
+    edges = np.arange(int(place[-1]) + 2 if len(place) else 1, dtype=place.dtype)
+    counts = np.diff(np.searchsorted(place, edges))  # np.bincount would make a copy with eight bytes for each
     bins = np.split(values, np.cumsum(counts)[:-1])
     found = []
     for own in filter(len, bins):
