@@ -7,12 +7,19 @@ the page in Chromium. The first two take turns, so that the machine is the same 
 process that analyses, and ``pandas_read_seconds`` that of a process that imports pandas and reads, each from start to
 end. ``analysis_inside_seconds`` and ``pandas_inside_seconds`` are the same without start and imports. ``open_seconds``,
 the part ``page``, needs Chromium on the PATH and benchmarks/requirements.txt.
+
+    python -m benchmarks.scale --parts growth [--sizes 1000000,5000000,20000000]
+
+The part ``growth``, which is measured only if it is named, analyses a run of each of these sizes once. The slopes
+``seconds_per_million``, ``cpu_seconds_per_million`` and ``mb_per_million`` are those of the line that fits best (least
+squares).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -20,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +62,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("analysis", "page")
+ANALYSIS, PAGE, GROWTH = "analysis", "page", "growth"
+PARTS = (ANALYSIS, PAGE, GROWTH)
 NOT_VALID = 3
 """The analysis' exit code for a run that is not valid."""
 
@@ -65,6 +73,10 @@ REQUEST_BYTES, SAMPLE_BYTES, REST_BYTES = 250, 500, 200_000_000
 START = 1_700_000_000.0
 SECONDS = 3600
 REPLICAS = 10
+SIZES = [1_000_000, 5_000_000, 20_000_000]
+ROWS_AT_ONCE = 1_000_000
+"""So many rows are made at once: all those of a large run would not fit into the memory."""
+
 READ = """
 import sys, time, pandas
 began = time.perf_counter()
@@ -90,7 +102,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--requests", type=positive, default=1_000_000)
     parser.add_argument("--samples", type=positive, default=14_400, help="of each of ten replicas (14400)")
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"what to measure, by commas ({', '.join(PARTS)})")
+    parser.add_argument("--sizes", type=sizes, default=SIZES, help="numbers of requests of the part growth, by commas")
+    usual = f"{ANALYSIS},{PAGE}"
+    parser.add_argument("--parts", default=usual, help=f"what to measure, by commas: {', '.join(PARTS)} ({usual})")
     parser.add_argument("--json", type=output_file, help="write the figures there")
     arguments = parser.parse_args()
     parts = [name.strip() for name in arguments.parts.split(",")]
@@ -98,23 +112,69 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))} is not known")
     if arguments.samples < 2:
         parser.error("a rate needs at least 2 samples (--samples)")
-    needed_bytes = arguments.requests * REQUEST_BYTES + arguments.samples * REPLICAS * SAMPLE_BYTES + REST_BYTES
+    most = max([arguments.requests, *(arguments.sizes if GROWTH in parts else ())])
+    needed_bytes = most * REQUEST_BYTES + arguments.samples * REPLICAS * SAMPLE_BYTES + REST_BYTES
     require(
         why_no_packages("jinja2", "numpy", "pandas", "plotly", "rich", "scipy"),
         why_no_space(temporary_folder(), needed_bytes),
-        why_no_browser() if "page" in parts else None,
+        why_no_browser() if PAGE in parts else None,
     )
     figures = Figures(arguments.json, requests=arguments.requests)
-    with tempfile.TemporaryDirectory() as name:
-        measured(figures, Path(name), parts, arguments)
+    if parts != [GROWTH]:
+        with tempfile.TemporaryDirectory() as name:
+            measured(figures, Path(name), parts, arguments)
+    if GROWTH in parts:
+        growth(figures, arguments.sizes, arguments.samples)
     return 0
+
+
+def sizes(text: str) -> list[int]:
+    """A command-line option: at least two different numbers."""
+    found = sorted({positive(part) for part in text.split(",")})
+    if len(found) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two different numbers or more")
+    return found
+
+
+def growth(figures: Figures, sizes: Sequence[int], samples: int) -> None:
+    """How time and memory of the analysis grow with the number of requests."""
+    import numpy as np
+
+    taken: list[dict[str, float]] = []
+    for requests in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            make(Path(name), requests, samples)
+            taken.append({"requests": requests, **spent(Path(name))})
+        figures.keep(growth=taken)
+        print(" ".join(f"{key}={value:.1f}" for key, value in taken[-1].items()), flush=True)
+    millions = [row["requests"] / 1e6 for row in taken]
+    for key in ("seconds", "cpu_seconds", "mb"):
+        slope = float(np.polyfit(millions, [row[key] for row in taken], 1)[0])
+        figures.keep(**{f"{key}_per_million": slope})
+        print(f"{f'{key}_per_million':<24} {slope:.2f}", flush=True)
+
+
+def spent(folder: Path) -> dict[str, float]:
+    """What ``python -m analysis`` takes: its time, its CPU time and the most memory that it holds."""
+    command = [sys.executable, "-m", "analysis", str(folder)]
+    began = time.perf_counter()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, NOT_VALID):
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "mb": used.ru_maxrss / 1000,
+    }
 
 
 def measured(figures: Figures, folder: Path, parts: list[str], arguments: argparse.Namespace) -> None:
     """Measure the parts that are asked for. The figures are kept after each turn and printed after each part."""
     files = make(folder, arguments.requests, arguments.samples)
     page = folder / REPORT_FILE
-    if "analysis" in parts:
+    if ANALYSIS in parts:
         reads, processes, analyses, takes = [], [], [], []
         for number in range(1, TURNS + 1):
             command = [sys.executable, "-c", READ, *map(str, files)]
@@ -138,7 +198,7 @@ def measured(figures: Figures, folder: Path, parts: list[str], arguments: argpar
             print(f"turn {number} of {TURNS}: {takes[-1]:.1f} s", file=sys.stderr, flush=True)
         for key, value in figures.items():
             print(f"{key:<24} {value}", flush=True)
-    if "page" in parts:
+    if PAGE in parts:
         if not page.exists():
             analyse(folder)
         figures.keep(open_seconds=opened(page))
@@ -165,29 +225,40 @@ def make(folder: Path, requests: int, samples: int) -> list[Path]:
     own = folder / "swarm-3" / "round-1"
     own.mkdir(parents=True)
     names = [f"llm-inference-service.{number}" for number in range(1, REPLICAS + 1)]
-    sent = np.sort(noise.uniform(0, SECONDS, requests))
-    queue_ms, inference_ms = (noise.exponential(mean, requests).round(3) for mean in (3, 2))
-    rows = {
-        "started_at_unix_s": START + sent,
-        "response_time_ms": queue_ms + inference_ms + noise.lognormal(2, 0.4, requests),
-        "status": 200,
-        "error": "",
-        "request_bytes": noise.integers(20, 200, requests),
-        "response_bytes": noise.integers(100, 300, requests),
-        "text_id": noise.integers(1, 161, requests),
-        "replica": np.array(names)[noise.integers(0, REPLICAS, requests)],
-        "queue_ms": queue_ms,
-        "inference_ms": inference_ms,
-        "connection_reused": 1,
-        "phase": MEASURED,
-    }
     paths = [own / f"{LOAD}{suffix}" for suffix in (REQUESTS_SUFFIX, REPLICA_STATS_SUFFIX)]
-    pd.DataFrame(rows).to_csv(paths[0], index=False)
+    for first in range(0, requests, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, requests - first)
+        span_s = (START + SECONDS * first / requests, START + SECONDS * (first + count) / requests)
+        rows = pd.DataFrame(request_rows(noise, names, count, span_s))
+        rows.to_csv(paths[0], mode="a", header=first == 0, index=False)
     tables = [pd.DataFrame(replica_samples(noise, number, name, samples)) for number, name in enumerate(names)]
     pd.concat(tables).sort_values("sampled_at_unix_s").to_csv(paths[1], index=False)
     (own / f"{LOAD}{RUN_RECORD_SUFFIX}").write_text(json.dumps(run_record(requests)))
     (folder / EXPERIMENT_FILE).write_text(json.dumps(experiment_record()))
     return paths
+
+
+def request_rows(
+    noise: np.random.Generator, names: Sequence[str], count: int, span_s: tuple[float, float]
+) -> dict[str, Any]:
+    """The columns of some requests, sent at random between two times."""
+    import numpy as np
+
+    queue_ms, inference_ms = (noise.exponential(mean, count).round(3) for mean in (3, 2))
+    return {
+        "started_at_unix_s": np.sort(noise.uniform(*span_s, count)),
+        "response_time_ms": queue_ms + inference_ms + noise.lognormal(2, 0.4, count),
+        "status": 200,
+        "error": "",
+        "request_bytes": noise.integers(20, 200, count),
+        "response_bytes": noise.integers(100, 300, count),
+        "text_id": noise.integers(1, 161, count),
+        "replica": np.array(names)[noise.integers(0, REPLICAS, count)],
+        "queue_ms": queue_ms,
+        "inference_ms": inference_ms,
+        "connection_reused": 1,
+        "phase": MEASURED,
+    }
 
 
 def replica_samples(noise: np.random.Generator, number: int, name: str, samples: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 from _blocks import Block, LoadInBlocks, is_disturbed, step_of
 from _other_programs import CpuReading, WorkerProcesses, cpu_reading
+from _request_batch import RequestBatch
 from locust.env import Environment
 
 from runfiles.events import DISTURBED, MEASURED, NO_REPLICAS
@@ -40,7 +41,7 @@ class BlockRecording:
                 repeated=0,
                 disturbed=0,
             )
-        self._of_block: dict[int, Recording] = {}
+        self._of_block: dict[int | None, Recording] = {}
         self._worker_processes = WorkerProcesses()
         self._machine: MachineMonitor | None = None
 
@@ -96,8 +97,8 @@ class BlockRecording:
         asked = self._load.requests
         return asked is not None and all(recording.measured >= asked for recording in self._recordings)
 
-    def add_request(self, row: dict[str, Any]) -> None:
-        self._of_block[row["block"]].add_request(row)
+    def add_requests(self, batch: RequestBatch) -> None:
+        self._of_block[batch.block].add_requests(batch)
 
     def add_unsent(self, arrival: dict[str, Any]) -> None:
         self._of_block[arrival["block"]].add_unsent(arrival)

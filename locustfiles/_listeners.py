@@ -21,6 +21,7 @@ from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
 from _open_counts import open_warnings
 from _passes import repeated_passes
+from _request_batch import RequestBatch
 from _steady_time import steady_time
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -294,7 +295,8 @@ class Listeners:
 
     def _record_request(self, **event: Any) -> None:
         if self.recording is not None:
-            self.recording.add_request(request_row(self.asked.service.replica_header, **event))
+            row = request_row(self.asked.service.replica_header, **event)
+            self.recording.add_requests(RequestBatch.of(row))
 
     def _receive_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         self._workers.receive(client_id, data, self.recording)

@@ -103,7 +103,8 @@ class Live:
         self.ended_at_s = float("inf")
         self.changes: list[dict[str, Any]] = []
         self._samples: dict[str, deque[dict[str, Any]]] = {}
-        self._answers: dict[str, Counter[int]] = {}
+        self._answers: dict[str, Counter[int]] = {}  # by second, of the last minutes
+        self._answered: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._last_events: dict[str, str] = {}
 
@@ -123,24 +124,24 @@ class Live:
         while kept[0]["sampled_at_unix_s"] < row["sampled_at_unix_s"] - SHOWN_S:
             kept.popleft()
 
-    def add_request(self, row: Mapping[str, Any]) -> None:
-        if row["replica"] and not row["error"]:
-            second = int(row["started_at_unix_s"] + row["response_time_ms"] / 1000)
-            if row["replica"] not in self._answers:
-                self._answers[row["replica"]] = Counter()
-            self._answers[row["replica"]][second] += 1
+    def add_answers(self, answers: Mapping[str, Mapping[int, int]]) -> None:
+        """Note how many requests each replica answered, by the second in which they were over."""
+        for replica, seconds in answers.items():
+            self._answered[replica] += sum(seconds.values())
+            kept = self._answers.setdefault(replica, Counter())
+            kept.update(seconds)
+            if len(kept) > 3 * SHOWN_S:
+                shown_from = max(seconds) - 2 * SHOWN_S
+                self._answers[replica] = Counter({at: count for at, count in kept.items() if at >= shown_from})
 
     def replicas(self) -> list[Seen]:
         """All replicas that answered or were sampled, by name."""
-        answers = self._answers_by_name()
+        answered: Counter[str] = Counter()
+        for said, count in self._answered.items():
+            answered[self._names.get(said, said)] += count
         return [
-            Seen(
-                name,
-                self._samples[name][-1] if name in self._samples else {},
-                answers[name].total() if name in answers else 0,
-                self._is_up(name),
-            )
-            for name in sorted(set(answers) | set(self._samples))
+            Seen(name, self._samples[name][-1] if name in self._samples else {}, answered[name], self._is_up(name))
+            for name in sorted(set(answered) | set(self._samples))
         ]
 
     def table(self) -> list[dict[str, Any]]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from _blocks import Block
+from _request_batch import RequestBatch
 
 from runfiles.events import MEASURED, WAITING, WARM_UP
 
 Row = dict[str, Any]
 Write = Callable[[Row], None]
+WriteRequests = Callable[[RequestBatch, Sequence[str | None]], None]
 
 
 class Phases(Protocol):
-    """Puts the phase into each row, and gives it to ``write`` as soon as its phase is known."""
+    """Puts the phase into each row, and gives it to ``write`` as soon as its phase is known. ``write`` of requests gets
+    the phase of each of them."""
 
     def begin(self, at_unix_s: float) -> None:
         """The run begins, or its time counts from now on."""
 
-    def give_request(self, row: Row, write: Write) -> None: ...
+    def give_requests(self, batch: RequestBatch, write: WriteRequests) -> None: ...
 
     def give_unsent(self, row: Row, write: Write) -> None:
         """As a request, by when it was due."""
@@ -41,8 +44,8 @@ class InOnePiece:
     def begin(self, at_unix_s: float) -> None:
         self._measured_from_unix_s = at_unix_s + self._warm_up_s
 
-    def give_request(self, row: Row, write: Write) -> None:
-        self._give(row, row["started_at_unix_s"], write)
+    def give_requests(self, batch: RequestBatch, write: WriteRequests) -> None:
+        write(batch, [self._phase_at(at) for at in batch.started_at_unix_s])
 
     def give_unsent(self, row: Row, write: Write) -> None:
         self._give(row, row["due_at_unix_s"], write)
@@ -54,8 +57,11 @@ class InOnePiece:
         pass
 
     def _give(self, row: Row, at_unix_s: float, write: Write) -> None:
-        row["phase"] = WARM_UP if at_unix_s < self._measured_from_unix_s else MEASURED
+        row["phase"] = self._phase_at(at_unix_s)
         write(row)
+
+    def _phase_at(self, at_unix_s: float) -> str:
+        return WARM_UP if at_unix_s < self._measured_from_unix_s else MEASURED
 
 
 class InBlocks:
@@ -89,12 +95,13 @@ class InBlocks:
             self._present.cut_off(time.time())
             self.end_block()
 
-    def give_request(self, row: Row, write: Write) -> None:
+    def give_requests(self, batch: RequestBatch, write: WriteRequests) -> None:
         if self._present is not None and self._present.phase is None:
-            self._kept.append(lambda: self.give_request(row, write))
+            self._kept.append(lambda: self.give_requests(batch, write))
             return
-        row["phase"] = self._blocks[row["block"]].phase_at(row["started_at_unix_s"])
-        write(row)
+        if batch.block is not None:
+            block = self._blocks[batch.block]
+            write(batch, [block.phase_at(at) for at in batch.started_at_unix_s])
 
     def give_unsent(self, row: Row, write: Write) -> None:
         if self._present is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from _blocks import Block
 from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
 from _replicas import NoReplicas, Target
+from _request_batch import FAILED_TEXTS_KEPT, RequestBatch
 from _steady_time import steady_time
 from gevent.lock import RLock
 from locust.env import Environment
@@ -23,7 +25,6 @@ from runfiles.events import (
     DROPPED,
     ENOUGH_REQUESTS,
     INCOMPLETE,
-    LATE_MS,
     MEASURED,
     NO_REPLICAS,
     OVER_BOUND,
@@ -54,9 +55,6 @@ from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 
 RUN_TIME_SLACK_S = 1.0
-
-FAILED_TEXTS_KEPT = 3
-"""So many of the texts that fail are in the record."""
 
 LIVE_SUFFIXES = {
     "requests": REQUESTS_SUFFIX,
@@ -163,19 +161,20 @@ class Recording:
         """For how long the run has gone on."""
         return time.time() - self._started_at_unix_s
 
-    def add_request(self, row: dict[str, Any]) -> None:
-        if row["error"]:
-            self._failures += 1
-            self._note_failed_text(row["text_id"], row["status"])
-        self._retries += row.get("retried") or 0
-        self._reconnects += row.get("reconnected") or 0
+    def add_requests(self, batch: RequestBatch) -> None:
+        self._failures += sum(batch.failed)
+        for text_id, status in batch.failed_texts.items():
+            self._note_failed_text(text_id, status)
+        self._retries += batch.retries
+        self._reconnects += batch.reconnects
         if self._sends_each_text_once:
-            self._texts_sent.setdefault(row.get("block"), set()).add(row["text_id"])
+            self._texts_sent.setdefault(batch.block, set()).update(batch.text_ids)
         if self._is_shown_live:
-            self.live.add_request(row)
-        if self._monitor is not None and row["status"]:
-            self._monitor.note_answer(row["replica"], row["started_at_unix_s"])
-        self._phases.give_request(row, self._write_request)
+            self.live.add_answers(batch.answers)
+        if self._monitor is not None:
+            for replica, sent_unix_s in batch.last_sent_unix_s.items():
+                self._monitor.note_answer(replica, sent_unix_s)
+        self._phases.give_requests(batch, self._write_requests)
 
     def add_unsent(self, arrival: dict[str, Any]) -> None:
         """An arrival of an open workload that was not sent, or not answered: ``due_at_unix_s``, ``block``, and ``why``,
@@ -186,28 +185,31 @@ class Recording:
         self._unsent[arrival["why"]] += arrival["phase"] == MEASURED
         self._unsent_of_block[arrival["why"]] += arrival["phase"] in (MEASURED, DISTURBED, WARM_UP)
 
-    def _note_failed_text(self, text_id: int | None, status: int) -> None:
+    def _note_failed_text(self, text_id: int, status: int) -> None:
         """Keep the first texts that fail, for people who look for the cause."""
-        if text_id is None or text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
+        if text_id in self._failed_texts or len(self._failed_texts) == FAILED_TEXTS_KEPT:
             return
         asked = self.environment.fourfold.asked.requests
         begins = asked[text_id - 1].begins
         self._failed_texts[text_id] = FailedText(text_id=text_id, begins=begins, status=status)
 
-    def _note_answered(self, row: dict[str, Any]) -> None:
-        """Count a request of the measured phase of an open workload."""
-        self._late += (row["send_delay_ms"] or 0) > LATE_MS
-        if row["error"]:
-            self.block_failed += 1
-        else:
-            self.block_times_ms.append(row["response_time_ms"])
+    def _note_answered(self, batch: RequestBatch, are_measured: Sequence[bool]) -> None:
+        """Count the measured requests of an open workload."""
+        self._late += sum(itertools.compress(batch.late, are_measured))
+        if self._in_blocks is not None:
+            failed = list(itertools.compress(batch.failed, are_measured))
+            times_ms = itertools.compress(batch.response_time_ms, are_measured)
+            self.block_failed += sum(failed)
+            self.block_times_ms += [time for time, has_failed in zip(times_ms, failed, strict=True) if not has_failed]
 
-    def _write_request(self, row: dict[str, Any]) -> None:
-        self.files.requests.write(row)
-        self.measured += row["phase"] == MEASURED
-        if self.run.is_open and row["phase"] == MEASURED:
-            self._note_answered(row)
-        if self.measured == self.run.end_after_requests and row["phase"] == MEASURED:
+    def _write_requests(self, batch: RequestBatch, phases: Sequence[str | None]) -> None:
+        self.files.requests.write_texts(batch.rows(phases))
+        before = self.measured
+        are_measured = [phase == MEASURED for phase in phases]
+        self.measured += sum(are_measured)
+        if self.run.is_open:
+            self._note_answered(batch, are_measured)
+        if before < (self.run.end_after_requests or 0) <= self.measured:
             self._end(ENOUGH_REQUESTS)
 
     def add_sample(self, row: dict[str, Any]) -> None:

@@ -84,6 +84,17 @@ class _Returned:
         return line
 
 
+# With \n as line end the csv module would not quote a lone \r, and readers would end the row there.
+_writer = csv.writer(_Returned(), lineterminator="\r\n")
+
+
+def csv_text(fields: Iterable[Any]) -> bytes:
+    """Fields of a row as CSV, without a line end. None becomes an empty field."""
+    line: str = _writer.writerow(fields)
+    # Half of a surrogate pair, as in a name in a service's JSON, is not a character and can't be encoded.
+    return line[:-2].encode("utf-8", "backslashreplace")
+
+
 class RowFile:
     """``write`` takes a row, ``flush`` writes all rows taken so far to the disk.
 
@@ -107,14 +118,12 @@ class RowFile:
         claim(self._file, self.path)
         self._file.truncate(0)
         self._names = column_names(columns)
-        # With \n as line end the csv module would not quote a lone \r, and readers would end the row there.
-        self._writer = csv.writer(_Returned(), lineterminator="\r\n")
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._written = -1  # the header is not counted
         self._written_bytes = 0
         self._is_away = False
-        self._header = self._keep(self._names)
+        self._header = self._keep(csv_text(self._names))
 
     @property
     def lost(self) -> int:
@@ -123,9 +132,14 @@ class RowFile:
 
     def write(self, row: dict[str, Any]) -> None:
         """Take a row. None becomes an empty field."""
-        self.rows += 1
-        if self._kept_bytes < MOST_KEPT_BYTES:
-            self._keep(map(row.get, self._names))
+        self.write_texts([csv_text(map(row.get, self._names))])
+
+    def write_texts(self, rows: Iterable[bytes]) -> None:
+        """Take rows that are CSV already, without their line ends."""
+        for row in rows:
+            self.rows += 1
+            if self._kept_bytes < MOST_KEPT_BYTES:
+                self._keep(row)
 
     def flush(self) -> None:
         """Write the rows that are kept.
@@ -156,10 +170,8 @@ class RowFile:
         finally:
             self._file.close()
 
-    def _keep(self, fields: Iterable[Any]) -> bytes:
-        line: str = self._writer.writerow(fields)
-        # Half of a surrogate pair, as in a name in a service's JSON, is not a character and can't be encoded.
-        row = (line[:-2] + "\n").encode("utf-8", "backslashreplace")
+    def _keep(self, text: bytes) -> bytes:
+        row = text + b"\n"
         self._kept.append(row)
         self._kept_bytes += len(row)
         return row

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import psutil
 from _block_recording import BlockRecording
+from _request_batch import RequestBatch
 from locust.env import Environment, Events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -25,10 +26,12 @@ LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
 
 ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
-IN_FLIGHT, COUNTS, STEADY_S = "fourfold_in_flight", "fourfold_open_counts", "fourfold_steady_s"
-"""Keys of a worker's report. ``IN_FLIGHT`` is ``OpenLoad.in_flight``, ``COUNTS`` what it has counted since the report
-before. ``STEADY_S`` is the worker's ``time.monotonic()``: in the report when it was sent, in each row when the request
-began."""
+IN_FLIGHT, COUNTS = "fourfold_in_flight", "fourfold_open_counts"
+STEADY_S, UNIX_S = "fourfold_steady_s", "fourfold_unix_s"
+"""Keys of a worker's report. ``ROWS`` are the fields of each ``RequestBatch`` since the report before. ``IN_FLIGHT`` is
+``OpenLoad.in_flight``, ``COUNTS`` what it has counted since the report before. ``STEADY_S`` and ``UNIX_S`` are the
+worker's ``time.monotonic()`` and ``time.time()`` when it was sent. In Locust's process the one is the other plus a
+constant (_steady_time.py), so they date all that is in the report."""
 
 logger = logging.getLogger("fourfold")
 
@@ -53,7 +56,7 @@ class Worker:
         events.quitting.add_listener(self._stop)
 
     def _begin_run(self, **_: Any) -> None:
-        self._rows: list[dict[str, Any]] = []
+        self._batches: dict[int | None, RequestBatch] = {}
         self._unsent: list[dict[str, Any]] = []
         self._has_stopped = False
         self._cpu_seconds_before = cpu_seconds(self._process)
@@ -61,18 +64,20 @@ class Worker:
 
     def _keep_row(self, **event: Any) -> None:
         row = request_row(self._replica_header, **event)
-        self._rows.append(row | {STEADY_S: time.monotonic() - row["response_time_ms"] / 1000})
+        block = row["block"]
+        if block not in self._batches:
+            self._batches[block] = RequestBatch(block)
+        self._batches[block].add(row)
 
     def keep_unsent(self, arrival: dict[str, Any]) -> None:
         """An arrival of an open workload that was not sent, or not answered (``Recording.add_unsent``)."""
-        steady_s = time.monotonic() - (time.time() - arrival["due_at_unix_s"])
-        self._unsent.append(arrival | {STEADY_S: steady_s})
+        self._unsent.append(arrival)
 
     def _count_cpu_warning(self, **_: Any) -> None:
         self._cpu_warnings += 1
 
     def _add_to_report(self, data: dict[str, Any], **_: Any) -> None:
-        data[ROWS], self._rows = self._rows, []
+        data[ROWS], self._batches = [vars(batch) for batch in self._batches.values()], {}
         data[UNSENT], self._unsent = self._unsent, []
         spent = cpu_seconds(self._process) - self._cpu_seconds_before
         data[CPU] = {"cpu_seconds": spent, "cpu_warnings": self._cpu_warnings}
@@ -80,7 +85,7 @@ class Worker:
         open_load = self._runner.environment.fourfold.open_load
         data[IN_FLIGHT] = None if open_load is None else open_load.in_flight
         data[COUNTS] = {} if open_load is None else open_load.take_counts()
-        data[STEADY_S] = time.monotonic()
+        data[STEADY_S], data[UNIX_S] = time.monotonic(), time.time()
 
     def _report_last(self, **_: Any) -> None:
         """Report at once what this worker did since its last report: it may end before the next one is due."""
@@ -112,22 +117,26 @@ class Workers:
         self._last_report_unix_s[worker] = time.time()
         self._in_flight[worker] = data.get(IN_FLIGHT)
         self.open_counts.update(data.get(COUNTS, {}))
+        ahead_s = 0.0
         if STEADY_S in data:
             self._clocks.note_report(worker, data[STEADY_S])
+            ahead_s = data[UNIX_S] - self._clocks.by_this_clock(worker, data[UNIX_S], data[STEADY_S])
         if recording is None:
             return
-        for row in data.get(ROWS, []):
-            began_steady_s, said_unix_s = row.pop(STEADY_S), row["started_at_unix_s"]
-            row["started_at_unix_s"] = self._clocks.by_this_clock(worker, said_unix_s, began_steady_s)
-            recording.note_clock(worker, said_unix_s - row["started_at_unix_s"])
-            recording.add_request(row)
+        for batch in (RequestBatch(**fields) for fields in data.get(ROWS, [])):
+            if ahead_s:
+                batch.move(-ahead_s)
+                recording.note_clock(worker, ahead_s)
+            recording.add_requests(batch)
         for arrival in data.get(UNSENT, []):
-            due = self._clocks.by_this_clock(worker, arrival["due_at_unix_s"], arrival.pop(STEADY_S))
-            recording.add_unsent(arrival | {"due_at_unix_s": due})
+            recording.add_unsent(arrival | {"due_at_unix_s": arrival["due_at_unix_s"] - ahead_s})
         if CPU in data:
             recording.note_worker(worker, data[CPU])
         if data.get(IS_LAST):
             self._reported_last.add(worker)
+        # Locust takes the next report at once if it is there. While the master is busy, nobody else would have a turn:
+        # no replica would be sampled, and no row written to the disk.
+        gevent.sleep(0)
 
     def in_flight(self, master: MasterRunner) -> int | None:
         """Requests of an open workload that are not answered yet, as the workers that run reported them last; None:

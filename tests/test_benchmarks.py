@@ -32,6 +32,7 @@ BENCHMARKS = (
     "queueing",
     "open_peer",
     "scale",
+    "intake",
     "rounds",
     "checkpoint",
     "engine_alone",
@@ -78,6 +79,7 @@ def test_help_needs_no_installed_package(name: str) -> None:
         ("capacity_real", ("scipy", "locust", "httptools"), "requirements.txt"),
         ("recovery", ("pandas", "docker"), "requirements.txt"),
         ("scale", ("pandas", "plotly", "playwright"), "benchmarks/requirements.txt"),
+        ("intake", ("locust", "numpy", "psutil"), "requirements.txt"),
         ("rounds", ("pandas", "locust", "uvicorn"), "requirements.txt"),
         ("checkpoint", ("torch", "transformers"), "requirements.txt"),
     ],
@@ -124,7 +126,8 @@ def test_missing_programs_are_named_before_anything_is_measured(
 
 
 @pytest.mark.parametrize(
-    "name", ["monitor", "serving", "verdicts", "stopping", "instrument", "queueing", "open_peer", "scale", "rounds"]
+    "name",
+    ["monitor", "serving", "verdicts", "stopping", "instrument", "queueing", "open_peer", "scale", "intake", "rounds"],
 )
 def test_an_output_that_can_not_be_written_is_refused_first(tmp_path: Path, name: str) -> None:
     fifo = tmp_path / "fifo"
@@ -152,6 +155,30 @@ def test_an_interrupted_run_keeps_the_turns_that_were_measured(tmp_path: Path) -
     assert found["seconds"] > 0
     assert found["page_mb"] > 1
     assert list(tmp_path.iterdir()) == [figures]
+
+
+def test_the_growth_of_the_analysis_is_told_by_its_slopes(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ("--parts", "growth", "--sizes", "2000,400", "--samples", "20", "--json", str(figures))
+    done = run("scale", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+    assert [row["requests"] for row in found["growth"]] == [400, 2000]
+    assert all(row["seconds"] > 0 and 50 < row["mb"] < 1000 for row in found["growth"])
+    few, many = found["growth"]
+    assert found["mb_per_million"] == pytest.approx((many["mb"] - few["mb"]) / 1600e-6)
+
+
+def test_the_recording_takes_in_the_rows_of_simulated_workers(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ("--workers", "2", "--rate", "600", "--replicas", "5", "--seconds", "9", "--json", str(figures))
+    done = run("intake", *arguments)
+    assert figures.is_file(), done.stderr
+    found = json.loads(figures.read_text())
+    assert (found["rows_lost"], found["rows_twice"], found["faults"]) == (0, 0, 0)
+    assert found["rows"] >= 2 * 900  # a report of each worker, of three seconds
+    assert found["rows"] % 900 == 0
+    assert found["samples"] >= 5 * 5
 
 
 def test_interrupted_verdicts_keep_the_experiments(tmp_path: Path) -> None:

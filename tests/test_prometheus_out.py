@@ -241,7 +241,7 @@ def test_a_value_that_is_not_known_has_no_line() -> None:
 
 def test_a_replica_that_answers_and_is_not_sampled_has_its_answers_only() -> None:
     live = Live({}, lambda: None, lambda: "container")
-    live.add_request({"replica": 'odd "name"\n', "error": "", "started_at_unix_s": 100.0, "response_time_ms": 5.0})
+    live.add_answers({'odd "name"\n': {100: 1}})
     assert shown(live) == {"answers_total": 1.0}
     (sample,) = [sample for family in replica_metrics(live.replicas(), "") for sample in family.samples]
     assert sample.labels == {"deployment": "", "replica": 'odd "name"\n', "node": ""}

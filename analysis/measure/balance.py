@@ -14,6 +14,7 @@ from scipy import special
 from analysis.measure.quantity import NAN
 from analysis.measure.rounds import Measurement
 from analysis.measure.series import RUNS_AT_HAND, coverage, totals
+from analysis.read.rows import Rows
 from analysis.read.runs import Run
 from runfiles.reconnect import ReconnectEvery
 
@@ -184,7 +185,7 @@ def accepted(run: Run) -> pd.Series:
     return found
 
 
-def _by_replica(run: Run, requests: pd.DataFrame) -> pd.Series:
+def _by_replica(run: Run, requests: pd.DataFrame | Rows) -> pd.Series:
     """How many of some of a run's requests each replica answered."""
     told = requests["replica"].value_counts()
     told = told[told > 0]

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.measure.latency import quantiles
 from analysis.measure.quantity import NAN, PARTS_OF_TIME, Estimate, missing
 from analysis.read.results import Results
+from analysis.read.rows import Rows
 
 CLIENT, NETWORK, QUEUE, MODEL = PARTS = tuple(PARTS_OF_TIME)
 AROUND_MEDIAN = (0.4, 0.6)
@@ -46,7 +47,7 @@ def measure_blank(results: Results) -> Blank:
     return Blank(median, p95, float(waits.median()) if len(waits) else NAN)
 
 
-def parts(answered: pd.DataFrame, blank: Blank) -> Mapping[str, Estimate]:
+def parts(answered: pd.DataFrame | Rows, blank: Blank) -> Mapping[str, Estimate]:
     """The parts of the response time, by the keys of ``PARTS``.
 
     Without a blank the client's part is missing, and that of the network includes it.

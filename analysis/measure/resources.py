@@ -20,6 +20,7 @@ from analysis.measure.series import (
     memory_per_second,
     throughput_per_second,
 )
+from analysis.read.rows import Rows
 from analysis.read.runs import Run
 from runfiles.events import NO_REPLICAS, PROCESS
 
@@ -156,13 +157,13 @@ def _why_no_interfaces(run: Run) -> str:
     return "the engine told no counters of the interfaces"
 
 
-def bodies(answered: pd.DataFrame, seconds: float) -> dict[str, Estimate]:
+def bodies(answered: pd.DataFrame | Rows, seconds: float) -> dict[str, Estimate]:
     """Bytes of bodies, as the load generator counted them."""
     estimates = {}
     total = 0.0
     for way, name in (("in", "request_bytes"), ("out", "response_bytes")):
         told = answered[name].dropna()
-        size = float(told.sum()) if len(told) else NAN
+        size = float(told.to_numpy().sum(dtype=float)) if len(told) else NAN
         total += size
         counted = Estimate(size, len(told), "requests", which=ANSWERED) if len(told) else missing(NOT_COUNTED)
         estimates[f"body_{way}_mb"] = replace(counted, value=size / 1e6)

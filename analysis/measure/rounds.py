@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
 from analysis.measure.hidden_cpu import hidden_cpu
@@ -16,6 +17,7 @@ from analysis.measure.parts import Blank, parts
 from analysis.measure.quantity import NAN, QUANTITIES, Estimate, Estimates, missing
 from analysis.measure.resources import bodies, resources
 from analysis.read.results import Deployment
+from analysis.read.rows import Rows
 from analysis.read.runs import Run
 
 NO_BLANK = Blank(missing("no blank was measured"), missing("no blank was measured"))
@@ -52,8 +54,6 @@ def summarize(run: Run, blank: Blank = NO_BLANK) -> dict[str, Estimate]:
     measured phase and answered; those that failed are only counted."""
     measured = run.measured_requests
     answered = run.answered
-    times = answered["response_time_ms"].to_numpy()
-    queue, inference = (answered[name].to_numpy() for name in ("queue_ms", "inference_ms"))
     start, end = run.window_unix_s
     estimates = {
         "requests": Estimate(len(measured), len(measured), "requests", which="sent in the measured phase"),
@@ -61,15 +61,23 @@ def summarize(run: Run, blank: Blank = NO_BLANK) -> dict[str, Estimate]:
             len(measured) - len(answered), len(measured), "requests", which="sent in the measured phase"
         ),
         "throughput_per_s": throughput(run),
-        "queue_ms": median_told(queue),
-        "inference_ms": median_told(inference),
-        "rest_ms": median_told(times - queue - inference),
+        "queue_ms": median_told(answered["queue_ms"].to_numpy()),
+        "inference_ms": median_told(answered["inference_ms"].to_numpy()),
+        "rest_ms": median_told(_rest_ms(answered), is_own=True),
     }
     asked = {key: quantity.quantile for key, quantity in QUANTITIES.items() if quantity.quantile is not None}
-    estimates |= dict(zip(asked, quantiles(times, [*asked.values()]), strict=True))
+    estimates |= dict(zip(asked, quantiles(answered["response_time_ms"].to_numpy(), [*asked.values()]), strict=True))
     estimates |= parts(answered, blank)
     estimates |= resources(run) | bodies(answered, end - start) | hidden_cpu(run)
     return {key: estimates[key] for key in QUANTITIES if key in estimates}
+
+
+def _rest_ms(answered: pd.DataFrame | Rows) -> np.ndarray:
+    """The response times without the time in the service."""
+    rest: np.ndarray = answered["response_time_ms"].to_numpy().astype(float)
+    for name in ("queue_ms", "inference_ms"):
+        rest -= answered[name].to_numpy()
+    return rest
 
 
 def over_rounds(rounds: Sequence[Estimates]) -> dict[str, Estimate]:

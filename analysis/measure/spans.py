@@ -121,6 +121,8 @@ def end_of_load(run: Run) -> float:
 def spans(run: Run) -> list[Span]:
     """The span of each change that was made."""
     changes = changes_of(run)
+    if not changes:
+        return []
     begins = np.array([change.began_unix_s for change in changes])
     measured = run.measured_requests.sort_values("started_at_unix_s", kind="stable")
     due = measured["started_at_unix_s"].to_numpy()

@@ -21,11 +21,13 @@ def drift(at_unix_s: np.ndarray, times_ms: np.ndarray, window_unix_s: tuple[floa
     start, end = window_unix_s
     if len(times_ms) < LEAST_IN_ALL or end <= start:
         return None
-    place = ((at_unix_s - start) / (end - start) * PARTS).astype(int).clip(0, PARTS - 1)
-    parts = [times_ms[place == number] for number in range(PARTS)]
-    if min(len(part) for part in parts) < LEAST_IN_PART:
+    place = at_unix_s - start  # changed in its place: there may be millions
+    place /= end - start
+    place *= PARTS
+    place = np.clip(place, 0, PARTS - 1, out=place).astype(np.int8)
+    if np.bincount(place, minlength=PARTS).min() < LEAST_IN_PART:
         return None
-    medians = np.array([np.median(part) for part in parts])
+    medians = np.array([np.median(times_ms[place == number]) for number in range(PARTS)])
     if medians.min() <= 0:
         return None
     return steady_change(np.log(medians))

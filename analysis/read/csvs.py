@@ -11,19 +11,23 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_string_dtype
 
+from analysis.read.columns_read import Numbers, Texts, count_lines
 from runfiles.columns import Column
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_FRAME = (ValueError, OverflowError, pd.errors.ParserError)
 """What pandas raises if a file does not have these columns."""
 
-MOST_BYTES = 2 * 2**30
-"""A larger file would not fit into the memory: some 20 million requests."""
+MOST_BYTES = 12 * 2**30
+"""A larger file would not fit into the memory: some 80 million requests."""
+ROWS_AT_ONCE = 2**18
+"""So many rows of a file are read at once."""
 MOST_COLUMNS = 1000
 MOST_OF_A_LINE = 2**20
 """Of the first line: a file of a single line would otherwise be read whole into the memory."""
@@ -36,7 +40,11 @@ class UnreadableFile(Exception):
     """A file that is not what a recorder leaves. The message names it, the line and what is wrong there."""
 
 
-def read_csv(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+class _WrongRow(Exception):
+    """A row that no recorder writes."""
+
+
+def read_csv(path: Path, columns: Sequence[Column], *, is_large: bool = False) -> pd.DataFrame:
     """Read those columns of a file that are analysed, with the rows in the order of time.
 
     A file that does not exist gives a frame without rows. A column that the file lacks because it was recorded before
@@ -45,6 +53,8 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     Args:
         path: the file.
         columns: its columns. The first one is the time of a row. They may stand in any order, with others among them.
+        is_large: keep each count in the smallest type that holds all of its column exactly. Otherwise all numbers are
+            float64.
 
     Raises:
         UnreadableFile: a column is missing, or a row is not what a recorder writes.
@@ -56,20 +66,14 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
         _refuse_impossible(path)
         if path.stat().st_size == 0:
             return _empty(wanted)
-        frame = _as_it_lies(path, wanted)
+        frame = _as_it_lies(path, wanted, is_large)
         if frame is None:
             content = path.read_bytes()
             if b"\0" in content[content.rfind(b"\n") + 1 :]:
                 raise UnreadableFile(f"{path} can't be read (it ends in bytes of zero: rows were not written)")
-            frame = _with_care(path, _whole_rows(content), wanted)
+            frame = _with_care(path, _whole_rows(content), wanted, is_large)
     except OSError as error:
         raise UnreadableFile(f"{path} can't be read ({error.strerror})") from error
-    for name in set(wanted) - set(frame):
-        frame[name] = np.nan
-    frame = frame[list(wanted)]
-    time = columns[0].name
-    if not frame[time].is_monotonic_increasing:
-        frame = frame.sort_values(time, kind="stable", ignore_index=True)
     return frame
 
 
@@ -101,7 +105,7 @@ def _empty(wanted: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=type_) for name, type_ in types.items()})
 
 
-def _as_it_lies(path: Path, wanted: Columns) -> pd.DataFrame | None:
+def _as_it_lies(path: Path, wanted: Columns, is_large: bool) -> pd.DataFrame | None:
     """Read the file in one go; None if anything in it is not as it should be."""
     with path.open("rb") as file:
         first = file.readline()
@@ -110,13 +114,12 @@ def _as_it_lies(path: Path, wanted: Columns) -> pd.DataFrame | None:
             return None
     try:
         there = _header(path, first.removeprefix(BYTE_ORDER_MARK), wanted)
-        frame = _frame(path, there)
-    except (UnreadableFile, *NO_FRAME):
+        return _frame(path, there, wanted, is_large)
+    except (_WrongRow, UnreadableFile, *NO_FRAME):
         return None
-    return frame if _first_wrong(frame, there) is None else None
 
 
-def _with_care(path: Path, whole: bytes, wanted: Columns) -> pd.DataFrame:
+def _with_care(path: Path, whole: bytes, wanted: Columns, is_large: bool) -> pd.DataFrame:
     """Read the whole rows of a file.
 
     Raises:
@@ -126,36 +129,74 @@ def _with_care(path: Path, whole: bytes, wanted: Columns) -> pd.DataFrame:
         return _empty(wanted)
     there = _header(path, whole, wanted)
     try:
-        frame = _frame(whole, there)
-        # pandas raises for a row that is too long. It fills a row that is too short with NaN, which is found here.
-        wrong = _first_wrong(frame, there)
-    except NO_FRAME as error:
+        return _frame(whole, there, wanted, is_large)
+    except (_WrongRow, *NO_FRAME) as error:
         raise UnreadableFile(_where(path, whole, there, str(error))) from error
-    if wrong is not None:
-        raise UnreadableFile(_where(path, whole, there, f"row {wrong + 1} is none"))
-    return frame
 
 
-def _frame(source: Path | bytes, columns: Columns) -> pd.DataFrame:
-    """Read these columns: text as categories, numbers as floats."""
-    texts = [name for name, column in columns.items() if column.unit.is_text]
+def _frame(source: Path | bytes, there: Columns, wanted: Columns, is_large: bool) -> pd.DataFrame:
+    """The wanted columns of a file, in the order of time: text as categories, numbers as ``is_large`` says. ``there``:
+    those that the file has.
 
-    def read(types: Mapping[str, str]) -> pd.DataFrame:
-        return pd.read_csv(
-            io.BytesIO(source) if isinstance(source, bytes) else source,
-            usecols=list(types),
-            dtype=types,
-            index_col=False,
-            keep_default_na=False,
-            na_values={name: [""] for name in types if name not in texts},
-            encoding="utf-8",
-        )
+    Raises:
+        _WrongRow: a row is none.
+    """
+    texts = {name for name, column in there.items() if column.unit.is_text}
+    read = None
+    like_numbers: set[str] = set()
+    while read is None:  # pandas makes numbers of categories that all look like numbers
+        read = _read(source, there, texts, like_numbers, is_large)
+    time = read[next(iter(wanted))].values
+    is_in_order = (time[1:] >= time[:-1]).all()
+    order = None if is_in_order else np.argsort(time, kind="stable")
+    columns: dict[str, Any] = {}
+    for name in wanted:
+        own = read.pop(name, None)
+        if own is None:
+            columns[name] = np.full(len(time), np.nan, np.float16 if is_large else float)
+        else:
+            columns[name] = own.in_order(order)
+    return pd.DataFrame(columns, copy=False)
 
-    frame = read({name: ("category" if name in texts else "float64") for name in columns})
-    # pandas makes numbers of categories that all look like numbers.
-    if numbers := [name for name in texts if not is_string_dtype(frame[name].cat.categories)]:
-        frame[numbers] = read(dict.fromkeys(numbers, "str")).astype("category")
-    return frame
+
+def _read(
+    source: Path | bytes, there: Columns, texts: set[str], like_numbers: set[str], is_large: bool
+) -> dict[str, Numbers | Texts] | None:
+    """The columns of a file; None if a text looks like a number, and is in ``like_numbers`` now.
+
+    The file is read in pieces, so that the memory holds little more than the result.
+
+    Raises:
+        _WrongRow: a row is none.
+    """
+    types = {name: "float64" if name not in texts else "str" if name in like_numbers else "category" for name in there}
+    most = count_lines(source)
+    read = {
+        name: Texts(most) if name in texts else Numbers(most, column.unit, is_large) for name, column in there.items()
+    }
+    count = 0
+    with pd.read_csv(
+        io.BytesIO(source) if isinstance(source, bytes) else source,
+        usecols=list(types),
+        dtype=types,
+        index_col=False,
+        keep_default_na=False,
+        na_values={name: [""] for name in types if name not in texts},
+        encoding="utf-8",
+        chunksize=ROWS_AT_ONCE,
+    ) as parts:
+        for part in parts:
+            rows = part.astype(dict.fromkeys(like_numbers, "category"))
+            if numbers := {name for name in texts if not is_string_dtype(rows[name].cat.categories)}:
+                like_numbers |= numbers
+                return None
+            # pandas raises for a row that is too long. It fills a row that is too short with NaN, which is found here.
+            if (wrong := _first_wrong(rows, there)) is not None:
+                raise _WrongRow(f"row {count + wrong + 1} is none")
+            for name, own in read.items():
+                own.add(rows[name])
+            count += len(rows)
+    return read
 
 
 def _header(path: Path, whole: bytes, wanted: Columns) -> dict[str, Column]:

@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.read.blocks import Axis, axis_of, lay_machine, lay_requests, lay_samples, why_wrong
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults, read_record, unreadable
+from analysis.read.rows import Rows
 from runfiles.columns import (
     BLOCK_COLUMNS,
     CHANGES_COLUMNS,
@@ -96,9 +97,11 @@ class Run:
         return _rows(self.requests, self.requests["phase"] == MEASURED)
 
     @cached_property
-    def answered(self) -> pd.DataFrame:
+    def answered(self) -> pd.DataFrame | Rows:
         """Those of ``measured_requests`` that did not fail."""
-        return _rows(self.measured_requests, self.measured_requests["error"] == "")
+        is_answer = (self.measured_requests["error"] == "").to_numpy()
+        span = _span(is_answer)
+        return Rows(self.measured_requests, is_answer) if span is None else self.measured_requests.iloc[span]
 
     @cached_property
     def answered_unix_s(self) -> np.ndarray:
@@ -107,12 +110,15 @@ class Run:
         if self.axis is not None:
             ended = self.as_recorded.answered_unix_s
             return self.axis.place(ended[self.axis.is_inside(ended)])
-        return self.finished_unix_s[(self.requests["error"] == "").to_numpy()].to_numpy()
+        is_answer = (self.requests["error"] == "").to_numpy()
+        return (self.finished_unix_s if is_answer.all() else self.finished_unix_s[is_answer]).to_numpy()
 
     @cached_property
     def finished_unix_s(self) -> pd.Series:
         """When each request was over, also those that failed."""
-        return self.requests["started_at_unix_s"] + self.requests["response_time_ms"] / 1000
+        finished = self.requests["response_time_ms"] / 1000
+        finished += self.requests["started_at_unix_s"]
+        return finished
 
     @cached_property
     def replica_names(self) -> dict[str, str]:
@@ -195,8 +201,8 @@ class Run:
         """The same for two runs only if one is a copy of the other, at whatever time; None where the response times are
         too few, or too much alike, to tell."""
         times = np.sort(self.requests["response_time_ms"].to_numpy())
-        is_telling = np.count_nonzero(np.diff(times)) >= LEAST_TELLING
-        return hashlib.blake2b(times.tobytes()).digest() if is_telling else None
+        is_telling = np.count_nonzero(times[1:] != times[:-1]) >= LEAST_TELLING
+        return hashlib.blake2b(times).digest() if is_telling else None
 
     @property
     def is_local(self) -> bool:
@@ -209,8 +215,16 @@ class Run:
 
 
 def _rows(frame: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
-    """The rows that are wanted; the frame itself, not a copy, where that is all of them."""
-    return frame if wanted.all() else frame[wanted.to_numpy()]
+    """The rows that are wanted; no copy where they follow each other, such as all after a warm-up."""
+    span = _span(wanted.to_numpy())
+    return frame[wanted.to_numpy()] if span is None else frame.iloc[span]
+
+
+def _span(is_wanted: np.ndarray) -> slice | None:
+    """The places of those that are wanted; None if they do not follow each other."""
+    count = int(np.count_nonzero(is_wanted))
+    first = int(is_wanted.argmax()) if count else 0
+    return slice(first, first + count) if is_wanted[first : first + count].all() else None
 
 
 def _with_errors(requests: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +248,10 @@ def read_run(folder: Path, prefix: str) -> Run | None:
         return None
     record = read_record(path, RunRecord)
     paths = [inside(folder, f"{prefix}{suffix}") for suffix, _ in FILES]
-    frames = [read_csv(own, columns) for own, (_, columns) in zip(paths, FILES, strict=True)]
+    frames = [
+        read_csv(own, columns, is_large=columns is REQUEST_COLUMNS)
+        for own, (_, columns) in zip(paths, FILES, strict=True)
+    ]
     frames[0] = _with_errors(frames[0])
     requests, samples, events, machine, blocks, changes = frames
     *_, of_blocks, _ = paths

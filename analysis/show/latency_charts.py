@@ -101,7 +101,8 @@ def latency_distribution(measured: Loads, runs_of: Callable[[Measurement], Seque
     for measurement in measured:
         times = np.concatenate([_times(run)[1] for run in runs_of(measurement)] or [np.array([])])
         if len(times):
-            quantiles = np.quantile(np.sort(times), shares).round(3).tolist()
+            times.sort()
+            quantiles = np.quantile(times, shares, overwrite_input=True).round(3).tolist()
             shown += [quantiles[0], quantiles[-1]]
             chart.add_scatter(
                 x=quantiles,
@@ -157,7 +158,7 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
     chart = empty_chart()
     for number, load in enumerate(loads):
         series = [_times(run) for run in load.deployment.loads.values()]
-        at, times = (np.concatenate([part[place] for part in series]) for place in (0, 1))
+        at, times = (_joined([part[place] for part in series]) for place in (0, 1))
         x, both = _binned_quantiles(at, times, (0.5, 0.95))
         for y, dash, label in zip(both, ("solid", "dot"), ("median", "p95"), strict=True):
             chart.add_scatter(
@@ -175,6 +176,11 @@ def percentiles_over_time(loads: Loads) -> go.Figure:
     return chart
 
 
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """All values of all parts; no copy of a single part."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _times(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Of each answered request: when it was sent, in seconds of the measured phase, and its time in ms."""
     start, _ = run.window_unix_s
@@ -186,10 +192,14 @@ def _binned_quantiles(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Quantiles of the values in each second, or in each of ``MOST_POINTS`` stretches where there are more."""
     width = max(1, int(np.ceil((at.max(initial=0) + 1) / MOST_POINTS)))
-    place = (np.maximum(at, 0) / width).astype(np.uint16)  # so few that NumPy sorts them by counting
-    counts = np.bincount(place)
+    np.maximum(at, 0, out=at)
+    at /= width
+    place = at.astype(np.uint16)  # so few that NumPy sorts them by counting
     if (place[1:] < place[:-1]).any():  # several rounds
-        values = values[np.argsort(place, kind="stable")]
+        order = np.argsort(place, kind="stable")
+        place, values = place[order], values[order]
+    edges = np.arange(int(place[-1]) + 2 if len(place) else 1, dtype=place.dtype)
+    counts = np.diff(np.searchsorted(place, edges))  # np.bincount would make a copy with eight bytes for each
     bins = np.split(values, np.cumsum(counts)[:-1])
     found = []
     for own in filter(len, bins):
