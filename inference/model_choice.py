@@ -57,8 +57,8 @@ def missing_exporter() -> list[str]:
 def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
     """The model that ``INFERENCE_MODEL=wanted`` means here and now. It is downloaded if need be.
 
-    ``auto`` never fails: if the default model is neither cached nor can be downloaded, or can't be exported, the bundled
-    model is chosen and ``warn`` is called once.
+    ``auto`` never fails: if the default model can't be exported, or is neither cached nor can be downloaded, the
+    bundled model is chosen and ``warn`` is called once.
 
     Raises:
         ModelUnavailable: the model that the user named can't be had.

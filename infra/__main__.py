@@ -43,7 +43,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.interruption import sigterm_as_ctrl_c
-from infra.paths import INFRA, ROOT
+from infra.paths import INFRA, IS_INSTALLED, ROOT, STATE, WORK
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.events import REPLICA_KINDS
 from runfiles.grid import GRID_FILE
@@ -52,7 +52,7 @@ from servicefile.service_file import SERVICE, read_service
 from servicefile.texts import requests_of
 from servicefile.toml import NotValid
 
-RESULTS = ROOT / "results"
+RESULTS = WORK / "results"
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def main() -> int:
         with sigterm_as_ctrl_c():  # also while the engine is locked, and while the page is made
             return _carry_out(arguments, settings)
     except (*FAILURES, RecordError, PlanError, ResumeError, NotValid) as error:
-        folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
+        folder = (arguments.resume or arguments.results) if arguments.command == "run" else WORK
         print(f"error: {why(error, folder)}", file=sys.stderr)
         return 2 if isinstance(error, PlanError | NotValid) else 1
     except KeyboardInterrupt:
@@ -137,7 +137,7 @@ def _up(name: str, settings: Settings) -> int:
         find_image(connect(), str(settings.image), is_built=settings.built_from is not None)
     else:
         prepare_python(settings.service, print)
-    folder = ROOT / ".fourfold" / name
+    folder = STATE / name
     try:
         running = start(name, settings, folder)
     except BaseException:
@@ -209,7 +209,7 @@ def _doctor(settings: Settings) -> int:
         tell("proxy", why_no_proxy_image(engine, settings.service) or f"{proxy} is here, or can be had (compose-N)")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
-    if missing := not_installed(ROOT / "requirements.txt"):
+    if not IS_INSTALLED and (missing := not_installed(ROOT / "requirements.txt")):
         tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
         tell("config", doubt)
@@ -224,7 +224,8 @@ def _doctor(settings: Settings) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = _common_options()
     parser = argparse.ArgumentParser(
-        prog="python -m infra", description="Run the experiment, or start and remove single deployments."
+        prog="fourfold" if IS_INSTALLED else "python -m infra",
+        description="Run the experiment, or start and remove single deployments.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments, and make the page"))

@@ -21,6 +21,7 @@ from infra.deployments.settings import Settings
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError, ImageError
 from infra.last_words import last_build_error, tail
+from runfiles.places import BENCH
 from runfiles.records import Image
 from servicefile.service_file import ServiceFile
 
@@ -102,7 +103,7 @@ def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
         found = engine.client.images.get(image)
     except docker.errors.NotFound:
         if is_built:
-            raise ImageError(f"the engine has no image {image} yet; build it (make bench does) and run again") from None
+            raise ImageError(f"the engine has no image {image} yet; build it ({BENCH} does) and run again") from None
         if reason := why_no_image(engine, image, None):
             raise ImageError(reason) from None
         try:

@@ -35,7 +35,7 @@ from infra.experiment.load import end_leftovers
 from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View, staircase_in_words
 from infra.experiment.rounds import Rounds
-from infra.paths import ROOT
+from infra.paths import INFRA, IS_INSTALLED, ROOT
 from runfiles.deployments import HOST, title_of
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
@@ -45,6 +45,9 @@ from servicefile.service_file import ServiceFile, read_service
 from servicefile.toml import NotValid
 
 INTERRUPTED = 130
+
+COMMAND = [INFRA] if IS_INSTALLED else ["python", "-m", "infra"]
+"""How a record calls the command. The analysis (judge/advice.py) knows both."""
 
 
 def run_new(plan: Plan, settings: Settings, results: Path) -> int:
@@ -71,7 +74,7 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
 
 def command_line() -> str:
     """What was typed, as a record holds it."""
-    return shlex.join(["python", "-m", "infra", *sys.argv[1:]])
+    return shlex.join([*COMMAND, *sys.argv[1:]])
 
 
 def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances) -> Journal:
@@ -392,9 +395,9 @@ class Experiment:
 
 def say_how_to_go_on(view: View, folder: Path, command: str) -> None:
     """Say how to measure what is left; ``command`` is the one that began it."""
-    run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
+    run = [INFRA, "run"] if IS_INSTALLED else [os.path.relpath(sys.executable), "-m", "infra", "run"]
     if view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
-        again = shlex.join([*run, *shlex.split(command)[4:]])
+        again = shlex.join([*run, *shlex.split(command)[len(COMMAND) + 1 :]])
         view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
     else:
         left = shlex.join([*run, "--resume", os.path.relpath(folder)])
