@@ -9,7 +9,8 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
 class Requirements(MetadataHookInterface):  # type: ignore[misc]  hatchling is there only while a wheel is built
-    """``dependencies``: what measures and what serves. The extra ``torch`` exports models; the bundled one is exported."""
+    """``dependencies``: what measures and what serves. The extra ``torch``: what exports other models than the bundled
+    one, which comes exported."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         root = Path(self.root)

@@ -72,7 +72,8 @@ def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
 
 def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
     if missing := missing_exporter():
-        return _bundled(f"{DEFAULT_MODEL} can't be used without {', '.join(missing)}", warn)
+        lacking = f"{DEFAULT_MODEL} can't be exported without {', '.join(missing)} (pip install 'fourfold[torch]')"
+        return _bundled(lacking, warn)
     if _is_cached(DEFAULT_MODEL):
         return _from_hub(DEFAULT_MODEL, local_files_only=True)
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
