@@ -37,7 +37,7 @@ from analysis.show.page import render
 from analysis.terminal import NOT_MADE, print_headline, why_not_made
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import REPORT_FILE
-from runfiles.places import ANALYSIS, COMPARE, ROOT, WORK
+from runfiles.places import ANALYSIS, COMPARE, RESULTS, ROOT
 
 COLUMNS = {
     "median_ms": "median ms",
@@ -85,7 +85,7 @@ def main() -> int:
     from analysis import two_command  # noqa: PLC0415  as compare
 
     names = "_and_".join(folder.resolve().name for folder in folders)
-    place = WORK / "results" / f"{names}{SUFFIXES[arguments.format]}"
+    place = RESULTS / f"{names}{SUFFIXES[arguments.format]}"
     return two_command.make(folders[0], folders[1], arguments.format, place, arguments.output)
 
 
@@ -152,7 +152,7 @@ def _place(results: Path, format: str) -> Path:
     """Where the page goes if the user named no place: into the experiment's folder. Those in ``examples/`` belong to
     the repository and stay as they are, so their pages go to ``results/``."""
     if results.resolve().parent == ROOT / "examples":
-        return WORK / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
+        return RESULTS / f"{results.resolve().name}{SUFFIXES[format]}"
     return results / (HANDIN if format == HANDIN else f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}")
 
 

@@ -43,7 +43,7 @@ def main() -> int:
         known = ", ".join(OF_INFRA | OF_ANALYSIS)
         print(f"error: there is no command {command!r}; choose from {known}", file=sys.stderr)
         return 2
-    if IS_INSTALLED:
+    if IS_INSTALLED and "FOURFOLD_IN_CONTAINER" not in os.environ:
         try:
             os.environ["FOURFOLD_FOLDER"] = str(Path.cwd())
         except FileNotFoundError:

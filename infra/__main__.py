@@ -43,7 +43,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.interruption import sigterm_as_ctrl_c
-from infra.paths import INFRA, IS_INSTALLED, ROOT, STATE, WORK
+from infra.paths import INFRA, IS_INSTALLED, RESULTS, ROOT, STATE, WORK
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.events import REPLICA_KINDS
 from runfiles.grid import GRID_FILE
@@ -51,8 +51,6 @@ from runfiles.records import LONGEST_START_S
 from servicefile.service_file import SERVICE, read_service
 from servicefile.texts import requests_of
 from servicefile.toml import NotValid
-
-RESULTS = WORK / "results"
 
 
 def main() -> int:
@@ -110,7 +108,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from infra.experiment.grid_run import resume_grid, run_new_grid  # noqa: PLC0415
 
     if arguments.resume is None:
-        plan = read_plan(arguments.plan, arguments.set, arguments.only)
+        plan = read_plan(_found(arguments.plan), arguments.set, arguments.only)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
         return run_new(plan, settings, arguments.results)
@@ -124,6 +122,11 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if any(given):
         raise PlanError("--resume takes plan, image, ports and all else from the experiment's folder; give it alone")
     return (resume_grid if (arguments.resume / GRID_FILE).exists() else resume)(arguments.resume)
+
+
+def _found(plan: Path | None) -> Path | None:
+    """A plan that is not in the user's folder may be one that comes with Fourfold, such as plans/kill_one.toml."""
+    return ROOT / plan if plan is not None and not plan.exists() and (ROOT / plan).is_file() else plan
 
 
 def _up(name: str, settings: Settings) -> int:
@@ -209,8 +212,12 @@ def _doctor(settings: Settings) -> int:
         tell("proxy", why_no_proxy_image(engine, settings.service) or f"{proxy} is here, or can be had (compose-N)")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
-    if not IS_INSTALLED and (missing := not_installed(ROOT / "requirements.txt")):
-        tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
+    if missing := not_installed(ROOT / "requirements.txt"):
+        if IS_INSTALLED:  # only what the extra brings can be missing
+            what = f"the small bundled one answers as a host process, without {', '.join(missing)}"
+            tell("model", f"{what}; for DistilBERT: pip install 'fourfold[torch]'")
+        else:
+            tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
         tell("config", doubt)
     if reason := why_not_alone(engine):

@@ -18,9 +18,14 @@ FOLDER_VARIABLE = "FOURFOLD_FOLDER"
 """By this variable the command ``fourfold`` tells all that it starts which folder it was called in."""
 
 WORK = Path(os.environ.get(FOLDER_VARIABLE) or Path.cwd()) if IS_INSTALLED else ROOT
-"""The user's folder: results lie here, and in ``.fourfold`` what is known of what runs."""
+"""The user's folder: in ``.fourfold`` it has what is known of what runs."""
 
 STATE = WORK / ".fourfold"
+
+IS_IN_CONTAINER = IS_INSTALLED and "FOURFOLD_IN_CONTAINER" in os.environ
+"""Whether the tool's image runs. The user's folder is then that of the results: it gets no other one of the machine."""
+
+RESULTS = WORK if IS_IN_CONTAINER else WORK / "results"
 
 INFRA = "fourfold" if IS_INSTALLED else ".venv/bin/python -m infra"
 """What a message tells the user to type, in the user's folder. So with the others."""

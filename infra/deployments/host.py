@@ -28,8 +28,8 @@ from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
+from infra.paths import IS_IN_CONTAINER, WORK
 from infra.paths import STATE as STATE_FOLDER
-from infra.paths import WORK
 from runfiles.deployments import HOST
 from runfiles.events import PROCESS
 from runfiles.files import SERVICE_LOG_FILE, write_whole
@@ -57,6 +57,8 @@ class Host:
     facts: Facts
 
     def why_not(self, settings: Settings) -> str | None:
+        if IS_IN_CONTAINER:
+            return "Fourfold itself runs in a container here; install it with pip to measure a process of this machine"
         process = _left()
         port = self.facts.port(settings)
         told = "choose another port (--port)" if settings.service.takes_port else _how_to_tell(settings.service)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,25 @@ from infra.errors import DeploymentError, ImageError
 from infra.last_words import last_build_error, tail
 from runfiles.places import BENCH
 from runfiles.records import Image
-from servicefile.service_file import ServiceFile
+from servicefile.service_file import SERVICE, ServiceFile
 
 PYTHON_VERSION = "PYTHON_VERSION="
 """A variable of the official images of Python, and of those that are built on them."""
 
 
-def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[str], None], *, is_built: bool) -> Image:
+def have_image(
+    engine: Engine,
+    settings: Settings,
+    log: Path,
+    show: Callable[[str], None],
+    *,
+    is_built: bool,
+    is_with_host: bool = False,
+) -> Image:
     """The service's image, which is on the engine then. It is built if ``is_built``, or pulled if it is not there.
 
-    ``log`` gets what the build prints, and ``show`` each line of it.
+    ``log`` gets what the build prints, and ``show`` each line of it. ``is_with_host``: it is compared with the host
+    process.
 
     Raises:
         ImageError: the service file names an image or a build that can't be had.
@@ -42,15 +52,25 @@ def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[st
     if reason := why_no_service_image(settings):
         raise DeploymentError(reason)
     if is_built:
-        build_image(settings.service, log, show)
+        build_image(settings.service, log, show, is_with_host=is_with_host)
     return find_image(engine, str(settings.image), is_built=is_built)
 
 
-def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) -> None:
-    """Build the service's Dockerfile with the docker command. ``show`` gets each line that it prints.
+def is_model_of_host(service: ServiceFile, *, is_with_host: bool) -> bool:
+    """Whether the image gets the model that this machine's Python serves, and not the one that its Dockerfile fetches:
+    if INFERENCE_MODEL names one, and if the host process can serve the bundled one only, for lack of torch. So
+    containers and host process run the same model."""
+    is_named = os.environ.get("INFERENCE_MODEL", "auto") != "auto"
+    return service.model is not None and (is_named or (is_with_host and serves_only_bundled(service)))
 
-    If the service has a command that gets its model, and INFERENCE_MODEL names one, the image gets that model instead
-    of the one that the Dockerfile fetches. So containers and host process run the same model.
+
+def serves_only_bundled(service: ServiceFile) -> bool:
+    """Whether the host process of Fourfold's own service can't export a model here."""
+    return service.path == SERVICE and find_spec("torch") is None
+
+
+def build_image(service: ServiceFile, log: Path, show: Callable[[str], None], *, is_with_host: bool = False) -> None:
+    """Build the service's Dockerfile with the docker command. ``show`` gets each line that it prints.
 
     Raises:
         ImageError: the build failed.
@@ -62,7 +82,7 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
         raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); check that and run again")
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
-        if service.model is not None and os.environ.get("INFERENCE_MODEL", "auto") != "auto":
+        if is_model_of_host(service, is_with_host=is_with_host):
             target = fetch_model(service, Path(context, "model"))["build_target"]
             model = ["--build-context", f"model={context}", *(["--target", target] if target else [])]
         command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]

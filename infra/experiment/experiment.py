@@ -18,7 +18,7 @@ from rich.console import Console
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
-from infra.deployments.images import fetch_model, find_image, have_image
+from infra.deployments.images import fetch_model, find_image, have_image, is_model_of_host, serves_only_bundled
 from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
@@ -351,7 +351,9 @@ class Experiment:
     def _fetch_model(self) -> None:
         if self._journal.record.model is not None:  # known, and compared before it was continued
             return
-        if self._options.build or "host" in self._plan.deployments:
+        service, with_host = self._settings.service, HOST in self._plan.deployments
+        is_fetched_by_build = serves_only_bundled(service) and not is_model_of_host(service, is_with_host=with_host)
+        if (self._options.build and not is_fetched_by_build) or with_host:
             model = self._model()
             if model is not None:
                 self._journal.note(model=model)
@@ -371,7 +373,8 @@ class Experiment:
             self._view.do(f"building the image: {line[:100]}")
 
         log = self._folder / "image_build.log"
-        return have_image(engine, self._settings, log, show, is_built=self._options.build)
+        with_host = HOST in self._plan.deployments
+        return have_image(engine, self._settings, log, show, is_built=self._options.build, is_with_host=with_host)
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
