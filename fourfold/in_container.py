@@ -3,8 +3,8 @@
 A container that has the engine's socket can start others, but it can't measure them well: the engine mounts folders by
 the paths that they have on the machine, a port is published on the machine's loopback, and the machine's processes and
 control groups are hidden. So the command runs in a second container of the same image. That one has the machine's
-network, processes and control groups, and the folder of results under the machine's own path. It can do nothing that the
-first could not: who may use the socket may do all.
+network, processes and control groups, and the folder of results under the machine's own path. It can do nothing that
+the first could not: who may use the socket may do all.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fourfold import command
 RESULTS = "/results"
 """Where the user mounts the folder of results."""
 
+SOCKET = "/var/run/docker.sock"
 CGROUPS = "/sys/fs/cgroup"
 MOUNT_INFO = Path("/proc/self/mountinfo")
 OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
@@ -31,23 +32,22 @@ OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
 
 def main() -> int:
     is_second = "FOURFOLD_IN_CONTAINER" in os.environ
-    if not is_second and sys.argv[1:2] not in ([], ["-h"], ["--help"], ["--version"]):
-        found = _own_container()
-        if found is None:
-            print(
-                "error: the Docker engine is not reached; start this image with "
-                "-v /var/run/docker.sock:/var/run/docker.sock -v $PWD/results:/results",
-                file=sys.stderr,
-            )
-            return 2
-        again = second(found, sys.argv[1:])
-        if again is None:
-            print(
-                f"error: the results would be gone with this container; add -v $PWD/results:{RESULTS}", file=sys.stderr
-            )
-            return 2
-        os.execvp(again[0], again)  # noqa: S606  signals, the terminal and the exit code are then docker's to pass on
-    return command.main()
+    if is_second or sys.argv[1:2] in ([], ["-h"], ["--help"], ["--version"]):
+        return command.main()
+    first = _own_container()
+    if first is None and sys.argv[1] in command.OF_ANALYSIS:  # which reads files, and needs no engine
+        return command.main()
+    if first is None:
+        return _fail(f"the Docker engine is not reached; add -v {SOCKET}:{SOCKET}")
+    again = second(first, sys.argv[1:])
+    if again is None:
+        return _fail(f"the results would be gone with this container; add -v $PWD/results:{RESULTS}")
+    os.execvp(again[0], again)  # noqa: S606  signals, the terminal and the exit code are then docker's to pass on
+
+
+def _fail(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 2
 
 
 def second(first: Mapping[str, Any], arguments: list[str]) -> list[str] | None:
@@ -64,7 +64,7 @@ def second(first: Mapping[str, Any], arguments: list[str]) -> list[str] | None:
     words = ["docker", "run", "--rm", "--network", "host", "--pid", "host", "--cgroupns", "host"]
     words += ["--volume", f"{CGROUPS}:{CGROUPS}:ro", "--volume", f"{results}:{results}"]
     for each in mounts:
-        source = each.get("Name") or each["Source"]
+        source = each.get("Name") or each["Source"]  # a volume has a name
         words += ["--volume", f"{source}:{each['Destination']}:{'rw' if each['RW'] else 'ro'}"]
     words += [part for group in first["HostConfig"].get("GroupAdd") or () for part in ("--group-add", group)]
     words += ["--user", config["User"]] if config.get("User") else []

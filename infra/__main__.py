@@ -43,7 +43,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.interruption import sigterm_as_ctrl_c
-from infra.paths import INFRA, IS_INSTALLED, RESULTS, ROOT, STATE, WORK
+from infra.paths import INFRA, IS_IN_CONTAINER, IS_INSTALLED, RESULTS, ROOT, STATE, WORK
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.events import REPLICA_KINDS
 from runfiles.grid import GRID_FILE
@@ -212,7 +212,8 @@ def _doctor(settings: Settings) -> int:
         tell("proxy", why_no_proxy_image(engine, settings.service) or f"{proxy} is here, or can be had (compose-N)")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
-    if missing := not_installed(ROOT / "requirements.txt"):
+    missing = not_installed(ROOT / "requirements.txt")
+    if missing and not IS_IN_CONTAINER:  # where no host process runs
         if IS_INSTALLED:  # only what the extra brings can be missing
             what = f"the small bundled one answers as a host process, without {', '.join(missing)}"
             tell("model", f"{what}; for DistilBERT: pip install 'fourfold[torch]'")
