@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
-class Requirements(MetadataHookInterface):  # type: ignore[misc]  hatchling is there only while a wheel is built
+class Requirements(MetadataHookInterface):
     """``dependencies``: what measures and what serves. The extra ``torch``: what exports other models than the bundled
     one, which comes exported."""
 

@@ -55,10 +55,12 @@ IMPORTERS = (
     Importer(
         ("tests",),
         "tests/requirements.txt",
-        # Commands, types, what Starlette's TestClient sends with, and what a test's own Locust file imports.
+        # Commands, types, what builds the wheel, what Starlette's TestClient sends with, and what a test's own Locust file
+        # imports.
         unused_on_purpose=(
             "deptry",
             "Flask-Login",
+            "hatchling",
             "httpx2",
             "mypy",
             "pandas-stubs",
