@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("name", type=_deployment, metavar="NAME", help=NAMES)
     up.add_argument("--restart", action="store_true", help="let the engine restart a container whose service has died")
     _add_change_options(
-        commands.add_parser("change", parents=[common], help="kill, stop, pause or scale what infra up has started")
+        commands.add_parser("change", parents=[common], help="kill, stop, pause or scale what up has started")
     )
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
     which = down.add_mutually_exclusive_group(required=True)

@@ -55,8 +55,8 @@ IMPORTERS = (
     Importer(
         ("tests",),
         "tests/requirements.txt",
-        # Commands, types, what builds the wheel, what Starlette's TestClient sends with, and what a test's own Locust file
-        # imports.
+        # Commands, types, what builds the wheel, what Starlette's TestClient sends with, and what a Locust file of a
+        # test imports.
         unused_on_purpose=(
             "deptry",
             "Flask-Login",

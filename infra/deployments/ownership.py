@@ -10,7 +10,9 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.paths import INFRA, STATE, WORK
+from infra.paths import INFRA, IS_INSTALLED, STATE, WORK
+
+UP = "fourfold up" if IS_INSTALLED else "infra up"
 
 LABEL = "io.fourfold"
 """On everything that Fourfold makes. Fourfold never touches anything without it."""
@@ -37,8 +39,7 @@ def is_ours(found: Mapping[str, str]) -> bool:
 def still_there(what: str, down: str) -> str:
     """Why a deployment can't be started if ``what`` of this checkout is left. ``down`` is its name for infra down."""
     return (
-        f"{what} is still there, from infra up or from a run that was killed; "
-        f"remove it ({INFRA} down {down}) and run again"
+        f"{what} is still there, from {UP} or from a run that was killed; remove it ({INFRA} down {down}) and run again"
     )
 
 
