@@ -60,8 +60,11 @@ def is_model_of_host(service: ServiceFile, *, is_with_host: bool) -> bool:
     """Whether the image gets the model that this machine's Python serves, and not the one that its Dockerfile fetches:
     if INFERENCE_MODEL names one, and if the host process can serve the bundled one only, for lack of torch. So
     containers and host process run the same model."""
-    is_named = os.environ.get("INFERENCE_MODEL", "auto") != "auto"
-    return service.model is not None and (is_named or (is_with_host and serves_only_bundled(service)))
+    return service.model is not None and (is_model_named() or (is_with_host and serves_only_bundled(service)))
+
+
+def is_model_named() -> bool:
+    return os.environ.get("INFERENCE_MODEL", "auto") != "auto"
 
 
 def serves_only_bundled(service: ServiceFile) -> bool:
@@ -83,7 +86,8 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None], *,
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
         if is_model_of_host(service, is_with_host=is_with_host):
-            target = fetch_model(service, Path(context, "model"))["build_target"]
+            said = fetch_model(service, Path(context, "model"), is_quiet=not is_model_named())
+            target = said["build_target"]
             model = ["--build-context", f"model={context}", *(["--target", target] if target else [])]
         command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]
         command.append(str(service.build))
@@ -91,19 +95,26 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None], *,
             raise ImageError(f"the image could not be built: {last_build_error(tail(log))}; all of it is in {log}")
 
 
-def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, Any]:
+def fetch_model(service: ServiceFile, folder: Path | None = None, *, is_quiet: bool = False) -> dict[str, Any]:
     """What the service's own command says of its model, after it got it.
 
     Args:
         service: it has such a command.
         folder: where the model's files are to be put; None: nowhere.
+        is_quiet: its warnings have been shown before.
 
     Raises:
         DeploymentError: the command failed.
     """
     command = [*command_of(service.model or (), python_of(service)), *([str(folder)] if folder else [])]
     fetched = subprocess.run(
-        command, cwd=service.folder, env=for_service(), stdout=subprocess.PIPE, text=True, check=False
+        command,
+        cwd=service.folder,
+        env=for_service(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if is_quiet else None,
+        text=True,
+        check=False,
     )
     if fetched.returncode != 0:
         raise DeploymentError("there is no model to serve; the reason is above")
