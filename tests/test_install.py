@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import email
 import os
 import re
@@ -17,9 +18,11 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from fourfold.command import OF_INFRA
 from fourfold.in_container import second
 from inference.engines import export
 from inference.model_choice import BUNDLED_MODEL, ModelChoice, choose, weights_sha256
+from infra.__main__ import _parser
 from runfiles.places import FOLDER_VARIABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -123,6 +126,11 @@ def test_it_tells_its_version_and_what_it_has_not(fourfold: Run) -> None:
     done = fourfold("bench")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: there is no command 'bench'; choose from run, ")
+
+
+def test_the_command_has_each_command_of_infra() -> None:
+    (commands,) = (each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction))
+    assert set(OF_INFRA) == set(commands.choices)
 
 
 def test_nothing_is_written_to_the_project_s_folder() -> None:
