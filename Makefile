@@ -37,7 +37,7 @@ check: ## Lint, types and declared dependencies
 	@.venv/bin/shellcheck --severity warning infra/*.sh inference/health.sh .ci/run
 	@.venv/bin/zizmor --offline --no-progress --persona pedantic .github/workflows
 	@$(python) tests/check_dependencies.py
-	@$(python) -m mypy addresses.py runfiles servicefile inference services infra locustfiles analysis benchmarks tests
+	@$(python) -m mypy addresses.py runfiles servicefile inference services infra locustfiles analysis fourfold benchmarks tests
 
 setup: ## Make .venv and install what bench needs
 	@infra/setup.sh requirements.txt

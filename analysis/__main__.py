@@ -37,8 +37,8 @@ from analysis.show.page import render
 from analysis.terminal import NOT_MADE, print_headline, why_not_made
 from runfiles.events import FAILED, STATUS_MEASURED
 from runfiles.files import REPORT_FILE
+from runfiles.places import ANALYSIS, COMPARE, RESULTS, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = {
     "median_ms": "median ms",
     "p95_ms": "p95 ms",
@@ -48,7 +48,6 @@ COLUMNS = {
 }
 """The key figures that the terminal shows -> what it calls them."""
 HANDIN = "handin"
-COMPARE = "python -m analysis compare OLD NEW"
 SUFFIXES = {"html": Path(REPORT_FILE).suffix, "markdown": ".md", HANDIN: f"-{HANDIN}"}
 """Format -> the end of the name of what is written. To hand in, that is a folder."""
 
@@ -68,7 +67,7 @@ def main() -> int:
         parser.error(f"{len(folders)} folders are named; name one, or two to set them side by side")
     if grids := [folder for folder in folders if is_grid(folder)]:
         if len(folders) > 1:
-            parser.error(f"{grids[0]} is a grid, which has a page of its own; name it alone, or use: {COMPARE}")
+            parser.error(f"{grids[0]} is a grid, which has a page of its own; name it alone, or use: {COMPARE} OLD NEW")
         if arguments.format == HANDIN:
             parser.error(
                 f"--format {HANDIN} goes with one experiment, and {grids[0]} is a grid; name the folder of a cell"
@@ -80,13 +79,13 @@ def main() -> int:
     if len(folders) == 1:
         return _make_page(folders[0], arguments)
     if arguments.junit:
-        parser.error(f"--junit goes with one folder; with two use: {COMPARE} --junit FILE")
+        parser.error(f"--junit goes with one folder; with two use: {COMPARE} OLD NEW --junit FILE")
     if arguments.format == HANDIN:
         parser.error(f"--format {HANDIN} goes with one folder")
     from analysis import two_command  # noqa: PLC0415  as compare
 
     names = "_and_".join(folder.resolve().name for folder in folders)
-    place = ROOT / "results" / f"{names}{SUFFIXES[arguments.format]}"
+    place = RESULTS / f"{names}{SUFFIXES[arguments.format]}"
     return two_command.make(folders[0], folders[1], arguments.format, place, arguments.output)
 
 
@@ -123,9 +122,9 @@ def _write_hand_in(analysis: Analysis, folder: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis",
+        prog=ANALYSIS,
         description="Make the page of an experiment's folder, of a grid's folder, or of two experiments with two "
-        f"services side by side. To find regressions: {COMPARE}.",
+        f"services side by side. To find regressions: {COMPARE} OLD NEW.",
         epilog="Exit code: 0 the page was made, 2 a folder or file can't be read or written, 3 the page was made, but "
         "an experiment or a cell of the grid is not valid, or the two can't be compared.",
     )
@@ -153,7 +152,7 @@ def _place(results: Path, format: str) -> Path:
     """Where the page goes if the user named no place: into the experiment's folder. Those in ``examples/`` belong to
     the repository and stay as they are, so their pages go to ``results/``."""
     if results.resolve().parent == ROOT / "examples":
-        return ROOT / "results" / f"{results.resolve().name}{SUFFIXES[format]}"
+        return RESULTS / f"{results.resolve().name}{SUFFIXES[format]}"
     return results / (HANDIN if format == HANDIN else f"{Path(REPORT_FILE).stem}{SUFFIXES[format]}")
 
 

@@ -20,6 +20,7 @@ from analysis.read.results import read_results
 from analysis.show.junit import Case, render_junit
 from analysis.show.output import RecordedFile, write_output
 from runfiles.lines import printable
+from runfiles.places import COMPARE
 
 NAMES = {"median": "median_ms", "p50": "median_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s"}
 NAMES |= {"cpu": "cpu_ms_per_answer", "memory": "memory_mean_mb", "start": "seconds_to_healthy"}
@@ -53,7 +54,7 @@ def parse_condition(text: str) -> Condition:
 def main(arguments: list[str]) -> int:
     """The command; its exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 not comparable or not valid."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis compare",
+        prog=COMPARE,
         description="Whether a quantity got worse from one experiment to another, or from one grid to another. Both "
         "have the same load, or both are searches for the capacity at the same objective.",
         epilog="Exit code: 0 no regression is shown, 1 one is, 2 wrong use, 3 the experiments can't be compared.",

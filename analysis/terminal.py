@@ -11,6 +11,7 @@ from rich.console import Console
 from analysis.read.records import UnreadableResults
 from analysis.show.output import KeptFile, RecordedFile
 from runfiles.lines import printable
+from runfiles.places import IS_INSTALLED
 
 NOT_MADE = (UnreadableResults, RecordedFile, KeptFile, OSError, ModuleNotFoundError)
 """The errors that a user can cause."""
@@ -32,7 +33,8 @@ def why_not_made(error: Exception, page: Path) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or page} can't be written ({error.strerror}); name another place"
     if isinstance(error, ModuleNotFoundError):  # a checkout that is newer than its packages
-        return f"the Python package {error.name} is not installed; run make setup"
+        remedy = "install Fourfold again" if IS_INSTALLED else "run make setup"
+        return f"the Python package {error.name} is not installed; {remedy}"
     return printable(str(error))
 
 

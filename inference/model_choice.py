@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from os.path import isdir, isfile
 from pathlib import Path
 
@@ -23,6 +24,9 @@ QUICK_LOOK_S = 3.0
 
 ORIGIN_FILE = "fourfold_origin.json"
 """Says where a model came from that ``python -m inference.fetch`` copied to the folder."""
+
+EXPORTER = ("torch", "transformers", "onnx", "safetensors")
+"""The packages that export a checkpoint for the ONNX engine. The bundled model comes exported."""
 
 NEEDED_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
@@ -45,11 +49,16 @@ class ModelChoice:
     sha256: str
 
 
+def missing_exporter() -> list[str]:
+    """Those packages of ``EXPORTER`` that are not installed."""
+    return [name for name in EXPORTER if find_spec(name) is None]
+
+
 def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
     """The model that ``INFERENCE_MODEL=wanted`` means here and now. It is downloaded if need be.
 
-    ``auto`` never fails: if the default model is neither cached nor can be downloaded, the bundled model is chosen and
-    ``warn`` is called once.
+    ``auto`` never fails: if the default model can't be exported, or is neither cached nor can be downloaded, the
+    bundled model is chosen and ``warn`` is called once.
 
     Raises:
         ModelUnavailable: the model that the user named can't be had.
@@ -62,6 +71,9 @@ def choose(wanted: str, warn: Callable[[str], None]) -> ModelChoice:
 
 
 def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
+    if missing := missing_exporter():
+        lacking = f"{DEFAULT_MODEL} can't be exported without {', '.join(missing)} (pip install 'fourfold[torch]')"
+        return _bundled(lacking, warn)
     if _is_cached(DEFAULT_MODEL):
         return _from_hub(DEFAULT_MODEL, local_files_only=True)
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
@@ -72,10 +84,11 @@ def _default_or_bundled(warn: Callable[[str], None]) -> ModelChoice:
             return _from_hub(DEFAULT_MODEL, local_files_only=False)
         except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
             reason = _first_line(error)
-    warn(
-        f"{DEFAULT_MODEL} is not cached and can't be downloaded ({reason}); the small bundled model answers instead. "
-        "Use it to compare deployments, not models."
-    )
+    return _bundled(f"{DEFAULT_MODEL} is not cached and can't be downloaded ({reason})", warn)
+
+
+def _bundled(reason: str, warn: Callable[[str], None]) -> ModelChoice:
+    warn(f"{reason}; the small bundled model answers instead. Use it to compare deployments, not models.")
     return ModelChoice("bundled", "bundled", BUNDLED_MODEL, weights_sha256(BUNDLED_MODEL))
 
 

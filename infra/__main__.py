@@ -43,7 +43,7 @@ from infra.errors import DeploymentError, PlanError, RecordError, ResumeError, w
 from infra.experiment.plan import KEYS, read_plan
 from infra.install import not_installed
 from infra.interruption import sigterm_as_ctrl_c
-from infra.paths import INFRA, ROOT
+from infra.paths import INFRA, IS_IN_CONTAINER, IS_INSTALLED, RESULTS, ROOT, STATE, WORK
 from runfiles.deployments import NAMES, USUAL, hint_for, title_of
 from runfiles.events import REPLICA_KINDS
 from runfiles.grid import GRID_FILE
@@ -51,8 +51,6 @@ from runfiles.records import LONGEST_START_S
 from servicefile.service_file import SERVICE, read_service
 from servicefile.texts import requests_of
 from servicefile.toml import NotValid
-
-RESULTS = ROOT / "results"
 
 
 def main() -> int:
@@ -71,7 +69,7 @@ def main() -> int:
         with sigterm_as_ctrl_c():  # also while the engine is locked, and while the page is made
             return _carry_out(arguments, settings)
     except (*FAILURES, RecordError, PlanError, ResumeError, NotValid) as error:
-        folder = (arguments.resume or arguments.results) if arguments.command == "run" else ROOT
+        folder = (arguments.resume or arguments.results) if arguments.command == "run" else WORK
         print(f"error: {why(error, folder)}", file=sys.stderr)
         return 2 if isinstance(error, PlanError | NotValid) else 1
     except KeyboardInterrupt:
@@ -110,7 +108,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from infra.experiment.grid_run import resume_grid, run_new_grid  # noqa: PLC0415
 
     if arguments.resume is None:
-        plan = read_plan(arguments.plan, arguments.set, arguments.only)
+        plan = read_plan(_found(arguments.plan), arguments.set, arguments.only)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
         return run_new(plan, settings, arguments.results)
@@ -126,6 +124,11 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     return (resume_grid if (arguments.resume / GRID_FILE).exists() else resume)(arguments.resume)
 
 
+def _found(plan: Path | None) -> Path | None:
+    """A plan that is not in the user's folder may be one that comes with Fourfold, such as plans/kill_one.toml."""
+    return ROOT / plan if plan is not None and not plan.exists() and (ROOT / plan).is_file() else plan
+
+
 def _up(name: str, settings: Settings) -> int:
     facts = BY_NAME[name].facts
     if settings.restarts and not facts.needs_engine:
@@ -137,7 +140,7 @@ def _up(name: str, settings: Settings) -> int:
         find_image(connect(), str(settings.image), is_built=settings.built_from is not None)
     else:
         prepare_python(settings.service, print)
-    folder = ROOT / ".fourfold" / name
+    folder = STATE / name
     try:
         running = start(name, settings, folder)
     except BaseException:
@@ -209,8 +212,13 @@ def _doctor(settings: Settings) -> int:
         tell("proxy", why_no_proxy_image(engine, settings.service) or f"{proxy} is here, or can be had (compose-N)")
     except (DeploymentError, *API_FAILURES) as error:
         tell("engine", str(error))
-    if missing := not_installed(ROOT / "requirements.txt"):
-        tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
+    missing = not_installed(ROOT / "requirements.txt")
+    if missing and not IS_IN_CONTAINER:  # where no host process runs
+        if IS_INSTALLED:  # only what the extra brings can be missing
+            what = f"the small bundled one answers as a host process, without {', '.join(missing)}"
+            tell("model", f"{what}; for DistilBERT: pip install 'fourfold[torch]'")
+        else:
+            tell("setup", f"make bench first installs into .venv: {', '.join(missing)} (some minutes)")
     for doubt in docker_context.doubts():
         tell("config", doubt)
     if reason := why_not_alone(engine):
@@ -224,7 +232,8 @@ def _doctor(settings: Settings) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = _common_options()
     parser = argparse.ArgumentParser(
-        prog="python -m infra", description="Run the experiment, or start and remove single deployments."
+        prog="fourfold" if IS_INSTALLED else "python -m infra",
+        description="Run the experiment, or start and remove single deployments.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run_options(commands.add_parser("run", parents=[common], help="measure the deployments, and make the page"))
@@ -232,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("name", type=_deployment, metavar="NAME", help=NAMES)
     up.add_argument("--restart", action="store_true", help="let the engine restart a container whose service has died")
     _add_change_options(
-        commands.add_parser("change", parents=[common], help="kill, stop, pause or scale what infra up has started")
+        commands.add_parser("change", parents=[common], help="kill, stop, pause or scale what up has started")
     )
     down = commands.add_parser("down", parents=[common], help="remove a deployment that was started here")
     which = down.add_mutually_exclusive_group(required=True)

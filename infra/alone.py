@@ -30,9 +30,9 @@ from infra.deployments.docker_engine import API_FAILURES, Engine, connect
 from infra.deployments.ownership import CHECKOUT, LABEL, checkout_of, is_ours, labels
 from infra.deployments.table import BY_NAME
 from infra.errors import DeploymentError, why
-from infra.paths import ROOT
+from infra.paths import STATE, WORK
 
-CHECKOUT_LOCK = ROOT / ".fourfold" / "experiment.lock"
+CHECKOUT_LOCK = STATE / "experiment.lock"
 MACHINE_LOCK = "fourfold-experiment.lock"
 """In the folder for temporary files."""
 
@@ -115,7 +115,7 @@ def why_not_alone(engine: Engine | None) -> str | None:
     except API_FAILURES:  # the engine does not show its volumes to this user; the experiment will say why
         return None
     except OSError as error:
-        return why(error, ROOT)
+        return why(error, WORK)
     return None if found is None else _why_held(found.attrs.get("Labels") or {})
 
 
@@ -198,7 +198,7 @@ def _is_running(found: Mapping[str, str]) -> bool | None:
             return None
         process = psutil.Process(holder["pid"])
         # A step of the clock shifts the start times that psutil tells.
-        is_it = process.create_time() == holder["started_at"] or "infra" in process.cmdline()
+        is_it = process.create_time() == holder["started_at"] or _is_fourfold(process.cmdline())
         return is_it and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
@@ -206,6 +206,11 @@ def _is_running(found: Mapping[str, str]) -> bool | None:
         return True
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _is_fourfold(command: list[str]) -> bool:
+    """Whether a command line is that of ``python -m infra`` or of ``fourfold``."""
+    return any(Path(word).name in ("infra", "fourfold") for word in command)
 
 
 def _this_process() -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Passed:
 
 PASSED = (
     Passed("PATH", EVERY, "where programs are"),
+    Passed("FOURFOLD_FOLDER FOURFOLD_IN_CONTAINER", EVERY, "set by the installed command: which folder is the user's"),
     Passed("HOME USER LOGNAME", EVERY, "whose caches and settings are used; Locust gets an empty folder as HOME"),
     Passed("TMPDIR TZ", EVERY, "where temporary files go, and the time zone of times that are shown"),
     Passed("TERM COLORTERM COLUMNS LINES NO_COLOR", EVERY, "how the terminal shows text"),

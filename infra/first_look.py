@@ -18,7 +18,7 @@ from infra.deployments.table import BY_NAME, Running, deployed, keep_log, why_no
 from infra.deployments.users_files import why_not_valid
 from infra.errors import ImageError, why
 from infra.last_words import counted, tail
-from infra.paths import ROOT
+from infra.paths import STATE
 from runfiles.deployments import HOST, title_of
 from runfiles.files import FAILED_START_FILE
 from runfiles.lines import printable
@@ -39,7 +39,7 @@ MOST_NUMBERS = 50
 LOG_LINES = 20
 """So many of the last lines are shown of the log of a deployment that does not start."""
 
-FOLDER = ROOT / ".fourfold" / "check"
+FOLDER = STATE / "check"
 
 
 def check(names: Sequence[str], settings: Settings) -> int:

@@ -1,9 +1,5 @@
-"""Where this checkout lies, and how its commands are called."""
+"""Where this checkout lies, where the user's work lies, and how the commands of infra are called."""
 
-from pathlib import Path
+from runfiles.places import INFRA, IS_IN_CONTAINER, IS_INSTALLED, RESULTS, ROOT, STATE, WORK
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The project's folder: Dockerfile, docker-compose.yml and the packages lie here."""
-
-INFRA = ".venv/bin/python -m infra"
-"""What a message tells the user to type, in this folder."""
+__all__ = ["INFRA", "IS_INSTALLED", "IS_IN_CONTAINER", "RESULTS", "ROOT", "STATE", "WORK"]

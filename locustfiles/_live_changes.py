@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import os
 import platform
 import re
 import secrets
@@ -29,13 +30,12 @@ from flask import Blueprint, Response, jsonify, request
 from runfiles.deployments import MOST_REPLICAS
 from runfiles.events import KILL, PAUSE, PROCESS, RESUME, SCALE, SWARM_SERVICE
 from runfiles.lines import tidy
+from runfiles.places import FOLDER_VARIABLE, ROOT, WORK
 
 if TYPE_CHECKING:  # importing Locust patches sockets, which reading figures does not need
     from locust.env import Environment
 
     from _recording import Recording
-
-ROOT = Path(__file__).resolve().parents[1]
 
 PAUSED = "paused"
 """The state of a container, as an engine says it."""
@@ -162,6 +162,7 @@ class LiveChanges:
             done = subprocess.run(
                 command,
                 cwd=ROOT,
+                env=os.environ | {FOLDER_VARIABLE: str(WORK)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

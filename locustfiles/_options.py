@@ -16,6 +16,7 @@ from flask import Response, jsonify, request
 
 from runfiles.events import ARRIVALS, AUTO, CONNECTIONS, CONSTANT, KEPT, NEW
 from runfiles.files import RUN_RECORD_SUFFIX, RUN_SUFFIXES
+from runfiles.places import INFRA
 from runfiles.rates import LEAST_RATE_PER_S, MOST_RATE_PER_S
 from runfiles.reconnect import read_reconnect_every
 from runfiles.spikes import read_spike, why_overlap
@@ -191,7 +192,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--live-changes": {
         "action": "store_true",
         "include_in_web_ui": False,
-        "help": "Buttons on the web UI's page /replicas kill, pause and scale the deployment, if `python -m infra up` "
+        "help": f"Buttons on the web UI's page /replicas kill, pause and scale the deployment, if `{INFRA} up` "
         "of this folder has started it (docs/watching.md)",
     },
     "--end-with-stdin": {

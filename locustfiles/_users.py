@@ -15,8 +15,9 @@ from locust import User, events
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 
-# Locust may be started in any folder. This one holds runfiles/, servicefile/ and addresses.py.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+# Locust may be started in any folder. This one holds runfiles/, servicefile/ and addresses.py; it comes before packages
+# that others have installed under these names.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from runfiles.events import ALL_TEXTS
 from servicefile.texts import TextRequest

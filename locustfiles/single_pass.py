@@ -3,14 +3,19 @@
 With ``--repeat-s`` the pass over all texts is repeated. Only the first pass is printed.
 """
 
+from __future__ import annotations
+
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from locust import task
 from locust.exception import StopUser
 
-from _client import Answer
 from _users import ReviewUser
+
+if TYPE_CHECKING:  # _users comes first: it puts the project's folder on Python's path
+    from _client import Answer
 
 
 class SinglePassUser(ReviewUser):

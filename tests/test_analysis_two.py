@@ -305,7 +305,7 @@ def test_the_command_makes_a_page(fast: Path, slow: Path, tmp_path: Path, run: R
 def test_the_page_lies_beside_the_results_unless_a_place_is_named(
     fast: Path, slow: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.__main__.ROOT", tmp_path)
+    monkeypatch.setattr("analysis.__main__.RESULTS", tmp_path / "results")
     assert run(fast, slow, "--format", "markdown")[0] == 0
     assert (tmp_path / "results" / "fast_and_slow.md").is_file()
 

@@ -277,6 +277,7 @@ def test_an_example_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     before = files()
     monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(sys, "argv", ["analysis", str(folder), "--format", format, "--junit", str(cases)])
     assert command.main() == 0
     page = tmp_path / "results" / f"mesh-keep-alive{command.SUFFIXES[format]}"

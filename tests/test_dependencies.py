@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FOLDERS = ("inference", "services/flask", "locustfiles", "infra", "analysis", "benchmarks", "tests")
+FOLDERS = ("inference", "services/flask", "locustfiles", "infra", "analysis", "fourfold", "benchmarks", "tests")
 REQUIREMENTS = sorted(path.relative_to(ROOT) for folder in (*FOLDERS, ".") for path in (ROOT / folder).glob("req*.txt"))
 Check = Callable[[], tuple[int, list[str]]]
 

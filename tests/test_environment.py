@@ -288,6 +288,9 @@ def test_set_up_installs_into_its_own_venv_whatever_pip_is_told_elsewhere(
         (project / "infra").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "infra" / name, project / "infra" / name)
     shutil.copy(ROOT / "addresses.py", project)
+    (project / "runfiles").mkdir()
+    for name in ("__init__.py", "places.py"):
+        shutil.copy(ROOT / "runfiles" / name, project / "runfiles" / name)
     (project / "inference").mkdir()
     (project / "inference" / "requirements.txt").write_text("")
     (project / "requirements.txt").write_text("tiny\n")

@@ -179,7 +179,7 @@ def test_a_service_and_its_swarm_are_left_to_the_checkout_that_made_them(
         assert is_ours(engine.client.volumes.get(volume).attrs["Labels"])
         with monkeypatch.context() as of_another_checkout:
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
-            of_another_checkout.setattr(ownership, "ROOT", tmp_path)
+            of_another_checkout.setattr(ownership, "WORK", tmp_path)
             assert swarm_1.remove(settings) == []
             end_it = "end it there: .venv/bin/python -m infra down swarm-1"
             belongs = f"service {swarm.NAME} belongs to the checkout {ROOT}; {end_it}"

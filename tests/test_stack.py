@@ -189,7 +189,7 @@ def test_a_stack_is_deployed_watched_and_removed_and_what_is_foreign_stays(
         assert swarm_2.why_another_has_it() is None
         with monkeypatch.context() as of_another_checkout:
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
-            of_another_checkout.setattr(ownership, "ROOT", tmp_path)
+            of_another_checkout.setattr(ownership, "WORK", tmp_path)
             assert swarm_2.remove(settings) == []
             assert str(swarm_2.why_another_has_it()).startswith(f"stack {stack.NAME} belongs to the checkout {ROOT}")
         assert swarm_2.remove(Settings()) == [f"stack {stack.NAME}", "the swarm that Fourfold made"]

@@ -6,7 +6,10 @@ import argparse
 import shlex
 
 RUN = ["-m", "infra", "run"]
-"""In a record the command's arguments come after these words, and Python before them."""
+"""In a record the command's arguments come after these words, and Python before them;"""
+
+INSTALLED_RUN = ["fourfold", "run"]
+"""or, if Fourfold was installed, after these."""
 
 
 def command_with(
@@ -25,8 +28,10 @@ def command_with(
     parser.add_argument("--only")
     try:
         words = shlex.split(command)
-        given, others = parser.parse_known_args(words[4:] if words[1:4] == RUN else [])
+        is_installed = words[:2] == INSTALLED_RUN
+        given, others = parser.parse_known_args(words[2:] if is_installed else words[4:] if words[1:4] == RUN else [])
     except (ValueError, argparse.ArgumentError):  # a record that somebody has changed
+        is_installed = False
         given, others = parser.parse_known_args([])
     numbers = {"rounds=": rounds, "budget_minutes=": budget_minutes}
     changed = [key for key, value in {**numbers, "deployments=": only}.items() if value is not None]
@@ -34,6 +39,8 @@ def command_with(
     values += [f"{key}{value}" for key, value in numbers.items() if value is not None]
     names = only or given.only
     arguments = shlex.join([*others, *(["--only", names] if names else []), *(["--set", *values] if values else [])])
+    if is_installed:
+        return shlex.join(INSTALLED_RUN) + f" {arguments}"
     if set(arguments) & set('"$`\\!'):  # in double quotes the shell would read these, and make reads a dollar
         return f"make bench ARGS={shlex.quote(arguments.replace('$', '$$'))}"
     return f'make bench ARGS="{arguments}"'

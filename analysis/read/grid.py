@@ -12,6 +12,7 @@ from analysis.read.runs import Run
 from runfiles.deployments import DEPLOYMENTS, HOST, family_of
 from runfiles.files import EXPERIMENT_FILE, OutsideFolder, inside
 from runfiles.grid import GRID_FILE, GridCell, GridRecord
+from runfiles.places import BENCH
 
 Place = tuple[int, float | None, int, float | None, float | None]
 """What a cell is: replicas, cpus, memory_mb, users (None at a rate), rate."""
@@ -63,7 +64,7 @@ def read_grid(folder: Path) -> Grid:
     try:
         path = inside(folder, GRID_FILE)
     except OutsideFolder as error:
-        raise UnreadableResults(f"{error}; name a folder that `make bench` wrote") from error
+        raise UnreadableResults(f"{error}; name a folder that `{BENCH}` wrote") from error
     record = read_record(path, GridRecord)
     known: dict[tuple[Place, str], str] = {}
     for cell in record.cells:

@@ -24,6 +24,7 @@ from runfiles.files import (
     load_prefix,
 )
 from runfiles.machines import EngineElsewhere, engine_elsewhere
+from runfiles.places import BENCH
 from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, Python, RoundRecord
 
 
@@ -198,12 +199,12 @@ def read_results(folder: Path) -> Results:
         path = inside(folder, EXPERIMENT_FILE)
         is_there = path.exists()
     except OutsideFolder as error:
-        raise UnreadableResults(f"{error}; name a folder that `make bench` wrote") from error
+        raise UnreadableResults(f"{error}; name a folder that `{BENCH}` wrote") from error
     except OSError as error:
         raise UnreadableResults(f"{folder} can't be read ({error.strerror})") from error
     if not is_there:
         raise UnreadableResults(
-            f"{folder} holds no {EXPERIMENT_FILE}; name one that `make bench` wrote, such as results/<time>"
+            f"{folder} holds no {EXPERIMENT_FILE}; name one that `{BENCH}` wrote, such as results/<time>"
         )
     experiment = read_record(path, ExperimentRecord)
     _refuse_duplicates(folder, path, experiment.deployments)

@@ -25,6 +25,7 @@ from analysis.show.page import paragraphs, render_page
 from runfiles.deployments import HOST, family_title
 from runfiles.files import REPORT_FILE
 from runfiles.grid import GridCell
+from runfiles.places import ANALYSIS
 
 HEADING = "How many replicas, and how large"
 HOW_MAPS_ARE_READ = (
@@ -211,9 +212,7 @@ def _run_facts(grid: GridAnalysis) -> Iterator[Fact]:
     record = grid.grid.record
     yield Fact("Command", code=record.command)
     yield Fact("Folder", str(grid.grid.folder))
-    yield Fact(
-        "Page of one cell", code=f"python -m analysis {shlex.quote(str(grid.grid.folder / record.cells[0].folder))}"
-    )
+    yield Fact("Page of one cell", code=f"{ANALYSIS} {shlex.quote(str(grid.grid.folder / record.cells[0].folder))}")
     ended = words.time_of_day(record.ended_at) if record.ended_at else "cut off"
     resumed = f"; resumed {', '.join(map(words.time_of_day, record.resumed_at))}" if record.resumed_at else ""
     yield Fact("Started, ended", f"{words.time_of_day(record.started_at)}, {ended}{resumed}")

@@ -12,6 +12,7 @@ from analysis.show.elements import Cell, Column, Row, Table
 from analysis.show.hand_in import decimal_size, why_not_measured
 from analysis.show.markdown import code, safe
 from runfiles.deployments import title_of
+from runfiles.places import DOCTOR
 
 ONE, THREE = "swarm-1", "swarm-3"
 NOT_TOLD = "not told"
@@ -76,7 +77,7 @@ def _why_none(analysis: Analysis) -> str:
         reason = f"{NOT_MEASURED}: replicas were changed while the load went on"
     command = command_with(analysis.results.experiment.command, only="swarm-1,swarm-3")
     return (
-        f"{title_of(THREE)}: {safe(reason)}. So this report has no figures of three replicas. `make doctor` says "
+        f"{title_of(THREE)}: {safe(reason)}. So this report has no figures of three replicas. `{DOCTOR}` says "
         f"whether this machine can run Swarm. To measure it: `{code(command)}`."
     )
 

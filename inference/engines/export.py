@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.util import find_spec
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from inference.engines.agreement import Agreement, Scores, compare, harder_texts
 from inference.engines.engine import EngineUnavailable
 from inference.engines.onnx_engine import FACTS_FILE, GRAPH_FILE, TOKENIZER_FILE, OnnxEngine
 from inference.engines.processors import compute_threads
-from inference.model_choice import ModelChoice, ModelUnavailable
+from inference.model_choice import ModelChoice, ModelUnavailable, missing_exporter
 
 FORM = 3
 """The form of the exported folder and of the comparison. It goes up when either changes: no old folder is used then."""
@@ -39,6 +38,9 @@ MAKING = "making-"
 
 EXPORTED = "onnx_engine"
 """The exported folder within the model's folder, if ``inference.fetch`` put it there."""
+
+SHIPPED = Path(__file__).parents[1] / "bundled_export"
+"""The bundled model, exported: for a Python without the packages that export it."""
 
 CHECKS = 16
 """How many texts are kept with their scores. They are computed again at each start, to check this processor."""
@@ -65,7 +67,9 @@ def exported(model: ModelChoice) -> Path:
     """
     folder = _found(model)
     if folder is None:
-        missing = [name for name in ("torch", "transformers", "onnx", "safetensors") if find_spec(name) is None]
+        missing = missing_exporter()
+        if missing and _fits(SHIPPED, model):
+            return SHIPPED
         if missing:
             raise EngineUnavailable(
                 f"{model.name} has not been exported, and {', '.join(missing)} to export it is not installed; "
@@ -105,11 +109,17 @@ def agreement_of(folder: Path) -> dict[str, Any]:
 
 def _found(model: ModelChoice) -> Path | None:
     for folder in (model.path / EXPORTED, _cached(model)):
-        if folder is not None and isfile(folder / FACTS_FILE):  # Path.is_file raises where this user may not look
-            facts = _facts(folder)
-            if facts.get("form") == FORM and facts.get("sha256") == model.sha256:
-                return folder
+        if folder is not None and _fits(folder, model):
+            return folder
     return None
+
+
+def _fits(folder: Path, model: ModelChoice) -> bool:
+    """Whether a folder holds the export of this checkpoint, in this form."""
+    if not isfile(folder / FACTS_FILE):  # Path.is_file raises where this user may not look
+        return False
+    facts = _facts(folder)
+    return (facts.get("form"), facts.get("sha256")) == (FORM, model.sha256)
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
-from infra.paths import ROOT
+from infra.paths import IS_IN_CONTAINER, WORK
+from infra.paths import STATE as STATE_FOLDER
 from runfiles.deployments import HOST
 from runfiles.events import PROCESS
 from runfiles.files import SERVICE_LOG_FILE, write_whole
@@ -36,7 +37,7 @@ from runfiles.records import Limits
 from runfiles.strict_json import read_record
 from servicefile.service_file import PORT_PLACE, ServiceFile
 
-STATE = ROOT / ".fourfold" / "host.json"
+STATE = STATE_FOLDER / "host.json"
 """Which process was started, so that ``down`` ends that process and no other."""
 
 STARTED = "FOURFOLD_STARTED"
@@ -56,6 +57,8 @@ class Host:
     facts: Facts
 
     def why_not(self, settings: Settings) -> str | None:
+        if IS_IN_CONTAINER:
+            return "Fourfold itself runs in a container here; install it with pip to measure a process of this machine"
         process = _left()
         port = self.facts.port(settings)
         told = "choose another port (--port)" if settings.service.takes_port else _how_to_tell(settings.service)
@@ -290,7 +293,7 @@ def _left() -> psutil.Process | None:
         pid, started_at, token, checkout = (known[key] for key in ("pid", "started_at", "token", "checkout"))
         if type(pid) is not int or not isinstance(started_at, float) or not isinstance(token, str):
             return None
-        if checkout != _identity(ROOT):  # a copy of the checkout has a copy of STATE as well
+        if checkout != _identity(WORK):  # a copy of the checkout has a copy of STATE as well
             return None
         process = psutil.Process(pid)
         # The start time alone does not tell: if the clock is set, psutil gives another one.
@@ -311,7 +314,7 @@ def _note(pid: int, token: str) -> None:
     """Write STATE, whole or not at all."""
     STATE.parent.mkdir(exist_ok=True)
     started_at = psutil.Process(pid).create_time()
-    known = {"pid": pid, "started_at": started_at, "token": token, "checkout": _identity(ROOT)}
+    known = {"pid": pid, "started_at": started_at, "token": token, "checkout": _identity(WORK)}
     write_whole(STATE, json.dumps(known))
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,27 @@ from infra.deployments.settings import Settings
 from infra.environment import for_build, for_service
 from infra.errors import DeploymentError, ImageError
 from infra.last_words import last_build_error, tail
+from runfiles.places import BENCH
 from runfiles.records import Image
-from servicefile.service_file import ServiceFile
+from servicefile.service_file import SERVICE, ServiceFile
 
 PYTHON_VERSION = "PYTHON_VERSION="
 """A variable of the official images of Python, and of those that are built on them."""
 
 
-def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[str], None], *, is_built: bool) -> Image:
+def have_image(
+    engine: Engine,
+    settings: Settings,
+    log: Path,
+    show: Callable[[str], None],
+    *,
+    is_built: bool,
+    is_with_host: bool = False,
+) -> Image:
     """The service's image, which is on the engine then. It is built if ``is_built``, or pulled if it is not there.
 
-    ``log`` gets what the build prints, and ``show`` each line of it.
+    ``log`` gets what the build prints, and ``show`` each line of it. ``is_with_host``: it is compared with the host
+    process.
 
     Raises:
         ImageError: the service file names an image or a build that can't be had.
@@ -41,15 +52,28 @@ def have_image(engine: Engine, settings: Settings, log: Path, show: Callable[[st
     if reason := why_no_service_image(settings):
         raise DeploymentError(reason)
     if is_built:
-        build_image(settings.service, log, show)
+        build_image(settings.service, log, show, is_with_host=is_with_host)
     return find_image(engine, str(settings.image), is_built=is_built)
 
 
-def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) -> None:
-    """Build the service's Dockerfile with the docker command. ``show`` gets each line that it prints.
+def is_model_of_host(service: ServiceFile, *, is_with_host: bool) -> bool:
+    """Whether the image gets the model that this machine's Python serves, and not the one that its Dockerfile fetches:
+    if INFERENCE_MODEL names one, and if the host process can serve the bundled one only, for lack of torch. So
+    containers and host process run the same model."""
+    return service.model is not None and (is_model_named() or (is_with_host and serves_only_bundled(service)))
 
-    If the service has a command that gets its model, and INFERENCE_MODEL names one, the image gets that model instead
-    of the one that the Dockerfile fetches. So containers and host process run the same model.
+
+def is_model_named() -> bool:
+    return os.environ.get("INFERENCE_MODEL", "auto") != "auto"
+
+
+def serves_only_bundled(service: ServiceFile) -> bool:
+    """Whether the host process of Fourfold's own service can't export a model here."""
+    return service.path == SERVICE and find_spec("torch") is None
+
+
+def build_image(service: ServiceFile, log: Path, show: Callable[[str], None], *, is_with_host: bool = False) -> None:
+    """Build the service's Dockerfile with the docker command. ``show`` gets each line that it prints.
 
     Raises:
         ImageError: the build failed.
@@ -61,8 +85,9 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
         raise DeploymentError(f"the image can't be built, as docker version fails ({reason}); check that and run again")
     with tempfile.TemporaryDirectory(prefix="fourfold-") as context, build_options() as options:
         model = []
-        if service.model is not None and os.environ.get("INFERENCE_MODEL", "auto") != "auto":
-            target = fetch_model(service, Path(context, "model"))["build_target"]
+        if is_model_of_host(service, is_with_host=is_with_host):
+            said = fetch_model(service, Path(context, "model"), is_quiet=not is_model_named())
+            target = said["build_target"]
             model = ["--build-context", f"model={context}", *(["--target", target] if target else [])]
         command = ["docker", "build", "--progress", "plain", "--tag", str(service.image), *options, *model]
         command.append(str(service.build))
@@ -70,19 +95,26 @@ def build_image(service: ServiceFile, log: Path, show: Callable[[str], None]) ->
             raise ImageError(f"the image could not be built: {last_build_error(tail(log))}; all of it is in {log}")
 
 
-def fetch_model(service: ServiceFile, folder: Path | None = None) -> dict[str, Any]:
+def fetch_model(service: ServiceFile, folder: Path | None = None, *, is_quiet: bool = False) -> dict[str, Any]:
     """What the service's own command says of its model, after it got it.
 
     Args:
         service: it has such a command.
         folder: where the model's files are to be put; None: nowhere.
+        is_quiet: its warnings have been shown before.
 
     Raises:
         DeploymentError: the command failed.
     """
     command = [*command_of(service.model or (), python_of(service)), *([str(folder)] if folder else [])]
     fetched = subprocess.run(
-        command, cwd=service.folder, env=for_service(), stdout=subprocess.PIPE, text=True, check=False
+        command,
+        cwd=service.folder,
+        env=for_service(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if is_quiet else None,
+        text=True,
+        check=False,
     )
     if fetched.returncode != 0:
         raise DeploymentError("there is no model to serve; the reason is above")
@@ -102,7 +134,7 @@ def find_image(engine: Engine, image: str, *, is_built: bool) -> Image:
         found = engine.client.images.get(image)
     except docker.errors.NotFound:
         if is_built:
-            raise ImageError(f"the engine has no image {image} yet; build it (make bench does) and run again") from None
+            raise ImageError(f"the engine has no image {image} yet; build it ({BENCH} does) and run again") from None
         if reason := why_no_image(engine, image, None):
             raise ImageError(reason) from None
         try:

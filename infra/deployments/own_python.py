@@ -13,11 +13,11 @@ from pathlib import Path
 from infra.environment import for_pip, for_python, for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, tail
-from infra.paths import ROOT
+from infra.paths import STATE
 from runfiles.records import Python
 from servicefile.service_file import ServiceFile
 
-FOLDER = ROOT / ".fourfold" / "python"
+FOLDER = STATE / "python"
 """Each set of requirements has a virtual environment of its own here, which is made once."""
 
 DONE = "installed"

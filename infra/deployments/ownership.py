@@ -10,14 +10,16 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.paths import INFRA, ROOT
+from infra.paths import INFRA, IS_INSTALLED, STATE, WORK
+
+UP = "fourfold up" if IS_INSTALLED else "infra up"
 
 LABEL = "io.fourfold"
 """On everything that Fourfold makes. Fourfold never touches anything without it."""
 
 CHECKOUT_LABEL = f"{LABEL}.checkout"
 
-FOLDER = os.fsencode(ROOT).decode("utf-8", "backslashreplace")
+FOLDER = os.fsencode(WORK).decode("utf-8", "backslashreplace")
 """This checkout's real folder, escaped where its name is not UTF-8: an engine would not return that unchanged."""
 
 CHECKOUT = f"{FOLDER} on {platform.node()}"
@@ -37,8 +39,7 @@ def is_ours(found: Mapping[str, str]) -> bool:
 def still_there(what: str, down: str) -> str:
     """Why a deployment can't be started if ``what`` of this checkout is left. ``down`` is its name for infra down."""
     return (
-        f"{what} is still there, from infra up or from a run that was killed; "
-        f"remove it ({INFRA} down {down}) and run again"
+        f"{what} is still there, from {UP} or from a run that was killed; remove it ({INFRA} down {down}) and run again"
     )
 
 
@@ -73,19 +74,22 @@ def checkout_of(found: Mapping[str, str]) -> tuple[str, str]:
 
 
 def is_gone(folder: str) -> bool:
-    """Whether a folder of this machine no longer holds a checkout. False if that can't be seen."""
-    try:
-        Path(folder, "infra", "__main__.py").stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
+    """Whether a folder of this machine no longer holds a checkout, nor the state of the installed command. False if
+    that can't be seen."""
+    for known in ("infra/__main__.py", STATE.name):
+        try:
+            Path(folder, known).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError):
+            return False
         return False
-    return False
+    return True
 
 
 def _is_root(folder: str) -> bool:
     """The same folder may have several names: another case, or a mount."""
     try:
-        return Path(folder).samefile(ROOT)
+        return Path(folder).samefile(WORK)
     except (OSError, ValueError):
         return False

@@ -17,7 +17,7 @@ from infra.deployments.confinement import RESERVED_MEMORY_BYTES
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import API_FAILURES, Engine
 from infra.deployments.settings import Settings
-from infra.paths import ROOT
+from infra.paths import ROOT, WORK
 
 BUILD_DISK_BYTES = 5 * 10**9
 """The image and the build's stages: the packages take about 1 GB, and the model is in it twice."""
@@ -28,7 +28,7 @@ RESULTS_DISK_BYTES = 200 * 10**6
 def why_no_room(facts: Facts, engine: Engine | None) -> str | None:
     """Why there is too little memory for the replicas, or too little disk for what is recorded of them."""
     return why_too_little_memory(facts.replicas, engine) or why_too_little_disk(
-        ROOT, RESULTS_DISK_BYTES, "a run's record"
+        WORK, RESULTS_DISK_BYTES, "a run's record"
     )
 
 

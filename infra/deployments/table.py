@@ -27,7 +27,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.errors import DeploymentError, ServiceFileError, why
 from infra.last_words import last_lines
-from infra.paths import ROOT
+from infra.paths import WORK
 from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
 from runfiles.files import FAILED_START_FILE, SERVICE_LOG_FILE, write_whole
 
@@ -68,7 +68,7 @@ def why_not(name: str, settings: Settings) -> str | None:
     except API_FAILURES as error:
         return f"the engine answers with an error: {error}; check it (docker info) and run again"
     except OSError as error:
-        return why(error, ROOT)
+        return why(error, WORK)
 
 
 def start(name: str, settings: Settings, folder: Path) -> Running:

@@ -20,8 +20,9 @@ from runfiles.machines import DockerEngine, Machine, is_same_memory, this_machin
 from runfiles.records import ExperimentRecord, GitState, MeasuredService, Model
 from servicefile.service_file import ServiceFile
 
-LIBRARIES = ("docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
-"""Of this environment: the load generator's, and the host process' (of a container its answer at ``ready`` tells)."""
+LIBRARIES = ("fourfold", "docker", "locust", "psutil", "requests", "torch", "transformers", "tokenizers", "onnxruntime")
+"""Of this environment: Fourfold itself if pip installed it, the load generator's, and the host process' (of a container
+its answer at ``ready`` tells)."""
 
 SERVICE_VARIABLES = "INFERENCE_"
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
-from infra.deployments.images import fetch_model, find_image, have_image
+from infra.deployments.images import fetch_model, find_image, have_image, is_model_of_host, serves_only_bundled
 from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME, remove
@@ -35,7 +35,7 @@ from infra.experiment.load import end_leftovers
 from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View, staircase_in_words
 from infra.experiment.rounds import Rounds
-from infra.paths import ROOT
+from infra.paths import INFRA, IS_INSTALLED, ROOT
 from runfiles.deployments import HOST, title_of
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
@@ -45,6 +45,9 @@ from servicefile.service_file import ServiceFile, read_service
 from servicefile.toml import NotValid
 
 INTERRUPTED = 130
+
+COMMAND = [INFRA] if IS_INSTALLED else ["python", "-m", "infra"]
+"""How a record calls the command. The analysis (judge/advice.py) knows both."""
 
 
 def run_new(plan: Plan, settings: Settings, results: Path) -> int:
@@ -71,7 +74,7 @@ def run_new(plan: Plan, settings: Settings, results: Path) -> int:
 
 def command_line() -> str:
     """What was typed, as a record holds it."""
-    return shlex.join(["python", "-m", "infra", *sys.argv[1:]])
+    return shlex.join([*COMMAND, *sys.argv[1:]])
 
 
 def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances) -> Journal:
@@ -348,7 +351,9 @@ class Experiment:
     def _fetch_model(self) -> None:
         if self._journal.record.model is not None:  # known, and compared before it was continued
             return
-        if self._options.build or "host" in self._plan.deployments:
+        service, with_host = self._settings.service, HOST in self._plan.deployments
+        is_fetched_by_build = serves_only_bundled(service) and not is_model_of_host(service, is_with_host=with_host)
+        if (self._options.build and not is_fetched_by_build) or with_host:
             model = self._model()
             if model is not None:
                 self._journal.note(model=model)
@@ -368,7 +373,8 @@ class Experiment:
             self._view.do(f"building the image: {line[:100]}")
 
         log = self._folder / "image_build.log"
-        return have_image(engine, self._settings, log, show, is_built=self._options.build)
+        with_host = HOST in self._plan.deployments
+        return have_image(engine, self._settings, log, show, is_built=self._options.build, is_with_host=with_host)
 
     def _prepare_image(self) -> str | None:
         """Have the image on the engine; why the container deployments can't run where there is none."""
@@ -392,9 +398,9 @@ class Experiment:
 
 def say_how_to_go_on(view: View, folder: Path, command: str) -> None:
     """Say how to measure what is left; ``command`` is the one that began it."""
-    run = [os.path.relpath(sys.executable), "-m", "infra", "run"]
+    run = [INFRA, "run"] if IS_INSTALLED else [os.path.relpath(sys.executable), "-m", "infra", "run"]
     if view.is_service_file_wrong:  # --resume refuses another service file than the one it began with
-        again = shlex.join([*run, *shlex.split(command)[4:]])
+        again = shlex.join([*run, *shlex.split(command)[len(COMMAND) + 1 :]])
         view.say(f"Correct the service file, or the service. Then begin a new experiment: {again}")
     else:
         left = shlex.join([*run, "--resume", os.path.relpath(folder)])
