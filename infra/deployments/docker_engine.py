@@ -14,6 +14,7 @@ import docker
 import requests
 import urllib3
 
+from infra.deployments import over_ssh
 from infra.deployments.docker_context import Address, address, config_file
 from infra.environment import for_docker
 from infra.errors import DeploymentError
@@ -50,6 +51,10 @@ class Engine:
     memory_bytes: int | None
     architecture: str | None
     operating_system: str | None
+
+    @property
+    def is_over_ssh(self) -> bool:
+        return over_ssh.is_over_ssh(self.endpoint)
 
     def record(self) -> DockerEngine:
         """What ``experiment.json`` records of it."""
@@ -95,9 +100,9 @@ def connect() -> Engine:
             "put them there, set DOCKER_CERT_PATH, or unset DOCKER_TLS_VERIFY, and run again"
         ) from error
     try:
-        client = docker.DockerClient(
-            base_url=where.url, tls=where.tls or False, timeout=API_TIMEOUT_S, use_ssh_client=True
-        )
+        is_ssh = over_ssh.is_over_ssh(where.url)
+        url, tls = (over_ssh.forwarded(where.url), None) if is_ssh else (where.url, where.tls)
+        client = docker.DockerClient(base_url=url, tls=tls or False, timeout=API_TIMEOUT_S)
         about = client.info()
     except (*API_FAILURES, OSError, ValueError) as error:  # the address makes no sense, or can't be opened
         raise DeploymentError(_why_no_engine(where, error)) from error
@@ -120,13 +125,18 @@ def _why_no_engine(where: Address, error: BaseException) -> str:
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(inner)
+    other = "" if where.context is None else ", or choose another (docker context use default)"
+    if over_ssh.is_over_ssh(where.url):
+        return (
+            f"no Docker engine answers at {where} ({over_ssh.why_ended(where.url)}); check it there "
+            f"({over_ssh.by_hand(where.url)} docker info) and run again{other}"
+        )
     if any(isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES for cause in causes):
         group = _group_of(where.url) or "docker"
         return (
             f"the Docker socket at {where} is open only to the group {group}, and this user is not in it; "
             f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
         )
-    other = "" if where.context is None else ", or choose another (docker context use default)"
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
         return f"no Docker engine at {where}, start one and run again{other}"
     return f"no Docker engine answers at {where} ({error}); check it (docker info) and run again{other}"

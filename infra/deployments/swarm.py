@@ -31,7 +31,8 @@ from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_no_service_image, why_out_of_reach, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.reach import why_out_of_reach
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings

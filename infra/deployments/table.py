@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.deployments.compose import Compose
@@ -22,6 +22,7 @@ from infra.deployments.docker_host_network import DockerHostNetwork
 from infra.deployments.docker_run import DockerRun
 from infra.deployments.host import Host
 from infra.deployments.ownership import LABEL, is_ours
+from infra.deployments.reach import close_tunnel, open_tunnel, why_tunnel_gone
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
@@ -85,6 +86,7 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     deployment = BY_NAME[name]
     if deployment.facts.kind == COMPOSE_PROXY:
         have_proxy_image(settings.service)  # pulling it is no part of the start
+    open_tunnel(deployment.facts, settings)
     began = time.monotonic()
     try:
         service = deployment.start(settings, folder)
@@ -93,7 +95,10 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
             raise
         kind = ServiceFileError if isinstance(error, ServiceFileError) else DeploymentError
         raise kind(f"{error}; the end of its log is in {kept}") from error
-    return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
+    seconds = time.monotonic() - began
+    kind, gone = deployment.facts.kind, service.gone
+    service = replace(service, gone=lambda: why_tunnel_gone(kind) or gone())
+    return Running(name, deployment.facts.url(settings), seconds, service)
 
 
 def keep_log(name: str, folder: Path) -> Path | None:
@@ -122,7 +127,12 @@ def remove(name: str, settings: Settings) -> list[str]:
     Raises:
         DeploymentError: something of it can't be removed.
     """
-    return BY_NAME[name].remove(settings)
+    deployment = BY_NAME[name]
+    try:
+        removed = deployment.remove(settings)
+    finally:
+        closed = close_tunnel(deployment.facts.kind)
+    return [*removed, *closed]
 
 
 def remove_left_volumes() -> list[str]:
