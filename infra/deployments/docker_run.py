@@ -41,6 +41,7 @@ from infra.deployments.containers import (
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.files_here import why_mounts_here
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
 from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
 from infra.deployments.reach import published_at, why_out_of_reach
@@ -65,6 +66,7 @@ class DockerRun:
             why_no_service_image(settings)
             or why_name_is_taken(engine, NAME, self.facts)
             or why_out_of_reach(self.facts, settings, engine)
+            or why_mounts_here(settings, engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
             or why_port_is_taken([published_at(engine, self.facts, settings)], self.facts.port(settings), engine)

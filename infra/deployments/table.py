@@ -160,17 +160,30 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
     Raises:
         KeyboardInterrupt: Ctrl-C came, even if it came only while the deployment was being removed.
     """
+    running: Running | None = None
     try:
-        yield start(name, settings, folder)
+        running = start(name, settings, folder)
+        yield running
     except BaseException:
         with _uninterrupted():
             try:
+                if running is not None:
+                    _keep_files(running)
                 remove(name, settings)
             except FAILURES as error:
                 print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     with _uninterrupted():
+        _keep_files(running)
         remove(name, settings)
+
+
+def _keep_files(running: Running) -> None:
+    """Keep what would be lost with the containers. A failure is told, and the removal goes on."""
+    try:
+        running.service.keep_files()
+    except FAILURES as error:
+        print(f"error: files of {running.name} could not be copied: {error}", file=sys.stderr)
 
 
 @contextmanager
