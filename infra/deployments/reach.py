@@ -1,8 +1,8 @@
 """How this machine reaches a port that an engine on another machine publishes.
 
 ``--reach`` says where it answers; the engine then publishes it on all addresses of its machine. Without that, an engine
-at ``ssh://`` publishes it on loopback, and an SSH connection of its own for each deployment, the *tunnel*, forwards the
-same port of this machine to it, as long as the deployment is up.
+at ``ssh://`` publishes it on loopback, and an SSH connection of its own for each deployment, the *tunnel*, forwards a
+free port of this machine to it, as long as the deployment is up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from addresses import LOOPBACK
@@ -20,7 +21,6 @@ from infra.deployments.deployment import Facts
 from infra.deployments.docker_context import address
 from infra.deployments.docker_engine import Engine
 from infra.deployments.own_process import STARTED, OwnProcess
-from infra.deployments.preflight import why_port_is_for_root, why_port_is_taken
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
 from infra.last_words import last_line, tail
@@ -42,28 +42,25 @@ def published_at(engine: Engine, facts: Facts, settings: Settings) -> str:
 
 def why_out_of_reach(facts: Facts, settings: Settings, engine: Engine) -> str | None:
     """Why this machine can't reach a port that an engine on another machine publishes. None if it can."""
-    if not engine.is_remote or facts.kind in settings.reach:
+    if not engine.is_remote or engine.is_over_ssh or facts.kind in settings.reach:
         return None
-    if not engine.is_over_ssh:
-        return f"the engine is at {engine.endpoint}; say where its ports answer (--reach {facts.kind}=HOST:PORT)"
-    port = facts.port(settings)
-    return why_port_is_taken([LOOPBACK], port, None) or why_port_is_for_root(facts.kind, [LOOPBACK], port)
+    return f"the engine is at {engine.endpoint}; say where its ports answer (--reach {facts.kind}=HOST:PORT)"
 
 
-def open_tunnel(facts: Facts, settings: Settings) -> None:
-    """Open the tunnel of a deployment that needs one, before it is started.
+def open_tunnel(facts: Facts, settings: Settings) -> Settings:
+    """Open the tunnel of a deployment that needs one, before it is started. Returns the settings with its port.
 
     Raises:
         DeploymentError: it can't be opened.
     """
     url = address().url
     if not facts.needs_engine or facts.kind in settings.reach or not over_ssh.is_over_ssh(url):
-        return
-    port, token = facts.port(settings), secrets.token_hex(8)
+        return settings
+    port, token = _free_port(), secrets.token_hex(8)
     STATES.mkdir(exist_ok=True)
     with _log(facts.kind).open("wb") as said:
         process = subprocess.Popen(
-            over_ssh.ssh(url, "-N", "-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{port}"),
+            over_ssh.ssh(url, "-N", "-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{facts.port(settings)}"),
             env=environment.for_docker() | {STARTED: token},
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -77,6 +74,7 @@ def open_tunnel(facts: Facts, settings: Settings) -> None:
     except BaseException:
         close_tunnel(facts.kind)
         raise
+    return replace(settings, tunnels=settings.tunnels | {facts.kind: port})
 
 
 def why_tunnel_gone(kind: str) -> str | None:
@@ -108,7 +106,7 @@ def _wait(kind: str, port: int) -> None:
         if is_open:
             return
         if time.monotonic() > until:
-            raise DeploymentError(f"the SSH tunnel to port {port} of the engine's machine did not open in {OPEN_S} s")
+            raise DeploymentError(f"the SSH tunnel to the engine's machine did not open in {OPEN_S} s")
         time.sleep(POLL_S)
 
 
@@ -118,6 +116,11 @@ def _noted(kind: str) -> OwnProcess:
 
 def _log(kind: str) -> Path:
     return STATES / f"tunnel-{kind}.log"
+
+
+def _free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _is_open(port: int) -> bool:

@@ -86,7 +86,7 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     deployment = BY_NAME[name]
     if deployment.facts.kind == COMPOSE_PROXY:
         have_proxy_image(settings.service)  # pulling it is no part of the start
-    open_tunnel(deployment.facts, settings)
+    settings = open_tunnel(deployment.facts, settings)
     began = time.monotonic()
     try:
         service = deployment.start(settings, folder)
@@ -95,9 +95,8 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
             raise
         kind = ServiceFileError if isinstance(error, ServiceFileError) else DeploymentError
         raise kind(f"{error}; the end of its log is in {kept}") from error
-    seconds = time.monotonic() - began
-    kind, gone = deployment.facts.kind, service.gone
-    service = replace(service, gone=lambda: why_tunnel_gone(kind) or gone())
+    seconds, service_gone = time.monotonic() - began, service.gone
+    service = replace(service, gone=lambda: why_tunnel_gone(deployment.facts.kind) or service_gone())
     return Running(name, deployment.facts.url(settings), seconds, service)
 
 
