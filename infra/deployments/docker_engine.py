@@ -45,6 +45,7 @@ class Engine:
     client: docker.DockerClient
     endpoint: str
     version: str
+    node: str | None
     kernel: str
     is_remote: bool
     cpu_count: int | None
@@ -61,6 +62,7 @@ class Engine:
         return DockerEngine(
             endpoint=self.endpoint,
             version=self.version,
+            node=self.node,
             kernel=self.kernel,
             cpu_count=self.cpu_count,
             memory_bytes=self.memory_bytes,
@@ -112,6 +114,7 @@ def connect() -> Engine:
         client,
         endpoint=where.url,
         version=about.get("ServerVersion", "?"),
+        node=about.get("Name") or None,
         kernel=about.get("KernelVersion", "?"),
         is_remote=urlsplit(where.url).scheme in ("tcp", "ssh", "http", "https"),
         cpu_count=about.get("NCPU") or None,
