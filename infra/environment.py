@@ -103,10 +103,12 @@ def for_docker() -> dict[str, str]:
     return _passed(EVERY, DOCKER)
 
 
-def use_engine_at(url: str) -> None:
-    """Let the docker commands and Locust that are started from now on use the engine at ``url``, which the user's own
-    variables need not name."""
-    _engine["DOCKER_HOST"] = url
+def use_engine_at(url: str | None) -> None:
+    """Let the docker commands and Locust that are started from now on use the engine at ``url``; None: the one that the
+    user's own variables name."""
+    _engine.clear()
+    if url is not None:
+        _engine["DOCKER_HOST"] = url
 
 
 def for_build() -> dict[str, str]:

@@ -94,12 +94,12 @@ def forwarded(url: str) -> str:
     known = _forwarded.get(url)
     if known is not None and known.process.poll() is None:
         return known.url
+    if known is not None:
+        end(known.process)
     if shutil.which(SCHEME) is None:
         raise DeploymentError(f"the engine is at {url}, and there is no ssh command; install openssh-client")
     path = urlsplit(url).path or _engine_socket(url)
     folder = known.folder if known is not None else Path(tempfile.mkdtemp(prefix="fourfold-"))
-    if known is None:
-        atexit.register(_close, url)
     with (folder / "ssh.log").open("wb") as said:
         # It lasts as long as `cat` there does, which ends when this program holds the pipe no more.
         forward = ("-L", f"{folder / 'docker.sock'}:{path}")
@@ -113,7 +113,7 @@ def forwarded(url: str) -> str:
         )
     _forwarded[url] = _Forwarded(process, folder)
     if not _has_begun(process):
-        process.wait()
+        end(process)
         raise DeploymentError(_why_not_reached(url, why_ended(url)))
     environment.use_engine_at(_forwarded[url].url)
     return _forwarded[url].url
@@ -192,10 +192,16 @@ def _has_begun(process: subprocess.Popen[bytes]) -> bool:
     return process.stdout.readline() == READY
 
 
-def _close(url: str) -> None:
-    known = _forwarded.pop(url)
-    end(known.process)
-    shutil.rmtree(known.folder, ignore_errors=True)
+def close() -> None:
+    """End the connections to engines."""
+    for known in _forwarded.values():
+        end(known.process)
+        shutil.rmtree(known.folder, ignore_errors=True)
+    _forwarded.clear()
+    environment.use_engine_at(None)
+
+
+atexit.register(close)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -206,3 +212,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):  # it may still hold what could not be written
+                pipe.close()
