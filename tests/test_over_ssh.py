@@ -34,6 +34,7 @@ from infra.deployments.settings import Settings
 from infra.deployments.table import deployed
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
+from infra.experiment.bench import copy_whole
 from runfiles.machines import DockerEngine, Machine, engine_elsewhere
 from servicefile.service_file import ComposeFile, Container, ServiceFile
 
@@ -294,7 +295,7 @@ def test_the_files_of_compose_come_back_by_copy(
         path, header = OWN.request.path, {"Content-Type": "application/json"}
         answer = requests.post(f"{running.url}{path}", json={"text": "good"}, headers=header, timeout=20)
         assert answer.status_code == 200
-        (copied,) = running.service.copy_metrics(tmp_path)
+        (copied,) = copy_whole(running.service, tmp_path, requests=1)
         (container,) = engine.client.containers.list(filters={"label": "com.docker.compose.service=llm-inference"})
         assert {mount["Type"] for mount in container.attrs["Mounts"]} == {"volume"}
         (port,) = container.ports["5000/tcp"]
