@@ -7,6 +7,7 @@ import os
 import shutil
 import socketserver
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def test_all_calls_to_an_engine_share_one_connection_which_is_made_again_when_it
 def test_the_connection_to_an_engine_ends_with_a_program_that_is_killed(engine_there: str) -> None:
     program = "import time\nfrom infra.deployments.docker_engine import connect\nconnect()\nprint(1, flush=True)\n"
     python = subprocess.Popen(
-        [os.sys.executable, "-c", f"{program}time.sleep(60)"], stdout=subprocess.PIPE, env=dict(os.environ)
+        [sys.executable, "-c", f"{program}time.sleep(60)"], stdout=subprocess.PIPE, env=dict(os.environ)
     )
     assert python.stdout is not None
     assert python.stdout.readline() == b"1\n"
@@ -204,13 +205,14 @@ def test_a_tunnel_leads_to_a_port_of_the_engines_machine_until_it_is_closed(
 
 
 def test_a_published_port_is_open_to_the_network_only_if_it_is_to_be_reached_there() -> None:
-    here, over, tcp = (
-        SimpleNamespace(is_remote=is_remote, is_over_ssh=is_over_ssh, endpoint="tcp://server:2376")
-        for is_remote, is_over_ssh in ((False, False), (True, True), (True, False))
-    )
+    def engine(*, is_remote: bool, is_over_ssh: bool) -> Any:
+        return SimpleNamespace(is_remote=is_remote, is_over_ssh=is_over_ssh, endpoint="tcp://server:2376")
+
+    here = engine(is_remote=False, is_over_ssh=False)
+    over, tcp = engine(is_remote=True, is_over_ssh=True), engine(is_remote=True, is_over_ssh=False)
     reached = Settings(reach={"docker": "server:5010"})
-    for engine in (here, over, tcp):
-        assert reach.published_at(engine, FACTS, Settings()) == "127.0.0.1"
+    for each in (here, over, tcp):
+        assert reach.published_at(each, FACTS, Settings()) == "127.0.0.1"
     assert reach.published_at(over, FACTS, reached) == reach.published_at(tcp, FACTS, reached) == "0.0.0.0"
     assert reach.why_out_of_reach(FACTS, Settings(), over) is None
     assert "(--reach docker=HOST:PORT)" in str(reach.why_out_of_reach(FACTS, Settings(), tcp))
@@ -260,7 +262,7 @@ def test_mounts_of_the_service_file_are_a_reason_too(tmp_path: Path) -> None:
 
 
 def test_two_machines_of_one_type_differ_in_their_names() -> None:
-    alike = {"kernel": "6.1", "cpu_count": 4, "memory_bytes": 8 << 30}
+    alike: dict[str, Any] = {"kernel": "6.1", "cpu_count": 4, "memory_bytes": 8 << 30}
     here = Machine(node="here", **alike)
     assert engine_elsewhere(here, DockerEngine(endpoint="ssh://other", node="other", **alike)) is not None
     assert engine_elsewhere(here, DockerEngine(endpoint="ssh://other", node="here", **alike)) is None
@@ -271,11 +273,9 @@ def test_two_machines_of_one_type_differ_in_their_names() -> None:
 @pytest.mark.parametrize("host", ["http://127.0.0.1:40000", "http://server:5010"])
 def test_the_page_names_the_tunnel(tmp_path: Path, host: str) -> None:
     for name in ("docker", "compose"):
-        for number in (1, 2, 3):
-            write_run(tmp_path / name, "load", steady_requests(200), number=number, host=host)
-    write_experiment(
-        tmp_path, [measured("docker", 3), measured("compose", 3)], engine={"endpoint": "ssh://server", "kernel": "6"}
-    )
+        write_run(tmp_path / name, "load", steady_requests(20), host=host)
+    engine = {"endpoint": "ssh://server", "kernel": "6"}
+    write_experiment(tmp_path, [measured("docker"), measured("compose")], engine=engine)
     validity = analyse(read_results(tmp_path)).validity
     said = [doubt.text for doubt in validity.caveats if "SSH tunnel" in doubt.text]
     assert bool(said) is ("127.0.0.1" in host)

@@ -80,7 +80,8 @@ class Engine:
         if elsewhere is None:
             return None
         no_verdict = f"host process against containers gets no verdict: {elsewhere}"
-        return f"{no_verdict}; containers are still compared with each other"
+        remedy = "" if elsewhere.is_virtual else " (to compare all, run Fourfold on that machine)"
+        return f"{no_verdict}; containers are still compared with each other{remedy}"
 
     def swarm(self) -> dict[str, Any]:
         """The engine's part in a swarm, as ``docker info`` gives it now."""
