@@ -67,7 +67,7 @@ def sshd() -> Iterator[tuple[str, Path]]:
     (folder / "ssh").chmod(0o755)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=subprocess.PIPE)
+    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=subprocess.DEVNULL)
     try:
         assert until_true(lambda: is_open("127.0.0.1", port), 10)
         place = f"{getpass.getuser()}@127.0.0.1:{port}"
@@ -82,7 +82,7 @@ def sshd() -> Iterator[tuple[str, Path]]:
         yield place, folder
     finally:
         server.kill()
-        server.communicate()
+        server.wait()
         shutil.rmtree(folder)
 
 
@@ -112,10 +112,16 @@ def engine_there(there: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+def connections() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.name() == "ssh"]
+
+
 def test_all_calls_to_an_engine_share_one_connection_which_is_made_again_when_it_breaks(engine_there: str) -> None:
-    first, again = connect(), connect()
+    first = connect()
     assert (first.version, first.endpoint, first.is_remote) == (INFO["ServerVersion"], engine_there, True)
-    (connection,) = (child for child in psutil.Process().children() if child.name() == "ssh")
+    (connection,) = connections()
+    again = connect()
+    assert connections() == [connection]
     local = environment.for_docker()["DOCKER_HOST"]  # also for docker compose and the monitor
     assert local.startswith("unix://")
     assert local == again.client.api.base_url.replace("http+docker://localhost", local)
@@ -125,7 +131,7 @@ def test_all_calls_to_an_engine_share_one_connection_which_is_made_again_when_it
     assert environment.for_docker()["DOCKER_HOST"] == local
     over_ssh.close()
     assert environment.for_docker()["DOCKER_HOST"] == engine_there
-    assert not [child for child in psutil.Process().children() if child.name() == "ssh"]
+    assert connections() == []
 
 
 def test_the_connection_to_an_engine_ends_with_a_program_that_is_killed(engine_there: str) -> None:
@@ -187,7 +193,7 @@ def test_a_tunnel_leads_to_a_port_of_the_engines_machine_until_it_is_closed(
             assert url != f"http://127.0.0.1:{server.server_port}"
             assert requests.get(url, timeout=10).text == "hello"
             assert reach.why_tunnel_gone("docker") is None
-            (connection,) = (child for child in psutil.Process().children() if child.name() == "ssh")
+            (connection,) = connections()
             child = reach._children.pop("docker")  # as another command would see it, such as infra down
             assert reach.close_tunnel("docker") == [f"SSH tunnel (process {connection.pid})"]
             child.wait(10)
@@ -303,4 +309,4 @@ def test_the_files_of_compose_come_back_by_copy(
     assert copied.read_text().count("\n") == 2
     live = tmp_path / "live" / "compose_inference_metrics.csv"
     assert live.read_text() == copied.read_text()
-    assert not [child for child in psutil.Process().children() if child.name() == "ssh" and "-N" in child.cmdline()]
+    assert [each for each in connections() if "-N" in each.cmdline()] == []  # the tunnel's
