@@ -53,9 +53,9 @@ def open_tunnel(facts: Facts, settings: Settings) -> Settings:
     Raises:
         DeploymentError: it can't be opened.
     """
-    url = address().url
-    if not facts.needs_engine or facts.kind in settings.reach or not over_ssh.is_over_ssh(url):
+    if not facts.needs_engine or facts.kind in settings.reach or not over_ssh.is_over_ssh(url := address().url):
         return settings
+    close_tunnel(facts.kind)  # of a deployment that was removed by hand
     port, token = _free_port(), secrets.token_hex(8)
     STATES.mkdir(exist_ok=True)
     with _log(facts.kind).open("wb") as said:
