@@ -79,6 +79,11 @@ PIP_SETTINGS = {
 """Settings of pip, from its files and PIP_ variables, that set-up uses. All others (user, target, prefix, dry-run,
 no-deps, ...) would change where or whether it installs."""
 
+_NAMES_ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+
+_engine: dict[str, str] = {}
+"""What takes the place of the user's variables of an engine, see ``use_engine_at``."""
+
 PROXY_TIMEOUT_S = 2
 _PROXIES = tuple(f"{scheme}_proxy" for scheme in ("http", "https", "all"))
 _PROXIES += tuple(name.upper() for name in _PROXIES)
@@ -97,6 +102,14 @@ def for_git() -> dict[str, str]:
 def for_docker() -> dict[str, str]:
     """For the docker command, which then uses the engine that the user's shell names."""
     return _passed(EVERY, DOCKER)
+
+
+def use_engine_at(url: str | None) -> None:
+    """Let the docker commands and Locust that are started from now on use the engine at ``url``; None: the one that the
+    user's own variables name."""
+    _engine.clear()
+    if url is not None:
+        _engine["DOCKER_HOST"] = url
 
 
 def for_build() -> dict[str, str]:
@@ -215,7 +228,10 @@ def settle() -> None:
 def _passed(*kinds: str) -> dict[str, str]:
     names = [name for row in PASSED if row.to in kinds for name in row.names.split()]
     prefixes = tuple(name.removesuffix("*") for name in names if name.endswith("*"))
-    return {name: value for name, value in os.environ.items() if name in names or name.startswith(prefixes)}
+    found = {name: value for name, value in os.environ.items() if name in names or name.startswith(prefixes)}
+    if DOCKER not in kinds or not _engine:
+        return found
+    return {name: value for name, value in found.items() if name not in _NAMES_ENGINE} | _engine
 
 
 def _docker_settings() -> dict[str, str]:

@@ -28,10 +28,12 @@ class Machine(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerEngine(Record):
-    """A Docker engine. All but endpoint and version is of the machine that it runs on, which may be a virtual one."""
+    """A Docker engine. All but endpoint and version is of the machine that it runs on, which may be a virtual one.
+    ``node`` is that machine's name; earlier versions did not record it."""
 
     endpoint: Address | None = None
     version: str | None = None
+    node: str | None = None
     kernel: str | None = None
     cpu_count: Cpus | None = None
     memory_bytes: Bytes | None = None
@@ -85,10 +87,12 @@ ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 def engine_elsewhere(machine: Machine, engine: DockerEngine) -> EngineElsewhere | None:
     """Whether an engine runs on another machine than ``machine``; None where nothing shows that."""
-    if not are_different(machine, engine):
-        return None
     address = urlsplit(engine.endpoint or "unix:")
     is_virtual = address.scheme in ("unix", "npipe") or is_loopback(address.hostname or "")
+    # Two machines of one type differ in their names alone. An engine here may have another name, as in a container.
+    has_other_name = not is_virtual and None not in (machine.node, engine.node) and machine.node != engine.node
+    if not has_other_name and not are_different(machine, engine):
+        return None
     return EngineElsewhere(is_virtual, engine.cpu_count, machine.cpu_count)
 
 
@@ -120,6 +124,11 @@ def is_same_memory(first_bytes: int, second_bytes: int) -> bool:
 def _architecture(of: Machine | DockerEngine) -> str | None:
     name = of.architecture
     return None if name is None else ARCHITECTURES.get(name.lower(), name)
+
+
+def is_over_ssh(engine: DockerEngine) -> bool:
+    """Whether an engine is reached with ssh."""
+    return urlsplit(engine.endpoint or "").scheme == "ssh"
 
 
 def is_loopback(name: str) -> bool:

@@ -24,6 +24,7 @@ from runfiles.machines import DockerEngine, this_machine
 OTHER_CPUS = (os.cpu_count() or 1) + 6
 INFO = {
     "ServerVersion": "27.3.1",
+    "Name": "docker-desktop",
     "KernelVersion": "6.10.14-linuxkit",
     "NCPU": OTHER_CPUS,
     "MemTotal": 1_000_000_000,
@@ -84,6 +85,7 @@ def test_the_record_holds_the_engines_own_machine(desktop: str) -> None:
     assert engine.record() == DockerEngine(
         endpoint=desktop,
         version="27.3.1",
+        node="docker-desktop",
         kernel="6.10.14-linuxkit",
         cpu_count=OTHER_CPUS,
         memory_bytes=1_000_000_000,

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT
 
 from infra.deployments import host
+from infra.deployments.own_process import identity
 from infra.deployments.settings import Settings
 from infra.deployments.table import BY_NAME
 
@@ -56,7 +57,7 @@ def bystander() -> Iterator[psutil.Process]:
     ],
 )
 def test_what_does_not_tell_of_our_process_ends_none(state: Path, bystander: psutil.Process, known: Any) -> None:
-    whole = {"pid": bystander.pid, "started_at": 0.0, "token": "x", "checkout": host._identity(ROOT)}
+    whole = {"pid": bystander.pid, "started_at": 0.0, "token": "x", "checkout": identity(ROOT)}
     content = whole | known if isinstance(known, dict) else known
     state.write_text(json.dumps(content))
     assert host._left() is None
@@ -88,7 +89,7 @@ def test_the_process_that_it_tells_of_is_ended(state: Path, bystander: psutil.Pr
     ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         started_at = psutil.Process(ours.pid).create_time()
-        known = {"pid": ours.pid, "started_at": started_at, "token": "x", "checkout": host._identity(ROOT)}
+        known = {"pid": ours.pid, "started_at": started_at, "token": "x", "checkout": identity(ROOT)}
         state.write_text(json.dumps(known))
         reason = str(HOST.why_not(SETTINGS))
         assert reason.startswith(f"host process {ours.pid} is still there, from infra up or from a run that was killed")

@@ -19,6 +19,7 @@ from conftest import ROOT, free_port
 from infra.deployments import compose, docker_run, host, ownership, swarm
 from infra.deployments.compose import why_no_compose
 from infra.deployments.docker_engine import Engine
+from infra.deployments.own_process import identity
 from infra.deployments.ownership import CHECKOUT, CHECKOUT_LABEL, LABEL, is_ours, labels, why_not_ours
 from infra.deployments.settings import Settings
 from infra.deployments.swarm_service import containers_of
@@ -206,7 +207,7 @@ def test_a_copied_checkout_does_not_end_the_originals_process(
         "pid": process.pid,
         "started_at": psutil.Process(process.pid).create_time(),
         "token": "x",
-        "checkout": host._identity(ROOT if is_ours else tmp_path),
+        "checkout": identity(ROOT if is_ours else tmp_path),
     }
     monkeypatch.setattr(host, "STATE", tmp_path / "host.json")
     host.STATE.write_text(json.dumps(known))

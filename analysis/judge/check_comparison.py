@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 
 from analysis.judge.advice import command_with
-from analysis.judge.comparability import MODEL, Unlike, has_own_cpus, memory_limits_bytes, usable_cpus, why_unlike
+from analysis.judge.comparability import (
+    MODEL,
+    Unlike,
+    has_own_cpus,
+    is_through_tunnel,
+    memory_limits_bytes,
+    usable_cpus,
+    why_unlike,
+)
 from analysis.judge.doubts import Doubt
 from analysis.measure.quantity import FEWEST_ROUNDS
 from analysis.read.results import Deployment, Results
@@ -27,6 +35,8 @@ def comparison_doubts(results: Results) -> list[Doubt]:
         text = f"Host process and containers ran on two machines: {results.engine_elsewhere}. They are not compared."
         found.append(Doubt(text))
         groups = [hosts, containers]
+    for group in groups:
+        found += _of_tunnel(results, group)
     for deployment in measured:
         found += _of_unlike(deployment, deployment)
     for group in groups:
@@ -94,6 +104,23 @@ def _of_unlike(baseline: Deployment, subject: Deployment) -> list[Doubt]:
     names = (subject.name, baseline.name)
     who = f"{subject.title}, its own runs" if subject is baseline else f"{subject.title} against {baseline.title}"
     return [Doubt(f"{who}: {part}", kind, names) for kind, part in parts.items() if part != Unlike()]
+
+
+def _of_tunnel(results: Results, group: list[Deployment]) -> list[Doubt]:
+    """Whether requests went through an SSH tunnel, and all of those that are compared did."""
+    passed = [deployment for deployment in group if is_through_tunnel(results, deployment)]
+    if not passed:
+        return []
+    who = ", ".join(deployment.title for deployment in passed)
+    text = (
+        f"All requests to {who} went through an SSH tunnel to the engine's machine. It adds to each response time, and "
+        "its CPU time is in no figure."
+    )
+    if len(passed) == len(group):
+        return [Doubt(f"{text} So ratios are closer to 1 than those of the deployments alone.")]
+    others = ", ".join(deployment.title for deployment in group if deployment not in passed)
+    names = tuple(deployment.name for deployment in group)
+    return [Doubt(f"{text} Those to {others} did not.", "circumstances", names)]
 
 
 def _of_limits(results: Results, measured: list[Deployment]) -> list[Doubt]:

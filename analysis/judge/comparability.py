@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from analysis.read.results import Deployment, Results
 from analysis.read.runs import Run
-from runfiles.machines import DockerEngine, EngineElsewhere, Machine
+from runfiles.machines import DockerEngine, EngineElsewhere, Machine, is_loopback, is_over_ssh
 from runfiles.records import Limits, PlanRecord
 
 MODEL = "model"
@@ -143,6 +144,16 @@ def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float |
     there_is = _machine_of(results, deployment).memory_bytes
     limits = [limits.memory_bytes for limits in _limits(deployment)]
     return {None if limit is None or (there_is is not None and limit >= there_is) else limit for limit in limits}
+
+
+def is_through_tunnel(results: Results, deployment: Deployment) -> bool:
+    """Whether the requests to a deployment went through an SSH tunnel: its engine is reached with ssh, and the load
+    went to a port of the load generator's own machine."""
+    engine = results.experiment.engine
+    if engine is None or not is_over_ssh(engine) or deployment.is_host:
+        return False
+    hosts = {urlsplit(run.record.host or "").hostname or "" for run in deployment.loads.values()}
+    return any(map(is_loopback, hosts))
 
 
 def _limits(deployment: Deployment) -> list[Limits]:

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from addresses import LOOPBACK
@@ -33,7 +34,9 @@ from infra.deployments.containers import (
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect, why_docker_fails
+from infra.deployments.files_here import keep_metrics_there, why_model_uses_files_here
 from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.reach import published_at, why_out_of_reach
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
@@ -63,9 +66,11 @@ class Compose:
             or PROJECT.why_another_has_it(engine)
             or PROJECT.why_still_there(engine)
             or why_no_compose(engine)
+            or why_out_of_reach(self.facts, settings, engine)
+            or why_compose_uses_files_here(PROJECT, settings, self.facts.port(settings), engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
-            or why_port_is_taken([LOOPBACK], self.facts.port(settings), engine)
+            or why_port_is_taken([published_at(engine, self.facts, settings)], self.facts.port(settings), engine)
         )
 
     def start(self, settings: Settings, folder: Path) -> Service:
@@ -75,7 +80,10 @@ class Compose:
         port = self.facts.port(settings)
         model = model_of(PROJECT, settings, port, metrics.parent)
         answering = answering_of(service)
-        model["services"][answering]["ports"] = [published(port, service.port)]
+        at = published_at(engine, self.facts, settings)
+        model["services"][answering]["ports"] = [published(port, service.port, at)]
+        if engine.is_remote:
+            keep_metrics_there(model, answering, service, metrics.parent.resolve())
         PROJECT.up(model)
 
         def container() -> Any:
@@ -101,14 +109,16 @@ class Compose:
 
         until_ready(self.facts.url(settings), service, settings.start_timeout_s, evidence, why_not_reached)
         (running,) = PROJECT.containers(engine, answering)
+        left_here = None if engine.is_remote else _left_in(metrics.parent, service)
         return Service(
             f"{COMPOSE_SERVICE}:{PROJECT.name}/{answering}",
-            lambda to: _copy_metrics(service, running, metrics, to / METRICS_FILE),
-            _metrics_place(service, running, metrics),
+            lambda to: _copy_metrics(service, running, left_here, to / METRICS_FILE),
+            _metrics_place(service, running, left_here),
             limits_of(running),
             gone=lambda: why_gone(running),
             last_words=lambda: last_words(running),
             change=change,
+            keep_files=lambda: _keep_metrics(service, running, metrics.parent) if engine.is_remote else None,
         )
 
     def log(self, folder: Path) -> str:
@@ -126,11 +136,6 @@ class Compose:
 
 def why_no_compose(engine: Engine) -> str | None:
     """Why Docker Compose can't be used with this engine. None if it can."""
-    if engine.is_remote:
-        return (
-            f"Compose maps its metrics file to a file of this machine, and the engine is at {engine.endpoint}; "
-            "run Fourfold on the engine's own machine"
-        )
     if shutil.which("docker") is None:
         return "no docker command on the PATH; install the Docker CLI with the Compose plugin and run again"
     if why_docker_fails("compose", "version") is not None:
@@ -143,14 +148,29 @@ def why_no_compose(engine: Engine) -> str | None:
     return None
 
 
+def why_compose_uses_files_here(project: Project, settings: Settings, port: int, engine: Engine) -> str | None:
+    """Why the Compose file can't be used with an engine on another machine: it mounts files of this one. None if it
+    can, or if the engine is here.
+
+    Raises:
+        DeploymentError: as ``model_of``.
+    """
+    if not engine.is_remote:
+        return None
+    with TemporaryDirectory(prefix="fourfold-") as folder:
+        metrics_folder = Path(folder).resolve()
+        model = model_of(project, settings, port, metrics_folder)
+        return why_model_uses_files_here(model, settings, metrics_folder, engine)
+
+
 def answering_of(service: ServiceFile) -> str:
     """The name of the service that answers, in the Compose file."""
     return OWN_SERVICE if service.compose is None else service.compose.service
 
 
-def published(port: int, target: int) -> dict[str, Any]:
-    """A port of a container, published on loopback at ``port``."""
-    return {"mode": "ingress", "host_ip": LOOPBACK, "target": target, "published": str(port), "protocol": "tcp"}
+def published(port: int, target: int, at: str = LOOPBACK) -> dict[str, Any]:
+    """A port of a container, published at ``port`` of an IP address."""
+    return {"mode": "ingress", "host_ip": at, "target": target, "published": str(port), "protocol": "tcp"}
 
 
 def model_of(project: Project, settings: Settings, port: int, metrics_folder: Path) -> Model:
@@ -241,17 +261,30 @@ def _volume(mount: str) -> dict[str, Any]:
     return {"type": "bind", "source": source, "target": target, "read_only": mode == "ro"}
 
 
-def _copy_metrics(service: ServiceFile, container: Any, metrics: Path, to: Path) -> list[Path]:
-    """The metrics file that the service has left in a folder of this machine, or has in its container."""
-    if service.compose is None:
-        return copy_metrics(container, service, to, METRICS_FILE)
-    if service.compose.metrics_file is None:
-        return copy_metrics(container, service, to)
-    return [Path(shutil.copy(metrics.with_name(service.compose.metrics_file), to))]
+def _left_in(folder: Path, service: ServiceFile) -> Path | None:
+    """The metrics file that the user's Compose file leaves in a folder of this machine. None if it leaves none."""
+    if service.compose is None or service.compose.metrics_file is None:
+        return None
+    return folder / service.compose.metrics_file
 
 
-def _metrics_place(service: ServiceFile, container: Any, metrics: Path) -> str | None:
-    if service.compose is not None and service.compose.metrics_file is not None:
-        return str(metrics.with_name(service.compose.metrics_file))
-    name = METRICS_FILE if service.compose is None else DOCKER_METRICS_FILE
-    return metrics_place(container, service, name)
+def _copy_metrics(service: ServiceFile, container: Any, left_here: Path | None, to: Path) -> list[Path]:
+    """The metrics file that the service has left on this machine, or has in its container."""
+    if left_here is not None:
+        return [Path(shutil.copy(left_here, to))]
+    return copy_metrics(container, service, to, _in_container(service))
+
+
+def _metrics_place(service: ServiceFile, container: Any, left_here: Path | None) -> str | None:
+    return metrics_place(container, service, _in_container(service)) if left_here is None else str(left_here)
+
+
+def _in_container(service: ServiceFile) -> str:
+    return METRICS_FILE if service.compose is None else DOCKER_METRICS_FILE
+
+
+def _keep_metrics(service: ServiceFile, container: Any, folder: Path) -> None:
+    """Copy the metrics file to where it would be if the engine were on this machine."""
+    if (place := _left_in(folder, service)) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_metrics(container, service, place, _in_container(service))

@@ -14,9 +14,14 @@ from typing import Any
 
 from addresses import LOOPBACK
 from infra.deployments.change import Changeable, change_container
-from infra.deployments.compose import answering_of, model_of, published, why_no_compose
+from infra.deployments.compose import (
+    answering_of,
+    model_of,
+    published,
+    why_compose_uses_files_here,
+    why_no_compose,
+)
 from infra.deployments.compose_project import Model, Project, without_variables
-from infra.deployments.containers import METRICS_FILE as DOCKER_METRICS_FILE
 from infra.deployments.containers import (
     copy_metrics,
     last_words,
@@ -29,8 +34,10 @@ from infra.deployments.containers import (
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.files_here import keep_metrics_there, metrics_in_container
 from infra.deployments.images import find_image
 from infra.deployments.preflight import why_no_image, why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.reach import published_at, why_out_of_reach
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service, live_folder
 from infra.deployments.settings import Settings
@@ -110,17 +117,23 @@ class ComposeProxy:
             or PROJECT.why_another_has_it(engine)
             or PROJECT.why_still_there(engine)
             or why_no_compose(engine)
+            or why_out_of_reach(self.facts, settings, engine)
+            or why_compose_uses_files_here(PROJECT, settings, self.facts.port(settings), engine)
             or why_no_proxy_image(engine, settings.service)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
-            or why_port_is_taken([LOOPBACK], self.facts.port(settings), engine)
+            or why_port_is_taken([published_at(engine, self.facts, settings)], self.facts.port(settings), engine)
         )
 
     def start(self, settings: Settings, folder: Path) -> Service:
         engine, service = connect(), settings.service
         answering, replicas = answering_of(service), self.facts.replicas
         metrics_folder = live_folder(folder)
-        PROJECT.up(proxied_model(settings, replicas, self.facts.port(settings), metrics_folder))
+        at = published_at(engine, self.facts, settings)
+        model = proxied_model(settings, replicas, self.facts.port(settings), metrics_folder, at)
+        if engine.is_remote:
+            keep_metrics_there(model, answering, service, metrics_folder.resolve())
+        PROJECT.up(model)
 
         def evidence() -> str:
             found = PROJECT.containers(engine, answering)
@@ -179,8 +192,9 @@ def have_proxy_image(service: ServiceFile) -> None:
     find_image(connect(), service.proxy_image, is_built=False)
 
 
-def proxied_model(settings: Settings, replicas: int, port: int, metrics_folder: Path) -> Model:
-    """What Compose is to start: so many replicas of the service that answers, and the proxy that publishes ``port``.
+def proxied_model(settings: Settings, replicas: int, port: int, metrics_folder: Path, at: str = LOOPBACK) -> Model:
+    """What Compose is to start: so many replicas of the service that answers, and the proxy that publishes ``port``
+    ``at`` an IP address.
 
     Raises:
         DeploymentError: as ``model_of``.
@@ -189,7 +203,7 @@ def proxied_model(settings: Settings, replicas: int, port: int, metrics_folder: 
     answering = model["services"][answering_of(settings.service)]
     _multiply(answering, settings.service, replicas, metrics_folder.resolve())
     networks = dict.fromkeys(answering.get("networks") or ["default"])
-    model["services"][PROXY] = _proxy(settings, port) | {"networks": networks}
+    model["services"][PROXY] = _proxy(settings, port, at) | {"networks": networks}
     return model
 
 
@@ -199,23 +213,10 @@ def _multiply(answering: Model, service: ServiceFile, replicas: int, metrics_fol
     answering.pop("scale", None)
     answering.pop("hostname", None)
     answering.setdefault("deploy", {})["replicas"] = replicas
-    if service.metrics.variable is not None:
-        answering["environment"] = (answering.get("environment") or {}) | {
-            service.metrics.variable: DOCKER_METRICS_FILE
-        }
-    if service.compose is None:
-        return
-    volumes = [each for each in answering.get("volumes") or () if not _is_in(each.get("source"), metrics_folder)]
-    if answering.get("read_only"):
-        volumes += [{"type": "volume", "target": folder} for folder in service.container.writable]
-    answering["volumes"] = volumes
+    metrics_in_container(answering, service, metrics_folder)
 
 
-def _is_in(source: str | None, folder: Path) -> bool:
-    return source is not None and Path(source).is_relative_to(folder)
-
-
-def _proxy(settings: Settings, port: int) -> Model:
+def _proxy(settings: Settings, port: int, at: str) -> Model:
     """The proxy in the Compose file. nginx looks the replicas' addresses up when it starts, so they start first."""
     service = settings.service
     answering = answering_of(service)
@@ -236,7 +237,7 @@ def _proxy(settings: Settings, port: int) -> Model:
             **pinned,
         }
     )
-    return proxy | {"ports": [published(port, PROXY_PORT)]}
+    return proxy | {"ports": [published(port, PROXY_PORT, at)]}
 
 
 def _metrics_place(replica: Any, service: ServiceFile) -> str | None:

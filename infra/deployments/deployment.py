@@ -57,7 +57,8 @@ class Facts:
         Raises:
             addresses.NotAnAddress: ``--reach`` names no address.
         """
-        return addresses.parse(settings.reach.get(self.kind, f"127.0.0.1:{self.port(settings)}")).url
+        port = settings.tunnels.get(self.kind) or self.port(settings)
+        return addresses.parse(settings.reach.get(self.kind, f"127.0.0.1:{port}")).url
 
 
 class Deployment(Protocol):

@@ -14,6 +14,7 @@ import docker
 import requests
 import urllib3
 
+from infra.deployments import over_ssh
 from infra.deployments.docker_context import Address, address, config_file
 from infra.environment import for_docker
 from infra.errors import DeploymentError
@@ -44,6 +45,7 @@ class Engine:
     client: docker.DockerClient
     endpoint: str
     version: str
+    node: str | None
     kernel: str
     is_remote: bool
     cpu_count: int | None
@@ -51,11 +53,16 @@ class Engine:
     architecture: str | None
     operating_system: str | None
 
+    @property
+    def is_over_ssh(self) -> bool:
+        return over_ssh.is_over_ssh(self.endpoint)
+
     def record(self) -> DockerEngine:
         """What ``experiment.json`` records of it."""
         return DockerEngine(
             endpoint=self.endpoint,
             version=self.version,
+            node=self.node,
             kernel=self.kernel,
             cpu_count=self.cpu_count,
             memory_bytes=self.memory_bytes,
@@ -73,7 +80,8 @@ class Engine:
         if elsewhere is None:
             return None
         no_verdict = f"host process against containers gets no verdict: {elsewhere}"
-        return f"{no_verdict}; containers are still compared with each other"
+        remedy = "" if elsewhere.is_virtual else " (to compare all, run Fourfold on that machine)"
+        return f"{no_verdict}; containers are still compared with each other{remedy}"
 
     def swarm(self) -> dict[str, Any]:
         """The engine's part in a swarm, as ``docker info`` gives it now."""
@@ -95,9 +103,9 @@ def connect() -> Engine:
             "put them there, set DOCKER_CERT_PATH, or unset DOCKER_TLS_VERIFY, and run again"
         ) from error
     try:
-        client = docker.DockerClient(
-            base_url=where.url, tls=where.tls or False, timeout=API_TIMEOUT_S, use_ssh_client=True
-        )
+        is_ssh = over_ssh.is_over_ssh(where.url)
+        url, tls = (over_ssh.forwarded(where.url), None) if is_ssh else (where.url, where.tls)
+        client = docker.DockerClient(base_url=url, tls=tls or False, timeout=API_TIMEOUT_S)
         about = client.info()
     except (*API_FAILURES, OSError, ValueError) as error:  # the address makes no sense, or can't be opened
         raise DeploymentError(_why_no_engine(where, error)) from error
@@ -107,6 +115,7 @@ def connect() -> Engine:
         client,
         endpoint=where.url,
         version=about.get("ServerVersion", "?"),
+        node=about.get("Name") or None,
         kernel=about.get("KernelVersion", "?"),
         is_remote=urlsplit(where.url).scheme in ("tcp", "ssh", "http", "https"),
         cpu_count=about.get("NCPU") or None,
@@ -120,13 +129,18 @@ def _why_no_engine(where: Address, error: BaseException) -> str:
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(inner)
+    other = "" if where.context is None else ", or choose another (docker context use default)"
+    if over_ssh.is_over_ssh(where.url):
+        return (
+            f"no Docker engine answers at {where} ({over_ssh.why_ended(where.url)}); check it there "
+            f"({over_ssh.by_hand(where.url)} docker info) and run again{other}"
+        )
     if any(isinstance(cause, PermissionError) or getattr(cause, "errno", None) == errno.EACCES for cause in causes):
         group = _group_of(where.url) or "docker"
         return (
             f"the Docker socket at {where} is open only to the group {group}, and this user is not in it; "
             f"join it (sudo usermod -aG {group} $USER), log in again, and run again"
         )
-    other = "" if where.context is None else ", or choose another (docker context use default)"
     if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
         return f"no Docker engine at {where}, start one and run again{other}"
     return f"no Docker engine answers at {where} ({error}); check it (docker info) and run again{other}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import docker
 
-from addresses import LOOPBACK
 from infra.deployments.change import (
     RESTART,
     Change,
@@ -42,8 +41,10 @@ from infra.deployments.containers import (
 from infra.deployments.cpus import why_containers_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.files_here import why_mounts_here
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_no_service_image, why_out_of_reach, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.reach import published_at, why_out_of_reach
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
@@ -51,7 +52,6 @@ from infra.errors import DeploymentError
 from runfiles.events import CONTAINER, UPDATE
 
 NAME = "llm-inference-container"
-EVERYWHERE = "0.0.0.0"  # noqa: S104  an engine elsewhere has to publish on its own network to be reached at all
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,16 @@ class DockerRun:
             why_no_service_image(settings)
             or why_name_is_taken(engine, NAME, self.facts)
             or why_out_of_reach(self.facts, settings, engine)
+            or why_mounts_here(settings, engine)
             or why_containers_not_pinned(settings.service_cpus, engine)
             or why_no_room(self.facts, engine)
-            or why_port_is_taken([_published_at(engine)], self.facts.port(settings), engine)
+            or why_port_is_taken([published_at(engine, self.facts, settings)], self.facts.port(settings), engine)
         )
 
     def start(self, settings: Settings, folder: Path) -> Service:
         engine = connect()
         port = settings.service.port
-        published = {port: (_published_at(engine), self.facts.port(settings))}
+        published = {port: (published_at(engine, self.facts, settings), self.facts.port(settings))}
         network = Network({"port_bindings": published}, ports=[port])
         return run_container(engine, NAME, self.facts, settings, network)
 
@@ -218,10 +219,6 @@ def why_another_has_container(engine: Engine, name: str, facts: Facts) -> str | 
     container = _find(engine, name)
     by_hand = f"docker rm --force --volumes {name}"
     return container and why_not_ours(container.labels, f"container {name}", facts.name, by_hand)
-
-
-def _published_at(engine: Engine) -> str:
-    return EVERYWHERE if engine.is_remote else LOOPBACK
 
 
 def _find(engine: Engine, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import signal
@@ -19,6 +18,7 @@ from infra.deployments.change import Changeable, change_process
 from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.own_process import STARTED, OwnProcess
 from infra.deployments.own_python import command_of, python_of
 from infra.deployments.ownership import still_there
 from infra.deployments.preflight import why_no_room, why_port_is_for_root, why_port_is_taken
@@ -28,20 +28,16 @@ from infra.deployments.settings import Settings
 from infra.environment import for_service
 from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
-from infra.paths import IS_IN_CONTAINER, WORK
+from infra.paths import IS_IN_CONTAINER
 from infra.paths import STATE as STATE_FOLDER
 from runfiles.deployments import HOST
 from runfiles.events import PROCESS
-from runfiles.files import SERVICE_LOG_FILE, write_whole
+from runfiles.files import SERVICE_LOG_FILE
 from runfiles.records import Limits
-from runfiles.strict_json import read_record
 from servicefile.service_file import PORT_PLACE, ServiceFile
 
 STATE = STATE_FOLDER / "host.json"
 """Which process was started, so that ``down`` ends that process and no other."""
-
-STARTED = "FOURFOLD_STARTED"
-"""A variable of the process. The number in it is also in STATE."""
 
 METRICS_FILE = "system_inference_metrics.csv"
 
@@ -124,7 +120,7 @@ class Host:
     def remove(self, settings: Settings) -> list[str]:
         process = _left()
         if process is None:
-            _forget()
+            OwnProcess(STATE).forget()
             return []
         try:
             _end(process, settings.service.container.stop_s)
@@ -133,7 +129,7 @@ class Host:
             raise DeploymentError(f"{whose}; end it as that user and run again") from error
         if (child := _children.pop(process.pid, None)) is not None:
             child.wait()
-        _forget()
+        OwnProcess(STATE).forget()
         return [f"host process {process.pid}"]
 
     def why_another_has_it(self) -> str | None:
@@ -203,7 +199,7 @@ def _start_process(
         except OSError as error:
             raise DeploymentError(_why_not_started(command[0], error, service)) from error
     try:
-        _note(process.pid, token)
+        OwnProcess(STATE).note(process.pid, token)
         _children[process.pid] = process
     except BaseException:
         process.kill()  # nobody else would know of it
@@ -288,36 +284,4 @@ def _killed_for_memory() -> int | None:
 
 def _left() -> psutil.Process | None:
     """The process that ``start`` started, if it still runs."""
-    try:
-        known = read_record(STATE)
-        pid, started_at, token, checkout = (known[key] for key in ("pid", "started_at", "token", "checkout"))
-        if type(pid) is not int or not isinstance(started_at, float) or not isinstance(token, str):
-            return None
-        if checkout != _identity(WORK):  # a copy of the checkout has a copy of STATE as well
-            return None
-        process = psutil.Process(pid)
-        # The start time alone does not tell: if the clock is set, psutil gives another one.
-        same = process.create_time() == started_at or process.environ().get(STARTED) == token
-        ours = same and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, ValueError, LookupError, TypeError, psutil.Error):  # no such process, or the file is not ours
-        return None
-    return process if ours else None  # the number may have been given to another process since
-
-
-def _identity(folder: Path) -> str:
-    """What a folder keeps if it is moved, and what its copy does not have."""
-    about = folder.stat()
-    return f"{about.st_dev}:{about.st_ino}"
-
-
-def _note(pid: int, token: str) -> None:
-    """Write STATE, whole or not at all."""
-    STATE.parent.mkdir(exist_ok=True)
-    started_at = psutil.Process(pid).create_time()
-    known = {"pid": pid, "started_at": started_at, "token": token, "checkout": _identity(WORK)}
-    write_whole(STATE, json.dumps(known))
-
-
-def _forget() -> None:
-    if STATE.is_file() or STATE.is_symlink():
-        STATE.unlink()
+    return OwnProcess(STATE).left()

@@ -99,13 +99,6 @@ def why_no_image(engine: Engine, image: str, built_from: Path | None) -> str | N
     )
 
 
-def why_out_of_reach(facts: Facts, settings: Settings, engine: Engine) -> str | None:
-    """Why a port that an engine on another machine publishes can't be used: nobody has said where it answers."""
-    if not engine.is_remote or facts.kind in settings.reach:
-        return None
-    return f"the engine is at {engine.endpoint}; say where its ports answer (--reach {facts.kind}=HOST:PORT)"
-
-
 def why_port_is_taken(
     ips: Sequence[str], port: int, engine: Engine | None, otherwise: str = "choose another port (--port)"
 ) -> str | None:

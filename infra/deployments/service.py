@@ -17,7 +17,8 @@ class Service:
     ``copy_metrics`` copies the service's own metrics CSV into a folder and returns the files; ``metrics_place`` tells a
     person where that CSV is, or which command copies it; None: the service writes none.
 
-    ``change`` changes a replica, or all, while a load goes on.
+    ``change`` changes a replica, or all, while a load goes on. ``keep_files`` copies from the container what would lie
+    on this machine if the engine were here. It is called before the removal, and raises what ``copy_metrics`` does.
 
     ``gone`` says why the service no longer runs, with its last words; None as long as it runs. ``last_words`` is the
     last line that it has written. Both raise one of ``API_FAILURES`` if a Docker engine has to be asked and does not
@@ -31,6 +32,7 @@ class Service:
     gone: Callable[[], str | None]
     last_words: Callable[[], str]
     change: MakeChange = no_change
+    keep_files: Callable[[], None] = lambda: None
 
 
 def live_folder(folder: Path) -> Path:

@@ -15,7 +15,9 @@ class Settings:
 
     ``ports`` (by kind) are the ports of deployments that do not use their default port. ``reach`` (by kind) says
     where a published port answers if that is not the same port of 127.0.0.1, as for an engine on another machine; it
-    takes any form that ``addresses`` knows. ``other_start_timeout_s`` takes the place of the service's ``ready_s``.
+    takes any form that ``addresses`` knows. ``tunnels`` (by kind) are ports of this machine's loopback that lead to a
+    published port of another one; nobody chooses them. ``other_start_timeout_s`` takes the place of the service's
+    ``ready_s``.
 
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: no limit. The host process has neither limit.
     ``restarts``: the engine restarts single containers that have died (Swarm always does).
@@ -26,6 +28,7 @@ class Settings:
     other_image: str | None = None
     ports: dict[str, int] = field(default_factory=dict)
     reach: dict[str, str] = field(default_factory=dict)
+    tunnels: dict[str, int] = field(default_factory=dict)
     other_start_timeout_s: float | None = None
     cpus: float | None = None
     memory_bytes: int = MEMORY_BYTES

@@ -29,9 +29,11 @@ from infra.deployments.confinement import (
 from infra.deployments.containers import environment_of, log_of
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.files_here import why_mounts_here
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import is_ours, labels, still_there, why_not_ours
-from infra.deployments.preflight import why_no_room, why_no_service_image, why_out_of_reach, why_port_is_taken
+from infra.deployments.preflight import why_no_room, why_no_service_image, why_port_is_taken
+from infra.deployments.reach import why_out_of_reach
 from infra.deployments.ready import until_ready
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
@@ -84,6 +86,7 @@ class Swarm:
             or _why_not_pinned(settings)
             or why_no_mesh(engine)
             or why_out_of_reach(self.facts, settings, engine)
+            or why_mounts_here(settings, engine)
             or why_no_room(self.facts, engine)
             or stack.why_not(settings, self.facts.replicas, self.facts.port(settings))
             or why_port_is_taken(LISTENS_AT, self.facts.port(settings), engine)

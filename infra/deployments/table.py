@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.deployments.compose import Compose
@@ -22,6 +22,7 @@ from infra.deployments.docker_host_network import DockerHostNetwork
 from infra.deployments.docker_run import DockerRun
 from infra.deployments.host import Host
 from infra.deployments.ownership import LABEL, is_ours
+from infra.deployments.reach import close_tunnel, open_tunnel, why_tunnel_gone
 from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
@@ -85,6 +86,7 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
     deployment = BY_NAME[name]
     if deployment.facts.kind == COMPOSE_PROXY:
         have_proxy_image(settings.service)  # pulling it is no part of the start
+    settings = open_tunnel(deployment.facts, settings)
     began = time.monotonic()
     try:
         service = deployment.start(settings, folder)
@@ -93,7 +95,9 @@ def start(name: str, settings: Settings, folder: Path) -> Running:
             raise
         kind = ServiceFileError if isinstance(error, ServiceFileError) else DeploymentError
         raise kind(f"{error}; the end of its log is in {kept}") from error
-    return Running(name, deployment.facts.url(settings), time.monotonic() - began, service)
+    seconds, service_gone = time.monotonic() - began, service.gone
+    service = replace(service, gone=lambda: why_tunnel_gone(deployment.facts.kind) or service_gone())
+    return Running(name, deployment.facts.url(settings), seconds, service)
 
 
 def keep_log(name: str, folder: Path) -> Path | None:
@@ -122,7 +126,12 @@ def remove(name: str, settings: Settings) -> list[str]:
     Raises:
         DeploymentError: something of it can't be removed.
     """
-    return BY_NAME[name].remove(settings)
+    deployment = BY_NAME[name]
+    try:
+        removed = deployment.remove(settings)
+    finally:
+        closed = close_tunnel(deployment.facts.kind)
+    return [*removed, *closed]
 
 
 def remove_left_volumes() -> list[str]:
@@ -150,17 +159,30 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
     Raises:
         KeyboardInterrupt: Ctrl-C came, even if it came only while the deployment was being removed.
     """
+    running: Running | None = None
     try:
-        yield start(name, settings, folder)
+        running = start(name, settings, folder)
+        yield running
     except BaseException:
         with _uninterrupted():
             try:
+                if running is not None:
+                    _keep_files(running)
                 remove(name, settings)
             except FAILURES as error:
                 print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
     with _uninterrupted():
+        _keep_files(running)
         remove(name, settings)
+
+
+def _keep_files(running: Running) -> None:
+    """Keep what would be lost with the containers. A failure is told, and the removal goes on."""
+    try:
+        running.service.keep_files()
+    except FAILURES as error:
+        print(f"error: files of {running.name} could not be copied: {error}", file=sys.stderr)
 
 
 @contextmanager
