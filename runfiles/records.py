@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from runfiles.cluster import PLACEMENTS, ClusterRecord
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, PLANNED, STATUSES, STOPPED_BY
 from runfiles.fields import (
     Address,
@@ -130,6 +131,7 @@ class PlanRecord(Record):
 
     ``rounds`` None: until all pairs are as precise as ``precision`` (%), or ``budget_minutes`` are up. ``layout`` None:
     an earlier version, which measured in turns. ``reconnect_every`` None: kept connections were never replaced.
+    ``placement`` None: as Swarm places replicas by itself. ``workers`` None: the load came from one place.
     """
 
     deployments: tuple[str, ...] = ()
@@ -156,12 +158,15 @@ class PlanRecord(Record):
     processes: Count | None = None
     generator_cpus: str | None = None
     service_cpus: str | None = None
+    placement: Annotated[str, OneOf(PLACEMENTS)] | None = None
+    workers: Count | None = None
+    load_nodes: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Record):
     """What was given on the command line besides the plan. ``service`` is the path of the service file. ``ports`` and
-    ``reach`` are by kind of deployment."""
+    ``reach`` are by kind of deployment. ``cluster``: the load is sent from nodes of the swarm."""
 
     service: str = ""
     image: str | None
@@ -169,6 +174,7 @@ class Options(Record):
     ports: Mapping[str, Port]
     reach: Mapping[str, HostAndPort]
     start_timeout_s: Annotated[float, Between(0, LONGEST_START_S)]
+    cluster: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +300,8 @@ class ExperimentRecord(FormedRecord):
     ``groups_reason`` says why there are several. ``stopped_by`` says why there was no further round.
 
     ``engine`` is None where no Docker engine was needed or none answered, ``git`` outside a repository. ``versions``
-    and ``environment`` are those of the host process; None: not known.
+    and ``environment`` are those of the host process; None: not known. ``cluster`` is None unless the engine was in a
+    swarm of several nodes.
     """
 
     form: int = FORM
@@ -307,6 +314,7 @@ class ExperimentRecord(FormedRecord):
     versions: Mapping[str, str] | None = None
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
+    cluster: ClusterRecord | None = None
     model: Model | None = None
     service: MeasuredService | None = None
     options: Options | None = None
