@@ -106,18 +106,24 @@ def _check(names: list[str], settings: Settings) -> int:
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Imported here: make doctor runs before all that an experiment needs is installed.
+    from infra.cluster.plan import on_cluster, refuse_keys_of_clusters  # noqa: PLC0415
     from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
     from infra.experiment.grid_run import resume_grid, run_new_grid  # noqa: PLC0415
 
     if arguments.resume is None:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
+        if arguments.cluster:
+            plan = on_cluster(plan)
+        else:
+            refuse_keys_of_clusters(plan)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
-        return run_new(plan, settings, arguments.results)
+        return run_new(plan, settings, arguments.results, is_on_cluster=arguments.cluster)
     given = (
         arguments.plan,
         arguments.set,
         arguments.only is not None,
+        arguments.cluster,
         settings != Settings(ports=PORTS),
         arguments.results != RESULTS,
     )
@@ -312,6 +318,11 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; "
         f"plans/default.toml explains the keys: {', '.join(KEYS)}",
+    )
+    run.add_argument(
+        "--cluster",
+        action="store_true",
+        help="send the load from nodes of a swarm of several machines, which you have made (docs/cluster.md)",
     )
     run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {NAMES}")
     run.add_argument(

@@ -18,6 +18,7 @@ from infra.deployments.docker_engine import Engine, why_docker_fails
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import LABEL, is_ours, labels, still_there, why_not_ours
 from infra.deployments.settings import Settings
+from infra.deployments.swarm_nodes import Placement
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from runfiles.deployments import SWARM
@@ -79,13 +80,14 @@ def why_another_has_it(engine: Engine) -> str | None:
     return None
 
 
-def deploy(stack: StackFile, settings: Settings, replicas: int, port: int) -> None:
+def deploy(stack: StackFile, settings: Settings, replicas: int, port: int, placement: Placement) -> None:
     """Deploy the user's stack. The engine is a manager of a swarm.
 
     Raises:
         DeploymentError: the file is not right, or Docker refused it; what was made by then is still there.
     """
     model = model_of(stack, settings, replicas, port)
+    _place(model["services"][stack.service], placement)
     # The image of the experiment is the one on the engine, not a newer one that a registry may have.
     arguments = ["stack", "deploy", "--detach", "--resolve-image", "never", "--compose-file", "-", NAME]
     run_docker(arguments, "docker stack deploy", model)
@@ -127,6 +129,14 @@ def model_of(stack: StackFile, settings: Settings, replicas: int, port: int) -> 
                 f"build it (docker build --tag NAME FOLDER) and write image: NAME there"
             )
     return _labelled(model)
+
+
+def _place(service: Model, placement: Placement) -> None:
+    """Bind a service to where its replicas may run, besides what the user's file says of it."""
+    said = service["deploy"].get("placement") or {}
+    service["deploy"]["placement"] = said | {"constraints": [*said.get("constraints", ()), *placement.constraints]}
+    if placement.most_per_node is not None:
+        service["deploy"]["placement"]["max_replicas_per_node"] = placement.most_per_node
 
 
 def remove(engine: Engine) -> list[str]:

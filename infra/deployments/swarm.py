@@ -44,6 +44,7 @@ from infra.deployments.swarm_mode import (
     swarm_labels,
     why_no_mesh,
 )
+from infra.deployments.swarm_nodes import Placement, nodes_of, placement_of, service_nodes
 from infra.deployments.swarm_service import (
     Watch,
     containers_of,
@@ -83,6 +84,7 @@ class Swarm:
             or _why_name_is_taken(engine)
             or _why_not_pinned(settings)
             or why_no_mesh(engine)
+            or _why_no_node(engine, settings)
             or why_out_of_reach(self.facts, settings, engine)
             or why_no_room(self.facts, engine)
             or stack.why_not(settings, self.facts.replicas, self.facts.port(settings))
@@ -93,10 +95,11 @@ class Swarm:
         engine, said = connect(), settings.service
         if engine.swarm().get("LocalNodeState") != "active":
             make_swarm(engine)
+        placement = placement_of(engine, settings, self.facts.replicas)
         if said.stack is None:
-            service = _create_service(engine, self.facts, settings)
+            service = _create_service(engine, self.facts, settings, placement)
         else:
-            stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings))
+            stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings), placement)
             service = find(engine, stack.service_name(said.stack))
         wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
         # A task of a service without a health check runs before it answers.
@@ -161,6 +164,16 @@ def _why_not_pinned(settings: Settings) -> str | None:
     )
 
 
+def _why_no_node(engine: Engine, settings: Settings) -> str | None:
+    """Why no replica could run, as the plan places them. None if one can."""
+    nodes = nodes_of(engine)
+    if settings.load_nodes and not nodes:
+        return "load_nodes needs a swarm of several nodes, and this engine manages none; leave load_nodes out"
+    if nodes:
+        service_nodes(nodes, settings.load_nodes)  # raises the reason
+    return None
+
+
 def _why_name_is_taken(engine: Engine) -> str | None:
     """What has one of the names already, and how to remove it. None if nothing has."""
     service = find(engine, NAME)
@@ -187,7 +200,7 @@ def _why_another_has_it(engine: Engine) -> str | None:
     )
 
 
-def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
+def _create_service(engine: Engine, facts: Facts, settings: Settings, placement: Placement) -> Any:
     """
     Raises:
         DeploymentError: the engine refused it.
@@ -212,6 +225,8 @@ def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
             cap_drop=["ALL"] if confined.hardened else None,
             privileges=_no_new_privileges() if confined.hardened else None,
             resources=_resources(settings),
+            constraints=list(placement.constraints),
+            maxreplicas=placement.most_per_node,
             restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
             update_config=UpdateConfig(
                 parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"

@@ -16,6 +16,8 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
+from infra.cluster.ready import why_no_cluster, why_no_image_there
+from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.images import fetch_model, find_image, have_image
@@ -36,6 +38,7 @@ from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View, staircase_in_words
 from infra.experiment.rounds import Rounds
 from infra.paths import ROOT
+from runfiles.cluster import ClusterRecord
 from runfiles.deployments import HOST, title_of
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
@@ -47,21 +50,24 @@ from servicefile.toml import NotValid
 INTERRUPTED = 130
 
 
-def run_new(plan: Plan, settings: Settings, results: Path) -> int:
-    """Begin an experiment in a new folder of ``results``. Returns the exit code.
+def run_new(plan: Plan, settings: Settings, results: Path, *, is_on_cluster: bool = False) -> int:
+    """Begin an experiment in a new folder of ``results``. Returns the exit code. ``is_on_cluster``: nodes of a swarm
+    send the load (``infra.cluster``).
 
     Raises:
         PlanError: two deployments that run side by side have one port, or no deployment can be changed as it says.
         NotValid: a Compose file or stack file that the service file names can't be used.
         DeploymentError: another experiment runs on this machine or on the engine, the load generator can't be pinned,
-            or the folder can't be made.
+            the swarm is not ready, or the folder can't be made.
         RecordError: the experiment's record can't be written there.
     """
     warnings = refuse_impossible(plan, settings)
+    if is_on_cluster and (reason := why_no_cluster(connect(), replace(settings, load_nodes=plan.load_nodes))):
+        raise DeploymentError(reason)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = make_folder(results)
         try:
-            journal = begin_journal(folder, plan, settings, circumstances_here())
+            journal = begin_journal(folder, plan, settings, circumstances_here(), is_on_cluster=is_on_cluster)
         except RecordError:
             with suppress(OSError):
                 folder.rmdir()
@@ -74,7 +80,9 @@ def command_line() -> str:
     return shlex.join(["python", "-m", "infra", *sys.argv[1:]])
 
 
-def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances) -> Journal:
+def begin_journal(
+    folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances, *, is_on_cluster: bool = False
+) -> Journal:
     """The record of a new experiment.
 
     Raises:
@@ -87,6 +95,7 @@ def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: C
         ports=settings.ports,
         reach=settings.reach,
         start_timeout_s=settings.start_timeout_s,
+        cluster=is_on_cluster,
     )
     return Journal.begin(folder, plan, command_line(), circumstances, options, service_record(settings.service))
 
@@ -170,6 +179,8 @@ class Experiment:
             memory_bytes=self._plan.memory_mb * MIB,
             service_cpus=self._plan.service_cpus,
             restarts=bool(self._plan.changes),
+            placement=self._plan.placement,
+            load_nodes=self._plan.load_nodes,
         )
         budget = Budget(self._plan.budget_minutes, spent_s(folder, journal.record))
         self._view = view or View(journal, Console(highlight=False), budget)
@@ -325,6 +336,8 @@ class Experiment:
         try:
             engine = connect() if record.engine else None
             found = differences(record, replace(here, engine=engine.record() if engine else None))
+            if engine and record.cluster and self._cluster(engine) != record.cluster:
+                found.append("the nodes of the swarm, and at which of them the load comes in")
             if engine and images and {self._find_image(engine).id} != images:
                 measured = ", ".join(map(str, images))
                 found.append(f"image {self._settings.image}: another than {measured}, which was measured")
@@ -360,6 +373,9 @@ class Experiment:
             prepare_python(service, self._view.say)
             self._journal.note_deployment(HOST, python=python_record(service))
 
+    def _cluster(self, engine: Engine) -> ClusterRecord | None:
+        return cluster_of(engine, self._plan, self._settings, is_on_cluster=self._options.cluster)
+
     def _find_image(self, engine: Engine) -> Image:
         return find_image(engine, str(self._settings.image), is_built=self._options.build)
 
@@ -375,10 +391,12 @@ class Experiment:
         is_known = any(deployment.image for deployment in self._journal.record.deployments)
         try:
             engine = connect()
-            self._journal.note(engine=engine.record())
+            self._journal.note(engine=engine.record(), cluster=self._cluster(engine))
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
             image = self._find_image(engine) if is_known else self._have_image(engine)
+            if self._options.cluster and (reason := why_no_image_there(engine, str(self._settings.image))):
+                return reason
         except ImageError as error:
             self._no_image = str(error)
             return self._no_image
