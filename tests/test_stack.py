@@ -185,7 +185,7 @@ def test_a_stack_is_deployed_watched_and_removed_and_what_is_foreign_stays(
         assert len(containers_of(made)) == 2
         assert limits_of(made) == Limits(cpus=0.5, memory_bytes=settings.memory_bytes)
         assert all(is_ours(container.labels) for container in containers_of(made))
-        assert "stack fourfold-bench-stack is still there" in str(stack.why_still_there(engine))
+        assert "stack fourfold-bench-stack is still there" in str(stack.STACK.why_still_there(engine))
         assert swarm_2.why_another_has_it() is None
         with monkeypatch.context() as of_another_checkout:
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
