@@ -1,1 +1,1 @@
-"""What Fourfold runs on a swarm of several machines, besides the service that is measured."""
+"""Load and measurement on the nodes of a swarm."""

@@ -6,29 +6,18 @@ answers, and adds its labels.
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from infra.deployments.compose_project import Model, filled, run_docker, without_variables
 from infra.deployments.containers import METRICS_FILE
-from infra.deployments.docker_engine import why_docker_fails
 from infra.deployments.images import with_tag
-from infra.deployments.own_stack import OwnStack
 from infra.deployments.settings import Settings
+from infra.deployments.swarm_stack import Stack, why_no_stacks
 from infra.errors import DeploymentError
 from runfiles.deployments import SWARM
 from servicefile.service_file import StackFile
 
-NAME = "fourfold-bench-stack"
-"""The stack's name. Docker puts it before the name of each thing in the stack."""
-
-STACK = OwnStack(NAME, SWARM, "swarm-1")
-
-
-def service_name(stack: StackFile) -> str:
-    """What Swarm calls the service that answers."""
-    return f"{NAME}_{stack.service}"
+STACK = Stack("fourfold-bench-stack", SWARM, "swarm-1")
 
 
 def why_not(settings: Settings, replicas: int, port: int) -> str | None:
@@ -39,11 +28,8 @@ def why_not(settings: Settings, replicas: int, port: int) -> str | None:
     """
     if settings.service.stack is None:
         return None
-    if reason := why_docker_fails("stack", "deploy", "--detach", "--help"):
-        return (
-            f"docker stack deploy --detach is not there ({reason}); "
-            "install the docker command of version 26 or newer and run again"
-        )
+    if reason := why_no_stacks():
+        return reason
     model_of(settings.service.stack, settings, replicas, port)
     return None
 

@@ -97,7 +97,7 @@ class Swarm:
             service = _create_service(engine, self.facts, settings)
         else:
             stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings))
-            service = find(engine, stack.service_name(said.stack))
+            service = find(engine, stack.STACK.service_name(said.stack.service))
         wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
         # A task of a service without a health check runs before it answers.
         answer_s = ANSWER_S if has_healthcheck(service) else settings.start_timeout_s
@@ -127,7 +127,7 @@ class Swarm:
 
     def running(self, settings: Settings) -> Changeable | None:
         engine, said = connect(), settings.service.stack
-        service = find(engine, NAME if said is None else stack.service_name(said))
+        service = find(engine, NAME if said is None else stack.STACK.service_name(said.service))
         if service is None or not is_ours(labels_of(service)):
             return None
         containers = partial(containers_of, service)
