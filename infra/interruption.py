@@ -24,7 +24,7 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended, so that an impatient second one leaves no half of what was started."""
+    """Hold Ctrl-C back until the block has ended, so that an impatient second one leaves nothing half removed."""
     came = []
 
     def say(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The files that the load needs on each node: they go there as Swarm configs. And those that it leaves, which come back."""
+"""The files that a load needs on each node, where they come as Swarm configs; and those that it leaves."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MOST_CONFIG_BYTES = 1_024_000
 
 
 def given_files(locustfile: str, service: ServiceFile, folder: Path) -> Mapping[str, tuple[Path, str]]:
-    """Name of a config -> the file with its content, and where it stands in the containers. A service file with what the
-    load needs of it is written to ``folder``.
+    """Name of a config -> the file with its content, and where it stands in the containers. A service file with what
+    the load needs of it is written to ``folder``.
 
     Raises:
         DeploymentError: one of the files is missing, or larger than a swarm takes.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +21,8 @@ import yaml
 
 from infra.cluster.load_files import GIVEN, copy_out, given_files, in_container
 from infra.deployments.compose_project import Model, run_docker, without_variables
-from infra.deployments.docker_engine import API_FAILURES, Engine
-from infra.deployments.ownership import labels
+from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
+from infra.deployments.ownership import LABEL, is_ours, labels
 from infra.deployments.swarm_service import containers_of, find
 from infra.deployments.swarm_stack import Stack, why_no_stacks
 from infra.deployments.waiting import until_true
@@ -88,9 +89,9 @@ def run_on_swarm(
     """Run one locustfile headless on the nodes of the engine's swarm. Returns the exit code of Locust's master.
 
     The master runs on the engine's own node. However the run ends, also by Ctrl-C or by an error of ``meanwhile``, the
-    master is asked to end, its files are copied to the folder of ``load.prefix``, and the stack is removed with all that
-    is in it. The files are not here before. Only ``PREFIX.log``, what the master says, grows while it runs;
-    ``PREFIX_workers.log`` has what the workers said.
+    master is asked to end, its files are copied to the folder of ``load.prefix``, and the stack is removed with all
+    that is in it. The files are not here before. Only ``PREFIX.log``, what the master says, grows while it runs;
+    ``PREFIX_workers.log`` has what the workers said. Call this inside ``alone_on_engine``.
 
     Args:
         engine: a manager of a swarm.
@@ -107,17 +108,25 @@ def run_on_swarm(
     if reason := why_not(engine, place):
         raise DeploymentError(reason)
     load.prefix.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with TemporaryDirectory(prefix="fourfold-") as folder:
-            STACK.deploy(model_of(str(engine.swarm()["NodeID"]), place, load, service, Path(folder)))
+    with _deployed(engine, place, load, service):
         tasks = _Tasks(engine, place.workers)
         master = _started_master(tasks)
         with _followed(master, load.prefix, say) as tell, _fed(master, feed) as give:
             return _wait(master, tasks, (load.meanwhile, tell, give), say)
-    finally:
-        with uninterrupted():
-            _bring_back(engine, place, load.prefix)
-            STACK.remove(engine)
+
+
+def remove_left_load() -> list[str]:
+    """Remove what this checkout's load left that was killed, with the files of its master. Returns what it was.
+
+    Raises:
+        DeploymentError: no engine answers, or something can't be removed.
+    """
+    engine = connect()
+    removed = STACK.remove(engine)
+    for holder in engine.client.containers.list(all=True, filters={"label": f"{LABEL}={STACK.kind}"}):
+        if is_ours(holder.labels):
+            holder.remove(force=True)
+    return removed
 
 
 def why_not(engine: Engine, place: LoadPlace) -> str | None:
@@ -182,6 +191,34 @@ def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
         MASTER: [*both, *of_master, *load.arguments],
         WORKER: [*both, "--worker", "--master-host", MASTER],
     }
+
+
+@contextmanager
+def _deployed(engine: Engine, place: LoadPlace, load: Load, service: ServiceFile) -> Iterator[None]:
+    """The stack runs as long as the block lasts. Then its files are brought back and it is removed, however the block
+    ends. An error in the block is raised even if that fails as well.
+
+    Raises:
+        DeploymentError: it can't be deployed, or its files can't be copied; in the latter case it is still there.
+    """
+    try:
+        with TemporaryDirectory(prefix="fourfold-") as folder:
+            STACK.deploy(model_of(str(engine.swarm()["NodeID"]), place, load, service, Path(folder)))
+        yield
+    except BaseException:
+        with uninterrupted():
+            try:
+                _bring_back_and_remove(engine, place, load.prefix)
+            except FAILURES as error:
+                print(f"error: {tidy(str(error))}", file=sys.stderr)
+        raise
+    with uninterrupted():
+        _bring_back_and_remove(engine, place, load.prefix)
+
+
+def _bring_back_and_remove(engine: Engine, place: LoadPlace, prefix: Path) -> None:
+    _bring_back(engine, place, prefix)
+    STACK.remove(engine)
 
 
 class _Tasks:
@@ -259,7 +296,7 @@ def _started_master(tasks: _Tasks) -> Any:
 
     is_over = until_true(is_decided, START_S)
     master = tasks.master()
-    if master is not None and (is_over and not lost or master.status == "exited"):
+    if master is not None and ((is_over and not lost) or master.status == "exited"):
         return master
     what = "; ".join(lost) or f"after {START_S:.0f} s {tasks.pending()}"
     raise DeploymentError(
@@ -288,7 +325,7 @@ def _wait(master: Any, tasks: _Tasks, again_and_again: Sequence[Callable[[], Non
         except API_FAILURES as error:
             if time.monotonic() - answered_at > SILENT_S:
                 raise DeploymentError(
-                    f"the engine has not answered for {SILENT_S:.0f} s ({tidy(str(error))}), and the load goes on until "
+                    f"the engine has not answered for {SILENT_S:.0f} s ({tidy(str(error))}), and the load goes on to "
                     f"its end; when it answers again, its files are in the volume {_volume()}, and {INFRA} down --all "
                     "removes it"
                 ) from error
@@ -380,7 +417,7 @@ def _end_master(master: Any) -> None:
 
 def _has_ended(master: Any) -> bool:
     master.reload()
-    return master.status != "running"
+    return str(master.status) != "running"
 
 
 def _bring_back(engine: Engine, place: LoadPlace, prefix: Path) -> None:
@@ -398,7 +435,7 @@ def _bring_back(engine: Engine, place: LoadPlace, prefix: Path) -> None:
     holder = engine.client.containers.create(
         place.image,
         volumes={volume.name: {"bind": RESULTS, "mode": "ro"}},
-        labels=labels("load"),
+        labels=labels(STACK.kind),
         network_mode="none",
     )
     try:
