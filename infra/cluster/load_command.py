@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import addresses
-from infra.cluster.load_stack import IMAGE, NODES, LoadPlace, run_on_swarm
-from infra.deployments.docker_engine import connect
+from infra.cluster import monitor_stack
+from infra.cluster.load_stack import IMAGE, NODES, LoadPlace, run_on_swarm, why_not
+from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError, PlanError
 from infra.experiment.load import Load
 from infra.experiment.plan import Plan, read_plan
+from infra.interruption import uninterrupted
 from infra.last_words import last_error, tail
 from infra.paths import ROOT
-from runfiles.events import NO_REPLICAS
+from runfiles.events import SWARM_SERVICE
 from runfiles.files import LOAD, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
-from runfiles.lines import printable
+from runfiles.lines import printable, visible
 from runfiles.records import RunRecord
 from servicefile.service_file import SERVICE
 
@@ -36,6 +39,12 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
     load.add_argument("--nodes", default=NODES, metavar="CONSTRAINT", help=f"on which nodes workers may run ({NODES})")
     load.add_argument(
         "--network", metavar="NAME", help="an overlay network of the service, if --host is a name in that network"
+    )
+    load.add_argument(
+        "--replicas",
+        type=_swarm_service,
+        metavar="swarm:SERVICE",
+        help="sample the replicas of this Swarm service, by an agent on each node (without it: none are sampled)",
     )
     load.add_argument("--load-image", default=IMAGE, metavar="NAME", help=f"the image of master and workers ({IMAGE})")
     load.add_argument(
@@ -69,13 +78,37 @@ def load_on_swarm(arguments: argparse.Namespace, settings: Settings) -> int:
         DeploymentError: the load can't be sent, or was not recorded.
     """
     plan = _plan_of(arguments.set, arguments.workers)
-    place = LoadPlace(arguments.workers, arguments.nodes, arguments.network, arguments.load_image)
-    locustfile = arguments.locustfile or plan.locustfile
+    place = LoadPlace(arguments.workers, arguments.nodes, arguments.network, arguments.load_image, arguments.replicas)
+    engine = connect()
+    if reason := why_not(engine, place):
+        raise DeploymentError(reason)
     folder = _make_folder(arguments.results)
     print(f"the files will be in {folder}")
-    load = Load(locustfile, folder / LOAD, _arguments_of(plan, arguments))
-    code = run_on_swarm(connect(), place, load, settings.service, _show)
+    load = Load(arguments.locustfile or plan.locustfile, folder / LOAD, _arguments_of(plan, arguments))
+    with _agents(engine, place):
+        code = run_on_swarm(engine, place, load, settings.service, _show)
     return _tell(folder, code)
+
+
+@contextmanager
+def _agents(engine: Engine, place: LoadPlace) -> Iterator[None]:
+    """If replicas are sampled, each node has an agent as long as the block lasts.
+
+    Raises:
+        DeploymentError: a node gets none, or they can't be removed.
+    """
+    if place.sampled is None:
+        yield
+        return
+    if reason := monitor_stack.why_not(engine):
+        raise DeploymentError(reason)
+    try:
+        monitor_stack.deploy(place.image)
+        print(f"agents run on {', '.join(monitor_stack.wait_until_ready(engine))}")
+        yield
+    finally:
+        with uninterrupted():
+            monitor_stack.remove(engine)
 
 
 def _plan_of(said: Sequence[str], workers: int) -> Plan:
@@ -92,13 +125,14 @@ def _plan_of(said: Sequence[str], workers: int) -> Plan:
 
 
 def _arguments_of(plan: Plan, arguments: argparse.Namespace) -> list[str]:
-    said = ["--host", arguments.host, "--replicas", NO_REPLICAS, *plan.arguments_for(arguments.workers)]
+    said = ["--host", arguments.host, *plan.arguments_for(arguments.workers)]
     said += ["--warm-up", str(plan.warm_up_s), "--run-time", str(plan.warm_up_s + plan.seconds)]
     return said + (["--requests", str(plan.requests)] if plan.requests is not None else [])
 
 
 def _show(line: str) -> None:
-    print(printable(line), flush=True)
+    """Keep the columns of Locust's tables."""
+    print(visible(line.rstrip()), flush=True)
 
 
 def _tell(folder: Path, code: int) -> int:
@@ -144,6 +178,13 @@ def _workers(text: str) -> int:
     if text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST_WORKERS:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers from 1 to {MOST_WORKERS}")
+
+
+def _swarm_service(text: str) -> str:
+    kind, _, name = text.partition(":")
+    if kind == SWARM_SERVICE and name:
+        return name
+    raise argparse.ArgumentTypeError(f"{text!r} is not {SWARM_SERVICE}:SERVICE, such as {SWARM_SERVICE}:web")
 
 
 def _url(text: str) -> str:

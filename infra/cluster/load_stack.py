@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,21 @@ from typing import IO, Any
 import docker
 import yaml
 
+from infra.cluster import monitor_stack
 from infra.cluster.load_files import GIVEN, copy_out, given_files, in_container
 from infra.deployments.compose_project import Model, run_docker, without_variables
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels
 from infra.deployments.swarm_service import containers_of, find
 from infra.deployments.swarm_stack import Stack, why_no_stacks
+from infra.deployments.tasks_feed import task_lines
 from infra.deployments.waiting import until_true
 from infra.environment import for_docker
 from infra.errors import DeploymentError, why
 from infra.experiment.load import Load
 from infra.interruption import uninterrupted
 from infra.paths import INFRA, ROOT
+from runfiles.events import NO_REPLICAS, SWARM_SERVICE
 from runfiles.lines import tidy
 from servicefile.service_file import ServiceFile
 
@@ -54,10 +58,9 @@ SILENT_S = 30.0
 """An engine that does not answer for so long is gone."""
 
 POLL_S = 0.5
-FEED_EVERY_S = 1.0
 LOGS_WITHIN_S = 20.0
 
-FEED_FILE = "/tmp/fourfold_tasks.jsonl"  # noqa: S108  in the master's container, which has a /tmp of its own
+TASKS_FILE = "/tmp/fourfold_tasks.jsonl"  # noqa: S108  in the master's container, which has a /tmp of its own
 
 NEVER_RUNS = ("rejected", "failed", "orphaned", "shutdown", "remove")
 """What becomes of a task that does not run, and will not (SwarmKit, api/types.proto), but for one that is complete."""
@@ -70,12 +73,16 @@ class LoadPlace:
     ``workers``: how many Locust workers. ``nodes``: the constraint of placement that their nodes meet. ``network``: an
     overlay network that exists already, and in which the service can be asked by its name; None: it is asked at a
     published port. ``image``: that of master and workers, which each of these nodes has or can pull.
+
+    ``sampled``: the Swarm service whose replicas are sampled, by the agents on their nodes, which are deployed already
+    (``monitor_stack``). None: no replica is sampled.
     """
 
     workers: int = 2
     nodes: str = NODES
     network: str | None = None
     image: str = IMAGE
+    sampled: str | None = None
 
 
 def run_on_swarm(
@@ -84,7 +91,6 @@ def run_on_swarm(
     load: Load,
     service: ServiceFile,
     say: Callable[[str], None] = lambda line: None,
-    feed: Callable[[], str] | None = None,
 ) -> int:
     """Run one locustfile headless on the nodes of the engine's swarm. Returns the exit code of Locust's master.
 
@@ -96,11 +102,11 @@ def run_on_swarm(
     Args:
         engine: a manager of a swarm.
         place: where the load comes from.
-        load: ``arguments`` are Locust's, without those of master and workers, ``--csv``, ``--service`` and
-            ``--processes``; with ``--users``, ``--spawn-rate`` and ``--run-time``. ``cpus`` is not used.
+        load: ``arguments`` are Locust's, without those of master and workers, ``--csv``, ``--service``,
+            ``--replicas`` and ``--processes``; with ``--users``, ``--spawn-rate`` and ``--run-time``. ``cpus`` is not
+            used.
         service: what is asked, and with which texts.
         say: gets each line that the master logs, and what becomes of tasks.
-        feed: what the master is told once a second, a line of JSON, in ``FEED_FILE``; None: nothing.
 
     Raises:
         DeploymentError: the stack can't be deployed, its tasks do not start, or its files can't be copied.
@@ -111,18 +117,18 @@ def run_on_swarm(
     with _deployed(engine, place, load, service):
         tasks = _Tasks(engine, place.workers)
         master = _started_master(tasks)
-        with _followed(master, load.prefix, say) as tell, _fed(master, feed) as give:
-            return _wait(master, tasks, (load.meanwhile, tell, give), say)
+        with _followed(master, load.prefix, say) as tell, _told_the_tasks(master, place.sampled):
+            return _wait(master, tasks, (load.meanwhile, tell), say)
 
 
 def remove_left_load() -> list[str]:
-    """Remove what this checkout's load left that was killed, with the files of its master. Returns what it was.
+    """Remove what a load of this checkout left that was killed, with its files and its agents. Returns what it was.
 
     Raises:
         DeploymentError: no engine answers, or something can't be removed.
     """
     engine = connect()
-    removed = STACK.remove(engine)
+    removed = [*STACK.remove(engine), *monitor_stack.remove(engine)]
     for holder in engine.client.containers.list(all=True, filters={"label": f"{LABEL}={STACK.kind}"}):
         if is_ours(holder.labels):
             holder.remove(force=True)
@@ -180,6 +186,11 @@ def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, fold
             of_service["networks"]["service"] = None
     if place.network is not None:
         model["networks"]["service"] = without_variables({"external": True, "name": place.network})
+    if place.sampled is not None:
+        model["services"][MASTER]["networks"]["agents"] = None
+        model["networks"]["agents"] = {"external": True, "name": monitor_stack.NETWORK}
+        model["services"][MASTER]["secrets"] = [monitor_stack.TOKEN]
+        model["secrets"] = {monitor_stack.TOKEN: {"external": True}}
     return STACK.labelled(model)
 
 
@@ -187,6 +198,10 @@ def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
     both = ["locust", "--locustfile", in_container(load.locustfile), "--service", f"{GIVEN}/service.toml"]
     of_master = ["--master", "--headless", "--only-summary", "--csv", f"{RESULTS}/{load.prefix.name}"]
     of_master += ["--expect-workers", str(place.workers), "--expect-workers-max-wait", f"{START_S:.0f}"]
+    of_master += ["--replicas", NO_REPLICAS if place.sampled is None else f"{SWARM_SERVICE}:{place.sampled}"]
+    if place.sampled is not None:
+        of_master += ["--agents", monitor_stack.AGENTS, "--agents-token-file", f"/run/secrets/{monitor_stack.TOKEN}"]
+        of_master += ["--tasks-file", TASKS_FILE]
     return {
         MASTER: [*both, *of_master, *load.arguments],
         WORKER: [*both, "--worker", "--master-host", MASTER],
@@ -368,33 +383,29 @@ def _say_lines(file: IO[bytes], say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _fed(master: Any, feed: Callable[[], str] | None) -> Iterator[Callable[[], None]]:
-    """The block gets what is to be called again and again: once a second it gives the master a line of ``feed``."""
-    if feed is None:
-        yield lambda: None
+def _told_the_tasks(master: Any, sampled: str | None) -> Iterator[None]:
+    """The master, which has no Docker socket, is told which tasks a service has as long as the block lasts."""
+    if sampled is None:
+        yield
         return
-    command = ["docker", "exec", "--interactive", master.id, "sh", "-c", f"cat > {FEED_FILE}"]
+    command = ["docker", "exec", "--interactive", master.id, "sh", "-c", f"cat > {TASKS_FILE}"]
+    lines = task_lines(connect().client, sampled)  # a client of its own: it is another thread's
     with subprocess.Popen(
-        command, env=for_docker(), stdin=subprocess.PIPE, start_new_session=True, stderr=subprocess.DEVNULL
+        command, env=for_docker(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     ) as channel:
-        fed_at = 0.0
-
-        def give() -> None:
-            nonlocal fed_at
-            if channel.stdin is None or time.monotonic() - fed_at < FEED_EVERY_S:
-                return
-            fed_at = time.monotonic()
-            with suppress(*API_FAILURES, OSError):  # the master has ended, or the engine does not tell now
-                channel.stdin.write(feed().encode() + b"\n")
-                channel.stdin.flush()
-
+        threading.Thread(target=_write_lines, args=(lines, channel.stdin), daemon=True).start()
         try:
-            yield give
+            yield
         finally:
-            with suppress(OSError):
-                if channel.stdin is not None:
-                    channel.stdin.close()
             _end(channel)
+
+
+def _write_lines(lines: Iterable[str], to: IO[bytes]) -> None:
+    """Write lines until nobody reads them any more."""
+    with suppress(OSError, ValueError):
+        for line in lines:
+            to.write(line.encode())
+            to.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
