@@ -22,6 +22,8 @@ from pathlib import Path
 import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
 from infra.change_now import ACTIONS_NOW, change_now, names_for
+from infra.cluster.load_command import add_load_options, load_on_swarm
+from infra.cluster.load_stack import remove_left_load
 from infra.deployments import docker_context
 from infra.deployments.compose_proxy import why_no_proxy_image
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
@@ -94,7 +96,12 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
         names = [name for name in BY_NAME if name in (arguments.only or USUAL)]
         with alone_on_machine(), alone_on_engine(names):
             return _check(names, settings)
-    return _doctor(settings)
+    return _load(arguments, settings) if arguments.command == "load" else _doctor(settings)
+
+
+def _load(arguments: argparse.Namespace, settings: Settings) -> int:
+    with alone_on_machine(), alone_on_engine(["swarm-1"]):
+        return load_on_swarm(arguments, settings)
 
 
 def _check(names: list[str], settings: Settings) -> int:
@@ -181,6 +188,10 @@ def _down(name: str, settings: Settings) -> int:
 def _down_all(settings: Settings) -> int:
     """Remove all that this checkout made. Name what other checkouts have, and leave it; that is no error."""
     removed = []
+    try:  # before the swarm, which would otherwise hold what is not a deployment's
+        removed += remove_left_load()
+    except (DeploymentError, *API_FAILURES) as error:
+        print(f"load: {error}")
     for name in NAME_OF_KIND.values():
         try:
             removed += remove(name, settings)
@@ -248,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
         "check", parents=[common], help="start each deployment once, send three texts, and say what came back"
     )
     look.add_argument("--only", type=_deployments, metavar="NAME,...", help=f"only these of {NAMES}")
+    add_load_options(
+        commands.add_parser("load", help="load a service from the nodes of a swarm, and bring the files here")
+    )
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser
 

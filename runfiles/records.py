@@ -402,16 +402,30 @@ class ReplicaRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeClock(Record):
+    """How far the clock of a node was ahead of the recording's, and by how much that may be wrong.
+
+    The times of that node's samples are by the recording's clock: this much was taken from them.
+    """
+
+    node: Name
+    offset_ms: float
+    uncertainty_ms: Annotated[float, Between(0, 10**6)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Replicas(Record):
     """The replicas of a run: what was asked for, what was found, how it was sampled, and what kept it from that.
 
-    ``asked`` and ``found`` are KIND:NAME (``runfiles.events``); ``found`` is None where nothing was found.
+    ``asked`` and ``found`` are KIND:NAME (``runfiles.events``); ``found`` is None where nothing was found. ``clocks``:
+    those of the nodes whose agents sampled them.
     """
 
     asked: str | None = None
     found: str | None = None
     sampling: str | None = None
     interval_s: Seconds | None = None
+    clocks: tuple[NodeClock, ...] = ()
     list: tuple[ReplicaRecord, ...]
     problems: tuple[str, ...]
 

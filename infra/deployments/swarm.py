@@ -100,7 +100,7 @@ class Swarm:
             service = _create_service(engine, self.facts, settings, placement)
         else:
             stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings), placement)
-            service = find(engine, stack.service_name(said.stack))
+            service = find(engine, stack.STACK.service_name(said.stack.service))
         wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
         # A task of a service without a health check runs before it answers.
         answer_s = ANSWER_S if has_healthcheck(service) else settings.start_timeout_s
@@ -126,11 +126,11 @@ class Swarm:
     def log(self, folder: Path) -> str:
         engine = connect()
         service = find(engine, NAME)
-        return log_of(stack.containers(engine) if service is None else containers_of(service))
+        return log_of(stack.STACK.containers(engine) if service is None else containers_of(service))
 
     def running(self, settings: Settings) -> Changeable | None:
         engine, said = connect(), settings.service.stack
-        service = find(engine, NAME if said is None else stack.service_name(said))
+        service = find(engine, NAME if said is None else stack.STACK.service_name(said.service))
         if service is None or not is_ours(labels_of(service)):
             return None
         containers = partial(containers_of, service)
@@ -146,7 +146,7 @@ class Swarm:
         removed = []
         try:
             removed += _remove_service(engine, settings.service.container.stop_s)
-            removed += stack.remove(engine)
+            removed += stack.STACK.remove(engine)
         finally:
             removed += leave_own_swarm(engine)
         return removed
@@ -178,7 +178,7 @@ def _why_name_is_taken(engine: Engine) -> str | None:
     """What has one of the names already, and how to remove it. None if nothing has."""
     service = find(engine, NAME)
     if service is None:
-        return stack.why_still_there(engine) or stack.why_another_has_it(engine)
+        return stack.STACK.why_still_there(engine) or stack.STACK.why_another_has_it(engine)
     if is_ours(labels_of(service)):
         return still_there(f"service {NAME}", "swarm-1")
     return _why_another_has_it(engine) or (
@@ -193,7 +193,7 @@ def _why_another_has_it(engine: Engine) -> str | None:
     whose = service and why_not_ours(labels_of(service), f"service {NAME}", "swarm-1", f"docker service rm {NAME}")
     return (
         whose
-        or stack.why_another_has_it(engine)
+        or stack.STACK.why_another_has_it(engine)
         or why_not_ours(
             swarm_labels(engine), "the swarm that this engine is in", "swarm-1", "docker swarm leave --force"
         )

@@ -163,10 +163,14 @@ class Plan:
 
     @property
     def load_arguments(self) -> list[str]:
-        """What Locust is told of the users and of the rate."""
-        users = self.processes if self.all_rates else self.users
+        """What Locust is told of the users and of the rate, and of its processes."""
+        said = self.arguments_for(self.processes)
+        return [*said, "--processes", str(self.processes)] if self.processes > 1 else said
+
+    def arguments_for(self, workers: int) -> list[str]:
+        """What Locust is told of the users and of the rate, if so many workers share the load."""
+        users = workers if self.all_rates else self.users
         said = ["--users", str(users), "--spawn-rate", str(users), "--seed", str(self.seed)]
-        said += ["--processes", str(self.processes)] if self.processes > 1 else []
         if self.all_rates:
             connection = KEPT if self.user_class == KEEP_ALIVE else NEW
             said += ["--rate", str(self.all_rates[0]), "--arrivals", self.arrivals, "--connection", connection]
