@@ -13,7 +13,7 @@ from infra.deployments.docker_engine import Engine
 from infra.deployments.images import with_tag
 from infra.deployments.ownership import is_ours, labels
 from infra.deployments.settings import Settings
-from infra.deployments.swarm_nodes import READY, Node, named, nodes_of, service_nodes
+from infra.deployments.swarm_nodes import READY, Node, first_service_node, named, nodes_of
 from infra.deployments.swarm_service import find, labels_of
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
@@ -50,7 +50,12 @@ def why_no_cluster(engine: Engine, settings: Settings) -> str | None:
             f"node {down[0]} is down (docker node ls); start it, or remove it (docker node rm {down[0]}), and run again"
         )
     try:
-        service_nodes(nodes, settings.load_nodes)
+        entry = first_service_node(nodes, settings.load_nodes)
+        if not entry.address:
+            return (
+                f"the swarm does not know at which address the other nodes reach {entry.name}; make it anew with that "
+                "address (docker swarm init --advertise-addr ADDRESS), and run again"
+            )
         return _why_no_load(nodes, settings.load_nodes)
     except DeploymentError as error:
         return str(error)
@@ -95,16 +100,17 @@ def nodes_without(engine: Engine, image: str, seconds: float = LOOK_S) -> dict[s
     }
 
 
-def why_no_image_there(engine: Engine, image: str) -> str | None:
-    """Why a node can't run an image, with the remedy. None if each node has it, or could pull it."""
-    lacking = nodes_without(engine, image)
-    if not lacking:
-        return None
-    name, said = next(iter(lacking.items()))
-    return (
-        f"image {image} is not on {', '.join(lacking)} ({said}); load it there (docker save {image} | ssh {name} "
-        "docker load), or push it to a registry that all nodes reach and name it there (--image), and run again"
-    )
+def why_no_images_there(engine: Engine, *images: str) -> str | None:
+    """Why a node can't run one of the images, with the remedy. None if each node has them, or could pull them."""
+    for image in images:
+        lacking = nodes_without(engine, image)
+        if lacking:
+            name, said = next(iter(lacking.items()))
+            return (
+                f"image {image} is not on {', '.join(lacking)} ({said}); load it there (docker save {image} | "
+                f"ssh {name} docker load), or push it to a registry that all nodes reach, and run again"
+            )
+    return None
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
-from infra.cluster.ready import why_no_cluster, why_no_image_there
+from infra.cluster.load_stack import IMAGE, remove_left_load
+from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
@@ -307,6 +308,8 @@ class Experiment:
         """
         record = self._journal.record
         self._refuse_other_circumstances()
+        for what in remove_left_load() if self._options.cluster else ():
+            self._view.say(f"removed what was left: {what}")
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")
@@ -395,7 +398,7 @@ class Experiment:
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
             image = self._find_image(engine) if is_known else self._have_image(engine)
-            if self._options.cluster and (reason := why_no_image_there(engine, str(self._settings.image))):
+            if self._options.cluster and (reason := why_no_images_there(engine, str(self._settings.image), IMAGE)):
                 return reason
         except ImageError as error:
             self._no_image = str(error)

@@ -164,7 +164,7 @@ class Plan:
     @property
     def load_arguments(self) -> list[str]:
         """What Locust is told of the users and of the rate, and of its processes."""
-        said = self.arguments_for(self.processes)
+        said = self.arguments_for(self.workers or self.processes)
         return [*said, "--processes", str(self.processes)] if self.processes > 1 else said
 
     def arguments_for(self, workers: int) -> list[str]:
