@@ -1,4 +1,4 @@
-"""The load of an experiment on a cluster: nodes of the swarm send it, and an agent on each samples the replicas there."""
+"""The load of an experiment on a cluster: nodes of the swarm send it, and an agent on each samples its replicas."""
 
 from __future__ import annotations
 
