@@ -9,11 +9,12 @@ from typing import Any, cast
 import pytest
 
 from infra.cluster.plan import on_cluster, refuse_keys_of_clusters
-from infra.cluster.ready import why_no_cluster
+from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.stack import _place
+from infra.deployments.swarm_mode import leave_own_swarm, make_swarm
 from infra.deployments.swarm_nodes import Placement, nodes_of, placement_of
 from infra.errors import PlanError
 from infra.experiment.plan import Plan, plan_of, read_plan
@@ -39,7 +40,7 @@ def node(name: str, *, state: str = "ready", availability: str = "active", **lab
     return said
 
 
-def engine(*nodes: dict[str, Any], is_remote: bool = False) -> Engine:
+def manager(*nodes: dict[str, Any], is_remote: bool = False) -> Engine:
     """The engine of n1, which manages a swarm of these nodes; without nodes it manages none."""
     listed = [SimpleNamespace(attrs=each) for each in nodes]
     client = SimpleNamespace(
@@ -68,14 +69,14 @@ THREE = (node("n1"), node("n2"), node("n3", **SENDS))
 def test_a_swarm_that_is_not_ready_is_told_with_what_to_type(
     nodes: tuple[dict[str, Any], ...], load_nodes: tuple[str, ...], reason: str
 ) -> None:
-    said = why_no_cluster(engine(*nodes), Settings(load_nodes=load_nodes))
+    said = why_no_cluster(manager(*nodes), Settings(load_nodes=load_nodes))
     assert reason in str(said)
     assert "\n" not in str(said)
 
 
 def test_a_swarm_that_is_ready_has_no_reason() -> None:
-    assert why_no_cluster(engine(*THREE), Settings(load_nodes=("n3",))) is None
-    assert [each.address for each in nodes_of(engine(*THREE))] == ["10.77.0.1", "10.77.0.2", "10.77.0.3"]
+    assert why_no_cluster(manager(*THREE), Settings(load_nodes=("n3",))) is None
+    assert [each.address for each in nodes_of(manager(*THREE))] == ["10.77.0.1", "10.77.0.2", "10.77.0.3"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_replicas_are_placed_as_the_plan_says(
     placement: str | None, load_nodes: tuple[str, ...], expected: Placement
 ) -> None:
     settings = Settings(placement=placement, load_nodes=load_nodes)
-    assert placement_of(engine(*THREE), settings, 3) == expected
+    assert placement_of(manager(*THREE), settings, 3) == expected
 
 
 def test_a_users_stack_keeps_its_own_constraints() -> None:
@@ -121,11 +122,11 @@ def test_the_entry_node_is_recorded_only_where_it_is_known(
 ) -> None:
     settings = Settings(reach={} if reach is None else {"swarm": reach})
     plan = Plan(deployments=("swarm-3",))
-    found = cluster_of(engine(*THREE, is_remote=is_remote), plan, settings, is_on_cluster=is_on_cluster)
+    found = cluster_of(manager(*THREE, is_remote=is_remote), plan, settings, is_on_cluster=is_on_cluster)
     assert found is not None
     assert found.entry_node == entry
     assert [each.name for each in found.nodes] == ["n1", "n2", "n3"]
-    assert cluster_of(engine(node("n1")), plan, settings, is_on_cluster=False) is None
+    assert cluster_of(manager(node("n1")), plan, settings, is_on_cluster=False) is None
 
 
 SWARM = Plan(deployments=("swarm-3",))
@@ -158,3 +159,21 @@ def test_keys_of_clusters_are_refused_without_one() -> None:
     with pytest.raises(PlanError, match="load_nodes has no effect without --cluster"):
         refuse_keys_of_clusters(Plan(load_nodes=("n3",)))
     refuse_keys_of_clusters(Plan(placement="spread"))
+
+
+@pytest.mark.engine
+def test_each_node_is_asked_for_the_image_and_nothing_is_left(engine: Engine, service_image: str) -> None:
+    if engine.swarm().get("LocalNodeState") != "inactive":
+        pytest.skip("this engine is in a swarm")
+    make_swarm(engine)
+    try:
+        (own,) = nodes_of(engine)
+        assert own.is_own
+        assert own.takes_tasks
+        assert why_no_images_there(engine, service_image) is None
+        said = str(why_no_images_there(engine, service_image, "127.0.0.1:1/no-such-image"))
+        assert said.startswith(f"image 127.0.0.1:1/no-such-image is not on {own.name} (No such image")
+        assert "docker save 127.0.0.1:1/no-such-image | ssh" in said
+        assert engine.client.services.list() == []
+    finally:
+        leave_own_swarm(engine)

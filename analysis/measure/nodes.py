@@ -195,7 +195,7 @@ def _difference(
         if not estimates["requests"].n:
             return missing(f"no replica {where}, answered")
         if not estimates[key].is_measured:
-            return missing(f"{where}: {estimates[key].missing}")
+            return replace(missing(f"{where}: {estimates[key].missing}"), n=estimates[key].n)
     pairs = [(local[number][key], remote[number][key]) for number in local]
     pairs = [(here, there) for here, there in pairs if here.is_measured and there.is_measured]
     if not pairs:

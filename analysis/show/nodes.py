@@ -129,9 +129,10 @@ def _remote_table(nodes: Nodes) -> Table:
             for side in (nodes.local, nodes.remote)
         ]
         later = nodes.later[key]
-        text = signed(later) if later.is_measured else "not measured"
+        text = signed(later) if later.is_measured else words.number(later, 0)
         detail = interval(later) if later.is_measured else later.missing or ""
-        rows.append(Row(QUANTITIES[key].title, (*sides, Cell(text, detail, node_anchor(nodes, key, "later")))))
+        title = f"{QUANTITIES[key].title}, {QUANTITIES[key].unit}"
+        rows.append(Row(title, (*sides, Cell(text, detail, node_anchor(nodes, key, "later")))))
     for key, title, unit, digits in (
         (CROSSED, "Crossed the nodes in a round", "MB", 3),
         (CROSSED_PER_ANSWER, "Crossed for 1,000 answers from there", "kB", 1),
