@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +20,10 @@ from typing import IO, Any
 import docker
 import yaml
 
+from addresses import LOOPBACK
 from infra.cluster import monitor_stack
 from infra.cluster.load_files import GIVEN, copy_out, given_files, in_container
+from infra.cluster.web_ui import web_ui_at
 from infra.deployments.compose_project import Model, run_docker, without_variables
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels
@@ -91,8 +93,9 @@ def run_on_swarm(
     load: Load,
     service: ServiceFile,
     say: Callable[[str], None] = lambda line: None,
+    web_port: int | None = None,
 ) -> int:
-    """Run one locustfile headless on the nodes of the engine's swarm. Returns the exit code of Locust's master.
+    """Run one locustfile on the nodes of the engine's swarm. Returns the exit code of Locust's master.
 
     The master runs on the engine's own node. However the run ends, also by Ctrl-C or by an error of ``meanwhile``, the
     master is asked to end, its files are copied to the folder of ``load.prefix``, and the stack is removed with all
@@ -107,6 +110,8 @@ def run_on_swarm(
             used.
         service: what is asked, and with which texts.
         say: gets each line that the master logs, and what becomes of tasks.
+        web_port: at which port of this machine's loopback Locust's web UI is, where people start loads and stop them;
+            the run ends by Ctrl-C then. None: headless.
 
     Raises:
         DeploymentError: the stack can't be deployed, its tasks do not start, or its files can't be copied.
@@ -114,10 +119,11 @@ def run_on_swarm(
     if reason := why_not(engine, place):
         raise DeploymentError(reason)
     load.prefix.parent.mkdir(parents=True, exist_ok=True)
-    with _deployed(engine, place, load, service):
+    with _deployed(engine, place, load, service, web_port):
         tasks = _Tasks(engine, place.workers)
         master = _started_master(tasks)
-        with _followed(master, load.prefix, say) as tell, _told_the_tasks(master, place.sampled):
+        web_ui = nullcontext() if web_port is None else web_ui_at(web_port, master.id)
+        with _followed(master, load.prefix, say) as tell, _told_the_tasks(master, place.sampled), web_ui:
             return _wait(master, tasks, (load.meanwhile, tell), say)
 
 
@@ -154,13 +160,15 @@ def why_not(engine: Engine, place: LoadPlace) -> str | None:
     except docker.errors.NotFound:
         if "/" not in place.image:
             return (
-                f"the engine has no image {place.image}; build it (make load-image), and bring it to each node that "
+                f"the engine has no image {place.image}; build it (make loader), and bring it to each node that "
                 "sends load (docs/cluster.md)"
             )
     return None
 
 
-def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, folder: Path) -> Model:
+def model_of(
+    node: str, place: LoadPlace, load: Load, service: ServiceFile, folder: Path, *, has_web_ui: bool = False
+) -> Model:
     """What Docker is to deploy: stack-load.yml, with the master on the node of this ID, and Fourfold's labels.
 
     Raises:
@@ -178,7 +186,7 @@ def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, fold
     model.pop("version", None)
     files = given_files(load.locustfile, service, folder)
     model["configs"] = without_variables({name: {"file": str(path)} for name, (path, _) in files.items()})
-    commands = _commands(place, load)
+    commands = _commands(place, load, has_web_ui=has_web_ui)
     for name, of_service in model["services"].items():
         of_service["command"] = without_variables(commands[name])
         of_service["configs"] = [{"source": source, "target": target} for source, (_, target) in files.items()]
@@ -194,9 +202,10 @@ def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, fold
     return STACK.labelled(model)
 
 
-def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
+def _commands(place: LoadPlace, load: Load, *, has_web_ui: bool) -> dict[str, list[str]]:
     both = ["locust", "--locustfile", in_container(load.locustfile), "--service", f"{GIVEN}/service.toml"]
-    of_master = ["--master", "--headless", "--only-summary", "--csv", f"{RESULTS}/{load.prefix.name}"]
+    of_master = ["--master", "--csv", f"{RESULTS}/{load.prefix.name}"]
+    of_master += ["--web-host", LOOPBACK] if has_web_ui else ["--headless", "--only-summary"]
     of_master += ["--expect-workers", str(place.workers), "--expect-workers-max-wait", f"{START_S:.0f}"]
     of_master += ["--replicas", NO_REPLICAS if place.sampled is None else f"{SWARM_SERVICE}:{place.sampled}"]
     if place.sampled is not None:
@@ -209,7 +218,9 @@ def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _deployed(engine: Engine, place: LoadPlace, load: Load, service: ServiceFile) -> Iterator[None]:
+def _deployed(
+    engine: Engine, place: LoadPlace, load: Load, service: ServiceFile, web_port: int | None
+) -> Iterator[None]:
     """The stack runs as long as the block lasts. Then its files are brought back and it is removed, however the block
     ends. An error in the block is raised even if that fails as well.
 
@@ -218,7 +229,8 @@ def _deployed(engine: Engine, place: LoadPlace, load: Load, service: ServiceFile
     """
     try:
         with TemporaryDirectory(prefix="fourfold-") as folder:
-            STACK.deploy(model_of(str(engine.swarm()["NodeID"]), place, load, service, Path(folder)))
+            node, has_web_ui = str(engine.swarm()["NodeID"]), web_port is not None
+            STACK.deploy(model_of(node, place, load, service, Path(folder), has_web_ui=has_web_ui))
         yield
     except BaseException:
         with uninterrupted():
