@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, names_on, until_true
+from conftest import ROOT, names_on
 
 from infra.cluster import load_files
 from infra.cluster.load_files import given_files, service_file_of
-from infra.cluster.load_stack import STACK, LoadPlace, model_of, run_on_swarm, why_not
+from infra.cluster.load_stack import LoadPlace, model_of, run_on_swarm, why_not
+from infra.cluster.load_tasks import STACK
 from infra.deployments.docker_engine import Engine
 from infra.deployments.ownership import LABEL
+from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from infra.experiment.load import Load
 from runfiles.events import INTERRUPTED, ROWS_LOST, RUN_TIME

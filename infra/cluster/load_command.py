@@ -11,7 +11,8 @@ from pathlib import Path
 
 import addresses
 from infra.cluster import monitor_stack
-from infra.cluster.load_stack import IMAGE, NODES, LoadPlace, run_on_swarm, why_not
+from infra.cluster.load_stack import NODES, LoadPlace, run_on_swarm, why_not
+from infra.cluster.load_tasks import IMAGE
 from infra.cluster.web_ui import PORT
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
