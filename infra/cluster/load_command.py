@@ -11,7 +11,9 @@ from pathlib import Path
 
 import addresses
 from infra.cluster import monitor_stack
-from infra.cluster.load_stack import IMAGE, NODES, LoadPlace, run_on_swarm, why_not
+from infra.cluster.load_stack import NODES, LoadPlace, run_on_swarm, why_not
+from infra.cluster.load_tasks import IMAGE
+from infra.cluster.web_ui import PORT
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
 from infra.errors import DeploymentError, PlanError
@@ -59,6 +61,14 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
         help=f"the load, as in a plan, such as users=16 seconds=60; keys: {', '.join(KEYS)}",
     )
     load.add_argument(
+        "--web",
+        nargs="?",
+        const=PORT,
+        type=_port,
+        metavar="PORT",
+        help=f"Locust's web UI, at this port of 127.0.0.1 ({PORT}): start loads there, and end with Ctrl-C",
+    )
+    load.add_argument(
         "--service",
         type=Path,
         default=SERVICE,
@@ -85,8 +95,14 @@ def load_on_swarm(arguments: argparse.Namespace, settings: Settings) -> int:
     folder = _make_folder(arguments.results)
     print(f"the files will be in {folder}")
     load = Load(arguments.locustfile or plan.locustfile, folder / LOAD, _arguments_of(plan, arguments))
-    with _agents(engine, place):
-        code = run_on_swarm(engine, place, load, settings.service, _show)
+    try:
+        with _agents(engine, place):
+            code = run_on_swarm(engine, place, load, settings.service, _show, arguments.web)
+    except KeyboardInterrupt:
+        if arguments.web is None:
+            raise
+        print(f"the files of all loads are in {folder}")
+        return 0
     return _tell(folder, code)
 
 
@@ -178,6 +194,13 @@ def _workers(text: str) -> int:
     if text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST_WORKERS:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers from 1 to {MOST_WORKERS}")
+
+
+def _port(text: str) -> int:
+    try:
+        return addresses.port_number(text)
+    except addresses.NotAnAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _swarm_service(text: str) -> str:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,13 +20,15 @@ from typing import IO, Any
 import docker
 import yaml
 
+from addresses import LOOPBACK
 from infra.cluster import monitor_stack
 from infra.cluster.load_files import GIVEN, copy_out, given_files, in_container
+from infra.cluster.load_tasks import IMAGE, MASTER, STACK, START_S, WORKER, Tasks, started_master
+from infra.cluster.web_ui import web_ui_at
 from infra.deployments.compose_project import Model, run_docker, without_variables
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.ownership import LABEL, is_ours, labels
-from infra.deployments.swarm_service import containers_of, find
-from infra.deployments.swarm_stack import Stack, why_no_stacks
+from infra.deployments.swarm_stack import why_no_stacks
 from infra.deployments.tasks_feed import task_lines
 from infra.deployments.waiting import until_true
 from infra.environment import for_docker
@@ -39,17 +41,9 @@ from runfiles.lines import tidy
 from servicefile.service_file import ServiceFile
 
 FILE = ROOT / "stack-load.yml"
-STACK = Stack("fourfold-load", "load", "--all")
-MASTER, WORKER = "master", "worker"
-"""The services of the stack."""
-
-IMAGE = "fourfold-load"
 NODES = "node.labels.fourfold == load"
 RESULTS = "/results"
 """The master's volume."""
-
-START_S = 120.0
-"""A task that does not run after so long, or a worker that has not reached its master, does not start."""
 
 END_S = 60.0
 """A master that was told to end takes 10 s for its workers' last reports and up to 30 s for its files."""
@@ -61,9 +55,6 @@ POLL_S = 0.5
 LOGS_WITHIN_S = 20.0
 
 TASKS_FILE = "/tmp/fourfold_tasks.jsonl"  # noqa: S108  in the master's container, which has a /tmp of its own
-
-NEVER_RUNS = ("rejected", "failed", "orphaned", "shutdown", "remove")
-"""What becomes of a task that does not run, and will not (SwarmKit, api/types.proto), but for one that is complete."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +82,9 @@ def run_on_swarm(
     load: Load,
     service: ServiceFile,
     say: Callable[[str], None] = lambda line: None,
+    web_port: int | None = None,
 ) -> int:
-    """Run one locustfile headless on the nodes of the engine's swarm. Returns the exit code of Locust's master.
+    """Run one locustfile on the nodes of the engine's swarm. Returns the exit code of Locust's master.
 
     The master runs on the engine's own node. However the run ends, also by Ctrl-C or by an error of ``meanwhile``, the
     master is asked to end, its files are copied to the folder of ``load.prefix``, and the stack is removed with all
@@ -107,6 +99,8 @@ def run_on_swarm(
             used.
         service: what is asked, and with which texts.
         say: gets each line that the master logs, and what becomes of tasks.
+        web_port: at which port of this machine's loopback Locust's web UI is, where people start loads and stop them;
+            the run ends by Ctrl-C then. None: headless.
 
     Raises:
         DeploymentError: the stack can't be deployed, its tasks do not start, or its files can't be copied.
@@ -114,10 +108,11 @@ def run_on_swarm(
     if reason := why_not(engine, place):
         raise DeploymentError(reason)
     load.prefix.parent.mkdir(parents=True, exist_ok=True)
-    with _deployed(engine, place, load, service):
-        tasks = _Tasks(engine, place.workers)
-        master = _started_master(tasks)
-        with _followed(master, load.prefix, say) as tell, _told_the_tasks(master, place.sampled):
+    with _deployed(engine, place, load, service, web_port):
+        tasks = Tasks(engine, place.workers)
+        master = started_master(tasks)
+        web_ui = nullcontext() if web_port is None else web_ui_at(web_port, master.id)
+        with _followed(master, load.prefix, say) as tell, _told_the_tasks(master, place.sampled), web_ui:
             return _wait(master, tasks, (load.meanwhile, tell), say)
 
 
@@ -154,13 +149,15 @@ def why_not(engine: Engine, place: LoadPlace) -> str | None:
     except docker.errors.NotFound:
         if "/" not in place.image:
             return (
-                f"the engine has no image {place.image}; build it (make load-image), and bring it to each node that "
+                f"the engine has no image {place.image}; build it (make loader), and bring it to each node that "
                 "sends load (docs/cluster.md)"
             )
     return None
 
 
-def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, folder: Path) -> Model:
+def model_of(
+    node: str, place: LoadPlace, load: Load, service: ServiceFile, folder: Path, *, has_web_ui: bool = False
+) -> Model:
     """What Docker is to deploy: stack-load.yml, with the master on the node of this ID, and Fourfold's labels.
 
     Raises:
@@ -178,7 +175,7 @@ def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, fold
     model.pop("version", None)
     files = given_files(load.locustfile, service, folder)
     model["configs"] = without_variables({name: {"file": str(path)} for name, (path, _) in files.items()})
-    commands = _commands(place, load)
+    commands = _commands(place, load, has_web_ui=has_web_ui)
     for name, of_service in model["services"].items():
         of_service["command"] = without_variables(commands[name])
         of_service["configs"] = [{"source": source, "target": target} for source, (_, target) in files.items()]
@@ -194,9 +191,10 @@ def model_of(node: str, place: LoadPlace, load: Load, service: ServiceFile, fold
     return STACK.labelled(model)
 
 
-def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
+def _commands(place: LoadPlace, load: Load, *, has_web_ui: bool) -> dict[str, list[str]]:
     both = ["locust", "--locustfile", in_container(load.locustfile), "--service", f"{GIVEN}/service.toml"]
-    of_master = ["--master", "--headless", "--only-summary", "--csv", f"{RESULTS}/{load.prefix.name}"]
+    of_master = ["--master", "--csv", f"{RESULTS}/{load.prefix.name}"]
+    of_master += ["--web-host", LOOPBACK] if has_web_ui else ["--headless", "--only-summary"]
     of_master += ["--expect-workers", str(place.workers), "--expect-workers-max-wait", f"{START_S:.0f}"]
     of_master += ["--replicas", NO_REPLICAS if place.sampled is None else f"{SWARM_SERVICE}:{place.sampled}"]
     if place.sampled is not None:
@@ -209,7 +207,9 @@ def _commands(place: LoadPlace, load: Load) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _deployed(engine: Engine, place: LoadPlace, load: Load, service: ServiceFile) -> Iterator[None]:
+def _deployed(
+    engine: Engine, place: LoadPlace, load: Load, service: ServiceFile, web_port: int | None
+) -> Iterator[None]:
     """The stack runs as long as the block lasts. Then its files are brought back and it is removed, however the block
     ends. An error in the block is raised even if that fails as well.
 
@@ -218,7 +218,8 @@ def _deployed(engine: Engine, place: LoadPlace, load: Load, service: ServiceFile
     """
     try:
         with TemporaryDirectory(prefix="fourfold-") as folder:
-            STACK.deploy(model_of(str(engine.swarm()["NodeID"]), place, load, service, Path(folder)))
+            node, has_web_ui = str(engine.swarm()["NodeID"]), web_port is not None
+            STACK.deploy(model_of(node, place, load, service, Path(folder), has_web_ui=has_web_ui))
         yield
     except BaseException:
         with uninterrupted():
@@ -236,90 +237,7 @@ def _bring_back_and_remove(engine: Engine, place: LoadPlace, prefix: Path) -> No
     STACK.remove(engine)
 
 
-class _Tasks:
-    """The tasks of a stack that was deployed."""
-
-    def __init__(self, engine: Engine, workers: int) -> None:
-        self._engine = engine
-        self._services = {name: find(engine, STACK.service_name(name)) for name in (MASTER, WORKER)}
-        self._workers = workers
-        self._told: set[str] = set()
-
-    def master(self) -> Any:
-        """The master's container; None: there is none yet."""
-        return next(iter(containers_of(self._services[MASTER])), None)
-
-    def all_run(self) -> bool:
-        """Whether master and workers run, or have run."""
-        running = [
-            task for name in self._services for task in self._of(name) if _state(task) in ("running", "complete")
-        ]
-        return len(running) == self._workers + 1
-
-    def lost(self) -> list[str]:
-        """Those that do not run and will not, each told once."""
-        found = []
-        for name in self._services:
-            for task in self._of(name):
-                if _state(task) in NEVER_RUNS and task["ID"] not in self._told:
-                    self._told.add(task["ID"])
-                    found.append(self._in_words(name, task))
-        return found
-
-    def pending(self) -> str:
-        """Why some do not run yet."""
-        waiting = [(name, task) for name in self._services for task in self._of(name) if _state(task) != "running"]
-        return "; ".join(self._in_words(*each) for each in waiting) or "no task was made"
-
-    def _of(self, name: str) -> Sequence[dict[str, Any]]:
-        tasks: Sequence[dict[str, Any]] = self._services[name].tasks()
-        return tasks
-
-    def _in_words(self, name: str, task: dict[str, Any]) -> str:
-        number = f" {task['Slot']}" if name == WORKER else ""
-        status = task["Status"]
-        said = tidy(status.get("Err") or status.get("Message") or "")
-        return f"{name}{number}{self._where(task)} is {status['State']}: {said}"
-
-    def _where(self, task: dict[str, Any]) -> str:
-        node = task.get("NodeID")
-        if not node:
-            return ""
-        with suppress(*API_FAILURES):
-            node = self._engine.client.nodes.get(node).attrs["Description"]["Hostname"]
-        return f" on {node}"
-
-
-def _state(task: dict[str, Any]) -> str:
-    return str(task["Status"]["State"])
-
-
-def _started_master(tasks: _Tasks) -> Any:
-    """The master's container, once all tasks run, or the master has ended already.
-
-    Raises:
-        DeploymentError: one does not start.
-    """
-    lost: list[str] = []
-
-    def is_decided() -> bool:
-        master = tasks.master()
-        if master is not None and master.status == "exited":
-            return True
-        lost.extend(tasks.lost())
-        return bool(lost) or (master is not None and tasks.all_run())
-
-    is_over = until_true(is_decided, START_S)
-    master = tasks.master()
-    if master is not None and ((is_over and not lost) or master.status == "exited"):
-        return master
-    what = "; ".join(lost) or f"after {START_S:.0f} s {tasks.pending()}"
-    raise DeploymentError(
-        f"the load did not start: {what}; docs/cluster.md says how nodes get their label and the image {IMAGE}"
-    )
-
-
-def _wait(master: Any, tasks: _Tasks, again_and_again: Sequence[Callable[[], None]], say: Callable[[str], None]) -> int:
+def _wait(master: Any, tasks: Tasks, again_and_again: Sequence[Callable[[], None]], say: Callable[[str], None]) -> int:
     """The master's exit code, once it has ended.
 
     Raises:
