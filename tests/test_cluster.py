@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from infra.cluster import send
 from infra.cluster.plan import on_cluster, refuse_keys_of_clusters
 from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.docker_engine import Engine
+from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.stack import _place
 from infra.deployments.swarm_mode import leave_own_swarm, make_swarm
 from infra.deployments.swarm_nodes import Placement, nodes_of, placement_of
 from infra.errors import PlanError
+from infra.experiment.load import Load, ServiceGone, Target
 from infra.experiment.plan import Plan, plan_of, read_plan
+from runfiles.records import Limits
 
 SENDS = {"fourfold": "load"}
 
@@ -40,11 +46,11 @@ def node(name: str, *, state: str = "ready", availability: str = "active", **lab
     return said
 
 
-def manager(*nodes: dict[str, Any], is_remote: bool = False) -> Engine:
-    """The engine of n1, which manages a swarm of these nodes; without nodes it manages none."""
+def manager(*nodes: dict[str, Any], is_remote: bool = False, own: str = "n1") -> Engine:
+    """The engine of a node that manages a swarm of these nodes; without nodes it manages none."""
     listed = [SimpleNamespace(attrs=each) for each in nodes]
     client = SimpleNamespace(
-        info=lambda: {"Swarm": {"ControlAvailable": bool(nodes), "NodeID": "id-n1"}},
+        info=lambda: {"Swarm": {"ControlAvailable": bool(nodes), "NodeID": f"id-{own}"}},
         nodes=SimpleNamespace(list=lambda: listed),
     )
     about = dict.fromkeys(("cpu_count", "memory_bytes", "architecture", "operating_system"))
@@ -95,6 +101,30 @@ def test_replicas_are_placed_as_the_plan_says(
 ) -> None:
     settings = Settings(placement=placement, load_nodes=load_nodes)
     assert placement_of(manager(*THREE), settings, 3) == expected
+
+
+def test_one_node_is_the_engines_own() -> None:
+    own = manager(*THREE, own="n2")
+    assert placement_of(own, Settings(placement="one-node"), 3) == Placement(("node.id == id-n2",))
+
+
+def test_the_load_goes_to_the_entry_node_from_as_many_workers_as_planned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(send, "connect", lambda: manager(*THREE))
+    monkeypatch.setattr(send, "_agents", nullcontext)
+    monkeypatch.setattr(send, "run_on_swarm", lambda *said: sent.append(said) or 0)
+    service = Service("swarm:web", lambda _: [], None, Limits(), gone=lambda: "it was removed", last_words=str)
+    load = Load("keep_alive", tmp_path / "load", ["--users", "8"])
+    settings = Settings(ports={"swarm": 8089}, load_nodes=("n1",))
+    assert send.FromSwarm(settings, 2)(load, [Target("swarm-3", load.prefix, service)]) == 0
+    ((_, place, said, _),) = sent
+    assert (place.workers, place.sampled) == (2, "web")
+    assert said.arguments == ["--host", "http://10.77.0.2:8089", "--users", "8"]
+    monkeypatch.setattr(send, "GONE_EVERY_S", 0.0)
+    with pytest.raises(ServiceGone, match="it was removed"):
+        said.meanwhile()
 
 
 def test_a_users_stack_keeps_its_own_constraints() -> None:
