@@ -114,7 +114,12 @@ def test_the_load_goes_to_the_entry_node_from_as_many_workers_as_planned(
     sent: list[Any] = []
     monkeypatch.setattr(send, "connect", lambda: manager(*THREE))
     monkeypatch.setattr(send, "_agents", nullcontext)
-    monkeypatch.setattr(send, "run_on_swarm", lambda *said: sent.append(said) or 0)
+
+    def run_on_swarm(*said: Any) -> int:
+        sent.append(said)
+        return 0
+
+    monkeypatch.setattr(send, "run_on_swarm", run_on_swarm)
     service = Service("swarm:web", lambda _: [], None, Limits(), gone=lambda: "it was removed", last_words=str)
     load = Load("keep_alive", tmp_path / "load", ["--users", "8"])
     settings = Settings(ports={"swarm": 8089}, load_nodes=("n1",))

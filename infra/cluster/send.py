@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import addresses
 from infra.cluster import monitor_stack
-from infra.cluster.load_stack import IMAGE, LoadPlace, run_on_swarm
+from infra.cluster.load_stack import LoadPlace, run_on_swarm
+from infra.cluster.load_tasks import IMAGE
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
 from infra.deployments.swarm_nodes import first_service_node, nodes_of

@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
-from infra.cluster.load_stack import IMAGE, remove_left_load
+from infra.cluster.load_stack import remove_left_load
+from infra.cluster.load_tasks import IMAGE
 from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
