@@ -24,6 +24,7 @@ from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, wh
 from infra.change_now import ACTIONS_NOW, change_now, names_for
 from infra.cluster.load_command import add_load_options, load_on_swarm
 from infra.cluster.load_stack import remove_left_load
+from infra.cluster.load_tasks import IMAGE as LOAD_IMAGE
 from infra.deployments import docker_context
 from infra.deployments.compose_proxy import why_no_proxy_image
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
@@ -125,7 +126,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             refuse_keys_of_clusters(plan)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
-        return run_new(plan, settings, arguments.results, is_on_cluster=arguments.cluster)
+        return run_new(plan, settings, arguments.results, arguments.load_image if arguments.cluster else None)
     given = (
         arguments.plan,
         arguments.set,
@@ -337,6 +338,12 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         "--cluster",
         action="store_true",
         help="send the load from nodes of a swarm of several machines, which you have made (docs/cluster.md)",
+    )
+    run.add_argument(
+        "--load-image",
+        default=LOAD_IMAGE,
+        metavar="NAME",
+        help=f"with --cluster: the image of Locust on the nodes ({LOAD_IMAGE})",
     )
     run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {NAMES}")
     run.add_argument(

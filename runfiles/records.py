@@ -166,7 +166,8 @@ class PlanRecord(Record):
 @dataclass(frozen=True, kw_only=True)
 class Options(Record):
     """What was given on the command line besides the plan. ``service`` is the path of the service file. ``ports`` and
-    ``reach`` are by kind of deployment. ``cluster``: the load is sent from nodes of the swarm."""
+    ``reach`` are by kind of deployment. ``load_image``: that of Locust on the nodes of the swarm, which send the load;
+    None: it comes from this machine."""
 
     service: str = ""
     image: str | None
@@ -174,7 +175,7 @@ class Options(Record):
     ports: Mapping[str, Port]
     reach: Mapping[str, HostAndPort]
     start_timeout_s: Annotated[float, Between(0, LONGEST_START_S)]
-    cluster: bool = False
+    load_image: Name | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

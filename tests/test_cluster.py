@@ -113,7 +113,7 @@ def test_the_load_goes_to_the_entry_node_from_as_many_workers_as_planned(
 ) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(send, "connect", lambda: manager(*THREE))
-    monkeypatch.setattr(send, "_agents", nullcontext)
+    monkeypatch.setattr(send, "_agents", lambda *_: nullcontext())
 
     def run_on_swarm(*said: Any) -> int:
         sent.append(said)
@@ -123,9 +123,9 @@ def test_the_load_goes_to_the_entry_node_from_as_many_workers_as_planned(
     service = Service("swarm:web", lambda _: [], None, Limits(), gone=lambda: "it was removed", last_words=str)
     load = Load("keep_alive", tmp_path / "load", ["--users", "8"])
     settings = Settings(ports={"swarm": 8089}, load_nodes=("n1",))
-    assert send.FromSwarm(settings, 2)(load, [Target("swarm-3", load.prefix, service)]) == 0
+    assert send.FromSwarm(settings, 2, "load:1")(load, [Target("swarm-3", load.prefix, service)]) == 0
     ((_, place, said, _),) = sent
-    assert (place.workers, place.sampled) == (2, "web")
+    assert (place.workers, place.image, place.sampled) == (2, "load:1", "web")
     assert said.arguments == ["--host", "http://10.77.0.2:8089", "--users", "8"]
     monkeypatch.setattr(send, "GONE_EVERY_S", 0.0)
     with pytest.raises(ServiceGone, match="it was removed"):

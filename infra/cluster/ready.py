@@ -108,7 +108,8 @@ def why_no_images_there(engine: Engine, *images: str) -> str | None:
             name, said = next(iter(lacking.items()))
             return (
                 f"image {image} is not on {', '.join(lacking)} ({said}); load it there (docker save {image} | "
-                f"ssh {name} docker load), or push it to a registry that all nodes reach, and run again"
+                f"ssh {name} docker load), or push it to a registry that all nodes reach and name it there (--image, "
+                "--load-image), and run again"
             )
     return None
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import addresses
 from infra.cluster import monitor_stack
 from infra.cluster.load_stack import LoadPlace, run_on_swarm
-from infra.cluster.load_tasks import IMAGE
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
 from infra.deployments.swarm_nodes import first_service_node, nodes_of
@@ -22,10 +21,12 @@ from infra.interruption import uninterrupted
 
 @dataclass(frozen=True)
 class FromSwarm:
-    """Runs Locust as ``infra.experiment.load.run_here`` does, with so many workers on nodes of the swarm."""
+    """Runs Locust as ``infra.experiment.load.run_here`` does, with so many workers on nodes of the swarm,
+    and with this image there."""
 
     settings: Settings
     workers: int
+    image: str
 
     def __call__(self, load: Load, targets: Sequence[Target]) -> int:
         """Locust's exit code. ``load.arguments`` name neither host nor replicas.
@@ -36,7 +37,7 @@ class FromSwarm:
         """
         (target,) = targets
         engine = connect()
-        place = LoadPlace(self.workers, sampled=target.service.replicas.partition(":")[2])
+        place = LoadPlace(self.workers, image=self.image, sampled=target.service.replicas.partition(":")[2])
         said = ["--host", entry_url(engine, target.deployment, self.settings), *load.arguments]
         asked_at = time.monotonic()
 
@@ -47,7 +48,7 @@ class FromSwarm:
                 asked_at = time.monotonic()
                 refuse_gone(targets)
 
-        with _agents(engine):
+        with _agents(engine, self.image):
             return run_on_swarm(
                 engine, place, replace(load, arguments=said, meanwhile=meanwhile), self.settings.service
             )
@@ -61,7 +62,7 @@ def entry_url(engine: Engine, deployment: str, settings: Settings) -> str:
 
 
 @contextmanager
-def _agents(engine: Engine) -> Iterator[None]:
+def _agents(engine: Engine, image: str) -> Iterator[None]:
     """Each node has an agent as long as the block lasts.
 
     Raises:
@@ -70,7 +71,7 @@ def _agents(engine: Engine) -> Iterator[None]:
     if reason := monitor_stack.why_not(engine):
         raise DeploymentError(reason)
     try:
-        monitor_stack.deploy(IMAGE)
+        monitor_stack.deploy(image)
         monitor_stack.wait_until_ready(engine)
         yield
     finally:

@@ -86,7 +86,7 @@ class Bench:
     @property
     def is_on_cluster(self) -> bool:
         """Whether nodes of a swarm send the load."""
-        return self.journal.options.cluster
+        return self.journal.options.load_image is not None
 
     @property
     def plan(self) -> Plan:
@@ -139,9 +139,9 @@ class Bench:
             DeploymentError: as ``run_locust``.
         """
         target = Target(running.name, prefix, running.service)
-        if self.is_on_cluster:
+        if (image := self.journal.options.load_image) is not None:
             load = Load(locustfile, prefix, arguments, meanwhile=meanwhile)
-            return run_locust(load, [target], FromSwarm(self.settings, workers))[running.name]
+            return run_locust(load, [target], FromSwarm(self.settings, workers, image))[running.name]
         where = ["--host", running.url, "--replicas", running.service.replicas]
         return run_locust(self.load(locustfile, prefix, [*where, *arguments], meanwhile), [target])[running.name]
 

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
 from infra.cluster.load_stack import remove_left_load
-from infra.cluster.load_tasks import IMAGE
 from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
@@ -52,8 +51,8 @@ from servicefile.toml import NotValid
 INTERRUPTED = 130
 
 
-def run_new(plan: Plan, settings: Settings, results: Path, *, is_on_cluster: bool = False) -> int:
-    """Begin an experiment in a new folder of ``results``. Returns the exit code. ``is_on_cluster``: nodes of a swarm
+def run_new(plan: Plan, settings: Settings, results: Path, load_image: str | None = None) -> int:
+    """Begin an experiment in a new folder of ``results``. Returns the exit code. ``load_image``: nodes of a swarm
     send the load (``infra.cluster``).
 
     Raises:
@@ -64,12 +63,12 @@ def run_new(plan: Plan, settings: Settings, results: Path, *, is_on_cluster: boo
         RecordError: the experiment's record can't be written there.
     """
     warnings = refuse_impossible(plan, settings)
-    if is_on_cluster and (reason := why_no_cluster(connect(), replace(settings, load_nodes=plan.load_nodes))):
+    if load_image is not None and (reason := why_no_cluster(connect(), replace(settings, load_nodes=plan.load_nodes))):
         raise DeploymentError(reason)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = make_folder(results)
         try:
-            journal = begin_journal(folder, plan, settings, circumstances_here(), is_on_cluster=is_on_cluster)
+            journal = begin_journal(folder, plan, settings, circumstances_here(), load_image)
         except RecordError:
             with suppress(OSError):
                 folder.rmdir()
@@ -83,7 +82,7 @@ def command_line() -> str:
 
 
 def begin_journal(
-    folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances, *, is_on_cluster: bool = False
+    folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances, load_image: str | None = None
 ) -> Journal:
     """The record of a new experiment.
 
@@ -97,7 +96,7 @@ def begin_journal(
         ports=settings.ports,
         reach=settings.reach,
         start_timeout_s=settings.start_timeout_s,
-        cluster=is_on_cluster,
+        load_image=load_image,
     )
     return Journal.begin(folder, plan, command_line(), circumstances, options, service_record(settings.service))
 
@@ -309,7 +308,7 @@ class Experiment:
         """
         record = self._journal.record
         self._refuse_other_circumstances()
-        for what in remove_left_load() if self._options.cluster else ():
+        for what in remove_left_load() if self._options.load_image is not None else ():
             self._view.say(f"removed what was left: {what}")
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
@@ -378,7 +377,7 @@ class Experiment:
             self._journal.note_deployment(HOST, python=python_record(service))
 
     def _cluster(self, engine: Engine) -> ClusterRecord | None:
-        return cluster_of(engine, self._plan, self._settings, is_on_cluster=self._options.cluster)
+        return cluster_of(engine, self._plan, self._settings, is_on_cluster=self._options.load_image is not None)
 
     def _find_image(self, engine: Engine) -> Image:
         return find_image(engine, str(self._settings.image), is_built=self._options.build)
@@ -399,8 +398,10 @@ class Experiment:
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
             image = self._find_image(engine) if is_known else self._have_image(engine)
-            if self._options.cluster and (reason := why_no_images_there(engine, str(self._settings.image), IMAGE)):
-                return reason
+            if self._options.load_image is not None:
+                reason = why_no_images_there(engine, str(self._settings.image), self._options.load_image)
+                if reason is not None:
+                    return reason
         except ImageError as error:
             self._no_image = str(error)
             return self._no_image
