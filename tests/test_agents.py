@@ -354,7 +354,7 @@ def test_an_agent_reads_real_containers_as_the_monitor_does(engine: Engine, serv
 
 def test_no_stack_file_opens_a_docker_socket_or_the_port_of_an_agent() -> None:
     files = sorted([*ROOT.glob("*.yml"), *ROOT.glob("services/*/*.yml")])
-    assert {"docker-compose.yml", "stack.yml", "stack-monitor.yml"} <= {file.name for file in files}
+    assert {"docker-compose.yml", "stack.yml", "stack-load.yml", "stack-monitor.yml"} <= {file.name for file in files}
     for file in files:
         text = file.read_text()
         assert not [word for word in ("docker.sock", "DOCKER_HOST", "2375", "2376") if word in text], file
@@ -363,7 +363,11 @@ def test_no_stack_file_opens_a_docker_socket_or_the_port_of_an_agent() -> None:
                 mount["source"] for mount in service.get("volumes", ()) if isinstance(mount, dict) and "source" in mount
             ]
             assert not {"/", "/run", "/var", "/var/run"} & set(sources), f"{file.name}: {name}"
-    (agent,) = yaml.safe_load((ROOT / "stack-monitor.yml").read_text())["services"].values()
+    stack = yaml.safe_load((ROOT / "stack-monitor.yml").read_text())
+    assert stack["networks"]["agents"]["internal"] is True
+    assert "attachable" not in stack["networks"]["agents"]
+    assert stack["networks"]["agents"]["driver_opts"] == {"encrypted": "true"}
+    (agent,) = stack["services"].values()
     assert "ports" not in agent
     assert agent["networks"] == ["agents"]
     assert agent["cap_drop"] == ["ALL"]
