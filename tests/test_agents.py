@@ -25,7 +25,7 @@ from _ask_agents import AgentFailure, Agents
 from _find_agents import AgentFinder
 from _node_answer import PATH, NodeAnswer
 from _node_clocks import Offset, better, offset
-from _node_containers import NodeContainers
+from _node_containers import NodeContainers, oldest_processes
 from _tasks_file import TasksFile
 from conftest import ROOT, free_port, is_open
 
@@ -99,6 +99,7 @@ def made_node(folder: Path, version: int, *, network_of_the_node: bool = False) 
 def test_an_agent_reads_what_the_monitor_reads(tmp_path: Path) -> None:
     for version, limit in ((1, 4096000 * 1024), (2, 2147483648)):
         roots = made_node(tmp_path / str(version), version)
+        assert oldest_processes(roots.proc) == {ID: 7}, "the others come and go"
         containers = NodeContainers(roots)
         with closing(containers):
             readings = containers.read([ID, UNKNOWN])
@@ -259,6 +260,7 @@ def test_a_task_that_moves_is_a_replica_that_ends_and_another_that_starts(tmp_pa
     monitor._find(FOUND)
     tell(tasks, task(1, "shutdown", why="shutdown: node drained"), task(1, container=other, node=2))
     assert replica.read() is None, "the manager has ended it"
+    assert not replica.is_anew(), "though it may be listed for a moment"
     monitor._end(monitor._seen[replica.id])
     monitor._find(STARTED)
     monitor.stop()
