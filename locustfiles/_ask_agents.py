@@ -131,14 +131,15 @@ class Agents:
     def _ask_for_all(self, node: _Node) -> str | None:
         """Ask a node's agent for all of its containers. Returns why it does not answer; None if it has."""
         try:
-            if node.address is None:
+            if node.address is None:  # the next look may find one
                 return node.why_not
             answer, clock = self._ask(node.address, sorted(node.wanted))
             node.clock = better(node.clock, clock)
             node.untaken = dict(answer.readings)
             node.answered_at_s = time.monotonic()
         except (OSError, ValueError, http.client.HTTPException) as error:
-            return _explained(error)
+            node.why_not = _explained(error)
+            return node.why_not
         else:
             return None
         finally:

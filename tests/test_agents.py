@@ -25,7 +25,7 @@ from _ask_agents import AgentFailure, Agents
 from _find_agents import AgentFinder
 from _node_answer import PATH, NodeAnswer
 from _node_clocks import Offset, better, offset
-from _node_containers import NodeContainers
+from _node_containers import NodeContainers, oldest_processes
 from _tasks_file import TasksFile
 from conftest import ROOT, free_port, is_open
 
@@ -99,6 +99,7 @@ def made_node(folder: Path, version: int, *, network_of_the_node: bool = False) 
 def test_an_agent_reads_what_the_monitor_reads(tmp_path: Path) -> None:
     for version, limit in ((1, 4096000 * 1024), (2, 2147483648)):
         roots = made_node(tmp_path / str(version), version)
+        assert oldest_processes(roots.proc) == {ID: 7}, "the others come and go"
         containers = NodeContainers(roots)
         with closing(containers):
             readings = containers.read([ID, UNKNOWN])
@@ -259,6 +260,7 @@ def test_a_task_that_moves_is_a_replica_that_ends_and_another_that_starts(tmp_pa
     monitor._find(FOUND)
     tell(tasks, task(1, "shutdown", why="shutdown: node drained"), task(1, container=other, node=2))
     assert replica.read() is None, "the manager has ended it"
+    assert not replica.is_anew(), "though it may be listed for a moment"
     monitor._end(monitor._seen[replica.id])
     monitor._find(STARTED)
     monitor.stop()
@@ -354,7 +356,7 @@ def test_an_agent_reads_real_containers_as_the_monitor_does(engine: Engine, serv
 
 def test_no_stack_file_opens_a_docker_socket_or_the_port_of_an_agent() -> None:
     files = sorted([*ROOT.glob("*.yml"), *ROOT.glob("services/*/*.yml")])
-    assert {"docker-compose.yml", "stack.yml", "stack-monitor.yml"} <= {file.name for file in files}
+    assert {"docker-compose.yml", "stack.yml", "stack-load.yml", "stack-monitor.yml"} <= {file.name for file in files}
     for file in files:
         text = file.read_text()
         assert not [word for word in ("docker.sock", "DOCKER_HOST", "2375", "2376") if word in text], file
@@ -363,7 +365,11 @@ def test_no_stack_file_opens_a_docker_socket_or_the_port_of_an_agent() -> None:
                 mount["source"] for mount in service.get("volumes", ()) if isinstance(mount, dict) and "source" in mount
             ]
             assert not {"/", "/run", "/var", "/var/run"} & set(sources), f"{file.name}: {name}"
-    (agent,) = yaml.safe_load((ROOT / "stack-monitor.yml").read_text())["services"].values()
+    stack = yaml.safe_load((ROOT / "stack-monitor.yml").read_text())
+    assert stack["networks"]["agents"]["internal"] is True
+    assert "attachable" not in stack["networks"]["agents"]
+    assert stack["networks"]["agents"]["driver_opts"] == {"encrypted": "true"}
+    (agent,) = stack["services"].values()
     assert "ports" not in agent
     assert agent["networks"] == ["agents"]
     assert agent["cap_drop"] == ["ALL"]

@@ -79,12 +79,17 @@ def test_what_goes_to_the_nodes_asks_as_the_service_file_does(path: Path, tmp_pa
 
 
 def test_a_request_of_all_kinds_of_values_goes_to_the_nodes_as_it_is(tmp_path: Path) -> None:
-    service = read_service()
-    body = {"a b": 'quote " back \\ new\nline \x7f ü 😀', "n": 1, "x": 1.5, "yes": True, "list": [1, {"k": "$text"}]}
-    there = tmp_path / "service.toml"
-    there.write_text(service_file_of(replace(service, request=replace(service.request, body=body))), encoding="utf-8")
     (tmp_path / "reviews.csv").write_text("text\nfine\n")
-    assert read_service(there).request.body == body
+    body = {"a b": 'quote " back \\ new\nline \x7f ü 😀', "n": 1, "x": 1.5, "yes": True, "list": [1, {"k": "$text"}]}
+    request = replace(
+        read_service().request, body=body, status=201, answer_has=r"fi\w+", texts=tmp_path / "reviews.csv"
+    )
+    service = replace(read_service(), request=request, ready="port", ready_status=204, replica_header="X-Who")
+    file = tmp_path / "service.toml"
+    file.write_text(service_file_of(service), encoding="utf-8")
+    there = read_service(file)
+    assert there.request == request
+    assert (there.ready, there.ready_status, there.replica_header) == ("port", 204, "X-Who")
 
 
 def test_a_file_that_a_swarm_does_not_take_is_named_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
