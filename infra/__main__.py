@@ -122,16 +122,21 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         plan = read_plan(arguments.plan, arguments.set, arguments.only)
         if arguments.cluster:
             plan = on_cluster(plan)
+        elif arguments.load_image is not None:
+            raise PlanError("--load-image has no effect without --cluster; add --cluster, or leave it out")
         else:
             refuse_keys_of_clusters(plan)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
-        return run_new(plan, settings, arguments.results, arguments.load_image if arguments.cluster else None)
+        return run_new(
+            plan, settings, arguments.results, (arguments.load_image or LOAD_IMAGE) if arguments.cluster else None
+        )
     given = (
         arguments.plan,
         arguments.set,
         arguments.only is not None,
         arguments.cluster,
+        arguments.load_image is not None,
         settings != Settings(ports=PORTS),
         arguments.results != RESULTS,
     )
@@ -341,7 +346,6 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--load-image",
-        default=LOAD_IMAGE,
         metavar="NAME",
         help=f"with --cluster: the image of Locust on the nodes ({LOAD_IMAGE})",
     )
