@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_runs import measured, request, steady_samples, write_experiment, write_run
+from recorded_runs import measured, request, steady_requests, steady_samples, write_experiment, write_run
+from test_analysis_block_doubts import change_json
 
 from analysis.analyse import Analysis, analyse
+from analysis.judge.across import why_other_circumstances
 from analysis.measure.nodes import CROSSED, CROSSED_PER_ANSWER, SHARE
 from analysis.read.results import read_results
 from analysis.show.hand_in_report import render_report
@@ -102,3 +104,28 @@ def test_replicas_on_one_node_have_no_such_section(tmp_path: Path) -> None:
     analysis = two_nodes(tmp_path, CLUSTER, node="n1")
     assert not analysis.nodes
     assert "## Nodes" not in render_markdown(analysis)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"plan__placement": "one-node"}, "the placement of the replicas changed from none to one-node"),
+        ({"plan__load_nodes": ["n3"]}, "the nodes that only send load changed from none to n3"),
+        ({"plan__workers": 2}, "the number of workers that sent the load changed from none to 2"),
+        ({"cluster__entry_node": "n2"}, "changed from n1, n2, entered at n1 to n1, n2, entered at n2"),
+        ({}, None),
+    ],
+)
+def test_experiments_on_unlike_clusters_are_not_compared(
+    tmp_path: Path, changed: dict[str, Any], reason: str | None
+) -> None:
+    folders = [
+        write_experiment(tmp_path / name, [measured("swarm-3")], cluster=CLUSTER) for name in ("before", "after")
+    ]
+    for folder in folders:
+        write_run(folder / "swarm-3", "load", steady_requests(10))
+    change_json(folders[1] / "experiment.json", **changed)
+    old, new = map(read_results, folders)
+    said = why_other_circumstances(old.deployments[0], new.deployments[0], old, new)
+    assert (said is None) == (reason is None)
+    assert reason is None or reason in str(said)
