@@ -14,7 +14,7 @@ TAG := latest
 # What shells, grep, pytest and mypy would read of other projects' settings.
 unexport BASH_ENV CDPATH GREP_OPTIONS MYPYPATH PYTEST_ADDOPTS PYTEST_PLUGINS
 
-.PHONY: help report bench test check setup doctor image push clean
+.PHONY: help report bench test check setup doctor image loader push clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -48,6 +48,9 @@ doctor: ## Say what can run here, and why the rest can't
 
 image: ## Build the image that the container deployments run
 	@$(if $(wildcard .venv/bin/python),$(python),python3 -E -X utf8) -m infra.build --tag $(image) $(ARGS)
+
+loader: ## Build the image that sends load from the nodes of a swarm
+	@$(if $(wildcard .venv/bin/python),$(python),python3 -E -X utf8) -m infra.build --tag fourfold-load --file Dockerfile.load $(ARGS)
 
 push: ## Push the image: make push REGISTRY=docker.io/YOU (TAG=latest)
 	@if [ -z "$(REGISTRY)" ]; then echo "error: name a registry to push to: make push REGISTRY=docker.io/YOU" >&2; exit 2; fi

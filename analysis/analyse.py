@@ -9,11 +9,13 @@ from analysis.judge.changes import change_findings
 from analysis.judge.doubts import Validity
 from analysis.judge.findings import Finding, findings
 from analysis.judge.headline import headline
+from analysis.judge.nodes import node_findings
 from analysis.judge.staircases import staircase_finding
 from analysis.judge.validity import examine
 from analysis.judge.verdicts import Verdict, judge
 from analysis.measure.balance import Balance, evenness, keeps_connections, replica_shares
 from analysis.measure.effects import Effect, effects_of
+from analysis.measure.nodes import Nodes, nodes_of
 from analysis.measure.parts import Blank, measure_blank
 from analysis.measure.rounds import Measurement, measure_load, measure_pass
 from analysis.measure.searches import Search, search_of, with_capacity
@@ -26,7 +28,8 @@ class Analysis:
     """An experiment and what it says. ``headline`` is what was found: one plain sentence, and
     then its numbers. ``staircases``: one for each of the loads if the plan has several rates; then there are no
     verdicts. ``searches``: one for each of the loads if the capacity was searched; then the verdicts are on that.
-    ``effects``: one for each change of each of the loads if the plan has changes; then there are no verdicts."""
+    ``effects``: one for each change of each of the loads if the plan has changes; then there are no verdicts.
+    ``nodes``: of each of the loads whose replicas ran on several nodes of a swarm."""
 
     results: Results
     blank: Blank
@@ -39,6 +42,7 @@ class Analysis:
     validity: Validity
     verdicts: tuple[Verdict, ...]
     balances: tuple[Balance, ...]
+    nodes: tuple[Nodes, ...]
     findings: tuple[Finding, ...]
 
 
@@ -81,9 +85,11 @@ def analyse(results: Results) -> Analysis:
     if searches:
         verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)
     balances = () if results.has_changes else tuple(_balances(loads))
+    nodes = () if results.is_mixed else _nodes(results, loads)
     found = [*staircase_finding(staircases, validity), *capacity_finding(searches, verdicts, validity)]
     found += change_findings(effects, validity)
     found += [] if results.has_changes else findings(loads, verdicts, balances, validity, results.engine_elsewhere)
+    found += node_findings(nodes, validity)
     return Analysis(
         results=results,
         blank=blank,
@@ -98,6 +104,7 @@ def analyse(results: Results) -> Analysis:
         validity=validity,
         verdicts=tuple(verdicts),
         balances=balances,
+        nodes=nodes,
         findings=tuple(found),
     )
 
@@ -118,3 +125,9 @@ def _balances(loads: tuple[Measurement, ...]) -> list[Balance]:
         if load.deployment.is_swarm or load.deployment.is_proxied
         for number, run in load.deployment.loads.items()
     ]
+
+
+def _nodes(results: Results, loads: tuple[Measurement, ...]) -> tuple[Nodes, ...]:
+    """Of each deployment whose replicas ran on several nodes."""
+    each = (nodes_of(load, results.experiment.cluster) for load in loads if load.deployment.is_swarm)
+    return tuple(own for own in each if own is not None)

@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from locust.env import Environment
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "locustfiles"))
 
+from _node_clocks import Offset
 from _replicas import Replica, Target
 
 from benchmarks.intake import FIGURES_SUFFIX, REPLICAS_VARIABLE
@@ -32,7 +33,7 @@ from _workers import STEADY_S
 
 
 class SimulatedReplicas:
-    """Takes the place of ``Finder``: so many replicas, whose counters grow evenly."""
+    """Takes the place of what finds the replicas: so many replicas, whose counters grow evenly."""
 
     target = Target("swarm", "simulated")
 
@@ -47,6 +48,9 @@ class SimulatedReplicas:
 
     def explain_unsampled(self, names: Sequence[str]) -> str:
         return f"{len(names)} are not simulated"
+
+    def clocks(self) -> Mapping[str, Offset]:
+        return {}
 
     def close(self) -> None:
         pass
@@ -105,4 +109,4 @@ def count_the_cost(environment: Environment, **_: Any) -> None:
     environment.events.quit.add_listener(lambda **_: cost.write(environment))
 
 
-_recording.Finder = SimulatedReplicas  # type: ignore[assignment, misc]
+_recording.finder_of = SimulatedReplicas  # type: ignore[assignment]

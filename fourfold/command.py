@@ -23,6 +23,7 @@ OF_INFRA = {
     "doctor": "say what can run here, and why the rest can't",
     "up": "start one deployment and leave it running",
     "down": "remove a deployment that was started from this folder",
+    "load": "load a service from the nodes of a swarm",
     "change": "kill, stop, pause or scale what up has started",
 }
 OF_ANALYSIS = {

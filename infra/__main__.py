@@ -22,6 +22,9 @@ from pathlib import Path
 import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
 from infra.change_now import ACTIONS_NOW, change_now, names_for
+from infra.cluster.load_command import add_load_options, load_on_swarm
+from infra.cluster.load_stack import remove_left_load
+from infra.cluster.load_tasks import IMAGE as LOAD_IMAGE
 from infra.deployments import docker_context
 from infra.deployments.compose_proxy import why_no_proxy_image
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, connect
@@ -92,7 +95,12 @@ def _carry_out(arguments: argparse.Namespace, settings: Settings) -> int:
         names = [name for name in BY_NAME if name in (arguments.only or USUAL)]
         with alone_on_machine(), alone_on_engine(names):
             return _check(names, settings)
-    return _doctor(settings)
+    return _load(arguments, settings) if arguments.command == "load" else _doctor(settings)
+
+
+def _load(arguments: argparse.Namespace, settings: Settings) -> int:
+    with alone_on_machine(), alone_on_engine(["swarm-1"]):
+        return load_on_swarm(arguments, settings)
 
 
 def _check(names: list[str], settings: Settings) -> int:
@@ -104,18 +112,29 @@ def _check(names: list[str], settings: Settings) -> int:
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Imported here: make doctor runs before all that an experiment needs is installed.
+    from infra.cluster.plan import on_cluster, refuse_keys_of_clusters  # noqa: PLC0415
     from infra.experiment.experiment import resume, run_new  # noqa: PLC0415
     from infra.experiment.grid_run import resume_grid, run_new_grid  # noqa: PLC0415
 
     if arguments.resume is None:
         plan = read_plan(_found(arguments.plan), arguments.set, arguments.only)
+        if arguments.cluster:
+            plan = on_cluster(plan)
+        elif arguments.load_image is not None:
+            raise PlanError("--load-image has no effect without --cluster; add --cluster, or leave it out")
+        else:
+            refuse_keys_of_clusters(plan)
         if plan.grid is not None:
             return run_new_grid(plan, plan.grid, settings, arguments.results)
-        return run_new(plan, settings, arguments.results)
+        return run_new(
+            plan, settings, arguments.results, (arguments.load_image or LOAD_IMAGE) if arguments.cluster else None
+        )
     given = (
         arguments.plan,
         arguments.set,
         arguments.only is not None,
+        arguments.cluster,
+        arguments.load_image is not None,
         settings != Settings(ports=PORTS),
         arguments.results != RESULTS,
     )
@@ -178,6 +197,10 @@ def _down(name: str, settings: Settings) -> int:
 def _down_all(settings: Settings) -> int:
     """Remove all that this checkout made. Name what other checkouts have, and leave it; that is no error."""
     removed = []
+    try:  # before the swarm, which would otherwise hold what is not a deployment's
+        removed += remove_left_load()
+    except (DeploymentError, *API_FAILURES) as error:
+        print(f"load: {error}")
     for name in NAME_OF_KIND.values():
         try:
             removed += remove(name, settings)
@@ -251,6 +274,9 @@ def _parser() -> argparse.ArgumentParser:
         "check", parents=[common], help="start each deployment once, send three texts, and say what came back"
     )
     look.add_argument("--only", type=_deployments, metavar="NAME,...", help=f"only these of {NAMES}")
+    add_load_options(
+        commands.add_parser("load", help="load a service from the nodes of a swarm, and bring the files here")
+    )
     commands.add_parser("doctor", parents=[common], help="say what can run here, and why the rest can't")
     return parser
 
@@ -321,6 +347,16 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="use other values than the plan, such as users=16 seconds=60 user_class=new_connection; "
         f"plans/default.toml explains the keys: {', '.join(KEYS)}",
+    )
+    run.add_argument(
+        "--cluster",
+        action="store_true",
+        help="send the load from nodes of a swarm of several machines, which you have made (docs/cluster.md)",
+    )
+    run.add_argument(
+        "--load-image",
+        metavar="NAME",
+        help=f"with --cluster: the image of Locust on the nodes ({LOAD_IMAGE})",
     )
     run.add_argument("--only", metavar="NAME,...", help=f"the same as --set deployments=; names: {NAMES}")
     run.add_argument(

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 from _find_target import container_name, holders, is_one_off, target_behind, target_of, why_not_service
+from _node_clocks import Offset
 from _replicas import NoReplicas, Replica, Target, named_target
 from _sockets import is_service, listener_with_id, program_name
 
@@ -90,6 +91,10 @@ class Finder:
         if target.kind == SWARM_SERVICE:
             return self._tasks(self._connect(), target.name)
         return self._containers(self._connect(), target)
+
+    def clocks(self) -> dict[str, Offset]:
+        """None: engines tell times by which only counters of their own node are compared."""
+        return {}
 
     def close(self) -> None:
         """Close all files and connections."""
@@ -190,6 +195,9 @@ class Finder:
         tasks = engine.client.api.tasks(filters={"service": service, "desired-state": "running"})
         running = [task for task in tasks if task["Status"]["State"] == "running"]
         replicas = []
+        names: dict[str, str] = {}
+        if any(task["NodeID"] not in engines for task in running):
+            names = {node["ID"]: node["Description"]["Hostname"] for node in engine.client.api.nodes()}
         for task in sorted(running, key=lambda task: task.get("Slot", 0)):
             name = f"{service}.{task.get('Slot') or task['NodeID']}"
             id = task["Status"]["ContainerStatus"]["ContainerID"]
@@ -199,7 +207,8 @@ class Finder:
                 reason = "; ".join(
                     ["runs on another node, whose engine alone can tell its counters: name it (--docker-host)", *wrong]
                 )
-                replicas.append(Replica(name, id[:12], task["NodeID"], None, reason, task["ID"]))
+                node = names.get(task["NodeID"], task["NodeID"])
+                replicas.append(Replica(name, id[:12], node, None, reason, task["ID"]))
         if not replicas:
             raise NoReplicas(f"no running task belongs to swarm:{service}")
         return replicas

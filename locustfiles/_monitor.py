@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
-from _replicas import NoReplicas, Replica
+from _replicas import NoReplicas, Replica, ReplicaSource
 from gevent.pool import Group
 
 from runfiles.columns import CPU
@@ -27,7 +27,6 @@ from runfiles.events import (
 from runfiles.records import ReplicaRecord
 
 from _counters import Counters, began_anew, rates
-from _find_replicas import Finder
 from _read_docker import READ_FAILURES, explained
 
 LEAST_INTERVAL_S = 0.05
@@ -52,7 +51,7 @@ class Monitor:
 
     def __init__(
         self,
-        finder: Finder,
+        finder: ReplicaSource,
         interval_s: float,
         write_sample: Callable[[dict[str, Any]], None],
         write_event: Callable[[dict[str, Any]], None],

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from _agent_options import AGENT_ARGUMENTS, against_agents
 from _blocks import read_blocks
 from _replicas import host_argument, replicas_argument
 from flask import Response, jsonify, request
@@ -277,7 +278,7 @@ def add_arguments(parser: Any, **_: Any) -> None:
     """
     for argument in parser._actions:
         argument.type = {"host": host_argument, "csv_prefix": prefix}.get(argument.dest, argument.type)
-    for flag, settings in ARGUMENTS.items():
+    for flag, settings in {**ARGUMENTS, **AGENT_ARGUMENTS}.items():
         parser.add_argument(flag, **settings)
 
 
@@ -298,7 +299,12 @@ def share_out_the_rate(options: argparse.Namespace) -> None:
 def contradiction(environment: Environment) -> str | None:
     """Why the options can't be used together, with the remedy; None: they can."""
     options = environment.parsed_options
-    reasons = (keeps_no_connections(environment), _against_spikes(options), _changes_without_web_ui(environment))
+    reasons = (
+        keeps_no_connections(environment),
+        _against_spikes(options),
+        _changes_without_web_ui(environment),
+        against_agents(options),
+    )
     if reason := next(filter(None, reasons), None):
         return reason
     single_pass = any(getattr(user, "sends_each_text_once", False) for user in environment.user_classes)

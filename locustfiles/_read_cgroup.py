@@ -1,8 +1,8 @@
 """Reads a replica's counters from the kernel's files of its control group, in about 0.04 ms, without the Docker engine.
 
-This works only on the machine that the group is on. The engine reads the same files (Linux, Documentation/admin-guide:
-cgroup-v1/, cgroup-v2.rst; proc(5) for net/dev and net/snmp). They stay open between two readings, because opening them
-takes ten times as long as reading them.
+This works only on the machine that the group is on: in the monitor there, or in an agent (``_agent``). The engine
+reads the same files (Linux, Documentation/admin-guide: cgroup-v1/, cgroup-v2.rst; proc(5) for net/dev and net/snmp).
+They stay open between two readings, because opening them takes ten times as long as reading them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,22 @@ from _counters import Counters, Interface, working_set
 
 CGROUP = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where the kernel's files are. An agent in a container sees those of its node at other places."""
+
+    proc: Path = PROC
+    cgroup: Path = CGROUP
+
+    @property
+    def version(self) -> int:
+        return 2 if (self.cgroup / "cgroup.controllers").exists() else 1
+
+
+HERE = Roots()
+
 MOST_BYTES = 64 * 1024
 """Longer than any of these files."""
 
@@ -103,6 +119,9 @@ class CgroupReader:
         is_theirs: tells of the group's folder whether the group belongs to the replica alone.
         memory_limit_bytes: the limit that is recorded.
         has_network: the process has a network of its own, which is read too.
+        roots: where the files are.
+        path: the group's path, if it is known. None: it is the one that the process tells. In a container that may be
+            relative to the container's own group.
 
     Raises:
         NoCgroup: there is no such group, or it is not the replica's alone.
@@ -115,13 +134,15 @@ class CgroupReader:
         memory_limit_bytes: int | None = None,
         *,
         has_network: bool,
+        roots: Roots = HERE,
+        path: str | None = None,
     ) -> None:
-        self.version = 2 if (CGROUP / "cgroup.controllers").exists() else 1
-        self._net = PROC / str(pid) / "net" if has_network else None
+        self.version = roots.version
+        self._net = roots.proc / str(pid) / "net" if has_network else None
         self._memory_limit_bytes = memory_limit_bytes
         self._open: dict[str, int] = {}
         self._version = VERSIONS[self.version]
-        files = _files_of(pid, self._version)
+        files = _files_of(pid, self._version, roots, path)
         if not all(is_theirs(file.parent) for file in files.values()):
             raise NoCgroup(f"the control group of process {pid} is not theirs alone")
         try:
@@ -171,20 +192,33 @@ class CgroupReader:
         self._open.clear()
 
 
-def container_cgroup(pid: int, container_id: str, memory_limit_bytes: int | None, *, has_network: bool) -> CgroupReader:
-    """The reader of a container's group, by the process ID that the engine gives for the container.
+def container_cgroup(
+    pid: int,
+    container_id: str,
+    memory_limit_bytes: int | None,
+    *,
+    has_network: bool,
+    roots: Roots = HERE,
+    path: str | None = None,
+) -> CgroupReader:
+    """The reader of a container's group, by the ID of a process in it, such as the engine gives for the container.
 
     Raises:
         NoCgroup: on this machine that process is not the container's, or its group can't be read.
     """
     return CgroupReader(
-        pid, lambda folder: container_id in folder.as_posix(), memory_limit_bytes, has_network=has_network
+        pid,
+        lambda folder: container_id in folder.as_posix(),
+        memory_limit_bytes,
+        has_network=has_network,
+        roots=roots,
+        path=path,
     )
 
 
-def _files_of(pid: int, version: Version) -> dict[str, Path]:
+def _files_of(pid: int, version: Version, roots: Roots, known_path: str | None) -> dict[str, Path]:
     try:
-        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+        lines = (roots.proc / str(pid) / "cgroup").read_text().splitlines()
     except OSError as error:
         raise NoCgroup(f"process {pid} can't be seen") from error
     paths = {name: path for _, names, path in (line.split(":", 2) for line in lines) for name in names.split(",")}
@@ -193,7 +227,8 @@ def _files_of(pid: int, version: Version) -> dict[str, Path]:
         controller, _, name = place.rpartition("/")
         if controller not in paths:
             raise NoCgroup(f"the kernel has no control group of {controller or 'version 2'}")
-        found[what] = CGROUP / controller / paths[controller].lstrip("/") / name
+        path = paths[controller] if known_path is None else known_path
+        found[what] = roots.cgroup / controller / path.lstrip("/") / name
     return found
 
 

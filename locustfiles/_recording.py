@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _agent_options import finder_of
 from _blocks import Block
 from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
@@ -46,7 +47,6 @@ from runfiles.files import (
 from runfiles.machines import this_machine
 from runfiles.records import Blocks, FailedText, Fault, OpenWorkload, RunMachine, RunRecord, Service
 
-from _find_replicas import Finder
 from _health import health
 from _live import Live
 from _machine import CpuUse, MachineMonitor
@@ -345,9 +345,9 @@ class Recording:
         if self.run.replicas == NO_REPLICAS:
             return None
         try:
-            others = self.environment.parsed_options.docker_host
             has_path = self.environment.fourfold.asked.service.ready.startswith("/")
-            finder = Finder(self.run.replicas, self.run.host, self._who_serves if has_path else None, others)
+            said = self._who_serves if has_path else None
+            finder = finder_of(self.environment.parsed_options, self.run.replicas, self.run.host, said)
             monitor = Monitor(finder, self._interval_s, self.add_sample, self._add_event, self.note_fault)
             monitor.start()
         except NoReplicas as error:  # a slip in the web UI's form

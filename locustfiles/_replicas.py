@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from _node_clocks import Offset
+
 import addresses
 from runfiles.events import AUTO, COMPOSE_SERVICE, NO_REPLICAS, PROCESS, REPLICA_KINDS
 
@@ -76,6 +78,29 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+class ReplicaSource(Protocol):
+    """Finds the replicas of a target, again and again. ``target`` is None until it is known."""
+
+    @property
+    def target(self) -> Target | None: ...
+
+    def replicas(self) -> list[Replica]:
+        """The replicas that run now.
+
+        Raises:
+            NoReplicas: the target is not there.
+            docker.errors.DockerException and others of ``READ_FAILURES``: who knows them does not answer.
+        """
+
+    def explain_unsampled(self, names: Sequence[str]) -> str:
+        """Who answers by these names, and how it can be sampled, as the second half of a sentence."""
+
+    def clocks(self) -> Mapping[str, Offset]:
+        """How far the clocks of other nodes are ahead, by their names. What is sampled there is dated by this clock."""
+
+    def close(self) -> None: ...
 
 
 def named_target(text: str) -> Target:

@@ -17,7 +17,7 @@ from locust.env import Environment
 
 import addresses
 from runfiles.files import write_whole
-from runfiles.records import Generator, Replicas, RunRecord
+from runfiles.records import Generator, NodeClock, Replicas, RunRecord
 
 from _monitor import Monitor
 from _row_file import Folder
@@ -176,6 +176,10 @@ def replicas_record(asked: str, interval_s: float, monitor: Monitor | None, prob
         found=str(target) if target else None,
         sampling=monitor.sampling(),
         interval_s=interval_s,
+        clocks=tuple(
+            NodeClock(node=node, offset_ms=clock.ahead_s * 1000, uncertainty_ms=clock.uncertainty_s * 1000)
+            for node, clock in sorted(monitor.finder.clocks().items())
+        ),
         list=monitor.record(),
         problems=(*problems, *monitor.problems),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from runfiles.cluster import PLACEMENTS, ClusterRecord
 from runfiles.events import ARRIVALS, CONNECTIONS, LAYOUTS, PLANNED, STATUSES, STOPPED_BY
 from runfiles.fields import (
     Address,
@@ -130,6 +131,7 @@ class PlanRecord(Record):
 
     ``rounds`` None: until all pairs are as precise as ``precision`` (%), or ``budget_minutes`` are up. ``layout`` None:
     an earlier version, which measured in turns. ``reconnect_every`` None: kept connections were never replaced.
+    ``placement`` None: as Swarm places replicas by itself. ``workers`` None: the load came from one place.
     """
 
     deployments: tuple[str, ...] = ()
@@ -156,12 +158,16 @@ class PlanRecord(Record):
     processes: Count | None = None
     generator_cpus: str | None = None
     service_cpus: str | None = None
+    placement: Annotated[str, OneOf(PLACEMENTS)] | None = None
+    workers: Count | None = None
+    load_nodes: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Record):
     """What was given on the command line besides the plan. ``service`` is the path of the service file. ``ports`` and
-    ``reach`` are by kind of deployment."""
+    ``reach`` are by kind of deployment. ``load_image``: that of Locust on the nodes of the swarm, which send the load;
+    None: it comes from this machine."""
 
     service: str = ""
     image: str | None
@@ -169,6 +175,7 @@ class Options(Record):
     ports: Mapping[str, Port]
     reach: Mapping[str, HostAndPort]
     start_timeout_s: Annotated[float, Between(0, LONGEST_START_S)]
+    load_image: Name | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +301,8 @@ class ExperimentRecord(FormedRecord):
     ``groups_reason`` says why there are several. ``stopped_by`` says why there was no further round.
 
     ``engine`` is None where no Docker engine was needed or none answered, ``git`` outside a repository. ``versions``
-    and ``environment`` are those of the host process; None: not known.
+    and ``environment`` are those of the host process; None: not known. ``cluster`` is None unless the engine was in a
+    swarm of several nodes.
     """
 
     form: int = FORM
@@ -307,6 +315,7 @@ class ExperimentRecord(FormedRecord):
     versions: Mapping[str, str] | None = None
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
+    cluster: ClusterRecord | None = None
     model: Model | None = None
     service: MeasuredService | None = None
     options: Options | None = None
@@ -394,16 +403,30 @@ class ReplicaRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeClock(Record):
+    """How far the clock of a node was ahead of the recording's, and by how much that may be wrong.
+
+    The times of that node's samples are by the recording's clock: this much was taken from them.
+    """
+
+    node: Name
+    offset_ms: float
+    uncertainty_ms: Annotated[float, Between(0, 10**6)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Replicas(Record):
     """The replicas of a run: what was asked for, what was found, how it was sampled, and what kept it from that.
 
-    ``asked`` and ``found`` are KIND:NAME (``runfiles.events``); ``found`` is None where nothing was found.
+    ``asked`` and ``found`` are KIND:NAME (``runfiles.events``); ``found`` is None where nothing was found. ``clocks``:
+    those of the nodes whose agents sampled them.
     """
 
     asked: str | None = None
     found: str | None = None
     sampling: str | None = None
     interval_s: Seconds | None = None
+    clocks: tuple[NodeClock, ...] = ()
     list: tuple[ReplicaRecord, ...]
     problems: tuple[str, ...]
 

@@ -49,6 +49,7 @@ IMPORTERS = (
         "requirements.txt",
         follows_includes=False,
     ),
+    Importer(("locustfiles",), "locustfiles/requirements.txt"),
     # Imported by an experiment only, which the doctor does not start.
     Importer(("infra",), "infra/requirements-doctor.txt", declared_elsewhere=("rich",)),
     Importer(("benchmarks",), "benchmarks/requirements.txt"),

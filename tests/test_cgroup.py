@@ -16,9 +16,8 @@ from cpu_loads import LOADS
 from infra.deployments.docker_engine import Engine
 from infra.deployments.waiting import until_true
 
-import _read_cgroup
 from _counters import Counters, counters_of, rates
-from _read_cgroup import VERSIONS, CgroupReader, NoCgroup, container_cgroup
+from _read_cgroup import VERSIONS, CgroupReader, NoCgroup, Roots, container_cgroup
 
 DATA = Path(__file__).parent / "data"
 
@@ -97,7 +96,7 @@ Recorded = tuple[CgroupReader, Path, Path]
 
 
 @pytest.fixture
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Recorded]:
+def recorded(tmp_path: Path) -> Callable[[int], Recorded]:
     """The recorded files of a replica of one version in their places: their reader, a folder that holds the group's
     files, and that of the process."""
 
@@ -116,9 +115,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int],
             shutil.copy(data / name, groups / controller / path)
         if version == 2:
             (groups / "cgroup.controllers").touch()
-        monkeypatch.setattr(_read_cgroup, "CGROUP", groups)
-        monkeypatch.setattr(_read_cgroup, "PROC", tmp_path / "proc")
-        return container_cgroup(pid, container_id, 2 * 1024**3, has_network=True), groups / path, process
+        roots = Roots(tmp_path / "proc", groups)
+        return container_cgroup(pid, container_id, 2 * 1024**3, has_network=True, roots=roots), groups / path, process
 
     return placed
 

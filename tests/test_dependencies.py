@@ -101,6 +101,11 @@ def test_the_light_image_declares_nothing_of_its_own() -> None:
     assert light <= set((ROOT / "inference" / "requirements-serve.txt").read_text().splitlines())
 
 
+def test_the_image_of_the_load_has_the_versions_of_the_load_elsewhere() -> None:
+    of_the_load = (ROOT / "locustfiles" / "requirements.txt").read_text().splitlines()
+    assert {line for line in of_the_load if line[0] != "#"} <= set((ROOT / "requirements.txt").read_text().splitlines())
+
+
 def test_make_check_looks_for_undeclared_packages() -> None:
     done = subprocess.run(["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "tests/check_dependencies.py" in done.stdout

@@ -86,7 +86,8 @@ def test_a_spike_is_three_numbers() -> None:
 
 def test_spikes_that_overlap_and_spikes_in_blocks_are_refused() -> None:
     given = {"reconnect_every": None, "repeat_s": 0.0, "live_changes": False, "blocks": None}
-    options = SimpleNamespace(**given, spike=["1:3:5", "2:3:5"])
+    agents = {"agents": None, "agents_token_file": None, "tasks_file": None}
+    options = SimpleNamespace(**given, **agents, spike=["1:3:5", "2:3:5"])
     environment: Any = SimpleNamespace(parsed_options=options, user_classes=[], web_ui=None)
     assert "--spike can't be used: the spike at 2 s begins before" in str(_options.contradiction(environment))
     options.spike = ["1:3:5"]

@@ -44,7 +44,7 @@ def test_an_open_workload_is_a_rate_or_a_staircase() -> None:
     one = Plan(rate=50.0, user_class="new_connection", processes=2)
     assert one.locustfile == "open_load"
     said = " ".join(one.load_arguments)
-    assert said == "--users 2 --spawn-rate 2 --seed 1 --processes 2 --rate 50.0 --arrivals poisson --connection new"
+    assert said == "--users 2 --spawn-rate 2 --seed 1 --rate 50.0 --arrivals poisson --connection new --processes 2"
     stairs = read_plan(None, ["rates=[20, 40, 80]", "seconds=4"])
     assert (stairs.blocks, stairs.block_s, stairs.load_s) == (3, 4.0, 12)
     auto = read_plan(None, ["rates=auto"]).rates

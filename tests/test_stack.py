@@ -124,7 +124,7 @@ def test_fourfolds_own_stack_file_can_be_measured(engine: Engine, tmp_path: Path
     assert own["environment"]["REPLICA_NAME"] == "{{.Service.Name}}.{{.Task.Slot}}"
     assert own["ports"][0]["published"] == 8081
     assert service.stack is not None
-    assert stack.service_name(service.stack) == "fourfold-bench-stack_inference"
+    assert stack.STACK.service_name(service.stack.service) == "fourfold-bench-stack_inference"
 
 
 @pytest.mark.engine
@@ -176,7 +176,7 @@ def test_a_stack_is_deployed_watched_and_removed_and_what_is_foreign_stays(
     service = service_of(tmp_path)
     settings, swarm_2 = Settings(service, cpus=0.5, ports={"swarm": free_port()}), BY_NAME["swarm-2"]
     assert service.stack is not None
-    name = stack.service_name(service.stack)
+    name = stack.STACK.service_name(service.stack.service)
     foreign = engine.client.volumes.create("fourfold-bench-stack_foreign", labels={"com.docker.stack.namespace": "x"})
     try:
         with pytest.raises(DeploymentError, match="all tasks run, yet the published port answers nobody"):
@@ -185,14 +185,16 @@ def test_a_stack_is_deployed_watched_and_removed_and_what_is_foreign_stays(
         assert len(containers_of(made)) == 2
         assert limits_of(made) == Limits(cpus=0.5, memory_bytes=settings.memory_bytes)
         assert all(is_ours(container.labels) for container in containers_of(made))
-        assert "stack fourfold-bench-stack is still there" in str(stack.why_still_there(engine))
+        assert "stack fourfold-bench-stack is still there" in str(stack.STACK.why_still_there(engine))
         assert swarm_2.why_another_has_it() is None
         with monkeypatch.context() as of_another_checkout:
             of_another_checkout.setattr(ownership, "FOLDER", "/elsewhere")
             of_another_checkout.setattr(ownership, "WORK", tmp_path)
             assert swarm_2.remove(settings) == []
-            assert str(swarm_2.why_another_has_it()).startswith(f"stack {stack.NAME} belongs to the checkout {ROOT}")
-        assert swarm_2.remove(Settings()) == [f"stack {stack.NAME}", "the swarm that Fourfold made"]
+            assert str(swarm_2.why_another_has_it()).startswith(
+                f"stack {stack.STACK.name} belongs to the checkout {ROOT}"
+            )
+        assert swarm_2.remove(Settings()) == [f"stack {stack.STACK.name}", "the swarm that Fourfold made"]
         assert foreign.name in {volume.name for volume in engine.client.volumes.list()}
     finally:
         with suppress(DeploymentError):
@@ -209,14 +211,14 @@ def test_the_replicas_of_the_users_stack_answer_through_the_mesh(mesh: Mesh, tmp
     arguments = ["swarm-2", "--service", str(file), *mesh.arguments]
     try:
         said = infra("up", *arguments)
-        name = f"{stack.NAME}_inference"
+        name = f"{stack.STACK.name}_inference"
         assert f"--replicas swarm:{name}" in said
         assert f"docker ps --filter label=com.docker.swarm.service.name={name}" in said
         answers = [requests.post(f"{mesh.url}/infer", json={"text": "fine"}, timeout=60) for _ in range(8)]
         assert Counter(answer.headers["X-Replica"] for answer in answers) == {f"{name}.1": 4, f"{name}.2": 4}
     finally:
         removed = infra("down", *arguments)
-    assert removed.strip() == f"removed: stack {stack.NAME}, the swarm that Fourfold made"
+    assert removed.strip() == f"removed: stack {stack.STACK.name}, the swarm that Fourfold made"
     assert names_on(mesh.engine) == before
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from analysis.judge.comparability import MODEL, memory_limits_bytes, usable_cpus, why_unlike
 from analysis.read.records import UnreadableResults
 from analysis.read.results import Deployment, Results
+from runfiles.cluster import ClusterRecord
 from runfiles.machines import DockerEngine, Machine, are_different
 
 OWN_SERVICE = "Fourfold's service"
@@ -95,8 +97,36 @@ def why_other_circumstances(
     objectives = [plan.capacity.slo for plan in (old.experiment.plan, new.experiment.plan) if plan.capacity]
     if len(set(objectives)) > 1:
         return f"not compared: the objective changed from {objectives[0]} to {objectives[1]}"
-    unlike = why_unlike(after, before, may_differ=may_differ)
+    unlike = _why_other_cluster(after, old, new) or why_unlike(after, before, may_differ=may_differ)
     return str(unlike) if unlike else None
+
+
+def _why_other_cluster(deployment: Deployment, old: Results, new: Results) -> str | None:
+    """What differs in where the load came from and, of a Swarm service, in where its replicas ran; None: nothing."""
+    records = [results.experiment for results in (old, new)]
+    compared: list[tuple[str, list[Any]]] = [
+        ("number of workers that sent the load", [record.plan.workers for record in records])
+    ]
+    if deployment.is_swarm:
+        compared += [
+            ("placement of the replicas", [record.plan.placement for record in records]),
+            ("nodes that only send load", [", ".join(record.plan.load_nodes) for record in records]),
+            ("nodes of the swarm", [_nodes(record.cluster) for record in records]),
+        ]
+    for what, (before, now) in compared:
+        if before != now:
+            return f"not compared: the {what} changed from {before or 'none'} to {now or 'none'}"
+    return None
+
+
+def _nodes(cluster: ClusterRecord | None) -> str:
+    """The nodes with their processors, and where the load came in."""
+    if cluster is None:
+        return ""
+    nodes = ", ".join(
+        f"{node.name} ({node.cpu_count:g} CPUs)" if node.cpu_count else node.name for node in cluster.nodes
+    )
+    return f"{nodes}, entered at {cluster.entry_node}" if cluster.entry_node else nodes
 
 
 def _kind_of_load(results: Results) -> str:

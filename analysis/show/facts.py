@@ -18,6 +18,7 @@ from analysis.read.results import Results
 from analysis.read.runs import Run
 from analysis.show.elements import Fact
 from analysis.show.layout_facts import blocks_of_load, layout_facts, was_alone
+from runfiles.cluster import NodeRecord
 from runfiles.events import CPU, STATUS_MEASURED
 from runfiles.machines import Machine
 from runfiles.reconnect import read_reconnect_every
@@ -130,6 +131,7 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
+    facts += [Fact("Nodes", text) for text in _nodes(experiment)]
     facts += images(results)
     facts += [Fact("Limits", _limits(experiment.plan))]
     facts += [Fact("Processors", text) for text in _processors(experiment.plan)]
@@ -158,6 +160,27 @@ def engine_in_words(results: Results) -> str:
     engine = results.experiment.engine
     version_ = (engine.version or "unknown version") if engine else "none"
     return f"{version_}; {results.engine_elsewhere}" if results.engine_elsewhere else version_
+
+
+def _nodes(experiment: ExperimentRecord) -> list[str]:
+    """The nodes of the swarm, where the load came in and came from, and where replicas could run; nothing for one
+    machine."""
+    cluster, plan = experiment.cluster, experiment.plan
+    if cluster is None:
+        return []
+    said = [", ".join(node_in_words(node) for node in cluster.nodes)]
+    said.append(f"the load came in at {cluster.entry_node or 'a node that is not known'}")
+    if plan.workers is not None:
+        said.append(f"{plan.workers} worker{'s' if plan.workers != 1 else ''} in the swarm sent it")
+    said += [f"no replica on {', '.join(plan.load_nodes)}"] if plan.load_nodes else []
+    where = f" ({cluster.one_node})" if cluster.one_node else ""
+    said += [f"placement: {plan.placement}{where}"] if plan.placement else []
+    return ["; ".join(said)]
+
+
+def node_in_words(node: NodeRecord) -> str:
+    memory = f", {node.memory_bytes / 1e9:.1f} GB" if node.memory_bytes else ""
+    return f"{node.name} ({node.cpu_count:g} CPUs{memory})" if node.cpu_count else node.name
 
 
 def _whole_engine(experiment: ExperimentRecord) -> str:

@@ -15,6 +15,7 @@ from analysis.show.hand_in_claims import Claim, claims
 from analysis.show.hand_in_network import RULE, explanation, replicas_table
 from analysis.show.hand_in_plots import PLOTS
 from analysis.show.markdown import code, safe, table_lines
+from analysis.show.nodes import nodes_tables
 from analysis.show.search import search_table
 from analysis.show.staircase import staircase_table
 from runfiles.events import STATUS_MEASURED
@@ -123,6 +124,8 @@ def _network(analysis: Analysis) -> list[str]:
     lines = [RULE, *(table_lines(table) if table else [])]
     for paragraph in explanation(analysis):
         lines += ["", paragraph]
+    for nodes in analysis.nodes:
+        lines += [line for table in nodes_tables(nodes) for line in table_lines(table)]
     return lines
 
 

@@ -9,7 +9,7 @@ from analysis.analyse import Analysis
 from analysis.judge import findings, words
 from analysis.measure.quantity import QUANTITIES, Estimate, Quantity
 from analysis.measure.rounds import Measurement
-from analysis.show import changes, facts, search, staircase
+from analysis.show import changes, facts, nodes, search, staircase
 from analysis.show.cards import cards
 from analysis.show.elements import Card, Cell, Column, Row, Table
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
@@ -32,6 +32,7 @@ def render_markdown(analysis: Analysis) -> str:
         *_caveats(analysis),
         *_hand_in(analysis),
         *_findings(analysis),
+        *_nodes(analysis),
         *_figures("Under load", analysis.loads),
         *_figures("Single pass", analysis.passes),
         *_layout(analysis),
@@ -146,6 +147,12 @@ def _findings(analysis: Analysis) -> list[str]:
     paragraphs = [f"- **{finding.title}.** {safe(finding.text)}" for finding in analysis.findings]
     how_to_read = safe(findings.how_to_read(analysis.loads))
     return ["", "## Findings", "", how_to_read, "", *paragraphs] if paragraphs else []
+
+
+def _nodes(analysis: Analysis) -> list[str]:
+    """What each node did, of deployments that ran on several."""
+    lines = [line for each in analysis.nodes for table in nodes.nodes_tables(each) for line in table_lines(table)]
+    return ["", f"## {nodes.TITLE}", "", safe(nodes.HOW_TO_READ), *lines] if lines else []
 
 
 def _figures(heading: str, measured: Sequence[Measurement]) -> list[str]:

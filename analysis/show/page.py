@@ -20,6 +20,7 @@ from analysis.show.cards import cards
 from analysis.show.changes import changes_section
 from analysis.show.elements import Caveat, CaveatList, Page, Paragraph, Section, Words
 from analysis.show.hand_in import HOW_TO_READ, about_intervals, hand_in_tables
+from analysis.show.nodes import nodes_section
 from analysis.show.search import search_section
 from analysis.show.staircase import staircase_section
 from analysis.show.tables import figure_tables, pair_tables
@@ -115,6 +116,7 @@ def page_sections(analysis: Analysis) -> tuple[Section, ...]:
         sections.network(at_any_rate),
         sections.where_the_time_goes(at_one_rate, analysis.blank),
         replica_sections.replicas(analysis.balances),
+        nodes_section(analysis.nodes),
         replica_sections.events(loads, has_changes=analysis.results.has_changes),
         _figures(analysis),
         Section("run", "What was run", "What was run", facts=facts.run_facts(analysis)),

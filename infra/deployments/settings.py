@@ -22,6 +22,8 @@ class Settings:
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: no limit. The host process has neither limit.
     ``restarts``: the engine restarts single containers that have died (Swarm always does).
     ``service_cpus`` is the CPU set that the service may use, also as a host process (see ``cpus.py``); None: all.
+    ``placement`` (None: as Swarm likes) and ``load_nodes``, on which no replica runs, are for Swarm
+    (``swarm_nodes.py``).
     """
 
     service: ServiceFile = field(default_factory=read_service)
@@ -34,6 +36,8 @@ class Settings:
     memory_bytes: int = MEMORY_BYTES
     service_cpus: str | None = None
     restarts: bool = False
+    placement: str | None = None
+    load_nodes: tuple[str, ...] = ()
 
     @property
     def image(self) -> str | None:

@@ -46,6 +46,7 @@ from infra.deployments.swarm_mode import (
     swarm_labels,
     why_no_mesh,
 )
+from infra.deployments.swarm_nodes import Placement, nodes_of, placement_of, service_nodes
 from infra.deployments.swarm_service import (
     Watch,
     containers_of,
@@ -85,6 +86,7 @@ class Swarm:
             or _why_name_is_taken(engine)
             or _why_not_pinned(settings)
             or why_no_mesh(engine)
+            or _why_no_node(engine, settings)
             or why_out_of_reach(self.facts, settings, engine)
             or why_mounts_here(settings, engine)
             or why_no_room(self.facts, engine)
@@ -96,11 +98,12 @@ class Swarm:
         engine, said = connect(), settings.service
         if engine.swarm().get("LocalNodeState") != "active":
             make_swarm(engine)
+        placement = placement_of(engine, settings, self.facts.replicas)
         if said.stack is None:
-            service = _create_service(engine, self.facts, settings)
+            service = _create_service(engine, self.facts, settings, placement)
         else:
-            stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings))
-            service = find(engine, stack.service_name(said.stack))
+            stack.deploy(said.stack, settings, self.facts.replicas, self.facts.port(settings), placement)
+            service = find(engine, stack.STACK.service_name(said.stack.service))
         wait_for_tasks(service, self.facts.replicas, settings.start_timeout_s)
         # A task of a service without a health check runs before it answers.
         answer_s = ANSWER_S if has_healthcheck(service) else settings.start_timeout_s
@@ -126,11 +129,11 @@ class Swarm:
     def log(self, folder: Path) -> str:
         engine = connect()
         service = find(engine, NAME)
-        return log_of(stack.containers(engine) if service is None else containers_of(service))
+        return log_of(stack.STACK.containers(engine) if service is None else containers_of(service))
 
     def running(self, settings: Settings) -> Changeable | None:
         engine, said = connect(), settings.service.stack
-        service = find(engine, NAME if said is None else stack.service_name(said))
+        service = find(engine, NAME if said is None else stack.STACK.service_name(said.service))
         if service is None or not is_ours(labels_of(service)):
             return None
         containers = partial(containers_of, service)
@@ -146,7 +149,7 @@ class Swarm:
         removed = []
         try:
             removed += _remove_service(engine, settings.service.container.stop_s)
-            removed += stack.remove(engine)
+            removed += stack.STACK.remove(engine)
         finally:
             removed += leave_own_swarm(engine)
         return removed
@@ -164,11 +167,21 @@ def _why_not_pinned(settings: Settings) -> str | None:
     )
 
 
+def _why_no_node(engine: Engine, settings: Settings) -> str | None:
+    """Why no replica could run, as the plan places them. None if one can."""
+    nodes = nodes_of(engine)
+    if settings.load_nodes and not nodes:
+        return "load_nodes needs a swarm of several nodes, and this engine manages none; leave load_nodes out"
+    if nodes:
+        service_nodes(nodes, settings.load_nodes)  # raises the reason
+    return None
+
+
 def _why_name_is_taken(engine: Engine) -> str | None:
     """What has one of the names already, and how to remove it. None if nothing has."""
     service = find(engine, NAME)
     if service is None:
-        return stack.why_still_there(engine) or stack.why_another_has_it(engine)
+        return stack.STACK.why_still_there(engine) or stack.STACK.why_another_has_it(engine)
     if is_ours(labels_of(service)):
         return still_there(f"service {NAME}", "swarm-1")
     return _why_another_has_it(engine) or (
@@ -183,14 +196,14 @@ def _why_another_has_it(engine: Engine) -> str | None:
     whose = service and why_not_ours(labels_of(service), f"service {NAME}", "swarm-1", f"docker service rm {NAME}")
     return (
         whose
-        or stack.why_another_has_it(engine)
+        or stack.STACK.why_another_has_it(engine)
         or why_not_ours(
             swarm_labels(engine), "the swarm that this engine is in", "swarm-1", "docker swarm leave --force"
         )
     )
 
 
-def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
+def _create_service(engine: Engine, facts: Facts, settings: Settings, placement: Placement) -> Any:
     """
     Raises:
         DeploymentError: the engine refused it.
@@ -215,6 +228,8 @@ def _create_service(engine: Engine, facts: Facts, settings: Settings) -> Any:
             cap_drop=["ALL"] if confined.hardened else None,
             privileges=_no_new_privileges() if confined.hardened else None,
             resources=_resources(settings),
+            constraints=list(placement.constraints),
+            maxreplicas=placement.most_per_node,
             restart_policy=RestartPolicy("any", delay=2 * SECOND_NS),
             update_config=UpdateConfig(
                 parallelism=1, order="start-first", monitor=MONITOR_NS, failure_action="rollback"

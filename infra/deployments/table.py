@@ -6,7 +6,6 @@ its two halves, for ``python -m infra up`` and ``down``.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from infra.deployments.service import Service
 from infra.deployments.settings import Settings
 from infra.deployments.swarm import Swarm
 from infra.errors import DeploymentError, ServiceFileError, why
+from infra.interruption import uninterrupted
 from infra.last_words import last_lines
 from infra.paths import WORK
 from runfiles.deployments import COMPOSE_PROXY, SWARM, names_of
@@ -164,7 +164,7 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
         running = start(name, settings, folder)
         yield running
     except BaseException:
-        with _uninterrupted():
+        with uninterrupted():
             try:
                 if running is not None:
                     _keep_files(running)
@@ -172,7 +172,7 @@ def deployed(name: str, settings: Settings, folder: Path) -> Iterator[Running]:
             except FAILURES as error:
                 print(f"error: {name} could not be removed: {error}", file=sys.stderr)
         raise
-    with _uninterrupted():
+    with uninterrupted():
         _keep_files(running)
         remove(name, settings)
 
@@ -183,22 +183,3 @@ def _keep_files(running: Running) -> None:
         running.service.keep_files()
     except FAILURES as error:
         print(f"error: files of {running.name} could not be copied: {error}", file=sys.stderr)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended, so that an impatient second one leaves no half of a deployment."""
-    came = []
-
-    def say(*_: object) -> None:
-        came.append(True)
-        print("removing what was started, a moment ...", file=sys.stderr)
-
-    before = {number: signal.signal(number, say) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt

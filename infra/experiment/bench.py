@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from infra.cluster.send import FromSwarm
 from infra.deployments.docker_engine import API_FAILURES
 from infra.deployments.probe import NOT_ANSWERED, Pace, ask, why_wrong
 from infra.deployments.service import Service
@@ -23,9 +24,10 @@ from infra.experiment.load import Load, Outcome, Target, first_rows, last_words_
 from infra.experiment.plan import Plan
 from infra.experiment.progress import View
 from runfiles.deployments import title_of
-from runfiles.events import FAILED
+from runfiles.events import FAILED, NOT_RUN
 from runfiles.files import BLANK_FOLDER, FIRST_PASS_DONE_SUFFIX, SINGLE_PASS, OutsideFolder, inside, round_folder
 from runfiles.lines import tidy
+from runfiles.records import BlankRecord
 from servicefile.texts import requests_of
 
 REPEATED_S = 5.0
@@ -34,9 +36,14 @@ REPEATED_S = 5.0
 LEAST_REPEATED_S = 2.0
 """Those of one round."""
 
+ONE_PASS = ("--users", "1", "--spawn-rate", "1", "--run-time", "3600")
+"""What Locust on a cluster is told of a single pass, which a worker sends and can't repeat. It ends long before."""
+
 METRICS_WITHIN_S, METRICS_EVERY_S = 5.0, 0.2
 
 SHOW_EVERY_S = 1.0
+
+BLANK_IS_ELSEWHERE = "the load came from nodes of a swarm, and the blank is measured on this machine only"
 
 ENOUGH_WRONG = 3
 """If so many of the first answers of a single pass are wrong, all are."""
@@ -77,6 +84,11 @@ class Bench:
     view: View
 
     @property
+    def is_on_cluster(self) -> bool:
+        """Whether nodes of a swarm send the load."""
+        return self.journal.options.load_image is not None
+
+    @property
     def plan(self) -> Plan:
         return self.journal.plan
 
@@ -112,6 +124,27 @@ class Bench:
         service = ["--service", str(self.settings.service.path)]
         return Load(locustfile, prefix, [*service, *arguments], self.plan.generator_cpus, meanwhile)
 
+    def send(
+        self,
+        locustfile: str,
+        running: Running,
+        prefix: Path,
+        arguments: Sequence[str],
+        meanwhile: Callable[[], None],
+        workers: int = 1,
+    ) -> Outcome:
+        """Send one load to a deployment: from this machine or, on a cluster, by so many workers on the swarm's nodes.
+
+        Raises:
+            DeploymentError: as ``run_locust``.
+        """
+        target = Target(running.name, prefix, running.service)
+        if (image := self.journal.options.load_image) is not None:
+            load = Load(locustfile, prefix, arguments, meanwhile=meanwhile)
+            return run_locust(load, [target], FromSwarm(self.settings, workers, image))[running.name]
+        where = ["--host", running.url, "--replicas", running.service.replicas]
+        return run_locust(self.load(locustfile, prefix, [*where, *arguments], meanwhile), [target])[running.name]
+
     def single_pass(self, running: Running, number: int) -> None:
         """The single pass of a round, and the service's own rows of its first pass over the texts.
 
@@ -137,10 +170,11 @@ class Bench:
                 copied = copy_whole(service, folder, rows_so_far(prefix))
                 marker.unlink(missing_ok=True)
 
-        arguments = ["--host", running.url, "--replicas", service.replicas, "--repeat-s", f"{repeat_s(self.plan):g}"]
-        load = self.load(SINGLE_PASS, prefix, arguments, copy_metrics)
-        outcome = run_locust(load, [Target(name, prefix, service)])[name]
+        arguments = ONE_PASS if self.is_on_cluster else ["--repeat-s", f"{repeat_s(self.plan):g}"]
+        outcome = self.send(SINGLE_PASS, running, prefix, arguments, copy_metrics)
         self.refuse_failed(outcome, f"{title}: single pass", running, number)
+        if self.is_on_cluster:  # the marker is on another machine, and so are the files of some replicas
+            copied = service.copy_metrics(folder)
         if copied is None:
             raise DeploymentError("the service's metrics file could not be copied after the first pass over the texts")
         files = tuple(str(file.relative_to(self.folder)) for file in copied)
@@ -194,6 +228,10 @@ class Bench:
     def measure_blank(self, running: Running) -> None:
         """Measure the blank, if that is not done yet, while a deployment answers."""
         if self.journal.record.blank is not None:
+            return
+        if self.is_on_cluster:
+            blank = BlankRecord(status=NOT_RUN, reason=BLANK_IS_ELSEWHERE, folder=BLANK_FOLDER)
+            self.journal.note(blank=blank)
             return
         self.own_folder(BLANK_FOLDER)
         plan = self.plan

@@ -16,6 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.alone import alone_on_engine, alone_on_machine
+from infra.cluster.load_stack import remove_left_load
+from infra.cluster.ready import why_no_cluster, why_no_images_there
+from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
 from infra.deployments.images import fetch_model, find_image, have_image, is_model_of_host, serves_only_bundled
@@ -36,6 +39,7 @@ from infra.experiment.plan import MIB, Plan
 from infra.experiment.progress import View, staircase_in_words
 from infra.experiment.rounds import Rounds
 from infra.paths import INFRA, IS_INSTALLED, ROOT
+from runfiles.cluster import ClusterRecord
 from runfiles.deployments import HOST, title_of
 from runfiles.events import BLOCKS, FAILED, STATUS_MEASURED
 from runfiles.files import BLANK_FOLDER, group_folder, round_folder
@@ -50,21 +54,24 @@ COMMAND = [INFRA] if IS_INSTALLED else ["python", "-m", "infra"]
 """How a record calls the command. The analysis (judge/advice.py) knows both."""
 
 
-def run_new(plan: Plan, settings: Settings, results: Path) -> int:
-    """Begin an experiment in a new folder of ``results``. Returns the exit code.
+def run_new(plan: Plan, settings: Settings, results: Path, load_image: str | None = None) -> int:
+    """Begin an experiment in a new folder of ``results``. Returns the exit code. ``load_image``: nodes of a swarm
+    send the load (``infra.cluster``).
 
     Raises:
         PlanError: two deployments that run side by side have one port, or no deployment can be changed as it says.
         NotValid: a Compose file or stack file that the service file names can't be used.
         DeploymentError: another experiment runs on this machine or on the engine, the load generator can't be pinned,
-            or the folder can't be made.
+            the swarm is not ready, or the folder can't be made.
         RecordError: the experiment's record can't be written there.
     """
     warnings = refuse_impossible(plan, settings)
+    if load_image is not None and (reason := why_no_cluster(connect(), replace(settings, load_nodes=plan.load_nodes))):
+        raise DeploymentError(reason)
     with alone_on_machine(), alone_on_engine(list(plan.deployments)):
         folder = make_folder(results)
         try:
-            journal = begin_journal(folder, plan, settings, circumstances_here())
+            journal = begin_journal(folder, plan, settings, circumstances_here(), load_image)
         except RecordError:
             with suppress(OSError):
                 folder.rmdir()
@@ -77,7 +84,9 @@ def command_line() -> str:
     return shlex.join([*COMMAND, *sys.argv[1:]])
 
 
-def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances) -> Journal:
+def begin_journal(
+    folder: Path, plan: Plan, settings: Settings, circumstances: Circumstances, load_image: str | None = None
+) -> Journal:
     """The record of a new experiment.
 
     Raises:
@@ -90,6 +99,7 @@ def begin_journal(folder: Path, plan: Plan, settings: Settings, circumstances: C
         ports=settings.ports,
         reach=settings.reach,
         start_timeout_s=settings.start_timeout_s,
+        load_image=load_image,
     )
     return Journal.begin(folder, plan, command_line(), circumstances, options, service_record(settings.service))
 
@@ -173,6 +183,8 @@ class Experiment:
             memory_bytes=self._plan.memory_mb * MIB,
             service_cpus=self._plan.service_cpus,
             restarts=bool(self._plan.changes),
+            placement=self._plan.placement,
+            load_nodes=self._plan.load_nodes,
         )
         budget = Budget(self._plan.budget_minutes, spent_s(folder, journal.record))
         self._view = view or View(journal, Console(highlight=False), budget)
@@ -299,6 +311,8 @@ class Experiment:
         """
         record = self._journal.record
         self._refuse_other_circumstances()
+        for what in remove_left_load() if self._options.load_image is not None else ():
+            self._view.say(f"removed what was left: {what}")
         for name in self._journal.cut_off():
             for what in remove(name, self._settings):
                 self._view.say(f"removed what was left: {what}")
@@ -328,6 +342,8 @@ class Experiment:
         try:
             engine = connect() if record.engine else None
             found = differences(record, replace(here, engine=engine.record() if engine else None))
+            if engine and record.cluster and self._cluster(engine) != record.cluster:
+                found.append("the nodes of the swarm, and at which of them the load comes in")
             if engine and images and {self._find_image(engine).id} != images:
                 measured = ", ".join(map(str, images))
                 found.append(f"image {self._settings.image}: another than {measured}, which was measured")
@@ -365,6 +381,9 @@ class Experiment:
             prepare_python(service, self._view.say)
             self._journal.note_deployment(HOST, python=python_record(service))
 
+    def _cluster(self, engine: Engine) -> ClusterRecord | None:
+        return cluster_of(engine, self._plan, self._settings, is_on_cluster=self._options.load_image is not None)
+
     def _find_image(self, engine: Engine) -> Image:
         return find_image(engine, str(self._settings.image), is_built=self._options.build)
 
@@ -381,10 +400,14 @@ class Experiment:
         is_known = any(deployment.image for deployment in self._journal.record.deployments)
         try:
             engine = connect()
-            self._journal.note(engine=engine.record())
+            self._journal.note(engine=engine.record(), cluster=self._cluster(engine))
             if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
                 self._view.say(reason)
             image = self._find_image(engine) if is_known else self._have_image(engine)
+            if self._options.load_image is not None:
+                reason = why_no_images_there(engine, str(self._settings.image), self._options.load_image)
+                if reason is not None:
+                    return reason
         except ImageError as error:
             self._no_image = str(error)
             return self._no_image

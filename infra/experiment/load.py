@@ -77,17 +77,20 @@ class Load:
     meanwhile: Callable[[], None] = lambda: None
 
 
-def run_locust(load: Load, targets: Sequence[Target]) -> dict[str, Outcome]:
+def run_locust(
+    load: Load, targets: Sequence[Target], run: Callable[[Load, Sequence[Target]], int] | None = None
+) -> dict[str, Outcome]:
     """Run one locustfile headless against one deployment or several. Returns by deployment what became of its run.
 
-    It ends at once when a service is gone. Interrupted, Locust is asked to end, so that its files and ours are whole.
+    ``run`` runs Locust, maybe elsewhere, and returns its exit code; None: ``run_here``. Locust ends at once when a
+    service is gone. Interrupted, it is asked to end, so that its files and ours are whole.
 
     Raises:
         ServiceGone: a service is gone.
         DeploymentError: Locust could not run, or could not write its files.
     """
-    exit_code = _run(load, targets)
-    _refuse_gone(targets)
+    exit_code = (run or run_here)(load, targets)
+    refuse_gone(targets)
     log = _log(load.prefix)
     words = last_error(tail(log))
     if exit_code == RECORDING_FAILED_EXIT_CODE:
@@ -121,8 +124,8 @@ def _outcome(target: Target, recorded: _Recorded, is_single_pass: bool) -> Outco
     return Outcome(reason, [text for _, text in recorded.faults], recorded.failures)
 
 
-def _run(load: Load, targets: Sequence[Target]) -> int:
-    """Locust's exit code.
+def run_here(load: Load, targets: Sequence[Target]) -> int:
+    """Run Locust on this machine. Returns its exit code.
 
     Raises:
         ServiceGone: a service is gone, and Locust was ended.
@@ -170,11 +173,15 @@ def _wait(process: subprocess.Popen[bytes], load: Load, targets: Sequence[Target
         time.sleep(POLL_S)
         if time.monotonic() - asked_at >= GONE_EVERY_S:
             asked_at = time.monotonic()
-            _refuse_gone(targets)
+            refuse_gone(targets)
     load.meanwhile()
 
 
-def _refuse_gone(targets: Sequence[Target]) -> None:
+def refuse_gone(targets: Sequence[Target]) -> None:
+    """
+    Raises:
+        ServiceGone: a service is gone.
+    """
     for target in targets:
         if reason := _why_gone(target.service):
             raise ServiceGone(target.deployment, reason)

@@ -25,8 +25,10 @@ from infra.experiment.changes import ROUNDS as ROUNDS_OF_CHANGES
 from infra.experiment.changes import changes_of, why_together_wrong
 from infra.experiment.grid import Grid, grid_of
 from infra.experiment.grid import as_table as grid_as_table
+from runfiles.cluster import PLACEMENTS, SPREAD
 from runfiles.deployments import DEFAULT, DEPLOYMENTS, NAMES, hint_for
 from runfiles.events import ARRIVALS, AUTO, BLOCKS, KEPT, LAYOUTS, NEW, POISSON, TURNS
+from runfiles.fields import why_no_name
 from runfiles.reconnect import read_reconnect_every
 from runfiles.records import MOST_BUDGET_MINUTES, PlanRecord
 from servicefile import toml
@@ -55,7 +57,7 @@ AUTO_RATES = tuple(float(round(10 * 2 ** (step / 2))) for step in range(21))
 """10 to 10,000 requests per second, each 1.41 times the one before. A deployment that is overloaded gets no higher one.
 """
 
-NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates", "changes")
+NEWER = ("layout", "precision", "budget_minutes", "block_s", "processes", "arrivals", "rates", "changes", "load_nodes")
 """Keys that records of earlier versions lack, and that can't be none."""
 
 
@@ -85,6 +87,10 @@ class Plan:
     (cores; None: all) and ``memory_mb`` (MiB) limit each container, and not the host process. ``processes``: Locust's
     workers; 1: it has none. ``generator_cpus`` and ``service_cpus``: the processors that Locust and the service may
     use, such as ``0-1,3``; None: all.
+
+    ``placement``: where the replicas of Swarm run ("spread": evenly over the nodes, "one-node"); None: as Swarm places
+    them. ``workers`` and ``load_nodes`` are for an experiment on a cluster: how many of Locust's workers send the load
+    (None: one), and the names of the nodes that run no replica.
     """
 
     deployments: tuple[str, ...] = DEFAULT
@@ -112,6 +118,9 @@ class Plan:
     processes: int = 1
     generator_cpus: str | None = None
     service_cpus: str | None = None
+    placement: str | None = None
+    workers: int | None = None
+    load_nodes: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> int:
@@ -154,10 +163,14 @@ class Plan:
 
     @property
     def load_arguments(self) -> list[str]:
-        """What Locust is told of the users and of the rate."""
-        users = self.processes if self.all_rates else self.users
+        """What Locust is told of the users and of the rate, and of its processes."""
+        said = self.arguments_for(self.workers or self.processes)
+        return [*said, "--processes", str(self.processes)] if self.processes > 1 else said
+
+    def arguments_for(self, workers: int) -> list[str]:
+        """What Locust is told of the users and of the rate, if so many workers share the load."""
+        users = workers if self.all_rates else self.users
         said = ["--users", str(users), "--spawn-rate", str(users), "--seed", str(self.seed)]
-        said += ["--processes", str(self.processes)] if self.processes > 1 else []
         if self.all_rates:
             connection = KEPT if self.user_class == KEEP_ALIVE else NEW
             said += ["--rate", str(self.all_rates[0]), "--arrivals", self.arrivals, "--connection", connection]
@@ -288,6 +301,11 @@ def _with_changes(plan: Plan) -> Plan:
         raise PlanError("changes need one load; leave rates, capacity and grid out, or leave changes out")
     if plan.requests is not None:
         raise PlanError("changes need a load of known length; leave requests out")
+    if plan.placement == SPREAD:
+        raise PlanError(
+            "changes and placement = spread are both there, and a node that is full takes no new replica; "
+            "leave placement out: Swarm spreads replicas by itself"
+        )
     if reason := why_together_wrong(plan.changes, plan.seconds, has_rate=plan.rate is not None):
         raise PlanError(reason)
     alone = replace(plan, changes=(), layout=TURNS, rounds=plan.rounds or ROUNDS_OF_CHANGES)
@@ -404,6 +422,14 @@ def _deployments(value: Any) -> tuple[str, ...]:
     return tuple(name for name in known if name in value)
 
 
+def _node_names(value: Any) -> tuple[str, ...]:
+    """Names of nodes, each once; None: none."""
+    names = value.split(",") if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, list | tuple) or any(not isinstance(name, str) or why_no_name(name) for name in names):
+        raise ValueError('a list of names of nodes, such as ["node1"]')
+    return tuple(dict.fromkeys(names))
+
+
 def _reconnect_every(value: Any) -> str:
     return str(read_reconnect_every(value))
 
@@ -434,6 +460,9 @@ _CHECKS: dict[str, toml.Check] = {
     "processes": whole(1, 64),
     "generator_cpus": or_none(_cpuset),
     "service_cpus": or_none(_cpuset),
+    "placement": or_none(one_of(PLACEMENTS)),
+    "workers": or_none(whole(1, 64)),
+    "load_nodes": _node_names,
 }
 """Of each key: what turns its value into the plan's, or raises ``ValueError`` with what would be right."""
 

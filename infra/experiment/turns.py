@@ -10,7 +10,7 @@ from infra.deployments.table import Running, deployed
 from infra.experiment.bench import Bench, Seldom
 from infra.experiment.changes import Schedule, spikes_of
 from infra.experiment.journal import Step, flush_files, now
-from infra.experiment.load import Target, rows_so_far, run_locust
+from infra.experiment.load import rows_so_far
 from runfiles.deployments import title_of
 from runfiles.events import CUT_OFF, FAILED, STATUS_MEASURED
 from runfiles.files import LOAD, SINGLE_PASS, round_folder
@@ -58,8 +58,7 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
     plan, name = bench.plan, running.name
     title = f"{bench.title(title_of(name), number)}: load of {plan.load_in_words}"
     prefix = bench.folder / round_folder(name, number) / LOAD
-    arguments = ["--host", running.url, "--replicas", running.service.replicas]
-    arguments += [*plan.load_arguments, "--warm-up", str(plan.warm_up_s)]
+    arguments = [*plan.load_arguments, "--warm-up", str(plan.warm_up_s)]
     arguments += ["--run-time", str(plan.warm_up_s + plan.seconds)]
     arguments += ["--requests", str(plan.requests)] if plan.requests is not None else []
     arguments += [part for spike in spikes_of(plan.changes) for part in ("--spike", str(spike))]
@@ -73,11 +72,11 @@ def _send_load(bench: Bench, running: Running, number: int) -> None:
         if seldom.is_due():
             bench.view.do(f"{title}, {rows_so_far(prefix)} requests")
 
-    load = bench.load(plan.locustfile, prefix, arguments, show)
     # What a change ends is not gone: that is what is measured.
     service = replace(running.service, gone=lambda: None) if plan.changes else running.service
     try:
-        outcome = run_locust(load, [Target(name, prefix, service)])[name]
+        loaded = replace(running, service=service)
+        outcome = bench.send(plan.locustfile, loaded, prefix, arguments, show, plan.workers or 1)
     finally:
         schedule.close()
     bench.refuse_failed(outcome, title, running, number)

@@ -1,0 +1,1 @@
+"""Load and measurement on the nodes of a swarm."""
