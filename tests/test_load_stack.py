@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import subprocess
 import time
@@ -116,6 +117,15 @@ def test_the_master_is_where_its_files_are_fetched_and_the_workers_are_where_the
     assert "--enable-rebalancing" in master["command"]  # or the users of a worker that dies are gone for a minute
     assert all(set(each["networks"]) == {"load", "service"} for each in (master, worker))
     assert model["networks"]["service"]["name"] == "theirs"
+
+
+@pytest.mark.engine
+def test_the_stack_file_takes_the_options_of_a_load_by_hand(engine: Engine) -> None:
+    command = ["docker", "stack", "config", "--compose-file", str(ROOT / "stack-load.yml")]
+    said = subprocess.run(
+        command, env=os.environ | {"LOAD_ARGUMENTS": "--host http://a:80 --users 3"}, capture_output=True, check=True
+    ).stdout
+    assert yaml.safe_load(said)["services"]["master"]["command"][-4:] == ["--host", "http://a:80", "--users", "3"]
 
 
 @pytest.fixture
