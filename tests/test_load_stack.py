@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,21 @@ def asked(engine: Engine, load_image: str, tmp_path: Path) -> Iterator[ServiceFi
             client.networks.get("docker_gwbridge").remove()
 
 
+def once_the_load_goes_on(said: Sequence[str], do: Callable[[], None]) -> Callable[[], None]:
+    """What calls ``do`` once, 2 s after the master has told its workers to begin."""
+    began_at = list[float]()
+    done = list[bool]()
+
+    def meanwhile() -> None:
+        if not began_at and any("Sending spawn jobs" in line for line in said):
+            began_at.append(time.monotonic())
+        if began_at and not done and time.monotonic() - began_at[0] >= 2:
+            done.append(True)
+            do()
+
+    return meanwhile
+
+
 def left_of_the_load(engine: Engine) -> list[Any]:
     """All that the load made and that is still there."""
     client, filters = engine.client, {"label": f"{LABEL}={STACK.kind}"}
@@ -180,15 +196,13 @@ def test_a_load_of_two_workers_comes_back_whole_though_one_is_killed_and_nothing
 ) -> None:
     said = list[str]()
     place = LoadPlace(nodes="node.role == manager", network=SERVER)
-    arguments = ["--host", f"http://{SERVER}:5000", "--users", "4", "--spawn-rate", "4", "--run-time", "4"]
+    arguments = ["--host", f"http://{SERVER}:5000", "--users", "4", "--spawn-rate", "4", "--run-time", "6"]
 
     def kill_a_worker() -> None:
-        has_begun = any("All users spawned" in line for line in said)
-        workers = [each for each in STACK.containers(engine) if each.name.startswith("fourfold-load_worker.2")]
-        if has_begun and workers[0].status == "running":
-            workers[0].kill()
+        (worker,) = [each for each in STACK.containers(engine) if each.name.startswith("fourfold-load_worker.2")]
+        worker.kill()
 
-    load = Load("keep_alive", tmp_path / "load", arguments, meanwhile=kill_a_worker)
+    load = Load("keep_alive", tmp_path / "load", arguments, meanwhile=once_the_load_goes_on(said, kill_a_worker))
     assert run_on_swarm(engine, place, load, asked, said.append) == 0
     assert not left_of_the_load(engine)
     record = whole_record(load.prefix)
@@ -208,11 +222,10 @@ def test_a_load_that_is_interrupted_comes_back_whole_and_nothing_is_left(
     said = list[str]()
 
     def interrupt() -> None:
-        if any("All users spawned" in line for line in said):
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     arguments = ["--host", f"http://{SERVER}:5000", "--users", "4", "--spawn-rate", "4", "--run-time", "60"]
-    load = Load("keep_alive", tmp_path / "load", arguments, meanwhile=interrupt)
+    load = Load("keep_alive", tmp_path / "load", arguments, meanwhile=once_the_load_goes_on(said, interrupt))
     with pytest.raises(KeyboardInterrupt):
         run_on_swarm(engine, LoadPlace(nodes="node.role == manager", network=SERVER), load, asked, said.append)
     assert not left_of_the_load(engine)
