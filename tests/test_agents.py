@@ -233,6 +233,10 @@ def test_an_agent_that_is_lost_is_a_gap_with_its_name_and_its_clock_is_known(
         clock = finder.clocks()["n1"]
         assert abs(clock.ahead_s - AHEAD_S) <= clock.uncertainty_s + 0.001
     until(lambda: len(events) == 2)
+    stranger = Agents(f"127.0.0.1:{port}", TOKEN)
+    stranger.look({("id-1", "n1"): [ID]})
+    with pytest.raises(AgentFailure, match=r"n1 does not answer: 127\.0\.0\.1: nobody listens at its address"):
+        stranger.read("id-1", ID)
     with agent_of(roots, tmp_path, port, ["locustfiles/_agent.py"]):
         until(lambda: len(events) == 3)
         assert abs(finder.clocks()["n1"].ahead_s) < 1, "its clock was set"
