@@ -113,6 +113,7 @@ def test_the_master_is_where_its_files_are_fetched_and_the_workers_are_where_the
     assert {master["image"], worker["image"]} == {"my/load:1"}
     assert master["command"][-2:] == ["--host", "http://a$$b:80"]
     assert master["command"][master["command"].index("--replicas") + 1] == "none"
+    assert "--enable-rebalancing" in master["command"]  # or the users of a worker that dies are gone for a minute
     assert all(set(each["networks"]) == {"load", "service"} for each in (master, worker))
     assert model["networks"]["service"]["name"] == "theirs"
 

@@ -193,7 +193,8 @@ def model_of(
 
 def _commands(place: LoadPlace, load: Load, *, has_web_ui: bool) -> dict[str, list[str]]:
     both = ["locust", "--locustfile", in_container(load.locustfile), "--service", f"{GIVEN}/service.toml"]
-    of_master = ["--master", "--csv", f"{RESULTS}/{load.prefix.name}"]
+    # The users of a worker that dies go to the others after some 4 s, and not after a minute.
+    of_master = ["--master", "--enable-rebalancing", "--csv", f"{RESULTS}/{load.prefix.name}"]
     of_master += ["--web-host", LOOPBACK] if has_web_ui else ["--headless", "--only-summary"]
     of_master += ["--expect-workers", str(place.workers), "--expect-workers-max-wait", f"{START_S:.0f}"]
     of_master += ["--replicas", NO_REPLICAS if place.sampled is None else f"{SWARM_SERVICE}:{place.sampled}"]
@@ -309,7 +310,12 @@ def _told_the_tasks(master: Any, sampled: str | None) -> Iterator[None]:
     command = ["docker", "exec", "--interactive", master.id, "sh", "-c", f"cat > {TASKS_FILE}"]
     lines = task_lines(connect().client, sampled)  # a client of its own: it is another thread's
     with subprocess.Popen(
-        command, env=for_docker(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=for_docker(),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,  # or closing it would fail on what is left for a master that has ended
+        start_new_session=True,
     ) as channel:
         threading.Thread(target=_write_lines, args=(lines, channel.stdin), daemon=True).start()
         try:
@@ -323,7 +329,6 @@ def _write_lines(lines: Iterable[str], to: IO[bytes]) -> None:
     with suppress(OSError, ValueError):
         for line in lines:
             to.write(line.encode())
-            to.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
