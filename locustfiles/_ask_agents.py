@@ -63,6 +63,7 @@ class Agents:
         self._port = int(port)
         self._headers = {"Authorization": TOKEN_PREFIX + token}
         self._nodes: dict[str, _Node] = {}
+        self._silent: dict[str, str] = {}  # address -> why nobody has answered there at the last look
 
     def look(self, wanted: Mapping[tuple[str, str], Collection[str]]) -> None:
         """Find out which agents there are, and how far their clocks are ahead.
@@ -72,11 +73,14 @@ class Agents:
         """
         for (id, name), containers in wanted.items():
             self._nodes.setdefault(id, _Node(name)).wanted = frozenset(containers)
+        self._silent.clear()
         asked = [gevent.spawn(self._meet, address) for address in self._addresses()]
         gevent.joinall(asked, timeout=ANSWER_S * 2)
         found = dict(filter(None, (each.value for each in asked)))
         for id, node in self._nodes.items():
             node.address = found.get(id)
+            if node.address is None and node.clock is None and self._silent:  # it may be one of those
+                node.why_not = "; ".join(f"{address}: {why}" for address, why in sorted(self._silent.items()))
 
     def read(self, node_id: str, container_id: str) -> Reading:
         """The reading of a container now, with its time by this machine's clock.
@@ -124,7 +128,7 @@ class Agents:
         except (OSError, ValueError, http.client.HTTPException) as error:
             if known is not None:
                 known.why_not = _explained(error)
-            logger.debug("agent at %s: %s", address, error)
+            self._silent[address] = _explained(error)
             return None
         return answer.node_id, address
 

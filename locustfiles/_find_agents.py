@@ -57,7 +57,11 @@ class AgentFinder:
         return [self._replica(task) for task in running]
 
     def explain_unsampled(self, names: Sequence[str]) -> str:
-        return f"no running task of {self.target} has the name {', '.join(names)}"
+        known = {task.name for task in self._tasks() if task.state == RUNNING}
+        parts = [f"{name} could not be read by the agent of its node" for name in names if name in known]
+        unknown = [name for name in names if name not in known]
+        parts += [f"no running task of {self.target} has the name {', '.join(unknown)}"] if unknown else []
+        return "; ".join(parts)
 
     def clocks(self) -> dict[str, Offset]:
         return self._agents.clocks()

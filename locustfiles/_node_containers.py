@@ -108,13 +108,22 @@ def oldest_processes(proc: Path) -> dict[str, int]:
         if not entry.name.isdecimal():
             continue
         try:
-            ids = CONTAINER_ID.findall((entry / "cgroup").read_text())
-            if ids:
+            id = container_of((entry / "cgroup").read_text())
+            if id is not None:
                 started = int((entry / "stat").read_text().rpartition(")")[2].split()[START_FIELD])
-                found[ids[-1]] = min(found.get(ids[-1], (started, int(entry.name))), (started, int(entry.name)))
+                found[id] = min(found.get(id, (started, int(entry.name))), (started, int(entry.name)))
         except OSError:  # it has ended
             continue
     return {id: pid for id, (_, pid) in found.items()}
+
+
+def container_of(groups: str) -> str | None:
+    """The ID of the container whose groups these are, the content of /proc/PID/cgroup. None: it is in no container.
+
+    If the node is a container itself, some of the paths, or all of them, have its ID before.
+    """
+    ids = max((CONTAINER_ID.findall(line) for line in groups.splitlines()), key=len, default=[])
+    return ids[-1] if ids else None
 
 
 def group_paths(roots: Roots) -> dict[str, str]:
@@ -124,7 +133,6 @@ def group_paths(roots: Roots) -> dict[str, str]:
     for folder, inner, _ in os.walk(top):
         for name in [name for name in inner if CONTAINER_ID.search(name)]:
             found[CONTAINER_ID.findall(name)[-1]] = "/" + Path(folder, name).relative_to(top).as_posix()
-            inner.remove(name)  # what a container makes in its own group belongs to it
     return found
 
 

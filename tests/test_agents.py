@@ -25,7 +25,7 @@ from _ask_agents import AgentFailure, Agents
 from _find_agents import AgentFinder
 from _node_answer import PATH, NodeAnswer
 from _node_clocks import Offset, better, offset
-from _node_containers import NodeContainers, oldest_processes
+from _node_containers import NodeContainers, container_of, oldest_processes
 from _tasks_file import TasksFile
 from conftest import ROOT, free_port, is_open
 
@@ -119,6 +119,13 @@ def test_an_agent_reads_what_the_monitor_reads(tmp_path: Path) -> None:
             again = containers.read([ID])[ID].counters
             assert again is not None, "another process of the container is left"
             assert replace(again, read_at_unix_s=0) == replace(by_agent, read_at_unix_s=0)
+
+
+def test_a_process_belongs_to_the_innermost_container() -> None:
+    outer, inner = "a" * 64, "b" * 64
+    assert container_of(f"4:memory:/docker/{outer}/docker/{inner}\n0::/docker/{outer}\n") == inner
+    assert container_of(f"0::/../docker-{inner}.scope\n") == inner
+    assert container_of("0::/init.scope\n") is None
 
 
 def test_what_an_agent_can_not_read_is_missing_with_its_reason(tmp_path: Path) -> None:
@@ -226,6 +233,10 @@ def test_an_agent_that_is_lost_is_a_gap_with_its_name_and_its_clock_is_known(
         clock = finder.clocks()["n1"]
         assert abs(clock.ahead_s - AHEAD_S) <= clock.uncertainty_s + 0.001
     until(lambda: len(events) == 2)
+    stranger = Agents(f"127.0.0.1:{port}", TOKEN)
+    stranger.look({("id-1", "n1"): [ID]})
+    with pytest.raises(AgentFailure, match=r"n1 does not answer: 127\.0\.0\.1: nobody listens at its address"):
+        stranger.read("id-1", ID)
     with agent_of(roots, tmp_path, port, ["locustfiles/_agent.py"]):
         until(lambda: len(events) == 3)
         assert abs(finder.clocks()["n1"].ahead_s) < 1, "its clock was set"
@@ -257,6 +268,9 @@ def test_a_task_that_moves_is_a_replica_that_ends_and_another_that_starts(tmp_pa
     assert replica.read is not None
     with pytest.raises(AgentFailure, match=r"n1 can't read web\.1: no process of it is here"):
         replica.read()
+    assert finder.explain_unsampled(["web.1", "web.9"]) == (
+        "web.1 could not be read by the agent of its node; no running task of swarm:web has the name web.9"
+    )
     monitor._find(FOUND)
     tell(tasks, task(1, "shutdown", why="shutdown: node drained"), task(1, container=other, node=2))
     assert replica.read() is None, "the manager has ended it"
