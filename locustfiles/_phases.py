@@ -73,7 +73,7 @@ class InBlocks:
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[int, Block] = {}
+        self._blocks: dict[int | None, Block] = {}
         self._present: Block | None = None
         self._kept: list[Callable[[], None]] = []
 
@@ -99,9 +99,8 @@ class InBlocks:
         if self._present is not None and self._present.phase is None:
             self._kept.append(lambda: self.give_requests(batch, write))
             return
-        if batch.block is not None:
-            block = self._blocks[batch.block]
-            write(batch, [block.phase_at(at) for at in batch.started_at_unix_s])
+        block = self._blocks[batch.block]
+        write(batch, [block.phase_at(at) for at in batch.started_at_unix_s])
 
     def give_unsent(self, row: Row, write: Write) -> None:
         if self._present is not None:

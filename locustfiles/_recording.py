@@ -100,7 +100,7 @@ class Recording:
         self._sends_each_text_once = any(
             getattr(user, "sends_each_text_once", False) for user in environment.user_classes
         )
-        self._texts_sent: dict[int | None, set[int]] = {}
+        self._texts_sent: dict[int | None, set[int | None]] = {}
         self._failed_texts: dict[int, FailedText] = {}
         self._faults: list[Fault] = []
         self._problems: list[str] = []

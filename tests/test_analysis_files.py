@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from recorded_runs import START, measured, request, steady_requests, steady_samp
 from analysis.read.csvs import UnreadableFile, read_csv
 from analysis.read.records import UnreadableResults
 from analysis.read.results import read_results
+from analysis.read.rows import Rows
 from analysis.read.runs import Run
 from runfiles.columns import REPLICA_STATS_COLUMNS, REQUEST_COLUMNS, column_names
 
@@ -114,6 +116,41 @@ def test_a_column_that_was_not_yet_recorded_is_empty_and_any_other_is_missed(tmp
     path.write_text(path.read_text(encoding="utf-8").replace("cpu_seconds", "other", 1), encoding="utf-8")
     with pytest.raises(UnreadableFile, match="there is no column cpu_seconds"):
         read_csv(path, REPLICA_STATS_COLUMNS)
+
+
+def test_a_large_file_is_read_in_pieces_and_nothing_is_rounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["b"] * 6 + ["a", "", "12", "c"] * 10
+    took_ms = [1.5, 100.0, 1 / 3, *range(1, 44)]
+    sizes = [255, 256, 70_000, 2**33, *range(42)]
+    rows = [request(46 - age, ms, replica=name) for age, (ms, name) in enumerate(zip(took_ms, names, strict=True))]
+    for row, size in zip(rows, sizes, strict=True):
+        row |= {"response_bytes": size, "request_bytes": size % 1000, "connection_reused": "" if size == 256 else 1}
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, NAMES, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    monkeypatch.setattr("analysis.read.csvs.ROWS_AT_ONCE", 7)
+    frame = read_csv(tmp_path / "x.csv", REQUEST_COLUMNS, is_large=True)
+    rows.reverse()  # into the order of time
+    assert frame["replica"].tolist() == [row["replica"] for row in rows]
+    assert frame["replica"].cat.categories.tolist() == ["", "12", "a", "b", "c"]
+    for name in ("started_at_unix_s", "response_time_ms", "response_bytes", "request_bytes"):
+        assert frame[name].tolist() == [row[name] for row in rows]
+    assert frame["connection_reused"].isna().tolist() == [row["connection_reused"] == "" for row in rows]
+    assert frame["request_bytes"].dtype == np.uint16
+    assert frame["status"].dtype == np.uint8
+    whole = read_csv(tmp_path / "x.csv", REQUEST_COLUMNS)
+    assert frame.select_dtypes("number").equals(
+        whole.select_dtypes("number").astype(frame.dtypes[frame.dtypes != "category"])
+    )
+
+
+def test_rows_that_do_not_follow_each_other_are_those_of_the_frame() -> None:
+    frame = pd.DataFrame({"number": range(6), "text": list("abcdef")})
+    rows = Rows(frame, np.array([True, False, True, True, False, True]))
+    assert len(rows) == 4
+    assert rows["number"].tolist() == [0, 2, 3, 5]
+    assert rows[rows["number"] > 2]["text"].tolist() == ["d", "f"]
 
 
 def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:

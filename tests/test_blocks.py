@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from _blocks import OTHERS_LIMIT_PERCENT, Block, orders, phase_of, read_blocks
 from _other_programs import CpuReading, cpu_reading, others_percent
-from _phases import InBlocks, InOnePiece
+from _phases import InBlocks, InOnePiece, Phases
+from _request_batch import RequestBatch
 
 from runfiles.events import DISTURBED, MEASURED, SETTLING, WAITING, WARM_UP
 
@@ -108,8 +109,15 @@ def sample(at: float) -> dict[str, Any]:
     return {"sampled_at_unix_s": at}
 
 
-def request(at: float, block: int) -> dict[str, Any]:
-    return {"started_at_unix_s": at, "block": block}
+def request(at: float, block: int) -> RequestBatch:
+    return RequestBatch(block, started_at_unix_s=[at])
+
+
+def give(phases: Phases, batch: RequestBatch, written: list[dict[str, Any]]) -> None:
+    """Give some requests; ``written`` gets the block and the phase of each."""
+    phases.give_requests(
+        batch, lambda own, names: written.extend({"block": own.block, "phase": name} for name in names)
+    )
 
 
 def test_rows_get_their_phase_when_their_block_has_ended() -> None:
@@ -119,7 +127,7 @@ def test_rows_get_their_phase_when_their_block_has_ended() -> None:
     block = Block(4, 2, 10.0)
     phases.begin_block(block)
     for at in (10.1, 10.2, 10.9, 11.0, 11.1):
-        phases.give_request(request(at, 4), written.append)
+        give(phases, request(at, 4), written)
         phases.give_sample(sample(at), written.append)
     assert [row["phase"] for row in written] == [WAITING]
     block.measured_from_unix_s, block.measured_to_unix_s, block.ended_at_unix_s = 10.2, 11.0, 11.3
@@ -136,13 +144,13 @@ def test_rows_that_come_after_their_block_get_its_phase_too() -> None:
     phases, written = InBlocks(), list[dict[str, Any]]()
     phases.begin_block(Block(1, 1, 10, 10.2, 11, 11.3, MEASURED))
     phases.end_block()
-    phases.give_request(request(10.5, 1), written.append)
-    phases.give_request(request(11.2, 1), written.append)
+    give(phases, request(10.5, 1), written)
+    give(phases, request(11.2, 1), written)
     phases.give_sample(sample(11.4), written.append)
     assert [row["phase"] for row in written] == [MEASURED, SETTLING, WAITING]
     phases.begin_block(Block(3, 2, 14))
-    phases.give_request(request(10.6, 1), written.append)
-    phases.give_request(request(14.1, 3), written.append)
+    give(phases, request(10.6, 1), written)
+    give(phases, request(14.1, 3), written)
     phases.give_sample(sample(14.1), written.append)
     assert len(written) == 3
     phases.end()  # in the middle of the block
@@ -154,7 +162,7 @@ def test_a_load_in_one_piece_has_its_warm_up_first() -> None:
     phases.begin(100)
     for at in (99.9, 101.9, 102.0):
         phases.give_sample(sample(at), written.append)
-        phases.give_request(request(at, 0), written.append)
+        give(phases, request(at, 0), written)
     assert [row["phase"] for row in written] == [WARM_UP] * 4 + [MEASURED] * 2
 
 

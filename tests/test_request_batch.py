@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 from _phases import InOnePiece
 from _request_batch import RequestBatch
@@ -28,11 +27,11 @@ def request(age_s: float, **changed: Any) -> dict[str, Any]:
 
 
 def batch_of(*requests: dict[str, Any]) -> RequestBatch:
-    """The requests as they are at the master: sent in a message of Locust."""
+    """The requests, made anew from the fields that a worker sends."""
     batch = RequestBatch()
     for each in requests:
         batch.add(each)
-    return RequestBatch(**msgpack.loads(msgpack.dumps(vars(batch)), strict_map_key=False))
+    return RequestBatch(**vars(batch))
 
 
 def written(path: Path, batch: RequestBatch) -> list[dict[str, str]]:

@@ -202,7 +202,7 @@ class Run:
         too few, or too much alike, to tell."""
         times = np.sort(self.requests["response_time_ms"].to_numpy())
         is_telling = np.count_nonzero(times[1:] != times[:-1]) >= LEAST_TELLING
-        return hashlib.blake2b(times).digest() if is_telling else None
+        return hashlib.blake2b(times.data).digest() if is_telling else None
 
     @property
     def is_local(self) -> bool:
