@@ -17,8 +17,8 @@ from servicefile.service_file import ServiceFile
 GIVEN = "/app/given"
 """The folder of the service file and its texts in the containers."""
 
-MOST_CONFIG_BYTES = 1_024_000
-"""SwarmKit takes no larger config (manager/controlapi/config.go, MaxConfigSize; before Docker 20.10: 500 KiB)."""
+MOST_CONFIG_BYTES = 1_023_999
+"""SwarmKit takes no larger config (manager/controlapi/config.go, MaxConfigSize)."""
 
 
 def given_files(locustfile: str, service: ServiceFile, folder: Path) -> Mapping[str, tuple[Path, str]]:
