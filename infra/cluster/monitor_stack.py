@@ -30,7 +30,7 @@ TOKEN = "fourfold_agent_token"  # noqa: S105  the secret's name, not its content
 """The secret: its name in the swarm, and its file in /run/secrets."""
 
 AGENTS = f"tasks.{STACK.service_name('agent')}:5701"
-"""What ``--agents`` of the load gets: the name that has the addresses of all agents."""
+"""What ``--agents`` of Locust gets: the name that has the addresses of all agents."""
 
 START_S = 60.0
 
