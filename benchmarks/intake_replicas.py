@@ -109,4 +109,4 @@ def count_the_cost(environment: Environment, **_: Any) -> None:
     environment.events.quit.add_listener(lambda **_: cost.write(environment))
 
 
-_recording.finder_of = SimulatedReplicas  # type: ignore[assignment]
+_recording.finder_of = SimulatedReplicas  # type: ignore[assignment, attr-defined]
