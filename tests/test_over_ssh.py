@@ -91,7 +91,7 @@ def there(sshd: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The ssh:// URL of that machine."""
     place, folder = sshd
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(reach, "STATES", tmp_path / ".fourfold")
+    monkeypatch.setattr(reach, "STATE", tmp_path / ".fourfold")
     yield f"ssh://{place}"
     over_ssh.close()
 
