@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from infra.cluster import send
+from infra.cluster import monitor_stack, send
 from infra.cluster.plan import on_cluster, refuse_keys_of_clusters
 from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
@@ -113,7 +113,7 @@ def test_the_load_goes_to_the_entry_node_from_as_many_workers_as_planned(
 ) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(send, "connect", lambda: manager(*THREE))
-    monkeypatch.setattr(send, "_agents", lambda *_: nullcontext())
+    monkeypatch.setattr(monitor_stack, "agents", lambda *_: nullcontext())
 
     def run_on_swarm(*said: Any) -> int:
         sent.append(said)

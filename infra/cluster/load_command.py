@@ -19,7 +19,6 @@ from infra.deployments.settings import Settings
 from infra.errors import DeploymentError, PlanError
 from infra.experiment.load import Load
 from infra.experiment.plan import Plan, read_plan
-from infra.interruption import uninterrupted
 from infra.last_words import last_error, tail
 from infra.paths import RESULTS
 from runfiles.events import SWARM_SERVICE
@@ -116,15 +115,9 @@ def _agents(engine: Engine, place: LoadPlace) -> Iterator[None]:
     if place.sampled is None:
         yield
         return
-    if reason := monitor_stack.why_not(engine):
-        raise DeploymentError(reason)
-    try:
-        monitor_stack.deploy(place.image)
-        print(f"agents run on {', '.join(monitor_stack.wait_until_ready(engine))}")
+    with monitor_stack.agents(engine, place.image) as nodes:
+        print(f"agents run on {', '.join(nodes)}")
         yield
-    finally:
-        with uninterrupted():
-            monitor_stack.remove(engine)
 
 
 def _plan_of(said: Sequence[str], workers: int) -> Plan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +17,7 @@ from infra.deployments.swarm_mode import ACTIVE
 from infra.deployments.swarm_stack import Stack, why_no_stacks
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
+from infra.interruption import uninterrupted
 from infra.paths import ROOT
 from runfiles.lines import tidy
 from runfiles.tasks import RUNNING
@@ -33,6 +36,23 @@ AGENTS = f"tasks.{STACK.service_name('agent')}:5701"
 """What ``--agents`` of Locust gets: the name that has the addresses of all agents."""
 
 START_S = 60.0
+
+
+@contextmanager
+def agents(engine: Engine, image: str) -> Iterator[tuple[str, ...]]:
+    """Each node has an agent as long as the block lasts. The block gets the nodes' host names.
+
+    Raises:
+        DeploymentError: a node gets none, or they can't be removed.
+    """
+    if reason := why_not(engine):
+        raise DeploymentError(reason)
+    try:
+        deploy(image)
+        yield wait_until_ready(engine)
+    finally:
+        with uninterrupted():
+            remove(engine)
 
 
 def why_not(engine: Engine) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import addresses
@@ -14,9 +13,7 @@ from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.settings import Settings
 from infra.deployments.swarm_nodes import first_service_node, nodes_of
 from infra.deployments.table import BY_NAME
-from infra.errors import DeploymentError
 from infra.experiment.load import GONE_EVERY_S, Load, Target, refuse_gone
-from infra.interruption import uninterrupted
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class FromSwarm:
                 asked_at = time.monotonic()
                 refuse_gone(targets)
 
-        with _agents(engine, self.image):
+        with monitor_stack.agents(engine, self.image):
             return run_on_swarm(
                 engine, place, replace(load, arguments=said, meanwhile=meanwhile), self.settings.service
             )
@@ -59,21 +56,3 @@ def entry_url(engine: Engine, deployment: str, settings: Settings) -> str:
     address = first_service_node(nodes_of(engine), settings.load_nodes).address
     host = f"[{address}]" if ":" in address else address
     return addresses.parse(f"{host}:{BY_NAME[deployment].facts.port(settings)}").url
-
-
-@contextmanager
-def _agents(engine: Engine, image: str) -> Iterator[None]:
-    """Each node has an agent as long as the block lasts.
-
-    Raises:
-        DeploymentError: a node gets none, or they can't be removed.
-    """
-    if reason := monitor_stack.why_not(engine):
-        raise DeploymentError(reason)
-    try:
-        monitor_stack.deploy(image)
-        monitor_stack.wait_until_ready(engine)
-        yield
-    finally:
-        with uninterrupted():
-            monitor_stack.remove(engine)
