@@ -118,6 +118,7 @@ def experiment(folder: Path) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 def test_rounds_are_interleaved_and_a_grid_that_was_interrupted_is_continued(tmp_path: Path) -> None:
     service = tmp_path / "service.toml"
     app = ROOT / "tests" / "apps" / "small_app.py"
