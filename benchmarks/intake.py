@@ -42,6 +42,9 @@ from infra.environment import for_load
 from infra.errors import DeploymentError
 from runfiles.files import REPLICA_STATS_SUFFIX, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 
+LEAST_S = 8
+"""A worker reports every 3 s, and the first report is due within 3 s: this is the time of two reports of each."""
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCUSTFILES = (ROOT / "locustfiles" / "keep_alive.py", ROOT / "benchmarks" / "intake_replicas.py")
 REPLICAS_VARIABLE = "FOURFOLD_SIMULATED_REPLICAS"
@@ -60,6 +63,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=positive, default=60, help="of the load (60)")
     parser.add_argument("--json", type=output_file, help="write the figures there")
     arguments = parser.parse_args()
+    if arguments.seconds < LEAST_S:
+        parser.error(f"each worker needs the time for two reports: --seconds {LEAST_S} or more")
     require(
         why_no_packages("locust", "numpy", "psutil"),
         why_no_space(temporary_folder(), arguments.rate * arguments.seconds * ROW_BYTES),

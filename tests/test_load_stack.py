@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import re
@@ -18,6 +19,7 @@ import yaml
 from conftest import ROOT, names_on
 
 from infra.cluster import load_files
+from infra.cluster.load_command import _arguments_of, add_load_options
 from infra.cluster.load_files import given_files, service_file_of
 from infra.cluster.load_stack import LoadPlace, model_of, run_on_swarm, why_not
 from infra.cluster.load_tasks import STACK
@@ -26,6 +28,7 @@ from infra.deployments.ownership import LABEL
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from infra.experiment.load import Load
+from infra.experiment.plan import Plan
 from runfiles.events import INTERRUPTED, ROWS_LOST, RUN_TIME
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.records import RunRecord
@@ -261,3 +264,13 @@ def test_without_a_swarm_no_load_comes_from_one(engine: Engine) -> None:
     if engine.swarm().get("LocalNodeState") != "inactive":
         pytest.skip("this engine is in a swarm")
     assert "this engine is in no swarm; make one (docker swarm init" in str(why_not(engine, LoadPlace()))
+
+
+def test_a_load_samples_as_often_as_asked_and_one_in_the_web_ui_is_ended_by_people() -> None:
+    parser = argparse.ArgumentParser()
+    add_load_options(parser)
+    said = ["--on-swarm", "--host", "http://10.0.0.1:8080", "--replica-interval", "5"]
+    headless = _arguments_of(Plan(), parser.parse_args(said))
+    assert headless[headless.index("--replica-interval") + 1] == "5"
+    assert headless[headless.index("--run-time") + 1] == str(Plan().warm_up_s + Plan().seconds)
+    assert "--run-time" not in _arguments_of(Plan(), parser.parse_args([*said, "--web"]))

@@ -20,7 +20,7 @@ from infra.errors import DeploymentError, PlanError
 from infra.experiment.load import Load
 from infra.experiment.plan import Plan, read_plan
 from infra.last_words import last_error, tail
-from infra.paths import RESULTS
+from infra.paths import RESULTS, ROOT
 from runfiles.events import SWARM_SERVICE
 from runfiles.files import LOAD, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.lines import printable, visible
@@ -31,6 +31,8 @@ KEYS = ("users", "user_class", "reconnect_every", "rate", "arrivals", "seconds",
 """The keys of a plan that say what one load is."""
 
 MOST_WORKERS = 1000
+LEAST_INTERVAL_S, MOST_INTERVAL_S = 0.05, 3600.0
+"""Between two samples of a replica; Locust's own --replica-interval takes nothing shorter."""
 
 
 def add_load_options(load: argparse.ArgumentParser) -> None:
@@ -46,6 +48,9 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
         type=_swarm_service,
         metavar="swarm:SERVICE",
         help="sample the replicas of this Swarm service, by an agent on each node (without it: none are sampled)",
+    )
+    load.add_argument(
+        "--replica-interval", type=_seconds, metavar="S", help="seconds between two samples of a replica (0.25)"
     )
     load.add_argument("--load-image", default=IMAGE, metavar="NAME", help=f"the image of master and workers ({IMAGE})")
     load.add_argument(
@@ -87,6 +92,7 @@ def load_on_swarm(arguments: argparse.Namespace, settings: Settings) -> int:
         DeploymentError: the load can't be sent, or was not recorded.
     """
     plan = _plan_of(arguments.set, arguments.workers)
+    _refuse_unknown(arguments.locustfile)
     place = LoadPlace(arguments.workers, arguments.nodes, arguments.network, arguments.load_image, arguments.replicas)
     engine = connect()
     if reason := why_not(engine, place):
@@ -120,6 +126,16 @@ def _agents(engine: Engine, place: LoadPlace) -> Iterator[None]:
         yield
 
 
+def _refuse_unknown(locustfile: str | None) -> None:
+    """
+    Raises:
+        PlanError: there is no such locustfile.
+    """
+    known = sorted(path.stem for path in (ROOT / "locustfiles").glob("[!_]*.py"))
+    if locustfile is not None and locustfile not in known:
+        raise PlanError(f"--locustfile {locustfile}: there is none of this name; choose from {', '.join(known)}")
+
+
 def _plan_of(said: Sequence[str], workers: int) -> Plan:
     for each in said:
         key = each.partition("=")[0]
@@ -135,7 +151,11 @@ def _plan_of(said: Sequence[str], workers: int) -> Plan:
 
 def _arguments_of(plan: Plan, arguments: argparse.Namespace) -> list[str]:
     said = ["--host", arguments.host, *plan.arguments_for(arguments.workers)]
-    said += ["--warm-up", str(plan.warm_up_s), "--run-time", str(plan.warm_up_s + plan.seconds)]
+    said += ["--warm-up", str(plan.warm_up_s)]
+    if arguments.web is None:  # there people end a load themselves
+        said += ["--run-time", str(plan.warm_up_s + plan.seconds)]
+    if arguments.replica_interval is not None:
+        said += ["--replica-interval", f"{arguments.replica_interval:g}"]
     return said + (["--requests", str(plan.requests)] if plan.requests is not None else [])
 
 
@@ -187,6 +207,18 @@ def _workers(text: str) -> int:
     if text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST_WORKERS:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers from 1 to {MOST_WORKERS}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not LEAST_INTERVAL_S <= seconds <= MOST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g}"
+        )
+    return seconds
 
 
 def _port(text: str) -> int:

@@ -97,7 +97,8 @@ def wait_until_ready(engine: Engine, seconds: float = START_S) -> tuple[str, ...
     missing = _without_agent(engine)
     raise DeploymentError(
         f"no agent runs on {', '.join(sorted(missing.values()))} after {seconds:g} s: {_last_task(engine, missing)}; "
-        f"try docker service ps --no-trunc {STACK.service_name('agent')}"
+        f"each node needs the image of the load (docs/cluster.md); try docker service ps --no-trunc "
+        f"{STACK.service_name('agent')}"
     )
 
 
