@@ -105,4 +105,4 @@ def count_the_cost(environment: Environment, **_: Any) -> None:
     environment.events.quit.add_listener(lambda **_: cost.write(environment))
 
 
-_recording.Finder = SimulatedReplicas  # type: ignore[assignment, misc]
+vars(_recording)["Finder"] = SimulatedReplicas
