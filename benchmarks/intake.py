@@ -48,6 +48,7 @@ REPLICAS_VARIABLE = "FOURFOLD_SIMULATED_REPLICAS"
 FIGURES_SUFFIX = "_intake.json"
 ROW_BYTES = 250
 MOST_BEHIND_S = 1.0
+LEAST_S = 10
 LONGEST_REST_S = 120.0
 """What all else than the load may take: to begin, and to write what is left."""
 
@@ -60,6 +61,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=positive, default=60, help="of the load (60)")
     parser.add_argument("--json", type=output_file, help="write the figures there")
     arguments = parser.parse_args()
+    if arguments.seconds < LEAST_S:
+        parser.error(f"each worker reports every three seconds, so at least {LEAST_S} are needed (--seconds)")
     require(
         why_no_packages("locust", "numpy", "psutil"),
         why_no_space(temporary_folder(), arguments.rate * arguments.seconds * ROW_BYTES),
