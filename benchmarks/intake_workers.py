@@ -48,13 +48,15 @@ def main() -> int:
 
 def sent_by(workers: Sequence[SimulatedWorker]) -> dict[str, float]:
     """What all workers have sent, how fast, and the CPU that they took for it."""
-    reports = [worker.sent for worker in workers if len(worker.sent) > 1]
-    spans = [(len(sent) - 1) / (sent[-1].at_s - sent[0].at_s) for sent in reports]
-    times = [at for sent in reports for at in sent]
+    steady = [worker for worker in workers if len(worker.sent) > 1]
+    rates = [
+        worker.report.rows * (len(worker.sent) - 1) / (worker.sent[-1].at_s - worker.sent[0].at_s) for worker in steady
+    ]
+    times = [at for worker in steady for at in worker.sent]
     first, last = min(times), max(times)
     return {
         "rows": sum(len(worker.sent) * worker.report.rows for worker in workers),
-        "rows_per_s": sum(span * worker.report.rows for span, worker in zip(spans, workers, strict=True)),
+        "rows_per_s": sum(rates),
         "cpu_percent": (last.cpu_s - first.cpu_s) / (last.at_s - first.at_s) * 100,
     }
 

@@ -8,7 +8,6 @@ from typing import Any
 import gevent
 from _blocks import Block, LoadInBlocks, is_disturbed, step_of
 from _other_programs import CpuReading, WorkerProcesses, cpu_reading
-from _request_batch import RequestBatch
 from locust.env import Environment
 
 from runfiles.events import DISTURBED, MEASURED, NO_REPLICAS
@@ -17,6 +16,7 @@ from runfiles.records import Blocks
 
 from _machine import MachineMonitor
 from _recording import Recording
+from _request_batch import RequestBatch
 from _run_record import Run
 
 

@@ -21,7 +21,6 @@ from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
 from _open_counts import open_warnings
 from _passes import repeated_passes
-from _request_batch import RequestBatch
 from _steady_time import steady_time
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -37,6 +36,7 @@ from _live_changes import LiveChanges
 from _open import OpenLoad
 from _prometheus import serve_metrics
 from _recording import Recording
+from _request_batch import RequestBatch
 from _request_row import request_row
 from _run_record import Run
 from _texts import asked_service

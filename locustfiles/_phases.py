@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from _blocks import Block
-from _request_batch import RequestBatch
 
 from runfiles.events import MEASURED, WAITING, WARM_UP
+
+from _request_batch import RequestBatch
 
 Row = dict[str, Any]
 Write = Callable[[Row], None]

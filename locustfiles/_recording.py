@@ -14,7 +14,6 @@ from _blocks import Block
 from _open_counts import DUE, LATE
 from _phases import InBlocks, InOnePiece, Phases
 from _replicas import NoReplicas, Target
-from _request_batch import FAILED_TEXTS_KEPT, RequestBatch
 from _steady_time import steady_time
 from gevent.lock import RLock
 from locust.env import Environment
@@ -51,6 +50,7 @@ from _health import health
 from _live import Live
 from _machine import CpuUse, MachineMonitor
 from _monitor import Monitor
+from _request_batch import FAILED_TEXTS_KEPT, RequestBatch
 from _run_files import RunFiles
 from _run_record import RecordFile, Run, generator_record, recorder_versions, replicas_record
 

@@ -10,7 +10,6 @@ from typing import Any
 import gevent
 import psutil
 from _block_recording import BlockRecording
-from _request_batch import RequestBatch
 from locust.env import Environment, Events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -20,6 +19,7 @@ from _clocks import Clocks
 from _ending import ignore_signals_while_finishing
 from _machine import cpu_seconds
 from _recording import Recording
+from _request_batch import RequestBatch
 from _request_row import request_row
 
 LAST_REPORTS_S = 10.0

@@ -171,7 +171,7 @@ def test_the_growth_of_the_analysis_is_told_by_its_slopes(tmp_path: Path) -> Non
 
 def test_the_recording_takes_in_the_rows_of_simulated_workers(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    arguments = ("--workers", "2", "--rate", "600", "--replicas", "5", "--seconds", "9", "--json", str(figures))
+    arguments = ("--workers", "2", "--rate", "600", "--replicas", "5", "--seconds", "10", "--json", str(figures))
     done = run("intake", *arguments)
     assert figures.is_file(), done.stderr
     found = json.loads(figures.read_text())

@@ -13,9 +13,10 @@ import pytest
 from _blocks import OTHERS_LIMIT_PERCENT, Block, orders, phase_of, read_blocks
 from _other_programs import CpuReading, cpu_reading, others_percent
 from _phases import InBlocks, InOnePiece, Phases
-from _request_batch import RequestBatch
 
 from runfiles.events import DISTURBED, MEASURED, SETTLING, WAITING, WARM_UP
+
+from _request_batch import RequestBatch
 
 HOST = {"deployment": "host", "host": "127.0.0.1:5000", "replicas": "process:1", "csv": "host/load"}
 DOCKER = {"deployment": "docker", "host": "http://127.0.0.1:5050/", "replicas": "container:x", "csv": "docker/load"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from _phases import InOnePiece
-from _request_batch import RequestBatch
 
 from runfiles.columns import REQUEST_COLUMNS, column_names
 from runfiles.events import LATE_MS
 
+from _request_batch import RequestBatch
 from _row_file import Folder, RowFile
 
 BEGAN_S = 1_700_000_000.0
