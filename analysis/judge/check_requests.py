@@ -101,7 +101,9 @@ def _rows_there_twice(requests: pd.DataFrame) -> int:
     if (at[1:] < at[:-1]).any():  # in blocks that are laid end to end
         at_once = requests["started_at_unix_s"].duplicated(keep=False).to_numpy()
     else:
-        at_once = np.concatenate([[False], is_next]) | np.concatenate([is_next, [False]])
+        at_once = np.zeros(len(at), dtype=bool)
+        at_once[1:] |= is_next
+        at_once[:-1] |= is_next
     return int(requests[at_once].duplicated().sum())
 
 
