@@ -541,8 +541,8 @@ def test_a_single_pass_is_repeated_once_its_first_pass_was_taken(tmp_path: Path)
 
 def test_nobody_needs_to_take_the_first_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locust waits, but not for ever. A single pass that is cut off in its second pass says so."""
-    patch = "import _passes\n_passes.LONGEST_WAIT_S = 1.0\n"
-    (tmp_path / "patience.py").write_text(patch + (ROOT / "locustfiles" / "single_pass.py").read_text())
+    patch = "\nimport _passes\n_passes.LONGEST_WAIT_S = 1.0\n"
+    (tmp_path / "patience.py").write_text((ROOT / "locustfiles" / "single_pass.py").read_text() + patch)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "locustfiles"))
     with services("host", pause_s=0.05) as (service,):
         command = [sys.executable, "-m", "locust", "-f", str(tmp_path / "patience.py"), "--headless"]
