@@ -107,6 +107,7 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_what_it_has(
     assert names_on(engine) == bystanders
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_is_continued_and_its_rounds_are_alike(
     engine: Engine, image: str, bystanders: list[str], tmp_path: Path
 ) -> None:
