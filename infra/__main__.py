@@ -21,6 +21,7 @@ from pathlib import Path
 
 import addresses
 from infra.alone import alone_in_checkout, alone_on_engine, alone_on_machine, why_not_alone
+from infra.arguments import seconds_up_to
 from infra.change_now import ACTIONS_NOW, change_now, names_for
 from infra.cluster.load_command import add_load_options, load_on_swarm
 from infra.cluster.load_stack import remove_left_load
@@ -312,7 +313,7 @@ def _common_options() -> argparse.ArgumentParser:
     )
     common.add_argument(
         "--start-timeout",
-        type=_seconds,
+        type=seconds_up_to(LONGEST_START_S),
         metavar="S",
         help="wait so many seconds until the service is ready (ready_s of the service file: 180)",
     )
@@ -400,16 +401,6 @@ def _port(text: str) -> tuple[str, int]:
     except addresses.NotAnAddress as error:
         problem = str(error)
     raise argparse.ArgumentTypeError(f"{text!r} is not KIND=PORT, KIND being one of {', '.join(PORTS)}: {problem}")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= LONGEST_START_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {LONGEST_START_S}")
-    return seconds
 
 
 def _reach(text: str) -> tuple[str, str]:

@@ -34,7 +34,8 @@ from _read_cgroup import Roots
 LEAST_TOKEN_CHARACTERS = 20
 
 CONNECTION_S = 5.0
-"""So long a client may take from its connection to the end of its answer. A slow one keeps nobody else waiting."""
+"""So long a client may take from its connection to the end of its answer. If slow ones hold all connections, others
+wait as long."""
 
 MOST_CONNECTIONS = 64
 

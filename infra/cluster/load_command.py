@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import addresses
+from infra.arguments import seconds_up_to
 from infra.cluster import monitor_stack
 from infra.cluster.load_stack import NODES, LoadPlace, run_on_swarm, why_not
 from infra.cluster.load_tasks import IMAGE
@@ -31,7 +32,7 @@ KEYS = ("users", "user_class", "reconnect_every", "rate", "arrivals", "seconds",
 """The keys of a plan that say what one load is."""
 
 MOST_WORKERS = 1000
-LEAST_INTERVAL_S, MOST_INTERVAL_S = 0.05, 3600.0
+LEAST_INTERVAL_S, MOST_INTERVAL_S = 0.05, 3600
 """Between two samples of a replica; Locust's own --replica-interval takes nothing shorter."""
 
 
@@ -50,7 +51,10 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
         help="sample the replicas of this Swarm service, by an agent on each node (without it: none are sampled)",
     )
     load.add_argument(
-        "--replica-interval", type=_seconds, metavar="S", help="seconds between two samples of a replica (0.25)"
+        "--replica-interval",
+        type=seconds_up_to(MOST_INTERVAL_S, LEAST_INTERVAL_S),
+        metavar="S",
+        help="seconds between two samples of a replica (0.25)",
     )
     load.add_argument("--load-image", default=IMAGE, metavar="NAME", help=f"the image of master and workers ({IMAGE})")
     load.add_argument(
@@ -207,18 +211,6 @@ def _workers(text: str) -> int:
     if text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MOST_WORKERS:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers from 1 to {MOST_WORKERS}")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not LEAST_INTERVAL_S <= seconds <= MOST_INTERVAL_S:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds from {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g}"
-        )
-    return seconds
 
 
 def _port(text: str) -> int:
