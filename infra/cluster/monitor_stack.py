@@ -13,7 +13,7 @@ import yaml
 
 from infra.deployments.compose_project import Model, run_docker, without_variables
 from infra.deployments.docker_engine import Engine
-from infra.deployments.swarm_mode import ACTIVE
+from infra.deployments.swarm_nodes import nodes_of
 from infra.deployments.swarm_stack import Stack, why_no_stacks
 from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
@@ -113,11 +113,7 @@ def remove(engine: Engine) -> list[str]:
 
 def _nodes(engine: Engine) -> dict[str, str]:
     """The host names of the nodes that are ready and take tasks, by their IDs."""
-    return {
-        node.id: node.attrs["Description"]["Hostname"]
-        for node in engine.client.nodes.list()
-        if node.attrs["Status"]["State"] == "ready" and node.attrs["Spec"]["Availability"] == ACTIVE
-    }
+    return {node.id: node.name for node in nodes_of(engine) if node.takes_tasks}
 
 
 def _without_agent(engine: Engine) -> dict[str, str]:
