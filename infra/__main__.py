@@ -67,6 +67,7 @@ def main() -> int:
             other_image=arguments.image,
             ports=PORTS | dict(arguments.port),
             reach=dict(arguments.reach),
+            host_folder=arguments.host_folder,
             other_start_timeout_s=arguments.start_timeout,
         )
         requests_of(settings.service.request)  # refused now if the texts can't be read
@@ -310,6 +311,12 @@ def _common_options() -> argparse.ArgumentParser:
         metavar="KIND=HOST:PORT",
         help="where a published port answers if the Docker engine is on another machine; IPv6: KIND=[ADDRESS]:PORT "
         "(repeatable)",
+    )
+    common.add_argument(
+        "--host-folder",
+        metavar="FOLDER",
+        help="the folder of the service on the engine's machine, if that is at ssh://: the host process then runs there "
+        "(docs/deployments.md)",
     )
     common.add_argument(
         "--start-timeout",

@@ -98,6 +98,7 @@ def begin_journal(
         build=settings.built_from is not None,
         ports=settings.ports,
         reach=settings.reach,
+        host_folder=settings.host_folder,
         start_timeout_s=settings.start_timeout_s,
         load_image=load_image,
     )
@@ -178,6 +179,7 @@ class Experiment:
             other_image=self._options.image,
             ports=dict(self._options.ports),
             reach=dict(self._options.reach),
+            host_folder=self._options.host_folder,
             other_start_timeout_s=self._options.start_timeout_s,
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,

@@ -19,7 +19,7 @@ from runfiles.lines import tidy
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord
 
 RUNS = (SINGLE_PASS, LOAD)
-MACHINES = ("machine", "engine")
+MACHINES = ("machine", "engine", "host_machine")
 """Tables of which an earlier version may not have recorded all that is known today."""
 
 LATER = ("plan.reconnect_every",)
