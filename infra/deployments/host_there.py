@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,10 +235,7 @@ def _keep(url: str, question: Mapping[str, Any], log: Path) -> tuple[subprocess.
             _noted().note(process.pid, token, url=url)
             with open(feeding, "wb", closefd=False) as feed:
                 feed.write(over_ssh.lines_for(_program(), {**question, "token": token}).encode())
-            told = _first_line(process)
-            if told is None:
-                reason = _why_ended(process, url, log) if process.poll() is not None else None
-                raise DeploymentError(reason or f"{place_of(url)} has not started the service in {BEGIN_S} s")
+            told = _first_line(process, url, log)
             _noted().note(process.pid, token, url=url, service=str(told["pid"]))
         except BaseException:
             over_ssh.end(process)  # what it has started there ends with it; remove_there looks whether it has
@@ -259,14 +257,21 @@ def _held_open() -> tuple[int, int]:
         path.unlink()
 
 
-def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """What the keeper says once the service is started; None: nothing."""
-    if process.stdout is None or not select.select([process.stdout], [], [], BEGIN_S)[0]:
-        return None
-    line = process.stdout.readline()
+def _first_line(process: subprocess.Popen[bytes], url: str, log: Path) -> dict[str, Any]:
+    """What the keeper says once the service is started.
+
+    Raises:
+        DeploymentError: it says nothing.
+    """
+    line = b""
+    if process.stdout is not None and select.select([process.stdout], [], [], BEGIN_S)[0]:
+        line = process.stdout.readline()
     if not line:
-        process.wait(BEGIN_S)
-        return None
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(over_ssh.END_S)
+        raise DeploymentError(
+            _why_ended(process, url, log) or f"{place_of(url)} has not started the service in {BEGIN_S} s"
+        )
     told: dict[str, Any] = json.loads(line)
     return told
 

@@ -1,7 +1,8 @@
 """Looks at another machine, and starts, keeps and ends the service there as a host process.
 
 ``host_there.py`` sends this file to a python3 there, so it uses nothing but the standard library, and is for Python 3.8
-and later (whose annotations are not evaluated). It gets a question as a line of JSON, and answers with one. ``act`` names what is asked.
+and later (whose annotations are not evaluated). It gets a question as a line of JSON, and answers with one. ``act``
+names what is asked.
 
 The keeper of a service lasts as long as its standard input, which is the SSH connection: when that ends, for whatever
 reason, so does the service.
@@ -57,13 +58,8 @@ def _why_wrong(question: Mapping[str, Any], folder: Path) -> str | None:
         return "it has no /proc, by which Fourfold knows its processes; only Linux can be used"
     if not folder.is_dir():
         return f"there is no folder {folder}; put the service's files there, or name another (--host-folder)"
-    for name, digest in question["files"].items():
-        try:
-            is_same = hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
-        except OSError:
-            return f"{name} is not in {folder}; bring the same files there as here"
-        if not is_same:
-            return f"{name} in {folder} is not the same as here; bring the same files there"
+    if reason := _why_other_files(folder, question["files"]):
+        return reason
     program = _command(question, folder)[0]
     if shutil.which(str(folder / program) if "/" in program else program) is None:
         return f"there is no program {program}; install it there, or set command in the service file"
@@ -73,6 +69,17 @@ def _why_wrong(question: Mapping[str, Any], folder: Path) -> str | None:
             server.bind((question["address"], question["port"]))
     except OSError as error:
         return f"port {question['port']} can't be had there ({error.strerror}); choose another (--port host=PORT)"
+    return None
+
+
+def _why_other_files(folder: Path, digests: Mapping[str, str]) -> str | None:
+    for name, digest in digests.items():
+        try:
+            is_same = hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        except OSError:
+            return f"{name} is not in {folder}; bring the same files there as here"
+        if not is_same:
+            return f"{name} in {folder} is not the same as here; bring the same files there"
     return None
 
 

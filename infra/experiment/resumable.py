@@ -22,7 +22,7 @@ RUNS = (SINGLE_PASS, LOAD)
 MACHINES = ("machine", "engine", "host_machine")
 """Tables of which an earlier version may not have recorded all that is known today."""
 
-LATER = ("plan.reconnect_every",)
+LATER = ("plan.reconnect_every", "options.host_folder", "host_machine")
 """Keys that an earlier version did not write. Each is null for what that version did."""
 
 
