@@ -302,9 +302,9 @@ class ExperimentRecord(FormedRecord):
     load in blocks; if there are several groups, the first deployment is in all of them, as their reference.
     ``groups_reason`` says why there are several. ``stopped_by`` says why there was no further round.
 
-    ``host_machine`` is that of the host process; None: ``machine``. ``engine`` is None where no Docker engine was needed
-    or none answered, ``git`` outside a repository. ``versions`` and ``environment`` are those of the host process; None:
-    not known. ``cluster`` is None unless the engine was in a swarm of several nodes.
+    ``host_machine`` is that of the host process; None: ``machine``. ``engine`` is None where no Docker engine was
+    needed or none answered, ``git`` outside a repository. ``versions`` and ``environment`` are those of the host
+    process; None: not known. ``cluster`` is None unless the engine was in a swarm of several nodes.
     """
 
     form: int = FORM
