@@ -65,6 +65,10 @@ def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     return Settings(service, ports={"host": free_port()}, host_folder=str(tmp_path / "there"))
 
 
+def runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def folder_there(metrics_place: str | None) -> Path:
     """The temporary folder of a service, by the command that copies its metrics file."""
     return Path(str(metrics_place).rpartition(" ")[2]).parent
@@ -97,7 +101,7 @@ def test_it_is_measured_there_and_its_file_comes_back_whole(settings: Settings, 
         assert len(family) == 2
     assert (tmp_path / "round/live" / copied.name).read_bytes() == copied.read_bytes()
     assert f"folder {settings.host_folder}" in (tmp_path / "round/service.log").read_text()
-    assert not any(map(psutil.Process.is_running, family))
+    assert not any(map(runs, family))
     assert not own.exists()
     assert connections(KEPT) == []
 
@@ -135,13 +139,13 @@ time.sleep(60)
 
 def test_it_ends_with_its_connection(settings: Settings, tmp_path: Path) -> None:
     running = start("host", settings, tmp_path)
-    pid = int(running.service.replicas.removeprefix("process:").partition("@")[0])
+    service = psutil.Process(int(running.service.replicas.removeprefix("process:").partition("@")[0]))
     own = folder_there(running.service.metrics_place)
     assert running.service.gone() is None
     (keeper,) = host_there._children.values()
     keeper.kill()
     keeper.wait(10)
-    assert until_true(lambda: not psutil.pid_exists(pid) and not own.exists(), 10)
+    assert until_true(lambda: not runs(service) and not own.exists(), 10)
     assert "which keeps the service there, broke off" in str(running.service.gone())
     remove("host", settings)
 

@@ -174,8 +174,8 @@ def remove_there(stop_s: float) -> list[str]:
     finally:  # the service ends with this connection, whatever was answered
         if (left := noted.left()) is not None:
             left.terminate()
-            if (child := _children.pop(left.pid, None)) is not None:
-                over_ssh.end(child)
+        if (child := _children.pop(known["pid"], None)) is not None:
+            over_ssh.end(child)
     noted.forget()
     return [f"host process on {place}"] if was_there or left is not None else []
 
