@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from _find_target import container_name, holders, is_one_off, target_behind, target_of, why_not_service
 from _node_clocks import Offset
-from _read_there import ProcessThere
+from _read_there import ProcessThere, place_in
 from _replicas import NoReplicas, Replica, Target, named_target
 from _sockets import is_service, listener_with_id, program_name
 
@@ -89,8 +89,7 @@ class Finder:
         self._has_asked = False
         target = self._current_target()
         if target.kind == PROCESS and "@" in target.name:
-            pid, _, url = target.name.partition("@")
-            self._there = self._there or ProcessThere(int(pid), url, self._said)
+            self._there = self._there or ProcessThere(*place_in(target), self._said)
             return [self._there.replica()]
         if target.kind == PROCESS:
             return [self._process_as_replica(int(target.name))]

@@ -6,15 +6,17 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import _process_there
 import gevent
 from _node_clocks import Offset, better, offset
-from _replicas import NoReplicas, Replica
+from _replicas import NoReplicas, Replica, Target, named_target
 
 from runfiles.columns import CPU, MEMORY, PIDS
+from runfiles.events import PROCESS
 from runfiles.ssh_command import PYTHON, place_of, ssh
 
 from _counters import Counters
@@ -27,6 +29,26 @@ ANSWER_S = 3.0
 
 FIRST_QUESTIONS = 5
 """For the clock there: the quickest answer tells it best."""
+
+
+_early: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
+"""Connections that nobody uses yet, by process and machine."""
+
+
+def connect_early(asked: str) -> None:
+    """Connect to the machine that a value of ``--replicas`` names, if it names one, before the run time begins: that
+    takes a second or more. If it fails, the monitor says so when it tries."""
+    with suppress(NoReplicas, OSError):
+        target = named_target(asked)
+        if target.kind == PROCESS and "@" in target.name:
+            pid, url = place_in(target)
+            _early[pid, url] = ProcessThere(pid, url, dict).connected()
+
+
+def place_in(target: Target) -> tuple[int, str]:
+    """The process and the machine that a target names."""
+    pid, _, url = target.name.partition("@")
+    return int(pid), url
 
 
 class ProcessThere:
@@ -93,8 +115,29 @@ class ProcessThere:
     def close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.communicate()
+            _end(process)
+
+    def connected(self) -> subprocess.Popen[bytes]:
+        """A connection whose other end has answered.
+
+        Raises:
+            OSError: it has not.
+        """
+        process = subprocess.Popen(
+            [*ssh(self._url), f"exec {PYTHON}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            program = Path(_process_there.__file__).read_text(encoding="utf-8")
+            self._write(process, f"{json.dumps(program)}\n{self._pid}\n")
+            self._exchange(process, FIRST_ANSWER_S)
+        except BaseException:
+            _end(process)
+            raise
+        return process
 
     def _as_replica(self, told: Mapping[str, Any]) -> Replica:
         said = self._said()
@@ -133,19 +176,8 @@ class ProcessThere:
     def _answer(self) -> Mapping[str, Any]:
         if self._process is not None:
             return self._exchange(self._process, ANSWER_S)
-        self._process = process = subprocess.Popen(
-            [*ssh(self._url), f"exec {PYTHON}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        program = Path(_process_there.__file__).read_text(encoding="utf-8")
-        self._write(process, f"{json.dumps(program)}\n{self._pid}\n")
-        told = self._exchange(process, FIRST_ANSWER_S)
-        for _ in range(FIRST_QUESTIONS - 1):
-            told = self._exchange(process, ANSWER_S)
-        return told
+        self._process = process = _early.pop((self._pid, self._url), None) or self.connected()
+        return [self._exchange(process, ANSWER_S) for _ in range(FIRST_QUESTIONS)][-1]
 
     def _exchange(self, process: subprocess.Popen[bytes], seconds: float) -> Mapping[str, Any]:
         """One question and its answer."""
@@ -175,3 +207,8 @@ class ProcessThere:
             if words := [line.strip() for line in said if line.strip()]:
                 return f"the SSH connection to {place_of(self._url)} broke off: {words[-1]}"
         return f"the SSH connection to {place_of(self._url)} broke off"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()

@@ -21,7 +21,6 @@ from recorded_runs import measured, steady_requests, write_experiment, write_run
 from analysis.analyse import analyse
 from analysis.read.results import read_results
 from infra.deployments import host_there
-from infra.deployments.docker_engine import Engine
 from infra.deployments.settings import Settings
 from infra.deployments.table import deployed, remove, start, why_not
 from infra.deployments.waiting import until_true
@@ -48,7 +47,7 @@ print("folder", os.getcwd(), "variables", " ".join(sorted(os.environ)), flush=Tr
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 KEPT = "FOURFOLD_STARTED"
-SERVICE = 'command = "python app.py {port}"\n[metrics]\nfolder = "/app"\n'
+SERVICE = 'command = "python app.py {port}"\n[request]\ntexts = "texts.jsonl"\n[metrics]\nfolder = "/app"\n'
 
 
 @pytest.fixture
@@ -60,6 +59,7 @@ def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     here.mkdir()
     (here / "app.py").write_text(APP)
     (here / "service.toml").write_text(SERVICE)
+    (here / "texts.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n')
     shutil.copytree(here, tmp_path / "there")
     service = read_service(here / "service.toml")
     return Settings(service, ports={"host": free_port()}, host_folder=str(tmp_path / "there"))
@@ -219,29 +219,26 @@ def test_it_is_compared_with_the_containers_of_its_machine(tmp_path: Path, is_th
     assert ("All requests to Host process, docker run went through an SSH tunnel" in said) is is_there
 
 
-@pytest.mark.engine
-def test_an_experiment_compares_it_with_docker_run_there(
-    engine: Engine, service_image: str, there: str, bystanders: list[str], tmp_path: Path
-) -> None:
-    quick = ["rounds=1", "users=1", "seconds=2", "warm_up_s=1", "layout=turns", "rest_s=0"]
-    ports = ["--port", f"docker={free_port()}", "--port", f"host={free_port()}"]
-    command = [sys.executable, "-m", "infra", "run", "--only", "host,docker", "--image", service_image]
+def test_an_experiment_measures_it_there(there: str, settings: Settings, tmp_path: Path) -> None:
+    quick = ["rounds=1", "users=1", "seconds=1", "warm_up_s=0", "layout=turns", "rest_s=0"]
+    command = [sys.executable, "-m", "infra", "run", "--only", "host", "--results", str(tmp_path / "results")]
+    options = ["--service", str(settings.service.path), "--port", f"host={settings.ports['host']}"]
     run = subprocess.run(
-        [*command, "--host-folder", str(ROOT), "--results", str(tmp_path), *ports, "--set", *quick],
+        [*command, *options, "--host-folder", str(settings.host_folder), "--set", *quick],
         cwd=ROOT,
-        env=os.environ | {"DOCKER_HOST": there + engine.endpoint.removeprefix("unix://")},
+        env=os.environ | {"DOCKER_HOST": there},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert run.returncode in (0, 3), run.stdout + run.stderr  # 3: so short a run is nothing to rely on
-    (folder,) = (path for path in tmp_path.iterdir() if (path / "experiment.json").exists())
+    (folder,) = (tmp_path / "results").iterdir()
     record = json.loads((folder / "experiment.json").read_text())
-    assert record["host_machine"]["node"] == record["engine"]["node"]
-    for deployment in record["deployments"][:2]:
-        assert deployment["status"] == "measured", run.stdout
-        (file,) = deployment["rounds"][0]["metrics_files"]
-        assert (folder / file).read_bytes().count(b"\n") == 161, file
-    sampled = (folder / "host/round-1/load_replica_stats.csv").read_text().splitlines()
-    assert len(sampled) > 5
+    assert record["host_machine"]["node"] == os.uname().nodename
+    (measured_round,) = record["deployments"][0]["rounds"]
+    (file,) = measured_round["metrics_files"]
+    assert (folder / file).read_bytes().count(b"\n") >= 3 + 1  # each text, and what asked whether it was ready
+    assert len((folder / "host/round-1/load_replica_stats.csv").read_text().splitlines()) > 3
+    replicas = json.loads((folder / "host/round-1/load_run.json").read_text())["replicas"]
+    assert (replicas["problems"], [each["sampled"] for each in replicas["list"]]) == ([], [True])

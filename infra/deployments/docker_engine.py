@@ -77,12 +77,14 @@ class Engine:
     def why_no_verdict(self, host_machine: Machine | None = None) -> str | None:
         """Why a host process can't be compared with this engine's containers. None if it can. ``host_machine``: that of
         the host process; None: this one."""
-        elsewhere = engine_elsewhere(host_machine or this_machine(), self.record())
+        elsewhere = self.elsewhere() if host_machine is None else engine_elsewhere(host_machine, self.record())
         if elsewhere is None:
             return None
         no_verdict = f"host process against containers gets no verdict: {elsewhere}"
-        measure_there = "measure the host process there too (--host-folder), or " if self.is_over_ssh else ""
-        remedy = "" if elsewhere.is_virtual else f" (to compare all, {measure_there}run Fourfold on that machine)"
+        remedy = ""
+        if not elsewhere.is_virtual:
+            there = "measure the host process there too (--host-folder), or " if self.is_over_ssh else ""
+            remedy = f" (to compare all, {there}run Fourfold on that machine)"
         return f"{no_verdict}; containers are still compared with each other{remedy}"
 
     def swarm(self) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def look(question: Mapping[str, Any]) -> dict[str, Any]:
         python = _python(folder, question["python"])
         if Path(_command(question, folder)[0]).parent == Path(python).parent:
             ask = [python, "-c", "import platform; print(platform.python_version())"]
-            told = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+            own = _environment(question)
+            told = subprocess.run(ask, env=own, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
             found["python"] = told.decode().strip() or None
     return found
 
@@ -140,8 +141,7 @@ def keep(question: Mapping[str, Any]) -> None:
     service = None
     try:
         folder = Path(question["folder"]).resolve()
-        environment = {name: os.environ[name] for name in os.environ if _is_passed(name, question["passed"])}
-        environment.update(question["environment"])
+        environment = _environment(question)
         environment[STARTED] = question["token"]
         metrics = own / question["metrics_file"]
         if question["metrics_variable"] is not None:
@@ -169,6 +169,12 @@ def keep(question: Mapping[str, Any]) -> None:
         code = None if service is None else _end_service(service, question["stop_s"])
         shutil.rmtree(str(own), ignore_errors=True)
     sys.exit(1 if code is None else code if code >= 0 else 128 - code)
+
+
+def _environment(question: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of this machine that the service gets, and its own."""
+    there = {name: os.environ[name] for name in os.environ if _is_passed(name, question["passed"])}
+    return {**there, **question["environment"]}
 
 
 def _is_passed(name: str, passed: list[str]) -> bool:

@@ -46,8 +46,8 @@ class Circumstances:
     versions: Mapping[str, str] | None = None
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
-    host_machine: Machine | None = None
     model: Model | None = None
+    host_machine: Machine | None = None
 
 
 def circumstances_here() -> Circumstances:
