@@ -51,7 +51,7 @@ SERVICE = 'command = "python app.py {port}"\n[request]\ntexts = "texts.jsonl"\n[
 
 
 @pytest.fixture
-def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Of a small service whose files are here and there."""
     monkeypatch.setenv("DOCKER_HOST", f"{there}/no/engine.sock")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -62,7 +62,9 @@ def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     (here / "texts.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n')
     shutil.copytree(here, tmp_path / "there")
     service = read_service(here / "service.toml")
-    return Settings(service, ports={"host": free_port()}, host_folder=str(tmp_path / "there"))
+    chosen = Settings(service, ports={"host": free_port()}, host_folder=str(tmp_path / "there"))
+    yield chosen
+    remove("host", chosen)  # if a test has failed
 
 
 def runs(process: psutil.Process) -> bool:
@@ -148,6 +150,20 @@ def test_it_ends_with_its_connection(settings: Settings, tmp_path: Path) -> None
     assert until_true(lambda: not runs(service) and not own.exists(), 10)
     assert "which keeps the service there, broke off" in str(running.service.gone())
     remove("host", settings)
+
+
+def test_if_it_dies_its_file_still_comes_back(settings: Settings, tmp_path: Path) -> None:
+    running = start("host", settings, tmp_path)
+    service = psutil.Process(int(running.service.replicas.removeprefix("process:").partition("@")[0]))
+    family = [service, *service.children()]
+    service.kill()
+    assert until_true(lambda: running.service.gone() is not None, 10)
+    assert str(running.service.gone()).startswith("the service ended by signal 9 (Killed): ")
+    (copied,) = running.service.copy_metrics(tmp_path)
+    assert copied.read_bytes() == b"row\r\n"
+    remove("host", settings)
+    assert not folder_there(running.service.metrics_place).exists()
+    assert not any(map(runs, family))
 
 
 def test_other_files_there_are_a_reason_not_to_start(settings: Settings) -> None:

@@ -127,7 +127,8 @@ def _command(question: Mapping[str, Any], folder: Path) -> list[str]:
 def keep(question: Mapping[str, Any]) -> None:
     """Start the service, tell its ID and where its metrics file is, and end it when standard input or it itself ends.
 
-    The exit code is that of the service, as a shell tells it.
+    The exit code is that of the service, as a shell tells it. If the service ended by itself, its files stay until
+    ``end`` is asked for: they may tell why.
     """
     own = _own_folder(question["token"])
     own.mkdir(0o700)
@@ -138,7 +139,7 @@ def keep(question: Mapping[str, Any]) -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: is_told.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    service = None
+    service, has_ended_itself = None, False
     try:
         folder = Path(question["folder"]).resolve()
         environment = _environment(question)
@@ -159,15 +160,17 @@ def keep(question: Mapping[str, Any]) -> None:
         )
         (own / PIDS_FILE).write_text(json.dumps({"keeper": os.getpid(), "service": service.pid}), encoding="utf-8")
         print(json.dumps({"pid": service.pid, "metrics": str(metrics)}), flush=True)
-        while service.poll() is None and not is_told:
+        is_connected = True
+        while is_connected and service.poll() is None and not is_told:
             ready, _, _ = select.select([0, wake], [], [])
             if wake in ready:
                 os.read(wake, 64)
-            if 0 in ready and not os.read(0, 4096):
-                break
+            is_connected = 0 not in ready or bool(os.read(0, 4096))
+        has_ended_itself = service.poll() is not None and is_connected and not is_told
     finally:
         code = None if service is None else _end_service(service, question["stop_s"])
-        shutil.rmtree(str(own), ignore_errors=True)
+        if not has_ended_itself:
+            shutil.rmtree(str(own), ignore_errors=True)
     sys.exit(1 if code is None else code if code >= 0 else 128 - code)
 
 
