@@ -50,6 +50,7 @@ AuthorizedKeysFile {folder}/key.pub
 PidFile none
 StrictModes no
 UsePAM no
+SetEnv OMP_NUM_THREADS=1
 """
 
 MESH_PORT = 8080

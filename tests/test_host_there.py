@@ -54,7 +54,6 @@ SERVICE = 'command = "python app.py {port}"\n[request]\ntexts = "texts.jsonl"\n[
 def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Of a small service whose files are here and there."""
     monkeypatch.setenv("DOCKER_HOST", f"{there}/no/engine.sock")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     here = tmp_path / "here"
     here.mkdir()
     (here / "app.py").write_text(APP)
@@ -117,7 +116,7 @@ from infra.deployments import host_there, reach
 from infra.deployments.settings import Settings
 from infra.deployments.table import start
 from servicefile.service_file import read_service
-host_there.STATE = reach.STATE = Path({str(host_there.STATE)!r})
+host_there.STATE = reach.STATE = Path({str(tmp_path / ".fourfold")!r})
 service = read_service(Path({str(service)!r}))
 settings = Settings(service, ports={settings.ports!r}, host_folder={settings.host_folder!r})
 running = start("host", settings, Path({str(tmp_path)!r}))
