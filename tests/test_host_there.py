@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def settings(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     (here / "texts.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n')
     shutil.copytree(here, tmp_path / "there")
     service = read_service(here / "service.toml")
-    chosen = Settings(service, ports={"host": free_port()}, host_folder=str(tmp_path / "there"))
+    from_home = os.path.relpath(tmp_path / "there", pwd.getpwuid(os.getuid()).pw_dir)
+    chosen = Settings(service, ports={"host": free_port()}, host_folder=from_home)
     yield chosen
     remove("host", chosen)  # if a test has failed
 
@@ -87,7 +89,7 @@ def test_it_is_measured_there_and_its_file_comes_back_whole(settings: Settings, 
         pid, _, url = running.service.replicas.removeprefix("process:").partition("@")
         assert url.startswith("ssh://")
         service = psutil.Process(int(pid))
-        assert service.cwd() == settings.host_folder
+        assert service.cwd() == str(tmp_path / "there")
         assert "OMP_NUM_THREADS" not in service.environ()  # nor any other that is not passed to the service here
         for _ in range(20):
             assert requests.post(running.url, data="{}", timeout=10).text == "ok"
@@ -101,7 +103,7 @@ def test_it_is_measured_there_and_its_file_comes_back_whole(settings: Settings, 
         family = [service, *service.children()]
         assert len(family) == 2
     assert (tmp_path / "round/live" / copied.name).read_bytes() == copied.read_bytes()
-    assert f"folder {settings.host_folder}" in (tmp_path / "round/service.log").read_text()
+    assert f"folder {tmp_path / 'there'}" in (tmp_path / "round/service.log").read_text()
     assert not any(map(runs, family))
     assert not own.exists()
     assert connections(KEPT) == []
@@ -165,8 +167,8 @@ def test_if_it_dies_its_file_still_comes_back(settings: Settings, tmp_path: Path
     assert not any(map(runs, family))
 
 
-def test_other_files_there_are_a_reason_not_to_start(settings: Settings) -> None:
-    there = Path(str(settings.host_folder))
+def test_other_files_there_are_a_reason_not_to_start(settings: Settings, tmp_path: Path) -> None:
+    there = tmp_path / "there"
     (there / "more.py").touch()  # as a cache or a result: what is there alone is not compared
     assert why_not("host", settings) is None
     (there / "app.py").write_text(APP + "\n")

@@ -40,7 +40,7 @@ MORE_S = 5.0
 
 def look(question: Mapping[str, Any]) -> dict[str, Any]:
     """What this machine is, and why the service can't be started here (None: nothing is known to prevent it)."""
-    folder = Path(question["folder"])
+    folder = _folder(question)
     found: dict[str, Any] = {"wrong": _why_wrong(question, folder), "python": None, "machine": _machine()}
     found["cpus"] = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     found["free_bytes"] = _free_bytes()
@@ -52,6 +52,11 @@ def look(question: Mapping[str, Any]) -> dict[str, Any]:
             told = subprocess.run(ask, env=own, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
             found["python"] = told.decode().strip() or None
     return found
+
+
+def _folder(question: Mapping[str, Any]) -> Path:
+    """The service's folder here. A relative one is in the user's home, in which an SSH connection begins."""
+    return Path(os.path.abspath(os.path.expanduser(question["folder"])))
 
 
 def _why_wrong(question: Mapping[str, Any], folder: Path) -> str | None:
@@ -141,7 +146,7 @@ def keep(question: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     service, has_ended_itself = None, False
     try:
-        folder = Path(question["folder"]).resolve()
+        folder = _folder(question)
         environment = _environment(question)
         environment[STARTED] = question["token"]
         metrics = own / question["metrics_file"]
