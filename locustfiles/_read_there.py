@@ -31,6 +31,10 @@ FIRST_QUESTIONS = 5
 """For the clock there: the quickest answer tells it best."""
 
 
+class ThereFailure(OSError):
+    """The process can't be read. The message names its machine."""
+
+
 _early: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
 """Connections that nobody uses yet, by process and machine."""
 
@@ -89,7 +93,7 @@ class ProcessThere:
         """The counters now, with their time by this machine's clock; None if the process has ended.
 
         Raises:
-            OSError: the machine does not answer.
+            ThereFailure: the machine does not answer.
         """
         told = self._ask()
         if told is None or self._clock is None:
@@ -121,7 +125,7 @@ class ProcessThere:
         """A connection whose other end has answered.
 
         Raises:
-            OSError: it has not.
+            ThereFailure: it has not.
         """
         process = subprocess.Popen(
             [*ssh(self._url), f"exec {PYTHON}"],
@@ -158,7 +162,7 @@ class ProcessThere:
         """What the machine tells of the process now; None: it has ended.
 
         Raises:
-            OSError: it does not answer.
+            ThereFailure: it does not answer.
         """
         try:
             told = self._answer()
@@ -181,14 +185,14 @@ class ProcessThere:
 
     def _exchange(self, process: subprocess.Popen[bytes], seconds: float) -> Mapping[str, Any]:
         """One question and its answer."""
-        late = TimeoutError(f"{place_of(self._url)} has not answered within {seconds:g} s")
+        late = ThereFailure(f"{place_of(self._url)} has not answered within {seconds:g} s")
         with gevent.Timeout(seconds, late):
             sent = time.time()
             self._write(process, "\n")
             line = process.stdout.readline() if process.stdout else b""
             answered = time.time()
         if not line:
-            raise ConnectionError(self._why_broken(process))
+            raise ThereFailure(self._why_broken(process))
         told: Mapping[str, Any] = json.loads(line)
         self._clock = better(self._clock, offset(sent, told["received"], told["ready"], answered))
         return told
@@ -199,7 +203,7 @@ class ProcessThere:
                 process.stdin.write(text.encode())
                 process.stdin.flush()
         except BrokenPipeError as error:
-            raise ConnectionError(self._why_broken(process)) from error
+            raise ThereFailure(self._why_broken(process)) from error
 
     def _why_broken(self, process: subprocess.Popen[bytes]) -> str:
         with gevent.Timeout(ANSWER_S, False):

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from _read_there import ProcessThere
+from _read_there import ProcessThere, ThereFailure
 from conftest import ROOT, free_port, is_open
 from recorded_runs import measured, steady_requests, write_experiment, write_run
 
@@ -209,7 +209,7 @@ def test_a_process_there_is_read_as_one_here(there: str, process: psutil.Process
         assert reader.clocks()[replica.node].uncertainty_s < 0.1
         (connection,) = connections("ssh")
         connection.kill()
-        with pytest.raises(ConnectionError, match=r"the SSH connection to .* broke off"):
+        with pytest.raises(ThereFailure, match=r"the SSH connection to .* broke off"):
             replica.read()
         assert replica.read() is not None  # by a new connection
         for each in process.children():
