@@ -198,12 +198,12 @@ class ProcessThere:
         return told
 
     def _write(self, process: subprocess.Popen[bytes], text: str) -> None:
-        try:
+        with suppress(BrokenPipeError):
             if process.stdin is not None:
                 process.stdin.write(text.encode())
                 process.stdin.flush()
-        except BrokenPipeError as error:
-            raise ThereFailure(self._why_broken(process)) from error
+            return
+        raise ThereFailure(self._why_broken(process))  # not from that error, which tells less
 
     def _why_broken(self, process: subprocess.Popen[bytes]) -> str:
         with gevent.Timeout(ANSWER_S, False):

@@ -27,6 +27,7 @@ from infra.deployments.table import deployed, remove, start, why_not
 from infra.deployments.waiting import until_true
 from servicefile.service_file import read_service
 
+from _read_docker import explained
 from _read_process import ProcessReader
 
 APP = """
@@ -209,8 +210,9 @@ def test_a_process_there_is_read_as_one_here(there: str, process: psutil.Process
         assert reader.clocks()[replica.node].uncertainty_s < 0.1
         (connection,) = connections("ssh")
         connection.kill()
-        with pytest.raises(ThereFailure, match=r"the SSH connection to .* broke off"):
+        with pytest.raises(ThereFailure) as raised:
             replica.read()
+        assert explained(raised.value).startswith("the SSH connection to ")
         assert replica.read() is not None  # by a new connection
         for each in process.children():
             each.kill()
