@@ -39,7 +39,7 @@ from infra.deployments.settings import Settings
 from infra.environment import for_docker, for_service_there, passed_there
 from infra.errors import DeploymentError
 from infra.last_words import last_error, last_line, tail
-from infra.paths import STATE, WORK
+from infra.paths import INFRA, STATE, WORK
 from runfiles.deployments import HOST
 from runfiles.events import PROCESS
 from runfiles.files import SERVICE_LOG_FILE, write_whole
@@ -165,11 +165,11 @@ def remove_there(stop_s: float) -> list[str]:
     url, place = known["url"], place_of(known["url"])
     question = {"act": keeper.END, "token": known["token"], "stop_s": stop_s}
     try:
-        was_there = bool(over_ssh.ask_program(url, _program(), question)["was_there"])
+        ended = over_ssh.ask_program(url, _program(), question, over_ssh.ASK_S + stop_s)
     except DeploymentError as error:
         raise DeploymentError(
-            f"{error} (the host process there ends when its connection does; to see to that, run infra down host "
-            "again when the machine answers)"
+            f"{error} (the host process there ends with its connection; run {INFRA} down {HOST} again when {place} "
+            f"answers; if it never will, delete {noted.state})"
         ) from error
     finally:  # the service ends with this connection, whatever was answered
         if (left := noted.left()) is not None:
@@ -177,7 +177,7 @@ def remove_there(stop_s: float) -> list[str]:
         if (child := _children.pop(known["pid"], None)) is not None:
             over_ssh.end(child)
     noted.forget()
-    return [f"host process on {place}"] if was_there or left is not None else []
+    return [f"host process on {place}"] if ended["was_there"] or left is not None else []
 
 
 def _url() -> str:

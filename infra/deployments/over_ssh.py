@@ -112,41 +112,43 @@ def why_not_asked(url: str, command: str, asked: subprocess.CompletedProcess[str
     return f"{command} fails on {place_of(url)}: {said}"
 
 
-def ask(url: str, command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+def ask(url: str, command: str, said: str = "", within_s: float = ASK_S) -> subprocess.CompletedProcess[str]:
     """Run a command on the machine of an engine's URL. ``said``: its standard input.
 
     Raises:
         DeploymentError: it takes too long.
     """
-    done = _ask(url, command, said.encode())
+    done = _ask(url, command, said.encode(), within_s)
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     )
 
 
-def _ask(url: str, command: str, said: bytes) -> subprocess.CompletedProcess[bytes]:
+def _ask(url: str, command: str, said: bytes, within_s: float = ASK_S) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             [*ssh(url), command],
             env=environment.for_docker(),
             input=said,
             capture_output=True,
-            timeout=ASK_S,
+            timeout=within_s,
             start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DeploymentError(f"{place_of(url)} has not answered within {ASK_S} s; check it and run again") from error
+        raise DeploymentError(
+            f"{place_of(url)} has not answered within {within_s:g} s; check it and run again"
+        ) from error
 
 
-def ask_program(url: str, program: str, question: Mapping[str, Any]) -> dict[str, Any]:
+def ask_program(url: str, program: str, question: Mapping[str, Any], within_s: float = ASK_S) -> dict[str, Any]:
     """Run a Python program on the machine of an engine's URL. It gets ``question`` as a line of JSON, and its last line
     is its answer, in JSON too.
 
     Raises:
         DeploymentError: the machine can't be reached, or the program fails there.
     """
-    asked = ask(url, PYTHON, lines_for(program, question))
+    asked = ask(url, PYTHON, lines_for(program, question), within_s)
     if asked.returncode == NO_PROGRAM_EXIT_CODE:
         raise DeploymentError(f"there is no python3 on {place_of(url)}; install it there and run again")
     if asked.returncode != 0:
