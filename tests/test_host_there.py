@@ -25,6 +25,12 @@ from infra.deployments import host_there
 from infra.deployments.settings import Settings
 from infra.deployments.table import deployed, remove, start, why_not
 from infra.deployments.waiting import until_true
+from infra.experiment.circumstances import circumstances_here
+from infra.experiment.experiment import Experiment, begin_journal
+from infra.experiment.load import Load, Target, run_locust
+from infra.experiment.plan import read_plan
+from runfiles.files import EXPERIMENT_FILE
+from runfiles.records import ExperimentRecord
 from servicefile.service_file import read_service
 
 from _read_docker import explained
@@ -238,26 +244,22 @@ def test_it_is_compared_with_the_containers_of_its_machine(tmp_path: Path, is_th
     assert ("All requests to Host process, docker run went through an SSH tunnel" in said) is is_there
 
 
-def test_an_experiment_measures_it_there(there: str, settings: Settings, tmp_path: Path) -> None:
-    quick = ["rounds=1", "users=1", "seconds=1", "warm_up_s=0", "layout=turns", "rest_s=0"]
-    command = [sys.executable, "-m", "infra", "run", "--only", "host", "--results", str(tmp_path / "results")]
-    options = ["--service", str(settings.service.path), "--port", f"host={settings.ports['host']}"]
-    run = subprocess.run(
-        [*command, *options, "--host-folder", str(settings.host_folder), "--set", *quick],
-        cwd=ROOT,
-        env=os.environ | {"DOCKER_HOST": there},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode in (0, 3), run.stdout + run.stderr  # 3: so short a run is nothing to rely on
-    (folder,) = (tmp_path / "results").iterdir()
-    record = json.loads((folder / "experiment.json").read_text())
-    assert record["host_machine"]["node"] == os.uname().nodename
-    (measured_round,) = record["deployments"][0]["rounds"]
-    (file,) = measured_round["metrics_files"]
-    assert (folder / file).read_bytes().count(b"\n") >= 3 + 1  # each text, and what asked whether it was ready
-    assert len((folder / "host/round-1/load_replica_stats.csv").read_text().splitlines()) > 3
-    replicas = json.loads((folder / "host/round-1/load_run.json").read_text())["replicas"]
+def test_an_experiment_records_its_machine_and_locust_samples_it(settings: Settings, tmp_path: Path) -> None:
+    plan = read_plan(None, ["rounds=1"], "host")
+    (tmp_path / "record").mkdir()
+    journal = begin_journal(tmp_path / "record", plan, settings, circumstances_here())
+    Experiment(tmp_path / "record", journal, settings.service)._prepare_python()
+    record = ExperimentRecord.read(tmp_path / "record" / EXPERIMENT_FILE)
+    assert record.host_machine is not None
+    assert record.host_machine.node == os.uname().nodename
+    assert record.options is not None
+    assert record.options.host_folder == settings.host_folder
+    with deployed("host", settings, tmp_path / "round") as running:
+        where = ["--host", running.url, "--replicas", running.service.replicas, "--users", "1", "--run-time", "2"]
+        load = Load("keep_alive", tmp_path / "load", ["--service", str(settings.service.path), *where])
+        (outcome,) = run_locust(load, [Target("host", load.prefix, running.service)]).values()
+        assert (outcome.reason, outcome.faults, outcome.failures) == (None, [], 0)
+    replicas = json.loads((tmp_path / "load_run.json").read_text())["replicas"]
     assert (replicas["problems"], [each["sampled"] for each in replicas["list"]]) == ([], [True])
+    samples = (tmp_path / "load_replica_stats.csv").read_text().splitlines()
+    assert len(samples) > 1 + 4  # one each 0.25 s; the connection was there before the run time began
