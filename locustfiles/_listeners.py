@@ -47,6 +47,9 @@ from _workers import Worker, Workers
 WRONG_OPTIONS_EXIT_CODE = 2
 """As argparse's own."""
 
+NO_WORKERS_EXIT_CODE = 1
+"""As Locust's own if not all workers have come."""
+
 logger = logging.getLogger("fourfold")
 
 
@@ -314,6 +317,15 @@ class Listeners:
         if self.recording is not None:
             self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
         self._warn_of_the_load(environment)
+        if isinstance(environment.runner, MasterRunner) and self._workers.are_lost(environment.runner):
+            self._end_without_workers(environment)
+
+    def _end_without_workers(self, environment: Environment) -> None:
+        """Locust would wait until the run time is over."""
+        if environment.web_ui is None:
+            logger.error("no worker is left, so Locust ends")
+            environment.process_exit_code = NO_WORKERS_EXIT_CODE
+            _ending.stop_or_quit(environment)
 
     def _warn_of_the_load(self, environment: Environment) -> None:
         """Say once what was wrong with an open workload. If it comes in blocks, Fourfold's analysis says it."""
@@ -341,6 +353,15 @@ class Listeners:
                 environment.runner.stop()
             self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
         self._warn_of_the_load(environment)
+        if isinstance(environment.runner, MasterRunner) and self._workers.are_lost(environment.runner):
+            self._end_without_workers(environment)
+
+    def _end_without_workers(self, environment: Environment) -> None:
+        """Locust would wait until the run time is over."""
+        if environment.web_ui is None:
+            logger.error("no worker is left, so Locust ends")
+            environment.process_exit_code = NO_WORKERS_EXIT_CODE
+            _ending.stop_or_quit(environment)
         self._close(environment)
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()

@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 from _replicas import NoReplicas, Replica, ReplicaSource
+from gevent.event import Event
 from gevent.pool import Group
 
 from runfiles.columns import CPU
@@ -33,6 +34,9 @@ LEAST_INTERVAL_S = 0.05
 FIND_EVERY_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between tries while the engine does not answer: each pause is twice the one before."""
+
+FIRST_SAMPLE_S = 2.0
+"""A slow engine does not keep the load from beginning: Locust's run time goes on meanwhile."""
 
 LAST_SAMPLE_S = 5.0
 """A hung engine does not keep a run from ending."""
@@ -74,6 +78,7 @@ class Monitor:
         self._told: set[str] = set()
         self._answers_as: dict[str, set[str]] = {}
         self._samplers: dict[str, gevent.Greenlet] = {}
+        self._has_tried: dict[str, Event] = {}
         self._greenlets = Group()
         self._engine_answers = True
         self._began_at = time.monotonic()
@@ -81,6 +86,10 @@ class Monitor:
     def start(self) -> None:
         self._find(event=FOUND)
         self._greenlets.spawn(self._follow)
+
+    def await_first_samples(self) -> None:
+        """Wait until each replica was sampled, or could not be: what the load does is then counted from its begin."""
+        gevent.wait(list(self._has_tried.values()), timeout=FIRST_SAMPLE_S)
 
     def note_answer(self, name: str, started_at_unix_s: float = 0.0) -> None:
         """Note that this name (X-Replica) answered a request; empty: the answer had no name."""
@@ -222,6 +231,7 @@ class Monitor:
             if replica.doubt:
                 self._problem(replica.doubt)
             if replica.read is not None and replica.id not in self._samplers:
+                self._has_tried[replica.id] = Event()
                 self._samplers[replica.id] = self._greenlets.spawn(self._sample_on_schedule, replica)
         there = {replica.id for replica in replicas}
         for gone in [seen for id, seen in self._seen.items() if id not in there and id not in self._samplers]:
@@ -278,6 +288,8 @@ class Monitor:
                 if not is_read:
                     self._event(SAMPLED_AGAIN, replica, "")
                 is_read, before, pause = True, now, FIRST_PAUSE_S
+            finally:
+                self._has_tried[replica.id].set()
             self._sleep_until_due()
 
     def _sleep_until_due(self) -> None:

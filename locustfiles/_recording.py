@@ -146,6 +146,8 @@ class Recording:
         """
         self._who_serves()
         self._monitor = self._find_replicas()
+        if self._monitor is not None:
+            self._monitor.await_first_samples()
         self._begin_now()
         if with_machine and self.run.replicas != NO_REPLICAS:
             self._machine = MachineMonitor(self.add_machine_sample)

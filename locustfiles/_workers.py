@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import psutil
 from _block_recording import BlockRecording
+from locust import runners
 from locust.env import Environment, Events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -24,6 +25,11 @@ from _request_row import request_row
 
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
+
+SILENT_S = 10
+"""A worker that a master has not heard for so long is lost. Locust itself waits 3 s. A worker whose node is busy can be
+silent for longer, and Locust ends the run if it was the last one. Locust has no option for it; its maintainers say to
+set it so (https://github.com/locustio/locust/pull/1988)."""
 
 ROWS, UNSENT, CPU, IS_LAST = "fourfold_requests", "fourfold_unsent", "fourfold_cpu", "fourfold_is_last"
 IN_FLIGHT, COUNTS = "fourfold_in_flight", "fourfold_open_counts"
@@ -102,6 +108,7 @@ class Workers:
     in the present run, as ``OpenLoad.counts``."""
 
     def __init__(self) -> None:
+        runners.HEARTBEAT_LIVENESS = SILENT_S // runners.HEARTBEAT_INTERVAL
         self._clocks = Clocks()
         self.begin_run()
 
@@ -164,6 +171,10 @@ class Workers:
             text = f"worker {lost} was lost {self._when_lost(lost)}; no count includes the requests it did not report"
             recording.note_fault(ROWS_LOST, text)
             logger.error(text)
+
+    def are_lost(self, master: MasterRunner) -> bool:
+        """Whether no worker is left, and at least one did not quit by itself."""
+        return master.worker_count <= 0 and bool(master.clients.missing)
 
     def load_ended_unix_s(self) -> float | None:
         """When a master's load ended: at the last report, or when the master began to wait for one. None: just now."""

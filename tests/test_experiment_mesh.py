@@ -41,7 +41,7 @@ def test_one_and_three_replicas_are_measured_through_the_mesh(mesh: Mesh, tmp_pa
     before = names_on(mesh.engine)
     folder, deployments = run(
         *(tmp_path, mesh, "--only", "swarm-1,swarm-3"),
-        *("--set", "rounds=1", "users=6", "seconds=10", "user_class=new_connection"),
+        *("--set", "rounds=1", "users=6", "seconds=20", "user_class=new_connection"),
     )
     assert deployments["swarm-1"]["status"] == deployments["swarm-3"]["status"] == "measured"
     assert list(shares(folder, "swarm-1")) == ["llm-inference-service.1"]

@@ -19,7 +19,7 @@ import yaml
 from conftest import ROOT, names_on
 
 from infra.cluster import load_files
-from infra.cluster.load_command import _arguments_of, add_load_options
+from infra.cluster.load_command import _arguments_of, _tell, add_load_options
 from infra.cluster.load_files import given_files, service_file_of
 from infra.cluster.load_stack import LoadPlace, model_of, run_on_swarm, why_not
 from infra.cluster.load_tasks import STACK
@@ -29,7 +29,7 @@ from infra.deployments.waiting import until_true
 from infra.errors import DeploymentError
 from infra.experiment.load import Load
 from infra.experiment.plan import Plan
-from runfiles.events import INTERRUPTED, ROWS_LOST, RUN_TIME
+from runfiles.events import INTERRUPTED, RECORDING_FAILED_EXIT_CODE, ROWS_LOST, RUN_TIME
 from runfiles.files import REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.records import RunRecord
 from servicefile.service_file import ServiceFile, read_service
@@ -223,6 +223,7 @@ def test_a_load_of_two_workers_comes_back_whole_though_one_is_killed_and_nothing
     assert record.ended_by == RUN_TIME
     (fault,) = record.faults
     assert fault.kind == ROWS_LOST
+    assert _tell(tmp_path, 0) == RECORDING_FAILED_EXIT_CODE
     assert re.match(r"worker worker-2-on-\S+ was lost (\d+ s before the end|before its first report)", fault.text)
     assert any(re.match(r"worker 2 on \S+ is failed: task: non-zero exit \(137\)", line) for line in said)
     assert "worker-1-on-" in load.prefix.with_name("load_workers.log").read_text()

@@ -143,6 +143,28 @@ def test_a_sample_holds_counters_and_rates() -> None:
     assert watched.told() == [("found", "web1", "")]
 
 
+@pytest.mark.parametrize(("takes_s", "sampled"), [(0.3, {"1", "2"}), (30.0, {"2"})])
+def test_the_load_waits_for_first_samples_but_not_for_an_engine_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, takes_s: float, sampled: set[str]
+) -> None:
+    monkeypatch.setattr(_monitor, "FIRST_SAMPLE_S", 1.0)
+    monkeypatch.setattr(_monitor, "LAST_SAMPLE_S", 0.1)
+    slow, denied = Container("1"), Container("3")
+    read, denied.is_denied = slow.read, True
+
+    def read_slowly() -> Counters | None:
+        gevent.sleep(takes_s)
+        return read()
+
+    slow.read = read_slowly  # type: ignore[method-assign]
+    watched = Watched(Service(web1=slow, web2=Container("2"), web3=denied))
+    began_s = time.monotonic()
+    watched.monitor.await_first_samples()
+    assert {row["replica_id"] for row in watched.samples} == sampled
+    assert time.monotonic() - began_s < 10
+    watched.monitor.stop()
+
+
 def test_one_that_ends_is_noted_with_its_reason_and_its_successor_begins_anew() -> None:
     old, new = Container("1"), Container("2")
     service = Service(web1=old)

@@ -139,7 +139,7 @@ def test_connections_and_bytes_of_each_replica_are_known_without_its_name(
         cut_off = USERS if user_class == "new_connection" else 0
         assert 0 <= counted.sum() - sum(opened.values()) <= cut_off
         if said == "named":
-            assert all(0 <= counted[name] - opened[name] <= math.ceil(cut_off / 3) for name in NAMES)
+            assert all(0 <= counted[name] - opened[name] <= cut_off for name in NAMES)
             by_header = bytes_by_replica(rows)
             for share in shares["named"]:
                 assert share.byte_share == pytest.approx(by_header[share.name], abs=0.01)

@@ -315,6 +315,25 @@ def test_workers_requests_are_dated_by_the_masters_clock(tmp_path: Path) -> None
     assert log_of(prefix).read_text().count("s clock") == 1
 
 
+def test_a_run_ends_soon_after_its_last_worker_is_lost(tmp_path: Path) -> None:
+    prefix, port = tmp_path / "run" / "run", str(free_port())
+    prefix.parent.mkdir()
+    with foreign_service(in_turn([answer()], HEALTHY), pause_s=0.02) as url:
+        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES / "keep_alive.py"), "--worker"]
+        worker = subprocess.Popen(
+            [*command, "--master-port", port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        arguments = ["--master", "--expect-workers", "1", "--master-bind-port", port, "--replicas", "none"]
+        master = start("keep_alive", url, prefix, *arguments, "-u", "1", "-t", "120")
+        assert until_true(lambda: Path(f"{prefix}{REQUESTS_SUFFIX}").exists() and requested(prefix) != [], 60)
+        worker.kill()
+        worker.wait()
+        assert master.wait(60) == 1
+    assert "was lost" in faults(prefix)["rows lost"]
+    assert "no worker is left, so Locust ends" in log_of(prefix).read_text()
+    assert record(prefix)["ended_by"] == STOPPED
+
+
 def test_a_clock_that_is_set_back_during_a_run_makes_no_figure_negative(
     shared_service: Service, tmp_path: Path
 ) -> None:

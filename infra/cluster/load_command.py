@@ -22,7 +22,7 @@ from infra.experiment.load import Load
 from infra.experiment.plan import Plan, read_plan
 from infra.last_words import last_error, tail
 from infra.paths import RESULTS, ROOT
-from runfiles.events import SWARM_SERVICE
+from runfiles.events import RECORDING_FAILED_EXIT_CODE, ROWS_LOST, SWARM_SERVICE
 from runfiles.files import LOAD, REQUESTS_SUFFIX, RUN_RECORD_SUFFIX
 from runfiles.lines import printable, visible
 from runfiles.records import RunRecord
@@ -89,7 +89,7 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
 
 def load_on_swarm(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry out the command. Call this inside ``alone_on_machine`` and ``alone_on_engine``. Returns the exit code: 0 if
-    the load was recorded whole and no request failed.
+    the load was recorded whole and no request failed, 4 if rows were lost, else that of Locust.
 
     Raises:
         PlanError: the options make no load.
@@ -189,7 +189,8 @@ def _tell(folder: Path, code: int) -> int:
     for fault in record.faults:
         print(f"{fault.kind}: {printable(fault.text)}")
     print(f"{record.requests} requests, {record.failures} of them failed; the files are in {folder}")
-    return code
+    has_lost_rows = any(fault.kind == ROWS_LOST for fault in record.faults)
+    return RECORDING_FAILED_EXIT_CODE if has_lost_rows else code
 
 
 def _make_folder(results: Path) -> Path:
