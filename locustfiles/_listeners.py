@@ -353,15 +353,6 @@ class Listeners:
                 environment.runner.stop()
             self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
         self._warn_of_the_load(environment)
-        if isinstance(environment.runner, MasterRunner) and self._workers.are_lost(environment.runner):
-            self._end_without_workers(environment)
-
-    def _end_without_workers(self, environment: Environment) -> None:
-        """Locust would wait until the run time is over."""
-        if environment.web_ui is None:
-            logger.error("no worker is left, so Locust ends")
-            environment.process_exit_code = NO_WORKERS_EXIT_CODE
-            _ending.stop_or_quit(environment)
         self._close(environment)
         if self._temporary_folder is not None:
             self._temporary_folder.cleanup()
