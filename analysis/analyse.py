@@ -81,14 +81,14 @@ def analyse(results: Results) -> Analysis:
     staircases = tuple(own for own in each if own is not None)
     effects = effects_of(loads, results.experiment.plan.changes)
     validity = examine(results, loads, searches)
-    verdicts = [] if results.is_mixed else judge(loads, validity, results.engine_elsewhere)
+    verdicts = [] if results.is_mixed else judge(loads, validity, results.host_apart)
     if searches:
-        verdicts = capacity_verdicts(loads, searches, validity, results.engine_elsewhere)
+        verdicts = capacity_verdicts(loads, searches, validity, results.host_apart)
     balances = () if results.has_changes else tuple(_balances(loads))
     nodes = () if results.is_mixed else _nodes(results, loads)
     found = [*staircase_finding(staircases, validity), *capacity_finding(searches, verdicts, validity)]
     found += change_findings(effects, validity)
-    found += [] if results.has_changes else findings(loads, verdicts, balances, validity, results.engine_elsewhere)
+    found += [] if results.has_changes else findings(loads, verdicts, balances, validity, results.host_apart)
     found += node_findings(nodes, validity)
     return Analysis(
         results=results,

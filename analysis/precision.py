@@ -73,7 +73,7 @@ def _pairs(results: Results, deployments: Sequence[Deployment]) -> list[dict[str
         compared = partial(compare_capacities, {search.name: search for search in searches})
     pairs = []
     for baseline, subject in itertools.combinations(loads, 2):
-        if why_unlike(baseline.deployment, subject.deployment, results.engine_elsewhere) is None:
+        if why_unlike(baseline.deployment, subject.deployment, results.host_apart) is None:
             pairs.append({"baseline": baseline.name, "subject": subject.name, **_shown(compared(baseline, subject))})
     return pairs
 

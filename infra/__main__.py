@@ -67,6 +67,7 @@ def main() -> int:
             other_image=arguments.image,
             ports=PORTS | dict(arguments.port),
             reach=dict(arguments.reach),
+            host_folder=arguments.host_folder,
             other_start_timeout_s=arguments.start_timeout,
         )
         requests_of(settings.service.request)  # refused now if the texts can't be read
@@ -158,7 +159,7 @@ def _up(name: str, settings: Settings) -> int:
         raise DeploymentError(f"{facts.title} can't run here: {reason}")
     if facts.needs_engine:
         find_image(connect(), str(settings.image), is_built=settings.built_from is not None)
-    else:
+    elif settings.host_folder is None:
         prepare_python(settings.service, print)
     folder = STATE / name
     try:
@@ -228,7 +229,7 @@ def _doctor(settings: Settings) -> int:
     try:
         engine = connect()
         tell("engine", f"{engine.version} at {engine.endpoint}, kernel {engine.kernel}")
-        if reason := engine.why_no_verdict():
+        if settings.host_folder is None and (reason := engine.why_no_verdict()):
             tell("verdicts", reason)
         reason = why_no_service_image(settings) or why_no_image(engine, str(settings.image), settings.built_from)
         tell("image", reason or f"{settings.image} is here, or can be had")
@@ -310,6 +311,12 @@ def _common_options() -> argparse.ArgumentParser:
         metavar="KIND=HOST:PORT",
         help="where a published port answers if the Docker engine is on another machine; IPv6: KIND=[ADDRESS]:PORT "
         "(repeatable)",
+    )
+    common.add_argument(
+        "--host-folder",
+        metavar="FOLDER",
+        help="the folder of the service on the engine's machine, if that is at ssh://: the host process then runs "
+        "there (docs/deployments.md)",
     )
     common.add_argument(
         "--start-timeout",

@@ -174,6 +174,16 @@ def pip_variables(config_list: str) -> dict[str, str]:
     }
 
 
+def for_service_there() -> dict[str, str]:
+    """For the service as a process of another machine: what this machine sets for the service alone."""
+    return _passed(SERVICE) | {"PYTHONUTF8": "1"}
+
+
+def passed_there() -> list[str]:
+    """The variables of another machine that the service gets there; one that ends with ``*`` stands for several."""
+    return [name for row in PASSED if row.to in (EVERY, DOWNLOAD) for name in row.names.split()]
+
+
 def forget_dead_proxies() -> None:
     """Remove the variable of each proxy that accepts no connection, and warn about it.
 

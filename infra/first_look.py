@@ -92,7 +92,7 @@ def _look_at_all(names: Sequence[str], settings: Settings, no_image: str | None)
             print(causes.tell(title, "not measured", reason))
             continue
         try:
-            if name == HOST:
+            if name == HOST and settings.host_folder is None:
                 prepare_python(settings.service, print)
             shutil.rmtree(FOLDER / name, ignore_errors=True)  # the log of an earlier look
             with deployed(name, settings, FOLDER / name) as running:

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 from _find_target import container_name, holders, is_one_off, target_behind, target_of, why_not_service
 from _node_clocks import Offset
+from _read_there import ProcessThere, place_in
 from _replicas import NoReplicas, Replica, Target, named_target
 from _sockets import is_service, listener_with_id, program_name
 
@@ -52,6 +53,7 @@ class Finder:
         self._has_asked = False
         self._engine: Engine | None = None
         self._others: dict[str, Engine | None] = dict.fromkeys(other_engines)
+        self._there: ProcessThere | None = None
         self._root: psutil.Process | None = None
         self._process: CgroupReader | ProcessReader | None = None
         self._name: str | None = None
@@ -86,6 +88,9 @@ class Finder:
         """
         self._has_asked = False
         target = self._current_target()
+        if target.kind == PROCESS and "@" in target.name:
+            self._there = self._there or ProcessThere(*place_in(target), self._said)
+            return [self._there.replica()]
         if target.kind == PROCESS:
             return [self._process_as_replica(int(target.name))]
         if target.kind == SWARM_SERVICE:
@@ -93,12 +98,13 @@ class Finder:
         return self._containers(self._connect(), target)
 
     def clocks(self) -> dict[str, Offset]:
-        """None: engines tell times by which only counters of their own node are compared."""
-        return {}
+        """That of a process of another machine. Engines tell times by which only counters of their own node are
+        compared."""
+        return {} if self._there is None else self._there.clocks()
 
     def close(self) -> None:
         """Close all files and connections."""
-        for opened in (self._engine, self._process, *self._others.values()):
+        for opened in (self._engine, self._process, self._there, *self._others.values()):
             if opened is not None:
                 opened.close()
 

@@ -21,6 +21,7 @@ from _block_recording import BlockRecording
 from _blocks import LoadInBlocks, read_blocks
 from _open_counts import open_warnings
 from _passes import repeated_passes
+from _read_there import connect_early
 from _steady_time import steady_time
 from locust.env import Environment, Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -105,6 +106,7 @@ class Listeners:
                 logger.error(reason)
                 sys.exit(WRONG_OPTIONS_EXIT_CODE)
             self._know_the_blocks(environment)
+            connect_early(environment.parsed_options.replicas)
             environment.runner.register_message(_ending.END_RUN, self._end_as_told)
             self._register_for_runs(environment.events)
         if not isinstance(environment.runner, MasterRunner):

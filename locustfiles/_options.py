@@ -158,8 +158,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--replicas": {
         "type": replicas_argument,
         "default": AUTO,
-        "help": "auto (the replicas that serve --host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE "
-        "or process:PID",
+        "help": "auto (the replicas that serve --host), none, container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, "
+        "process:PID, or process:PID@ssh://USER@HOST for one of another machine",
     },
     "--replica-interval": {
         "type": interval,

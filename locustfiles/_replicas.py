@@ -15,7 +15,7 @@ from runfiles.events import AUTO, COMPOSE_SERVICE, NO_REPLICAS, PROCESS, REPLICA
 
 from _counters import Counters
 
-ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE or process:PID"
+ALL_OPTIONS = "container:NAME, compose:PROJECT/SERVICE, swarm:SERVICE, process:PID or process:PID@ssh://USER@HOST"
 
 
 class NoReplicas(Exception):
@@ -112,7 +112,7 @@ def named_target(text: str) -> Target:
     kind, _, name = text.partition(":")
     wrong = kind not in REPLICA_KINDS or not name
     wrong = wrong or (kind == COMPOSE_SERVICE and not re.fullmatch(r"[^/]+/[^/]+", name))
-    wrong = wrong or (kind == PROCESS and not (name.isascii() and name.isdecimal()))
+    wrong = wrong or (kind == PROCESS and not re.fullmatch(r"[0-9]+(@ssh://[^/@]*@?[^/@]+)?", name))
     if wrong:
         raise NoReplicas(f"{text!r}; expected auto, none, {ALL_OPTIONS}")
     return Target(kind, name)

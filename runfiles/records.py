@@ -167,7 +167,8 @@ class PlanRecord(Record):
 class Options(Record):
     """What was given on the command line besides the plan. ``service`` is the path of the service file. ``ports`` and
     ``reach`` are by kind of deployment. ``load_image``: that of Locust on the nodes of the swarm, which send the load;
-    None: it comes from this machine."""
+    None: it comes from this machine. ``host_folder``: where the service's folder is on the engine's machine, on which
+    the host process ran; None: it ran on this machine."""
 
     service: str = ""
     image: str | None
@@ -176,6 +177,7 @@ class Options(Record):
     reach: Mapping[str, HostAndPort]
     start_timeout_s: Annotated[float, Between(0, LONGEST_START_S)]
     load_image: Name | None = None
+    host_folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,9 +302,9 @@ class ExperimentRecord(FormedRecord):
     load in blocks; if there are several groups, the first deployment is in all of them, as their reference.
     ``groups_reason`` says why there are several. ``stopped_by`` says why there was no further round.
 
-    ``engine`` is None where no Docker engine was needed or none answered, ``git`` outside a repository. ``versions``
-    and ``environment`` are those of the host process; None: not known. ``cluster`` is None unless the engine was in a
-    swarm of several nodes.
+    ``host_machine`` is that of the host process; None: ``machine``. ``engine`` is None where no Docker engine was
+    needed or none answered, ``git`` outside a repository. ``versions`` and ``environment`` are those of the host
+    process; None: not known. ``cluster`` is None unless the engine was in a swarm of several nodes.
     """
 
     form: int = FORM
@@ -315,6 +317,7 @@ class ExperimentRecord(FormedRecord):
     versions: Mapping[str, str] | None = None
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
+    host_machine: Machine | None = None
     cluster: ClusterRecord | None = None
     model: Model | None = None
     service: MeasuredService | None = None

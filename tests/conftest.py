@@ -9,8 +9,10 @@ there.
 from __future__ import annotations
 
 import atexit
+import getpass
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from pathlib import Path
 import pytest
 
 from infra import environment
+from infra.deployments import host_there, over_ssh, reach
 from infra.deployments.docker_engine import Engine, connect
 from infra.deployments.images import find_image
 from infra.deployments.ready import until_ready
@@ -38,6 +41,17 @@ OWN = read_service()
 OWN_RECORD = service_record(OWN)
 IMAGE = str(OWN.image)
 ROOT = Path(__file__).resolve().parents[1]
+
+SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+CONFIG = """
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/key.pub
+PidFile none
+StrictModes no
+UsePAM no
+SetEnv OMP_NUM_THREADS=1
+"""
 
 MESH_PORT = 8080
 """What the tests of the routing mesh publish, on whichever engine."""
@@ -225,3 +239,49 @@ def bystanders(engine: Engine, service_image: str) -> Iterator[list[str]]:
     finally:
         container.remove(force=True)
         network.remove()
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[tuple[str, Path]]:
+    """USER@HOST:PORT of an sshd, and the folder of an ssh command that has a key for it."""
+    if SSHD is None or shutil.which("ssh") is None:
+        pytest.skip("there is no sshd, or no ssh (openssh-server, openssh-client)")
+    folder = Path(tempfile.mkdtemp(prefix="fourfold-"))
+    port = free_port()
+    for name in ("key", "host_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    options = f"-F none -i {folder}/key -o IdentitiesOnly=yes -o UserKnownHostsFile={folder}/known_hosts"
+    (folder / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n')
+    (folder / "ssh").chmod(0o755)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=subprocess.DEVNULL)
+    try:
+        assert until_true(lambda: is_open("127.0.0.1", port), 10)
+        place = f"{getpass.getuser()}@127.0.0.1:{port}"
+        looked = subprocess.run(
+            [folder / "ssh", "-o", "BatchMode=yes", "-p", str(port), place.rpartition(":")[0], "true"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if looked.returncode != 0:
+            pytest.skip(f"sshd lets nobody in here: {looked.stderr.strip()}")
+        yield place, folder
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def there(sshd: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The ssh:// URL of that machine."""
+    place, folder = sshd
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    for module in (reach, host_there):
+        monkeypatch.setattr(module, "STATE", tmp_path / ".fourfold")
+    yield f"ssh://{place}"
+    over_ssh.close()

@@ -128,7 +128,7 @@ def test_of_a_form_what_can_be_used_is_used() -> None:
     assert sorted(wrong) == [
         "replica interval of the web UI's form: the field was empty; 0.25 was used",
         "replicas of the web UI's form: 'pod:x'; expected auto, none, container:NAME, compose:PROJECT/SERVICE, "
-        "swarm:SERVICE or process:PID; none was used",
+        "swarm:SERVICE, process:PID or process:PID@ssh://USER@HOST; none was used",
         "requests of the web UI's form: '1.5' is not a whole number above 0; no limit was used",
         "warm up of the web UI's form: 'nan' is not a number of seconds, 0 or more; 5.0 was used",
     ]

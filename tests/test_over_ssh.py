@@ -40,60 +40,6 @@ from runfiles.machines import DockerEngine, Machine, engine_elsewhere
 from servicefile.service_file import ComposeFile, Container, ServiceFile
 
 FACTS = Facts("docker", default_port=5010)
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-CONFIG = """
-ListenAddress 127.0.0.1:{port}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/key.pub
-PidFile none
-StrictModes no
-UsePAM no
-"""
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[tuple[str, Path]]:
-    """USER@HOST:PORT of an sshd, and the folder of an ssh command that has a key for it."""
-    if SSHD is None or shutil.which("ssh") is None:
-        pytest.skip("there is no sshd, or no ssh (openssh-server, openssh-client)")
-    folder = Path(tempfile.mkdtemp(prefix="fourfold-"))
-    port = free_port()
-    for name in ("key", "host_key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
-    options = f"-F none -i {folder}/key -o IdentitiesOnly=yes -o UserKnownHostsFile={folder}/known_hosts"
-    (folder / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n')
-    (folder / "ssh").chmod(0o755)
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=subprocess.DEVNULL)
-    try:
-        assert until_true(lambda: is_open("127.0.0.1", port), 10)
-        place = f"{getpass.getuser()}@127.0.0.1:{port}"
-        looked = subprocess.run(
-            [folder / "ssh", "-o", "BatchMode=yes", "-p", str(port), place.rpartition(":")[0], "true"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if looked.returncode != 0:
-            pytest.skip(f"sshd lets nobody in here: {looked.stderr.strip()}")
-        yield place, folder
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def there(sshd: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The ssh:// URL of that machine."""
-    place, folder = sshd
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(reach, "STATE", tmp_path / ".fourfold")
-    yield f"ssh://{place}"
-    over_ssh.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import ROOT, free_port
 
-from infra.deployments import compose, docker_run, host, ownership, swarm
+from infra.deployments import compose, docker_run, host, host_there, ownership, swarm
 from infra.deployments.compose import why_no_compose
 from infra.deployments.docker_engine import Engine
 from infra.deployments.own_process import identity
@@ -227,7 +227,7 @@ def test_a_process_that_can_not_be_noted_is_ended(tmp_path: Path, monkeypatch: p
     settings = Settings(ports={"host": free_port()})
     with pytest.raises(OSError, match=str(blocked)):
         BY_NAME["host"].start(settings, tmp_path)
-    metrics = str(tmp_path / "live" / host.METRICS_FILE)
+    metrics = str(tmp_path / "live" / host_there.METRICS_FILE)
     for child in psutil.Process(os.getpid()).children():
         with suppress(psutil.Error):  # it has just ended
             assert child.environ().get("METRICS_LOG_FILE") != metrics

@@ -87,7 +87,8 @@ def why_other_circumstances(
     kinds = [_kind_of_load(results) for results in (old, new)]
     if kinds[0] != kinds[1]:
         return f"not compared: the load changed from {kinds[0]} to {kinds[1]}; {COMPARABLE_LOADS}"
-    if _are_other_machines(*_machines(old, new)):
+    hosts = [(old.host_machine, new.host_machine)] if after.is_host else []
+    if any(_are_other_machines(*pair) for pair in (_machines(old, new), *hosts)):
         return "not compared: they ran on different machines"
     if not after.is_host and _are_other_engines(old, new):
         return "not compared: the Docker engine did not run on the same machine"

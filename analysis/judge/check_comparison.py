@@ -31,8 +31,8 @@ def comparison_doubts(results: Results) -> list[Doubt]:
     )
     found = _of_records(results, containers)
     groups = [measured]
-    if results.engine_elsewhere is not None and hosts and containers:
-        text = f"Host process and containers ran on two machines: {results.engine_elsewhere}. They are not compared."
+    if results.host_apart is not None and hosts and containers:
+        text = f"Host process and containers ran on two machines: {results.host_apart}. They are not compared."
         found.append(Doubt(text))
         groups = [hosts, containers]
     for group in groups:

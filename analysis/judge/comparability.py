@@ -147,10 +147,14 @@ def memory_limits_bytes(results: Results, deployment: Deployment) -> set[float |
 
 
 def is_through_tunnel(results: Results, deployment: Deployment) -> bool:
-    """Whether the requests to a deployment went through an SSH tunnel: its engine is reached with ssh, and the load
+    """Whether the requests to a deployment went through an SSH tunnel: its machine is reached with ssh, and the load
     went to a port of the load generator's own machine."""
-    engine = results.experiment.engine
-    if engine is None or not is_over_ssh(engine) or deployment.is_host:
+    experiment = results.experiment
+    if deployment.is_host:
+        is_there = experiment.host_machine is not None
+    else:
+        is_there = experiment.engine is not None and is_over_ssh(experiment.engine)
+    if not is_there:
         return False
     hosts = {urlsplit(run.record.host or "").hostname or "" for run in deployment.loads.values()}
     return any(map(is_loopback, hosts))
@@ -162,7 +166,9 @@ def _limits(deployment: Deployment) -> list[Limits]:
 
 def _machine_of(results: Results, deployment: Deployment) -> Machine | DockerEngine:
     """The machine that a deployment ran on."""
+    if deployment.is_host:
+        return results.host_machine
     engine = results.experiment.engine
-    if engine is not None and results.engine_elsewhere is not None and not deployment.is_host:
+    if engine is not None and results.engine_elsewhere is not None:
         return engine
     return results.experiment.machine

@@ -23,7 +23,7 @@ from runfiles.files import (
     inside,
     load_prefix,
 )
-from runfiles.machines import EngineElsewhere, engine_elsewhere
+from runfiles.machines import EngineElsewhere, Machine, engine_elsewhere
 from runfiles.places import BENCH
 from runfiles.records import BlankRecord, DeploymentRecord, ExperimentRecord, Image, Limits, Python, RoundRecord
 
@@ -140,9 +140,20 @@ class Results:
 
     @cached_property
     def engine_elsewhere(self) -> EngineElsewhere | None:
-        """The engine, where it ran on another machine than the host process; None where nothing shows that."""
+        """The engine, where it ran on another machine than the load generator; None where nothing shows that."""
         engine = self.experiment.engine
         return None if engine is None else engine_elsewhere(self.experiment.machine, engine)
+
+    @cached_property
+    def host_apart(self) -> EngineElsewhere | None:
+        """The engine, where it ran on another machine than the host process; None where nothing shows that."""
+        engine = self.experiment.engine
+        return None if engine is None else engine_elsewhere(self.host_machine, engine)
+
+    @property
+    def host_machine(self) -> Machine:
+        """The machine of the host process."""
+        return self.experiment.host_machine or self.experiment.machine
 
     @cached_property
     def side_by_side(self) -> dict[tuple[int, int], list[tuple[Deployment, Run]]]:

@@ -131,6 +131,8 @@ def run_facts(analysis: Analysis) -> tuple[Fact, ...]:
         Fact("Machine", _machine_and_kernel(experiment.machine)),
         Fact("Docker engine", _whole_engine(experiment)),
     ]
+    if experiment.host_machine is not None:
+        facts.append(Fact("Machine of the host process", _machine_and_kernel(experiment.host_machine)))
     facts += [Fact("Nodes", text) for text in _nodes(experiment)]
     facts += images(results)
     facts += [Fact("Limits", _limits(experiment.plan))]

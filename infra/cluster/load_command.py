@@ -84,7 +84,7 @@ def add_load_options(load: argparse.ArgumentParser) -> None:
         help="the service file, which says what is asked (inference/service.toml; docs/own-service.md)",
     )
     load.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (results/)")
-    load.set_defaults(image=None, port=[], reach=[], start_timeout=None)
+    load.set_defaults(image=None, port=[], reach=[], host_folder=None, start_timeout=None)
 
 
 def load_on_swarm(arguments: argparse.Namespace, settings: Settings) -> int:

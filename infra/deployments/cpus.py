@@ -43,7 +43,7 @@ def why_not_pinned(cpus: str | None) -> str | None:
             f"this system can't pin a process to the processors {cpus}, only Linux can; "
             "leave generator_cpus and service_cpus out and run again"
         )
-    return _why_missing(cpus, os.sched_getaffinity(0), "this process may use")
+    return why_missing(cpus, os.sched_getaffinity(0), "this process may use")
 
 
 def why_containers_not_pinned(cpus: str | None, engine: Engine) -> str | None:
@@ -57,7 +57,7 @@ def why_containers_not_pinned(cpus: str | None, engine: Engine) -> str | None:
         )
     if engine.cpu_count is None:
         return None
-    return _why_missing(cpus, range(engine.cpu_count), "the engine's machine has")
+    return why_missing(cpus, range(engine.cpu_count), "the engine's machine has")
 
 
 def preexec_pin(cpus: str | None) -> Callable[[], None] | None:
@@ -72,7 +72,8 @@ def preexec_pin(cpus: str | None) -> Callable[[], None] | None:
     return lambda: os.sched_setaffinity(0, numbers)
 
 
-def _why_missing(cpus: str, there: Iterable[int], who: str) -> str | None:
+def why_missing(cpus: str, there: Iterable[int], who: str) -> str | None:
+    """Why a CPU set can't be had where there are only the processors ``there``. None if it can."""
     missing = cpuset(cpus) - frozenset(there)
     if not missing:
         return None

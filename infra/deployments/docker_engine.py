@@ -18,7 +18,7 @@ from infra.deployments import over_ssh
 from infra.deployments.docker_context import Address, address, config_file
 from infra.environment import for_docker
 from infra.errors import DeploymentError
-from runfiles.machines import DockerEngine, EngineElsewhere, engine_elsewhere, this_machine
+from runfiles.machines import DockerEngine, EngineElsewhere, Machine, engine_elsewhere, this_machine
 
 API_FAILURES = (
     docker.errors.DockerException,
@@ -74,13 +74,17 @@ class Engine:
         """The other machine that it runs on, which may be a virtual one. None if nothing shows that there is one."""
         return engine_elsewhere(this_machine(), self.record())
 
-    def why_no_verdict(self) -> str | None:
-        """Why a host process here can't be compared with this engine's containers. None if it can."""
-        elsewhere = self.elsewhere()
+    def why_no_verdict(self, host_machine: Machine | None = None) -> str | None:
+        """Why a host process can't be compared with this engine's containers. None if it can. ``host_machine``: that of
+        the host process; None: this one."""
+        elsewhere = self.elsewhere() if host_machine is None else engine_elsewhere(host_machine, self.record())
         if elsewhere is None:
             return None
         no_verdict = f"host process against containers gets no verdict: {elsewhere}"
-        remedy = "" if elsewhere.is_virtual else " (to compare all, run Fourfold on that machine)"
+        remedy = ""
+        if not elsewhere.is_virtual:
+            there = "measure the host process there too (--host-folder), or " if self.is_over_ssh else ""
+            remedy = f" (to compare all, {there}run Fourfold on that machine)"
         return f"{no_verdict}; containers are still compared with each other{remedy}"
 
     def swarm(self) -> dict[str, Any]:

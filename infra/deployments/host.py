@@ -1,4 +1,4 @@
-"""The service as a process of this machine."""
+"""The service as a process of this machine or, as ``host_there.py`` does it, of the engine's."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from infra.deployments.change import Changeable, change_process
 from infra.deployments.cpus import preexec_pin, why_not_pinned
 from infra.deployments.deployment import Facts
 from infra.deployments.docker_engine import Engine, connect
+from infra.deployments.host_there import METRICS_FILE, remove_there, running_there, start_there, why_not_there
 from infra.deployments.own_process import STARTED, OwnProcess
 from infra.deployments.own_python import command_of, python_of
 from infra.deployments.ownership import still_there
@@ -39,9 +40,6 @@ from servicefile.service_file import PORT_PLACE, ServiceFile
 STATE = STATE_FOLDER / "host.json"
 """Which process was started, so that ``down`` ends that process and no other."""
 
-METRICS_FILE = "system_inference_metrics.csv"
-
-
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """The processes that this one has started, by ID: only their parent can know that they have ended."""
 
@@ -53,6 +51,12 @@ class Host:
     facts: Facts
 
     def why_not(self, settings: Settings) -> str | None:
+        if settings.host_folder is not None:
+            return (
+                _why_no_command_at_all(settings.service)
+                or self._why_not_told(settings)
+                or why_not_there(self.facts, settings)
+            )
         if IS_IN_CONTAINER:
             return "Fourfold itself runs in a container here; install it with pip to measure a process of this machine"
         process = _left()
@@ -76,6 +80,8 @@ class Host:
         return f"nothing tells the service to use port {chosen}: {_how_to_tell(settings.service)} and run again"
 
     def start(self, settings: Settings, folder: Path) -> Service:
+        if settings.host_folder is not None:
+            return start_there(self.facts, settings, folder)
         service, port = settings.service, self.facts.port(settings)
         metrics, log = live_folder(folder) / METRICS_FILE, folder / SERVICE_LOG_FILE
         if service.metrics.variable is not None:
@@ -112,28 +118,32 @@ class Host:
     def running(self, settings: Settings) -> Changeable | None:
         process = _left()
         if process is None:
-            return None
+            return running_there()
         family = [process, *process.children(recursive=True)]  # a child may be the one that listens
         targets = tuple(f"{PROCESS}:{each.pid}" for each in family)
         return Changeable(targets, (HOST,), lambda change: change_process(change, process))
 
     def remove(self, settings: Settings) -> list[str]:
-        process = _left()
-        if process is None:
-            OwnProcess(STATE).forget()
-            return []
-        try:
-            _end(process, settings.service.container.stop_s)
-        except psutil.AccessDenied as error:
-            whose = f"host process {process.pid} is {process.username()}'s"
-            raise DeploymentError(f"{whose}; end it as that user and run again") from error
-        if (child := _children.pop(process.pid, None)) is not None:
-            child.wait()
-        OwnProcess(STATE).forget()
-        return [f"host process {process.pid}"]
+        return [*_remove_here(settings), *remove_there(settings.service.container.stop_s)]
 
     def why_another_has_it(self) -> str | None:
         return None  # STATE is this checkout's own file
+
+
+def _remove_here(settings: Settings) -> list[str]:
+    process = _left()
+    if process is None:
+        OwnProcess(STATE).forget()
+        return []
+    try:
+        _end(process, settings.service.container.stop_s)
+    except psutil.AccessDenied as error:
+        whose = f"host process {process.pid} is {process.username()}'s"
+        raise DeploymentError(f"{whose}; end it as that user and run again") from error
+    if (child := _children.pop(process.pid, None)) is not None:
+        child.wait()
+    OwnProcess(STATE).forget()
+    return [f"host process {process.pid}"]
 
 
 def _how_to_tell(service: ServiceFile) -> str:
@@ -153,12 +163,18 @@ def _engine_of_this_machine() -> Engine | None:
     return None if engine.is_remote else engine
 
 
+def _why_no_command_at_all(service: ServiceFile) -> str | None:
+    if service.command is not None:
+        return None
+    return (
+        f"{service.path.name} has no command for the host process; add one, such as "
+        'command = "python app.py", to measure it'
+    )
+
+
 def _why_no_command(service: ServiceFile) -> str | None:
     if service.command is None:
-        return (
-            f"{service.path.name} has no command for the host process; add one, such as "
-            'command = "python app.py", to measure it'
-        )
+        return _why_no_command_at_all(service)
     if service.requirements is not None:  # they may bring the program, and are not installed yet
         return None
     program = command_of(service.command, python_of(service))[0]

@@ -10,33 +10,29 @@ A second connection for each deployment forwards its port, see ``reach.py``.
 from __future__ import annotations
 
 import atexit
+import json
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from infra import environment
 from infra.errors import DeploymentError
 from infra.last_words import last_line, tail
+from runfiles.ssh_command import FAILED_EXIT_CODE, PYTHON, SCHEME, place_of, ssh
 
-SCHEME = "ssh"
-OPTIONS = {
-    "BatchMode": "yes",  # it never asks for a password or whether a host is known
-    "ConnectTimeout": "15",
-    "ServerAliveInterval": "5",  # three without an answer end the connection
-    "ControlPath": "none",  # a connection of its own, which ends with its process
-    "ExitOnForwardFailure": "yes",
-    "StreamLocalBindUnlink": "yes",
-}
 ASK_S = 90
 """For one command on the other machine. An emulated one is slow."""
 
 END_S = 5
-FAILED_EXIT_CODE = 255
-"""ssh's own: there is no connection. Any other code is that of the command on the other machine."""
+NO_PROGRAM_EXIT_CODE = 127
+"""A shell's: there is no such program."""
 
 READY = b"ready\n"
 
@@ -61,27 +57,10 @@ def is_over_ssh(url: str) -> bool:
     return urlsplit(url).scheme == SCHEME
 
 
-def place_of(url: str) -> str:
-    """The other machine, for people: USER@HOST, without port and path."""
-    address = urlsplit(url)
-    return f"{address.username}@{address.hostname}" if address.username else str(address.hostname)
-
-
 def by_hand(url: str) -> str:
     """The ssh command that a person would type."""
     port = urlsplit(url).port
     return f"ssh {'' if port is None else f'-p {port} '}{place_of(url)}"
-
-
-def ssh(url: str, *options: str) -> list[str]:
-    """The ssh command to the machine of an engine's URL."""
-    address = urlsplit(url)
-    command = [SCHEME, "-T", "-x", *(part for name, value in OPTIONS.items() for part in ("-o", f"{name}={value}"))]
-    if address.username:
-        command += ["-l", unquote(address.username)]
-    if address.port is not None:
-        command += ["-p", str(address.port)]
-    return [*command, *options, "--", address.hostname or ""]
 
 
 def forwarded(url: str) -> str:
@@ -133,26 +112,68 @@ def why_not_asked(url: str, command: str, asked: subprocess.CompletedProcess[str
     return f"{command} fails on {place_of(url)}: {said}"
 
 
-def ask(url: str, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on the machine of an engine's URL.
+def ask(url: str, command: str, said: str = "", within_s: float = ASK_S) -> subprocess.CompletedProcess[str]:
+    """Run a command on the machine of an engine's URL. ``said``: its standard input.
 
     Raises:
         DeploymentError: it takes too long.
     """
+    done = _ask(url, command, said.encode(), within_s)
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    )
+
+
+def _ask(url: str, command: str, said: bytes, within_s: float = ASK_S) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             [*ssh(url), command],
             env=environment.for_docker(),
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=ASK_S,
+            timeout=within_s,
             start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DeploymentError(f"{place_of(url)} has not answered within {ASK_S} s; check it and run again") from error
+        raise DeploymentError(
+            f"{place_of(url)} has not answered within {within_s:g} s; check it and run again"
+        ) from error
+
+
+def ask_program(url: str, program: str, question: Mapping[str, Any], within_s: float = ASK_S) -> dict[str, Any]:
+    """Run a Python program on the machine of an engine's URL. It gets ``question`` as a line of JSON, and its last line
+    is its answer, in JSON too.
+
+    Raises:
+        DeploymentError: the machine can't be reached, or the program fails there.
+    """
+    asked = ask(url, PYTHON, lines_for(program, question), within_s)
+    if asked.returncode == NO_PROGRAM_EXIT_CODE:
+        raise DeploymentError(f"there is no python3 on {place_of(url)}; install it there and run again")
+    if asked.returncode != 0:
+        raise DeploymentError(why_not_asked(url, "python3", asked))
+    answer: dict[str, Any] = json.loads(asked.stdout.splitlines()[-1])
+    return answer
+
+
+def lines_for(program: str, question: Mapping[str, Any]) -> str:
+    """What ``PYTHON`` reads: a program, and its question."""
+    return f"{json.dumps(program)}\n{json.dumps(question)}\n"
+
+
+def fetch(url: str, path: str) -> bytes | None:
+    """The content of a file on the machine of an engine's URL; None: there is no such file.
+
+    Raises:
+        DeploymentError: the machine can't be reached, or the file can't be read.
+    """
+    quoted = shlex.quote(path)
+    got = _ask(url, f"test ! -e {quoted} || {{ echo; cat {quoted}; }}", b"")
+    if got.returncode != 0:
+        said = subprocess.CompletedProcess(got.args, got.returncode, "", got.stderr.decode("utf-8", "replace"))
+        raise DeploymentError(why_not_asked(url, f"cat {quoted}", said))
+    return got.stdout[1:] if got.stdout else None
 
 
 def _engine_socket(url: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,26 +26,36 @@ class OwnProcess:
 
     def left(self) -> psutil.Process | None:
         """The process that ``note`` was told of, if it still runs."""
+        known = self.noted()
+        if known is None:
+            return None
+        pid, started_at, token = (known[key] for key in ("pid", "started_at", "token"))
         try:
-            known = read_record(self.state)
-            pid, started_at, token, checkout = (known[key] for key in ("pid", "started_at", "token", "checkout"))
-            if type(pid) is not int or not isinstance(started_at, float) or not isinstance(token, str):
-                return None
-            if checkout != identity(WORK):  # a copy of the checkout has a copy of the file as well
-                return None
             process = psutil.Process(pid)
             # The start time alone does not tell: if the clock is set, psutil gives another one.
             same = process.create_time() == started_at or process.environ().get(STARTED) == token
             ours = same and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, LookupError, TypeError, psutil.Error):  # no such process, or the file is not ours
+        except (OSError, ValueError, psutil.Error):  # no such process
             return None
         return process if ours else None  # the number may have been given to another process since
 
-    def note(self, pid: int, token: str) -> None:
+    def noted(self) -> Mapping[str, Any] | None:
+        """What the file says; None: there is none, or it is not that of this checkout."""
+        try:
+            known = read_record(self.state)
+            kinds = {"pid": int, "started_at": float, "token": str, "checkout": str}
+            if any(type(known[key]) is not kind for key, kind in kinds.items()):
+                return None
+            # A copy of the checkout has a copy of the file as well.
+            return known if known["checkout"] == identity(WORK) else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def note(self, pid: int, token: str, **more: str) -> None:
         """Write the file, whole or not at all."""
         self.state.parent.mkdir(exist_ok=True)
         started_at = psutil.Process(pid).create_time()
-        known = {"pid": pid, "started_at": started_at, "token": token, "checkout": identity(WORK)}
+        known = {"pid": pid, "started_at": started_at, "token": token, "checkout": identity(WORK), **more}
         write_whole(self.state, json.dumps(known))
 
     def forget(self) -> None:

@@ -25,6 +25,7 @@ from infra.deployments.settings import Settings
 from infra.errors import DeploymentError
 from infra.last_words import last_line, tail
 from infra.paths import STATE
+from runfiles.ssh_command import ssh
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  an engine elsewhere has to publish on its own network to be reached without a tunnel
 OPEN_S = 60
@@ -52,14 +53,15 @@ def open_tunnel(facts: Facts, settings: Settings) -> Settings:
     Raises:
         DeploymentError: it can't be opened.
     """
-    if not facts.needs_engine or facts.kind in settings.reach or not over_ssh.is_over_ssh(url := address().url):
+    is_here = not facts.needs_engine and settings.host_folder is None
+    if is_here or facts.kind in settings.reach or not over_ssh.is_over_ssh(url := address().url):
         return settings
     close_tunnel(facts.kind)  # of a deployment that was removed by hand
     port, token = _free_port(), secrets.token_hex(8)
     STATE.mkdir(exist_ok=True)
     with _log(facts.kind).open("wb") as said:
         process = subprocess.Popen(
-            over_ssh.ssh(url, "-N", "-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{facts.port(settings)}"),
+            ssh(url, "-N", "-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{facts.port(settings)}"),
             env=environment.for_docker() | {STARTED: token},
             stdin=subprocess.DEVNULL,
             stdout=said,

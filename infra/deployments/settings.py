@@ -21,7 +21,9 @@ class Settings:
 
     ``cpus`` and ``memory_bytes`` limit each container; ``cpus`` None: no limit. The host process has neither limit.
     ``restarts``: the engine restarts single containers that have died (Swarm always does).
-    ``service_cpus`` is the CPU set that the service may use, also as a host process (see ``cpus.py``); None: all.
+    ``host_folder`` is the service's folder on the engine's machine, on which the host process then runs; None: it runs
+    on this machine. ``service_cpus`` is the CPU set that the service may use, also as a host process (see ``cpus.py``);
+    None: all.
     ``placement`` (None: as Swarm likes) and ``load_nodes``, on which no replica runs, are for Swarm
     (``swarm_nodes.py``).
     """
@@ -34,6 +36,7 @@ class Settings:
     other_start_timeout_s: float | None = None
     cpus: float | None = None
     memory_bytes: int = MEMORY_BYTES
+    host_folder: str | None = None
     service_cpus: str | None = None
     restarts: bool = False
     placement: str | None = None

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from infra.deployments.own_files import own_files
 from infra.environment import for_git
 from infra.paths import ROOT
 from runfiles.fields import Record
@@ -26,8 +27,6 @@ its answer at ``ready`` tells)."""
 
 SERVICE_VARIABLES = "INFERENCE_"
 
-CACHES = ("__pycache__", "node_modules", "venv", "results")
-WRITTEN = (".csv", ".log", ".pyc", ".db", ".sqlite")
 CLOCK_S = 1.0
 """The record tells its start in whole seconds."""
 
@@ -39,7 +38,7 @@ Part = Record | Mapping[str, str] | None
 class Circumstances:
     """What must not change while an experiment is measured, as ``experiment.json`` holds it. None: not known, or none.
 
-    ``environment`` are the service's variables.
+    ``environment`` are the service's variables. ``host_machine`` is that of the host process, if it is not ``machine``.
     """
 
     machine: Machine
@@ -48,6 +47,7 @@ class Circumstances:
     environment: Mapping[str, str] | None = None
     engine: DockerEngine | None = None
     model: Model | None = None
+    host_machine: Machine | None = None
 
 
 def circumstances_here() -> Circumstances:
@@ -80,11 +80,8 @@ def changed_file(service: ServiceFile, began: datetime) -> Path | None:
     For Fourfold's own service the commit tells. Not looked at: hidden folders, caches, and what a service writes.
     """
     for folder in {service.build, service.folder if service.command else None} - {None, ROOT}:
-        for path in (folder or ROOT).rglob("*"):
-            parts = path.relative_to(folder or ROOT).parts
-            if any(part.startswith(".") or part in CACHES for part in parts) or path.suffix in WRITTEN:
-                continue
-            if path.is_file() and path.stat().st_mtime > began.timestamp() + CLOCK_S:
+        for path in own_files(folder or ROOT):
+            if path.stat().st_mtime > began.timestamp() + CLOCK_S:
                 return path
     return None
 
@@ -124,6 +121,7 @@ def differences(before: ExperimentRecord | Circumstances, after: Circumstances) 
     # An earlier version may not have recorded all that is known of machine and Docker engine today.
     found = _changed("machine", before.machine, after.machine, only_known=True)
     found += _changed("engine", before.engine, after.engine, only_known=True)
+    found += _changed("machine of the host process:", before.host_machine, after.host_machine, only_known=True)
     found += _changed("code:", before.git, after.git)
     found += _changed("version of", before.versions, after.versions)
     found += _changed("variable", before.environment, after.environment)

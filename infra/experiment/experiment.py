@@ -21,6 +21,7 @@ from infra.cluster.ready import why_no_cluster, why_no_images_there
 from infra.cluster.record import cluster_of
 from infra.deployments.cpus import why_not_pinned
 from infra.deployments.docker_engine import API_FAILURES, FAILURES, Engine, connect
+from infra.deployments.host_there import There, look_there
 from infra.deployments.images import fetch_model, find_image, have_image, is_model_of_host, serves_only_bundled
 from infra.deployments.own_python import prepare_python, python_record
 from infra.deployments.settings import Settings
@@ -98,6 +99,7 @@ def begin_journal(
         build=settings.built_from is not None,
         ports=settings.ports,
         reach=settings.reach,
+        host_folder=settings.host_folder,
         start_timeout_s=settings.start_timeout_s,
         load_image=load_image,
     )
@@ -178,6 +180,7 @@ class Experiment:
             other_image=self._options.image,
             ports=dict(self._options.ports),
             reach=dict(self._options.reach),
+            host_folder=self._options.host_folder,
             other_start_timeout_s=self._options.start_timeout_s,
             cpus=self._plan.cpus,
             memory_bytes=self._plan.memory_mb * MIB,
@@ -339,6 +342,8 @@ class Experiment:
         if reason := why_not_pinned(self._plan.generator_cpus):
             raise ResumeError(f"{self._folder} can't be continued: {reason}")
         here = replace(circumstances_here(), model=self._model() if record.model else None)
+        if record.host_machine is not None:
+            here = replace(here, host_machine=self._look_there().machine)
         try:
             engine = connect() if record.engine else None
             found = differences(record, replace(here, engine=engine.record() if engine else None))
@@ -377,9 +382,20 @@ class Experiment:
 
     def _prepare_python(self) -> None:
         service = self._settings.service
-        if HOST in self._plan.deployments and service.command is not None:
+        if HOST not in self._plan.deployments or service.command is None:
+            return
+        if self._settings.host_folder is None:
             prepare_python(service, self._view.say)
             self._journal.note_deployment(HOST, python=python_record(service))
+            return
+        with suppress(DeploymentError):  # what can run is found out later, and then the reason is told
+            there = self._look_there()
+            self._journal.note(host_machine=there.machine)
+            self._journal.note_deployment(HOST, python=there.python)
+
+    def _look_there(self) -> There:
+        """The engine's machine, for the host process."""
+        return look_there(BY_NAME[HOST].facts, self._settings)
 
     def _cluster(self, engine: Engine) -> ClusterRecord | None:
         return cluster_of(engine, self._plan, self._settings, is_on_cluster=self._options.load_image is not None)
@@ -401,7 +417,8 @@ class Experiment:
         try:
             engine = connect()
             self._journal.note(engine=engine.record(), cluster=self._cluster(engine))
-            if "host" in self._plan.deployments and (reason := engine.why_no_verdict()):
+            host_machine = self._journal.record.host_machine
+            if HOST in self._plan.deployments and (reason := engine.why_no_verdict(host_machine)):
                 self._view.say(reason)
             image = self._find_image(engine) if is_known else self._have_image(engine)
             if self._options.load_image is not None:

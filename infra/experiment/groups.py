@@ -19,10 +19,12 @@ GIB = 1024**3
 @dataclass(frozen=True)
 class Memory:
     """Bytes that replicas may use: of this machine those that are free; of the engine's machine, where it is another
-    one, all of it. ``engine_bytes`` None: the engine is on this machine, or there is none. 0: not known."""
+    one, all of it. ``engine_bytes`` None: the engine is on this machine, or there is none. 0: not known.
+    ``is_host_there``: the host process runs on the engine's machine."""
 
     here_bytes: int
     engine_bytes: int | None = None
+    is_host_there: bool = False
 
     def why_too_little(self, names: Sequence[str]) -> str | None:
         """Why these deployments can't run side by side. None if they can, or if it is not known."""
@@ -30,6 +32,8 @@ class Memory:
         processes = 1 if HOST in names else 0
         if self.engine_bytes is None:
             return _why_more(containers + processes, self.here_bytes, "are free")
+        if self.is_host_there:
+            return _why_more(containers + processes, self.engine_bytes, "are on the engine's machine")
         return _why_more(processes, self.here_bytes, "are free") or _why_more(
             containers, self.engine_bytes, "are on the engine's machine"
         )
@@ -42,12 +46,12 @@ def _why_more(replicas: int, there_bytes: int, are: str) -> str | None:
     return f"{replicas} replicas need {needed / GIB:.1f} GiB, {there_bytes / GIB:.1f} GiB {are}"
 
 
-def memory_of(engine: Engine | None) -> Memory:
+def memory_of(engine: Engine | None, *, is_host_there: bool = False) -> Memory:
     """The memory of this machine and of the engine's."""
     here = psutil.virtual_memory().available
     if engine is not None and (engine.is_remote or engine.elsewhere()):
-        return Memory(here, engine.memory_bytes or 0)
-    return Memory(here)
+        return Memory(here, engine.memory_bytes or 0, is_host_there)
+    return Memory(here, 0 if is_host_there else None, is_host_there)
 
 
 def grouped(

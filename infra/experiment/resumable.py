@@ -19,10 +19,10 @@ from runfiles.lines import tidy
 from runfiles.records import DeploymentRecord, ExperimentRecord, Options, PlanRecord
 
 RUNS = (SINGLE_PASS, LOAD)
-MACHINES = ("machine", "engine")
+MACHINES = ("machine", "engine", "host_machine")
 """Tables of which an earlier version may not have recorded all that is known today."""
 
-LATER = ("plan.reconnect_every",)
+LATER = ("plan.reconnect_every", "options.host_folder", "host_machine")
 """Keys that an earlier version did not write. Each is null for what that version did."""
 
 

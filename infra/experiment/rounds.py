@@ -75,7 +75,8 @@ class Rounds:
             return
         record = self._journal.record
         engine = connect() if any(BY_NAME[name].facts.needs_engine for name in running) else None
-        groups, reason = grouped(running, memory_of(engine), record.groups)
+        memory = memory_of(engine, is_host_there=self._bench.settings.host_folder is not None)
+        groups, reason = grouped(running, memory, record.groups)
         self._journal.note(groups=groups, groups_reason=reason or record.groups_reason)
         for number, group in enumerate(groups, 1):
             together = " side by side" if len(group) > 1 else ""
