@@ -312,12 +312,14 @@ class Listeners:
 
     def _stop(self, environment: Environment, **_: Any) -> None:
         self._end_visits()
+        are_workers_lost = False
         if isinstance(environment.runner, MasterRunner):
+            are_workers_lost = self._workers.are_lost(environment.runner)  # those that are not will quit now
             self._workers.await_last_reports(environment.runner, self.recording)
         if self.recording is not None:
             self.recording.stop(self._ended_by, self._workers.load_ended_unix_s())
         self._warn_of_the_load(environment)
-        if isinstance(environment.runner, MasterRunner) and self._workers.are_lost(environment.runner):
+        if are_workers_lost:
             self._end_without_workers(environment)
 
     def _end_without_workers(self, environment: Environment) -> None:

@@ -26,7 +26,7 @@ from _request_row import request_row
 LAST_REPORTS_S = 10.0
 """How long the master waits for its workers' last reports. Locust itself gives them half a second."""
 
-SILENT_S = 10
+SILENT_S = 6
 """A worker that a master has not heard for so long is lost. Locust itself waits 3 s. A worker whose node is busy can be
 silent for longer, and Locust ends the run if it was the last one. Locust has no option for it; its maintainers say to
 set it so (https://github.com/locustio/locust/pull/1988)."""

@@ -193,7 +193,7 @@ def model_of(
 
 def _commands(place: LoadPlace, load: Load, *, has_web_ui: bool) -> dict[str, list[str]]:
     both = ["locust", "--locustfile", in_container(load.locustfile), "--service", f"{GIVEN}/service.toml"]
-    # The users of a worker that dies go to the others after some 11 s, and not after a minute.
+    # The users of a worker that dies go to the others after some 8 s, and not after a minute.
     of_master = ["--master", "--enable-rebalancing", "--csv", f"{RESULTS}/{load.prefix.name}"]
     of_master += ["--web-host", LOOPBACK] if has_web_ui else ["--headless", "--only-summary"]
     of_master += ["--expect-workers", str(place.workers), "--expect-workers-max-wait", f"{START_S:.0f}"]
