@@ -53,9 +53,7 @@ class Host:
     def why_not(self, settings: Settings) -> str | None:
         if settings.host_folder is not None:
             return (
-                _why_no_command_at_all(settings.service)
-                or self._why_not_told(settings)
-                or why_not_there(self.facts, settings)
+                _why_no_command(settings.service) or self._why_not_told(settings) or why_not_there(self.facts, settings)
             )
         if IS_IN_CONTAINER:
             return "Fourfold itself runs in a container here; install it with pip to measure a process of this machine"
@@ -64,6 +62,7 @@ class Host:
         told = "choose another port (--port)" if settings.service.takes_port else _how_to_tell(settings.service)
         return (
             _why_no_command(settings.service)
+            or _why_no_program(settings.service)
             or self._why_not_told(settings)
             or (process and still_there(f"host process {process.pid}", self.facts.name))
             or why_not_pinned(settings.service_cpus)
@@ -163,7 +162,7 @@ def _engine_of_this_machine() -> Engine | None:
     return None if engine.is_remote else engine
 
 
-def _why_no_command_at_all(service: ServiceFile) -> str | None:
+def _why_no_command(service: ServiceFile) -> str | None:
     if service.command is not None:
         return None
     return (
@@ -172,10 +171,9 @@ def _why_no_command_at_all(service: ServiceFile) -> str | None:
     )
 
 
-def _why_no_command(service: ServiceFile) -> str | None:
-    if service.command is None:
-        return _why_no_command_at_all(service)
-    if service.requirements is not None:  # they may bring the program, and are not installed yet
+def _why_no_program(service: ServiceFile) -> str | None:
+    # Requirements may bring the program, and are not installed yet.
+    if service.command is None or service.requirements is not None:
         return None
     program = command_of(service.command, python_of(service))[0]
     place = str(service.folder / program) if "/" in program else program
