@@ -170,6 +170,8 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the connection open if it is true
         """The client sends no more, but still gets its answers; whether the connection stays open for them."""
+        if self._answers.is_closed:  # after the last answer; the client was only given time to read it
+            return False
         if self._is_ended:  # the event loop reports it again after reading was paused
             return True
         self._is_ended = True

@@ -287,6 +287,20 @@ def test_a_client_that_ends_its_half_is_still_answered(
     assert answer.count(b"HTTP/1.1 ") == len(expected)
 
 
+@pytest.mark.parametrize("last", [LAST, b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"])
+def test_what_follows_the_last_request_is_nothing_to_the_service(own_service: Service, last: bytes) -> None:
+    log = own_service.log.read_text()
+    for rest in (head()[:40], head() + BODY[:9], infer(BODY) + head()[:40], infer(BODY)):
+        with socket.create_connection(("127.0.0.1", own_service.port), timeout=10) as client:
+            client.sendall(last + rest)
+            assert statuses(client.recv(65536)) == [200]
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(65536) == b""
+    stop(own_service)
+    assert own_service.log.read_text() == log
+    assert own_service.metrics.read_bytes().count(b"\n") == 1
+
+
 def counts(service: Service) -> dict[str, float]:
     lines = requests.get(f"{service.url}/metrics", timeout=30).text.splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
