@@ -25,7 +25,7 @@ def open_warnings(counts: Mapping[str, int]) -> list[str]:
             f"the load generator could not keep the rate: of {due:,} requests that were due it sent {late:,} "
             f"({late / due:.1%}) more than {LATE_MS:g} ms late, and dropped {dropped:,} ({dropped / due:.1%}). So "
             "response times contain the load generator's own delay, and what was dropped is missing from the load; use "
-            "a lower rate, or more processes (--processes)"
+            "a lower rate, or more processes (--processes, on a swarm --workers)"
         )
     if over_bound + unanswered > LOST_LIMIT * due:
         found.append(

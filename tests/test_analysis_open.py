@@ -315,7 +315,7 @@ def test_late_and_dropped_requests_make_a_run_invalid(tmp_path: Path) -> None:
     assert one_rate(tmp_path / "few", steady(), late=3, dropped=2).validity.is_valid
     text = reasons(one_rate(tmp_path / "many", steady(), late=3, dropped=4))["rate"]
     assert "of 504 requests 0.6% were sent more than 10 ms late, and 0.8% not at all" in text
-    assert "more processes (--set processes=2) or more cores, or use a lower rate" in text
+    assert "more processes (--set processes=2, on a cluster --set workers=2) or more cores, or use a lower rate" in text
 
 
 def test_unanswered_requests_make_a_run_at_one_rate_invalid(tmp_path: Path) -> None:

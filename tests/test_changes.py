@@ -286,15 +286,22 @@ def test_what_is_paused_has_to_go_on_first(status: str, action: str, expected: s
         change_container(Change(0.0, action), [Paused(status)])
 
 
-def test_the_record_is_read_again_as_its_time_begins_to_count_later(tmp_path: Path) -> None:
-    deployment = Changed()
+def test_the_record_is_read_again_as_its_time_begins_to_count_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, now = Changed(), time.time()
     schedule = Schedule([Change(1.0, KILL)], tmp_path / "round-1" / "load", 2.0, deployment)
-    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 2.9, ended_at_unix_s=None)
-    assert schedule.make_due() is None
-    write_run(tmp_path, "load", [], started_at_unix_s=time.time() - 1, ended_at_unix_s=None)
-    time.sleep(0.2)
-    assert schedule.make_due() is None
+
+    def make_due(at_s: float, *, began_s: float) -> str | None:
+        write_run(tmp_path, "load", [], started_at_unix_s=now + began_s, ended_at_unix_s=None)
+        monkeypatch.setattr("infra.experiment.changes.unix_s", lambda: now + at_s)
+        return schedule.make_due()
+
+    assert make_due(2.9, began_s=0) is None
+    assert make_due(3.1, began_s=2) is None
     assert not deployment.done
+    assert make_due(5.1, began_s=2) == "kill: KILL"
+    schedule.close()
 
 
 class Node:

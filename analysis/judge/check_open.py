@@ -17,7 +17,10 @@ from runfiles.rates import GENERATOR_LIMIT, LOST_LIMIT
 from runfiles.records import OpenWorkload, PlanRecord
 from runfiles.spikes import Spike
 
-MORE_GENERATOR = "give the load generator more processes (--set processes=2) or more cores, or use a lower rate"
+MORE_GENERATOR = (
+    "give the load generator more processes (--set processes=2, on a cluster --set workers=2) or more cores, or use a "
+    "lower rate"
+)
 OVERLOAD = "overload"
 """The kind of the reason that the service did not answer too many requests."""
 KEPT_CLASS = "keep_alive"
