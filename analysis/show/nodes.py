@@ -12,9 +12,9 @@ from analysis.judge import words
 from analysis.judge.nodes import interval, node_anchor, remote_nodes, signed
 from analysis.measure.nodes import COMPARED, CROSSED, CROSSED_PER_ANSWER, SHARE, Nodes, NodeUse
 from analysis.measure.quantity import QUANTITIES, Estimate
-from analysis.show.chart_style import add_named_bars, empty_chart, say_not_measured
+from analysis.show.chart_style import add_named_bars, empty_chart, plot_of, say_not_measured
 from analysis.show.elements import Cell, Chart, Column, Row, Section, Table
-from analysis.show.sections import INTERVALS, chart_of
+from analysis.show.sections import INTERVALS
 
 TITLE = "Nodes"
 HOW_TO_READ = (
@@ -37,6 +37,8 @@ NODE_COLOURS = (("median_ms", "median", "#56B4E9"), ("p95_ms", "p95", "#AA4499")
 MOST_TOLD = 4
 """With more nodes there is no room below the chart for what each of them answered."""
 LABEL_WIDTH = 14
+HEIGHT_REM = 27.0
+"""Labels of six lines stand below the bars, and a reason in place of a bar needs as much room as in other charts."""
 
 
 def nodes_section(each: Sequence[Nodes]) -> Section:
@@ -53,12 +55,13 @@ def nodes_tables(nodes: Nodes) -> tuple[Table, Table]:
 
 def _chart(nodes: Nodes) -> Chart:
     title = nodes.measurement.title
-    return chart_of(
+    return Chart(
         f"{nodes.measurement.name}-nodes",
         f"{title}: response times by node",
         "Below each node: its share of the answers, and the bytes that its replicas received and sent in a round. On "
         f"other nodes than the entry node these are what crossed the nodes. {INTERVALS}",
-        response_times(nodes),
+        plot_of(response_times(nodes)),
+        HEIGHT_REM,
     )
 
 
