@@ -94,7 +94,7 @@ class Cost:
             "counted_s": counted_s,
             "counted_rows": self._rows,
             "cpu_percent": cpu_s / counted_s * 100 if counted_s else 0.0,
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
             "behind_s": max(self._late_s.values(), default=0.0),
             "most_behind_s": self._most_late_s,
         }

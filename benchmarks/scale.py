@@ -168,7 +168,7 @@ def spent(folder: Path) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - began,
         "cpu_seconds": used.ru_utime + used.ru_stime,
-        "mb": used.ru_maxrss / 1000,
+        "mb": used.ru_maxrss * 1024 / 1e6,
     }
 
 
@@ -194,7 +194,7 @@ def measured(figures: Figures, folder: Path, parts: list[str], arguments: argpar
                 pandas_inside_seconds=statistics.median(reads),
                 pandas_read_seconds=statistics.median(processes),
                 # Of the largest process, those that only read with pandas included.
-                peak_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
+                peak_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6,
                 page_mb=page.stat().st_size / 1e6,
             )
             print(f"turn {number} of {TURNS}: {takes[-1]:.1f} s", file=sys.stderr, flush=True)
