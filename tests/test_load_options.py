@@ -42,8 +42,7 @@ def test_a_load_ends_after_so_many_measured_requests_in_the_seeds_order(
         : len(rows[:160])
     ]
     phases = [row["phase"] for row in rows]
-    # On a busy machine the user's next requests are answered before it is ended. Without the option it sends thousands.
-    assert 50 <= phases.count("measured") <= 75
+    assert phases.count("measured") in (50, 51)  # the user's next request may be answered before it is ended
     assert phases == sorted(phases, reverse=True)
     record = json.loads((tmp_path / "load_run.json").read_text())
     assert (record["ended_by"], record["end_after_requests"], record["seed"]) == ("number of requests", 50, 7)
